@@ -1,0 +1,125 @@
+"""Every night: judge every key by tonight's evidence; warn, disable, park and purge what is due."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.answers import answer
+from keyjanitor.apply import Outcome, Sweeper
+from keyjanitor.aws import client, gateway_client
+from keyjanitor.brake import check
+from keyjanitor.bus import Bus
+from keyjanitor.clock import now
+from keyjanitor.decide import decide
+from keyjanitor.errors import AlreadyRunning
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.keysfile import key_lines
+from keyjanitor.ledger import Ledger
+from keyjanitor.night import Deadline, Outside, gather
+from keyjanitor.owners import Owners
+from keyjanitor.pace import Pace
+from keyjanitor.requests import Clock, SweepRequest
+from keyjanitor.seal import Sealer
+from keyjanitor.settings import SweepSettings, read_policy
+from keyjanitor.topic import Topic
+from keyjanitor.words import Mode
+
+logger = Logger()
+metrics = Metrics()
+policy = read_policy()
+settings = SweepSettings.read()
+outside = Outside(
+    gateway=ApiGateway(gateway_client(), Pace(settings.calls_per_second)),
+    owners=Owners(client("resourcegroupstaggingapi"), client("cloudformation")),
+    ledger=Ledger(client("dynamodb"), settings.ledger_table),
+    history=History(client("s3"), settings.history_bucket),
+    sealer=Sealer(client("kms"), settings.sealing_key_arn),
+    bus=Bus(client("events"), settings.event_bus),
+    topic=Topic(client("sns"), settings.alert_topic_arn),
+)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """One sweep, or what an operator asked for: a hold, its end, an approval, an undo."""
+    run = SweepRequest.parse(event, settings.mode, Clock(now(), settings.replay_window_hours))
+    if run.hold is not None:
+        outside.ledger.put_hold(run.hold, now())
+        return answer(run, held=run.hold)
+    if run.resume:
+        outside.ledger.lift_hold()
+        return answer(run)
+    deadline = Deadline.before_the_end_of(context)
+    if run.undo is not None:
+        with lease(context):
+            return undo(run, run.undo, deadline)
+    try:
+        with lease(context):
+            return sweep(run, deadline)
+    except AlreadyRunning as err:
+        if run.approve is not None:
+            raise
+        # The scheduler delivers at least once: the other run does it all.
+        logger.info(str(err))
+        return answer(run, held=str(err))
+
+
+def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
+    """Gather, decide, check, apply."""
+    held = outside.ledger.hold()
+    mode = Mode.OBSERVE if held else run.mode
+    gathered = gather(run.today, outside, policy, acting=mode is not Mode.OBSERVE)
+    plan = decide(gathered.night, gathered.bound)
+    outside.history.put_keys(run.today, key_lines(plan))
+    outcome, brake = Outcome(), plan.brake()
+    if mode is not Mode.OBSERVE:
+        outside.ledger.remember(run.today, swept=True)
+        plan = plan.for_mode(mode)
+        todo, brake = check(plan, run, outside)
+        rows = gathered.night.rows
+        outcome = Sweeper(run.today, rows, outside, gathered.bound, deadline).apply(todo)
+    count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
+    return answer(
+        run,
+        mode=mode,
+        plan=plan,
+        applied=outcome.counts,
+        remaining=outcome.remaining,
+        brake=brake,
+        held=held or outcome.held,
+    )
+
+
+def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
+    """Takes back what the sweeps of a date did."""
+    gathered = gather(run.today, outside, policy, acting=True)
+    sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
+    outcome = sweeper.undo(day, run.key_ids)
+    count(outcome)
+    return answer(run, applied=outcome.counts, remaining=outcome.remaining)
+
+
+@contextmanager
+def lease(context: LambdaContext) -> Iterator[None]:
+    """Keeps a second sweep away for as long as this one can last; raises AlreadyRunning."""
+    holder = context.aws_request_id
+    outside.ledger.take_lease(holder, now(), context.get_remaining_time_in_millis() / 1000 + 5)
+    try:
+        yield
+    finally:
+        outside.ledger.give_lease_back(holder)
+
+
+def count(outcome: Outcome, **more: int) -> None:
+    """Metrics of a run; none has a key id as a dimension."""
+    more["TombstonesUnopened"] = outcome.unopened
+    more["StepsFailed"] = len(outcome.failed)
+    for name, number in more.items():
+        metrics.add_metric(name, MetricUnit.Count, number)

@@ -1,0 +1,68 @@
+"""Every night: read who used which key, and write down what that proves."""
+
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.aws import client, gateway_client
+from keyjanitor.clock import now
+from keyjanitor.evidence import HISTORY_DAYS, USAGE_DAYS, take_evidence, usage_rows
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.pace import Pace
+from keyjanitor.reading import read_plans
+from keyjanitor.requests import Clock, PullRequest
+from keyjanitor.settings import PullSettings
+
+logger = Logger()
+metrics = Metrics()
+settings = PullSettings.read()
+gateway = ApiGateway(gateway_client(), Pace(settings.calls_per_second))
+history = History(client("s3"), settings.history_bucket)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:  # noqa: ARG001
+    """Writes tonight's evidence and the usage of the last days, and answers with what was read.
+
+    On a date that has its evidence nothing more is read or written.
+    """
+    run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    evidence = history.evidence(run.today)
+    if evidence is None:
+        before = history.evidence_before(run.today)
+        answers = read_plans(run.today, gateway, before)
+        evidence, usages = take_evidence(run.today, answers, before)
+        for back in range(HISTORY_DAYS, 0, -1):
+            day = run.today - timedelta(days=back)
+            history.put_usage(day, usage_rows(day, usages, evidence.plans))
+        if not history.put_evidence(evidence):
+            logger.warning("another run wrote the evidence of %s first; its word stands", run.today)
+            evidence = history.evidence(run.today) or evidence
+    metrics.add_metric("EvidenceWritten", MetricUnit.Count, 1)
+    unread = [plan for plan in evidence.plans.values() if plan.unread is not None]
+    metrics.add_metric("UnreadPlans", MetricUnit.Count, len(unread))
+    return {
+        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        "date": str(run.today),
+        "plans": len(evidence.plans),
+        "keys": len(evidence.members()),
+        "keys_used": sum(
+            on > run.today - timedelta(days=USAGE_DAYS) for on in evidence.last_used.values()
+        ),
+        "unread": [
+            {"usage_plan_id": plan.usage_plan_id, "name": plan.name, "reason": plan.unread}
+            for plan in unread
+        ],
+        "unwitnessed": [
+            plan.usage_plan_id
+            for plan in evidence.plans.values()
+            if not evidence.is_witnessed(plan)
+        ],
+        "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
+        "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
+    }

@@ -1,0 +1,5 @@
+"""keyjanitor: keeps the API keys of an Amazon API Gateway account in order.
+
+Rules (pure, standard library only): `words`, `policy`, `evidence`, `reasons`, `decide`, `plan`,
+`event`, `announcements`. Each other module talks to one outside thing; the functions join them.
+"""

@@ -1,0 +1,47 @@
+"""Lays out what expire_keys answers. Pure."""
+
+from typing import Any
+
+from keyjanitor.plan import VERDICT_WORDS, Brake, Plan
+from keyjanitor.requests import SweepRequest
+from keyjanitor.words import Mode, Verb
+
+
+def answer(
+    run: SweepRequest,
+    *,
+    mode: Mode | None = None,
+    plan: Plan | None = None,
+    applied: dict[str, int] | None = None,
+    remaining: int = 0,
+    brake: Brake | None = None,
+    held: str | None = None,
+) -> dict[str, Any]:
+    """The answer in the shape that the design fixes; without a plan its counts are zero.
+
+    `observed_because` is there only when a sweep that might have done more had to observe.
+    """
+    document: dict[str, Any] = {
+        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        "mode": str(mode or run.mode),
+        "keys": len(plan.verdicts) if plan else 0,
+        "verdicts": plan.counts if plan else dict.fromkeys(VERDICT_WORDS, 0),
+        "applied": applied or {str(verb): 0 for verb in Verb},
+        "remaining": remaining,
+        "digest": plan.digest if plan else None,
+        "brake": brake
+        and {
+            "action": str(brake.action),
+            "planned": brake.planned,
+            "allowed": brake.allowed,
+        },
+        "pressure": plan
+        and {
+            "used": plan.pressure.used,
+            "patience": plan.pressure.patience,
+        },
+        "held": held,
+    }
+    if run.observed_because is not None:
+        document["observed_because"] = run.observed_because
+    return document

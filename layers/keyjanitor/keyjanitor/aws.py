@@ -1,0 +1,59 @@
+"""Makes boto3 clients and turns AWS's refusals into errors that carry no parameters."""
+
+import re
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
+
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+CONNECT_TIMEOUT = 5  # seconds
+READ_TIMEOUT = 30
+
+
+def client(service: str) -> Any:
+    """A client whose calls botocore itself repeats a few times: for all but API Gateway."""
+    return _client(service, tries=4)
+
+
+def gateway_client() -> Any:
+    """A client for API Gateway that repeats nothing: `ApiGateway` does, within the run's share.
+
+    botocore repeats LimitExceededException like a throttle (aws-facts, Errors: measured).
+    """
+    return _client("apigateway", tries=1)
+
+
+def _client(service: str, tries: int) -> Any:
+    make: Any = boto3.client
+    return make(
+        service,
+        config=Config(
+            retries={"total_max_attempts": tries, "mode": "standard"},
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+        ),
+    )
+
+
+def code_of(err: ClientError) -> str:
+    """AWS's code for an error, such as TooManyRequestsException."""
+    return str(err.response.get("Error", {}).get("Code", "Unknown"))
+
+
+def refusal(err: ClientError | BotoCoreError, operation: str, action: str) -> KeyjanitorError:
+    """What to raise, `from None`, for an AWS error: its text may hold what we sent.
+
+    `operation` is AWS's name of the call, `action` the IAM action on the resource that it needs.
+    """
+    if not isinstance(err, ClientError):
+        return CallFailed(operation, type(err).__name__)
+    code = code_of(err)
+    if code not in DENIED:
+        return CallFailed(operation, code)
+    message = str(err.response.get("Error", {}).get("Message", ""))
+    role = re.search(r"arn:aws[a-z-]*:(?:sts|iam)::\d{12}:[\w+=,.@/-]+", message)
+    return AccessDenied(action, role.group(0) if role else "the function's role")

@@ -1,0 +1,45 @@
+"""Talks to EventBridge: puts events on the bus that other systems listen to."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.announcements import SOURCE
+from keyjanitor.aws import refusal
+from keyjanitor.words import Announcement
+
+BATCH = 10  # entries that PutEvents takes at once
+
+
+class Bus:
+    """One event bus."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+        """Puts at most ten events; gives those that the bus took.
+
+        Raises CallFailed or AccessDenied if the call as a whole fails.
+        """
+        entries = [
+            {
+                "EventBusName": self._name,
+                "Source": SOURCE,
+                "DetailType": one.detail_type,
+                "Detail": json.dumps(one.detail),
+            }
+            for one in announcements
+        ]
+        try:
+            answer = self._client.put_events(Entries=entries)
+        except (ClientError, BotoCoreError) as err:
+            raise refusal(err, "PutEvents", f"events:PutEvents on {self._name}") from None
+        return [
+            one
+            for one, told in zip(announcements, answer["Entries"], strict=True)
+            if not told.get("ErrorCode")
+        ]

@@ -1,0 +1,375 @@
+"""Decides what happens to every key tonight: one verdict each, with its reason. Pure.
+
+No clock, no network, no environment: `Night` holds all that is known, `today` included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from statistics import median
+
+from keyjanitor import reasons
+from keyjanitor.evidence import Evidence, PlanReading
+from keyjanitor.plan import (
+    Adopt,
+    Clear,
+    Correct,
+    Disable,
+    Forget,
+    Missing,
+    Park,
+    Plan,
+    Purge,
+    Verdict,
+    VerdictWord,
+    Warn,
+    plan_night,
+)
+from keyjanitor.policy import BoundPolicy, Tier
+from keyjanitor.reasons import Due, Reason
+from keyjanitor.words import ApiKey, Row, State, Verb
+
+DAY = timedelta(days=1)
+KEEP_TAG = "keyjanitor:keep"
+STACK_TAG = "aws:cloudformation:stack-name"
+RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
+FORGET_MISSING = timedelta(days=30)
+OUTAGE = 0.1  # of the usual traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """All that tonight's reading gathered.
+
+    `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
+    ones whose time to be purged has come; `stepped` how many keys took which step on this date
+    already. `warnings_only` says why nothing but warnings may be given (None: all may).
+    """
+
+    today: date
+    keys: Sequence[ApiKey]
+    rows: Mapping[str, Row]
+    shelf: Sequence[Row]
+    evidence: Evidence
+    stepped: Mapping[Verb, int]
+    warnings_only: str | None = None
+    tombstones_open: bool = True
+
+
+def decide(night: Night, bound: BoundPolicy) -> Plan:
+    """The plan of the night: a verdict for every key, and what is to be done, within the allowance.
+
+    Keys are judged one by one; the order of the input makes no difference.
+    """
+    judge = _Judge(night, bound)
+    verdicts = [judge.verdict(key) for key in night.keys]
+    notes = [note for key in night.keys if (note := judge.note(key))]
+    return plan_night(
+        today=night.today,
+        verdicts=verdicts,
+        notes=[*notes, *judge.clears, *judge.missing()],
+        purges=judge.purges(),
+        allowance=bound.policy.sweep.allowance(len(night.keys)),
+        stepped=night.stepped,
+        pressure=judge.pressure,
+    )
+
+
+def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> str | None:
+    """Who owns the key by the marks that other tools leave on theirs; None if nobody shows."""
+    tags = key.tags or {}
+    if stack := tags.get(STACK_TAG):
+        return f"stack {stack}"
+    owned = bound.policy.owned
+    for tag in owned.tags:
+        if tag in tags:
+            return f"tag {tag}={tags[tag]}"
+    for description in owned.descriptions:
+        if key.description.startswith(description):
+            return f"description {description!r}"
+    for prefix in owned.name_prefixes:
+        if key.name.startswith(prefix):
+            return f"name prefix {prefix!r}"
+    return None
+
+
+def protection(
+    key: ApiKey, row: Row | None, today: date, bound: BoundPolicy
+) -> reasons.Protected | None:
+    """What shields the key whatever its tier says; asked again right before it is touched."""
+    if key.name.startswith(RESTORE_MARKER):
+        return reasons.BeingRestored()
+    if key.tags and KEEP_TAG in key.tags:
+        return reasons.KeepTag()
+    if owner := owner_by_marks(key, bound):
+        return reasons.OwnedBy(owner)
+    if row is not None:
+        if row.owned_by is not None:
+            return reasons.OwnedBy(row.owned_by)
+        if row.protected_until is not None and row.protected_until >= today:
+            return reasons.ProtectedUntil(row.protected_until)
+    if not key.enabled and (row is None or row.state is not State.DISABLED):
+        return reasons.DisabledByOthers()
+    return None
+
+
+def outage(evidence: Evidence) -> reasons.Outage | None:
+    """Whether the day before yesterday saw so little traffic that idleness proves nothing tonight.
+
+    So little is under a tenth both of the median of the seven days before it and of the same
+    weekday a week before.
+    """
+    day = evidence.day - 2 * DAY
+    used = evidence.used_by_day.get(day, 0)
+    week = [evidence.used_by_day.get(day - DAY * back, 0) for back in range(1, 8)]
+    usual = median(week)
+    if used < OUTAGE * usual and used < OUTAGE * week[-1]:
+        return reasons.Outage(day, used, int(usual))
+    return None
+
+
+class _Judge:
+    """Judges the keys of one night; what is the same for all of them is worked out once."""
+
+    def __init__(self, night: Night, bound: BoundPolicy) -> None:
+        self._night = night
+        self._today = night.today
+        self._bound = bound
+        self._evidence = evidence = night.evidence
+        self._plans_of_key = {key_id: tuple(plans) for key_id, plans in evidence.members().items()}
+        self._listed = {key.key_id for key in night.keys}
+        self._nobody_moves = self._nobody_moves_because()
+        self._witnessed = {
+            plan_id for plan_id, plan in evidence.plans.items() if evidence.is_witnessed(plan)
+        }
+        self.pressure = bound.policy.pressure(len(night.keys))
+        self.clears: list[Clear] = []
+
+    def _nobody_moves_because(self) -> reasons.MembersUnread | reasons.Outage | None:
+        for plan in self._evidence.plans.values():
+            if not plan.members_read and not _lost_its_keys(plan, self._listed):
+                return reasons.MembersUnread(plan.usage_plan_id)
+        return outage(self._evidence)
+
+    def _tier(self, key: ApiKey) -> Tier:
+        """The tier that the key was issued in, else the one that names its plan."""
+        row = self._night.rows.get(key.key_id)
+        if row is not None and row.issued and row.tier in self._bound.policy.tiers:
+            return self._bound.policy.tiers[row.tier]
+        return self._bound.tier_by_plans(self._plans_of_key.get(key.key_id, ()))
+
+    def note(self, key: ApiKey) -> Adopt | Correct | None:
+        """What the ledger has to learn of a key that it does not know, or knows otherwise."""
+        row = self._night.rows.get(key.key_id)
+        tier = self._tier(key)
+        if row is None:
+            if key.name.startswith(RESTORE_MARKER):
+                return None  # the restore writes its row itself
+            return Adopt(key, tier.name, self._plans_of_key.get(key.key_id, ()))
+        if row.tier != tier.name or row.missing_since is not None:
+            return Correct(row, tier.name)
+        return None
+
+    def missing(self) -> list[Missing | Forget]:
+        """Rows whose key is not listed: noted, and closed after a month."""
+        notes: list[Missing | Forget] = []
+        for key_id, row in self._night.rows.items():
+            if key_id in self._listed:
+                continue
+            if row.missing_since is None:
+                notes.append(Missing(row))
+            elif self._today - row.missing_since >= FORGET_MISSING:
+                notes.append(Forget(row))
+        return notes
+
+    def purges(self) -> list[Purge]:
+        """Parked keys whose time has run out."""
+        if self._night.warnings_only:
+            return []
+        return [
+            Purge(row)
+            for row in self._night.shelf
+            if row.purge_on is not None and row.purge_on <= self._today
+        ]
+
+    def verdict(self, key: ApiKey) -> Verdict:
+        row = self._night.rows.get(key.key_id)
+        tier = self._tier(key)
+        plans = self._plans_of_key.get(key.key_id, ())
+        since = self._idle_since(key, row)
+        step: Warn | Disable | Park | None = None
+        because: Reason | None = protection(key, row, self._today, self._bound)
+        word: VerdictWord = "protected"
+        if because is None and tier.contact is None:
+            because = reasons.NoContact(tier.name)
+        if because is None:
+            because = self._judge(key, row, tier, plans, since)
+            word = _word(because)
+        if isinstance(because, Due):
+            word, because, step = self._step(key, row, tier, plans, because)
+        elif word != "unknown" and not isinstance(because, reasons.EndsLater):
+            self._take_back(key, row)
+        return Verdict(
+            key=key,
+            row=row,
+            tier=tier,
+            word=word,
+            because=because,
+            usage_plan_ids=plans,
+            idle_since=since,
+            last_used=self._last_used(key, row),
+            step=step,
+        )
+
+    def _take_back(self, key: ApiKey, row: Row | None) -> None:
+        """Takes announced dates back: the key is not past patience tonight, or is protected."""
+        if row is None:
+            return
+        disabled_by_us = row.state is State.DISABLED and not key.enabled
+        state = State.DISABLED if disabled_by_us else State.ACTIVE
+        if row.state is not state or row.disable_on or row.park_on:
+            self.clears.append(Clear(row, state))
+
+    def _judge(
+        self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], since: date
+    ) -> Reason:
+        """Whether a key that may be swept is past tonight's patience, is not, or nobody knows."""
+        judged: Reason
+        if row is not None and row.ends_on is not None:
+            # An agreed end asks for no idleness, so nothing unread stands in its way.
+            if row.ends_on > self._today + DAY * tier.warn_days:
+                return reasons.EndsLater(row.ends_on)
+            return reasons.Ends(row.ends_on) if key.tags is not None else reasons.TagsUnread()
+        if plans:
+            judged = self._judge_idleness(key, row, tier, since)
+        elif key.stage_keys:
+            return reasons.StageKeys()
+        else:
+            judged = self._judge_orphan(key, tier, since)
+        if isinstance(judged, Due) and (unknown := self._unknown(key, row, plans)):
+            return unknown
+        return judged
+
+    def _judge_idleness(
+        self, key: ApiKey, row: Row | None, tier: Tier, since: date
+    ) -> reasons.Idle | reasons.WithinPatience | reasons.TierNever:
+        # Only of a key that was made under our eyes can it be said that it was never used.
+        never_used = (
+            self._last_used(key, row) is None and key.created_date.date() > self._evidence.first_day
+        )
+        patience = tier.patience(never_used=never_used, factor=self.pressure.patience)
+        if patience is None:
+            return reasons.TierNever(tier.name)
+        days = (self._today - since).days
+        if days < patience:
+            return reasons.WithinPatience(days, since, patience)
+        return reasons.Idle(days, since, never_used)
+
+    def _judge_orphan(
+        self, key: ApiKey, tier: Tier, since: date
+    ) -> reasons.Orphan | reasons.OrphanSoon | reasons.TierNever:
+        if tier.idle_days == "never" and tier is not self._bound.policy.unclaimed:
+            return reasons.TierNever(tier.name)
+        nights = 0
+        if self._evidence.complete_since is not None:
+            # A date's reading comes early on that date: what happened on a day is seen the night
+            # after, so that is the first night on which the key can have been in no plan.
+            first = self._evidence.complete_since
+            if since > self._evidence.first_day:
+                first = max(first, since + DAY)
+            if left := self._evidence.left.get(key.key_id):
+                first = max(first, left + DAY)
+            nights = max(0, (self._today - first).days + 1)
+        if nights < tier.orphan_days:
+            return reasons.OrphanSoon(nights, tier.orphan_days)
+        return reasons.Orphan(nights)
+
+    def _idle_since(self, key: ApiKey, row: Row | None) -> date:
+        """The one clock: the latest of all that counts as a sign of life."""
+        created = key.created_date.date()
+        since = max(created, self._evidence.first_day)
+        used = self._last_used(key, row)
+        if used is not None and used > since:
+            since = used
+        changed = self._evidence.plans_changed.get(key.key_id)
+        # A key that was made since the evidence before is new in its plans; that is no change.
+        if changed is not None and changed > since and created < changed - DAY:
+            since = changed
+        ours = row.our_update if row is not None else None
+        enabled_again = row is not None and row.state is State.DISABLED and key.enabled
+        if ours is None or key.last_updated_date > ours or enabled_again:
+            since = max(since, key.last_updated_date.date())
+        if row is not None:
+            if row.renewed_on is not None and row.renewed_on > since:
+                since = row.renewed_on
+            if row.restored_on is not None and row.restored_on > since:
+                since = row.restored_on
+        return since
+
+    def _last_used(self, key: ApiKey, row: Row | None) -> date | None:
+        used = self._evidence.last_used.get(key.key_id)
+        if row is not None and row.last_used and (used is None or row.last_used > used):
+            return row.last_used
+        return used
+
+    def _unknown(
+        self, key: ApiKey, row: Row | None, plans: tuple[str, ...]
+    ) -> reasons.Unknown | None:
+        """What keeps anybody from knowing that the key is not used, or whose it is."""
+        if self._nobody_moves is not None:
+            return self._nobody_moves
+        if key.tags is None:
+            return reasons.TagsUnread()
+        witnessed_before = row is not None and row.witnessed
+        for plan_id in plans:
+            if self._evidence.plans[plan_id].unread is not None:
+                return reasons.UsageUnread(plan_id)
+            believed = plan_id in self._witnessed or plan_id in self._bound.silent_plans
+            if not believed and not witnessed_before:
+                return reasons.Unwitnessed(plan_id)
+        return None
+
+    def _step(
+        self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], due: Due
+    ) -> tuple[VerdictWord, Reason, Warn | Disable | Park | None]:
+        """The step that is due tonight, or what it waits for."""
+        today = self._today
+        days = due.days if isinstance(due, reasons.Idle) else 0
+        if row is not None and row.stepped_on is not None and row.stepped_on >= today:
+            return "keep", reasons.Stepped(row.because), None
+        disabled = row is not None and row.state is State.DISABLED and not key.enabled
+        next_on = None
+        if row is not None:
+            next_on = row.park_on if disabled else row.disable_on
+        if row is None or next_on is None:
+            notice = today + DAY * (tier.grace_days if disabled else tier.warn_days)
+            if isinstance(due, reasons.Ends) and not disabled:
+                notice = max(due.on, today + DAY)
+            witnessed = (row is not None and row.witnessed) or (
+                bool(plans) and self._witnessed.issuperset(plans)
+            )
+            return "warn", due, Warn(key, row, tier, due, days, notice, witnessed, plans)
+        if today < next_on:
+            return "keep", reasons.Waits("parked" if disabled else "disabled", next_on, due), None
+        if self._night.warnings_only is not None:
+            return "keep", reasons.NotTonight(self._night.warnings_only, due), None
+        if not disabled:
+            park_on = today + DAY * tier.grace_days
+            return "disable", due, Disable(key, row, tier, due, days, park_on, plans)
+        if not self._night.tombstones_open:
+            why = "the oldest tombstone could not be opened, so nothing is parked"
+            return "keep", reasons.NotTonight(why, due), None
+        purge_on = today + DAY * tier.retain_days
+        last_used = self._last_used(key, row)
+        return "park", due, Park(key, row, tier, due, days, purge_on, plans, last_used)
+
+
+def _word(because: Reason) -> VerdictWord:
+    if isinstance(because, reasons.Unknown):
+        return "unknown"
+    return "protected" if isinstance(because, reasons.Protected) else "keep"
+
+
+def _lost_its_keys(plan: PlanReading, listed: set[str]) -> bool:
+    """Whether a plan that suddenly has no members lost them because those keys are no more."""
+    return plan.emptied and not any(key_id in listed for key_id in plan.members)

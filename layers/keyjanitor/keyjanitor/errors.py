@@ -1,0 +1,164 @@
+"""What can go wrong, each raised for a caller that decides something on it."""
+
+from datetime import date, datetime
+
+
+class KeyjanitorError(Exception):
+    """The root of all errors that keyjanitor raises on purpose."""
+
+
+class PolicyError(KeyjanitorError):
+    """`policy.toml` asks for something that is not allowed, at `path`."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"policy.toml: {path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class InvalidEvent(KeyjanitorError):
+    """The event that started a function has a `field` that does not fit."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"event: {field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class OutsideReplayWindow(KeyjanitorError):
+    """The event's time is too far from the real time for anything but a sweep that observes."""
+
+    def __init__(self, time: datetime, now: datetime, hours: float) -> None:
+        super().__init__(
+            f"event: time: {time:%Y-%m-%dT%H:%M:%SZ} is more than {hours:g} hours from now "
+            f"({now:%Y-%m-%dT%H:%M:%SZ}); nothing was touched. Send the event without `time`, or "
+            "deploy with ReplayWindowHours=0 if this is a simulation"
+        )
+        self.time = time
+        self.now = now
+        self.hours = hours
+
+
+class ModeRefused(KeyjanitorError):
+    """An event asked for a mode, or for an undo, that the deployed mode does not allow."""
+
+    def __init__(self, asked: str, deployed: str) -> None:
+        super().__init__(
+            f"event: mode: {asked!r} needs more than this stack was deployed for (Mode={deployed}); "
+            "deploy with a higher Mode first"
+        )
+        self.asked = asked
+        self.deployed = deployed
+
+
+class NoEvidence(KeyjanitorError):
+    """Nothing was read for `date`, so nothing may be decided on it."""
+
+    def __init__(self, date: date) -> None:
+        super().__init__(
+            f"no evidence for {date}: PullUsageFunction has not finished on that date. "
+            "Look at its log, then `sam remote invoke PullUsageFunction` and sweep again"
+        )
+        self.date = date
+
+
+class EmptyListing(KeyjanitorError):
+    """API Gateway listed nothing (`what`) where there was something the night before."""
+
+    def __init__(self, what: str, before: int) -> None:
+        super().__init__(
+            f"API Gateway lists no {what}, but {before} were known the night before; nothing was "
+            "touched. An empty answer is not proof of emptiness: look at the account, then run again"
+        )
+        self.what = what
+        self.before = before
+
+
+class UnexpectedAnswer(KeyjanitorError):
+    """AWS answered `operation` in a shape that this code does not know; never carries the answer."""
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(f"{operation}: {reason}")
+        self.operation = operation
+        self.reason = reason
+
+
+class AccessDenied(KeyjanitorError):
+    """The function's role may not do `action`; `role` is as AWS named it."""
+
+    def __init__(self, action: str, role: str) -> None:
+        super().__init__(
+            f"access denied: {role} may not {action}. Allow it in template.yaml (or look for a "
+            "permissions boundary or an SCP that takes it away), deploy, and run again"
+        )
+        self.action = action
+        self.role = role
+
+
+class CallFailed(KeyjanitorError):
+    """An AWS call failed for good: `code` is AWS's, the parameters are left out on purpose."""
+
+    def __init__(self, operation: str, code: str) -> None:
+        super().__init__(f"{operation} failed: {code}")
+        self.operation = operation
+        self.code = code
+
+
+class ValueTaken(KeyjanitorError):
+    """CreateApiKey: another key already has this value."""
+
+    def __init__(self) -> None:
+        super().__init__("CreateApiKey: a key with this value already exists")
+
+
+class NotRestorable(KeyjanitorError):
+    """A parked key cannot come back: `reason` says why."""
+
+    def __init__(self, key_id: str, reason: str) -> None:
+        super().__init__(f"key {key_id} cannot be restored: {reason}")
+        self.key_id = key_id
+        self.reason = reason
+
+
+class TombstoneClosed(KeyjanitorError):
+    """A tombstone is missing or cannot be opened, so nothing may rely on it."""
+
+    def __init__(self, key_id: str, reason: str) -> None:
+        super().__init__(f"tombstones/{key_id}.json cannot be opened: {reason}")
+        self.key_id = key_id
+        self.reason = reason
+
+
+class UnknownPlan(KeyjanitorError):
+    """An approval names a digest under which no plan was saved."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"event: approve: no plan was saved under {digest!r}; take the digest from the brake's "
+            "alert or from the answer of the sweep that was braked"
+        )
+        self.digest = digest
+
+
+class Held(KeyjanitorError):
+    """An operator holds all sweeps; `why` is what the operator wrote."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"held: {why}")
+        self.why = why
+
+
+class ClaimLost(KeyjanitorError):
+    """Somebody else changed the ledger row since it was read: leave the key alone."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"key {key_id}: its ledger row changed meanwhile; it was left alone")
+        self.key_id = key_id
+
+
+class AlreadyRunning(KeyjanitorError):
+    """Another sweep holds the lease until `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__(f"another sweep is at work, at the latest until {until:%H:%M:%S} UTC")
+        self.until = until

@@ -1,0 +1,272 @@
+"""Talks to the history bucket: evidence, usage, keys, tombstones and saved plans."""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.aws import refusal
+from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
+from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
+from keyjanitor.plan import Plan, key_id_of, verb_of
+from keyjanitor.seal import Sealer, tombstone_context
+from keyjanitor.words import Secret, Tombstone
+
+ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+
+
+class History:
+    """The files of one history bucket. All that is compressed is so byte for byte the same again."""
+
+    def __init__(self, client: Any, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    # --- evidence ---------------------------------------------------------------------------------
+
+    def evidence(self, day: date) -> Evidence | None:
+        """The evidence of a date, or None if nothing was read on it."""
+        body = self._get(_evidence_name(day))
+        return from_document(json.loads(gzip.decompress(body))) if body else None
+
+    def evidence_before(self, day: date) -> Evidence | None:
+        """The latest evidence that is older than `day`, or None if it is the first."""
+        latest: str | None = None
+        params = {
+            "Bucket": self._bucket,
+            "Prefix": "evidence/",
+            "StartAfter": f"evidence/{day - FORGET_AFTER}",
+        }
+        while True:
+            page = self._call(
+                "s3:ListBucket", "ListObjectsV2", self._client.list_objects_v2, **params
+            )
+            for item in page.get("Contents", ()):
+                if item["Key"] < _evidence_name(day):
+                    latest = max(latest or "", item["Key"])
+            if not page.get("IsTruncated"):
+                break
+            params["ContinuationToken"] = page["NextContinuationToken"]
+        if latest is None:
+            return None
+        return self.evidence(date.fromisoformat(latest[len("evidence/") :][:10]))
+
+    def put_evidence(self, evidence: Evidence) -> bool:
+        """Writes a date's evidence once and for all; False if the date has one, which stays."""
+        try:
+            self._call(
+                "s3:PutObject on evidence/*",
+                "PutObject",
+                self._client.put_object,
+                Bucket=self._bucket,
+                Key=_evidence_name(evidence.day),
+                Body=_gzip(json.dumps(to_document(evidence), separators=(",", ":")).encode()),
+                ContentType="application/gzip",
+                IfNoneMatch="*",
+            )
+        except CallFailed as err:
+            if err.code in ("PreconditionFailed", "ConditionalRequestConflict"):
+                return False
+            raise
+        return True
+
+    # --- daily files ------------------------------------------------------------------------------
+
+    def put_usage(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the usage file of a day, whole: later nights know better."""
+        self._put_lines(f"usage/dt={day}/usage.jsonl.gz", rows)
+
+    def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the keys file of a day: every key with tonight's verdict."""
+        self._put_lines(f"keys/dt={day}/keys.jsonl.gz", rows)
+
+    def _put_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        self._put(name, _gzip(text.encode()), "application/gzip")
+
+    # --- saved plans ------------------------------------------------------------------------------
+
+    def put_plan(self, plan: Plan) -> None:
+        """Saves a plan that refused itself, so that it can be looked at and approved."""
+        document = {
+            "version": 1,
+            "date": str(plan.today),
+            "digest": plan.digest,
+            "allowance": plan.allowance,
+            "due": sorted([action, key_id] for action, key_id in plan.due),
+            "first": [
+                [
+                    verb_of(step),
+                    key_id_of(step),
+                    str(getattr(step, "because", "retained long enough")),
+                ]
+                for step in plan.steps
+            ],
+        }
+        self._put(
+            f"plans/{plan.digest}.json", json.dumps(document, indent=1).encode(), "application/json"
+        )
+
+    def plan(self, digest: str) -> frozenset[tuple[str, str]]:
+        """The pairs of action and key id that were due in a saved plan; raises UnknownPlan."""
+        body = self._get(f"plans/{digest}.json")
+        if body is None:
+            raise UnknownPlan(digest)
+        return frozenset((action, key_id) for action, key_id in json.loads(body)["due"])
+
+    def put_approval(self, digest: str, day: date, at: datetime) -> None:
+        """Writes beside a saved plan that an operator approved it, and for which date."""
+        document = {"version": 1, "digest": digest, "date": str(day), "approved_at": str(at)}
+        self._put(
+            f"plans/{digest}.approved-{day}.json", json.dumps(document).encode(), "application/json"
+        )
+
+    # --- tombstones -------------------------------------------------------------------------------
+
+    def bury(self, tombstone: Tombstone, value: Secret, sealer: Sealer) -> None:
+        """Writes a tombstone, reads it back and opens it.
+
+        Returns only if what lies in the bucket opens to `value`; else raises TombstoneClosed.
+        """
+        name = _tombstone_name(tombstone.key_id)
+        try:
+            self._put(name, json.dumps(_tombstone_document(tombstone)).encode(), "application/json")
+        except CallFailed as err:
+            raise TombstoneClosed(tombstone.key_id, str(err)) from err
+        written, opened = self.dig_up(tombstone.key_id, sealer)
+        if opened != value or written != tombstone:
+            raise TombstoneClosed(tombstone.key_id, "it does not hold what was written")
+
+    def dig_up(self, key_id: str, sealer: Sealer) -> tuple[Tombstone, Secret]:
+        """Reads and opens a tombstone; raises TombstoneClosed."""
+        try:
+            body = self._get(_tombstone_name(key_id))
+            if body is None:
+                raise TombstoneClosed(key_id, "there is none")
+            tombstone = _read_tombstone(json.loads(body))
+            return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(key_id))
+        except (AccessDenied, CallFailed) as err:
+            raise TombstoneClosed(key_id, str(err)) from err
+        except (ValueError, KeyError, TypeError) as err:
+            raise TombstoneClosed(key_id, f"it is damaged ({type(err).__name__})") from None
+
+    def has_tombstone(self, key_id: str) -> bool:
+        """Whether there is one, opened or not."""
+        return self._get(_tombstone_name(key_id)) is not None
+
+    def destroy_tombstone(self, key_id: str) -> None:
+        """Deletes every version of a tombstone: nothing can bring the key back. None is a success."""
+        name = _tombstone_name(key_id)
+        params: dict[str, Any] = {"Bucket": self._bucket, "Prefix": name}
+        while True:
+            page = self._call(
+                "s3:ListBucketVersions",
+                "ListObjectVersions",
+                self._client.list_object_versions,
+                **params,
+            )
+            for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                if item["Key"] == name:
+                    self._call(
+                        "s3:DeleteObjectVersion on tombstones/*",
+                        "DeleteObject",
+                        self._client.delete_object,
+                        Bucket=self._bucket,
+                        Key=name,
+                        VersionId=item["VersionId"],
+                    )
+            if not page.get("IsTruncated"):
+                return
+            params["KeyMarker"] = page["NextKeyMarker"]
+            params["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def _get(self, name: str) -> bytes | None:
+        try:
+            answer = self._call(
+                f"s3:GetObject on {name}",
+                "GetObject",
+                self._client.get_object,
+                Bucket=self._bucket,
+                Key=name,
+            )
+        except CallFailed as err:
+            if err.code in ABSENT:
+                return None
+            raise
+        return bytes(answer["Body"].read())
+
+    def _put(self, name: str, body: bytes, content_type: str) -> None:
+        self._call(
+            f"s3:PutObject on {name}",
+            "PutObject",
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=name,
+            Body=body,
+            ContentType=content_type,
+        )
+
+    @staticmethod
+    def _call(action: str, operation: str, call: Any, **params: Any) -> Any:
+        try:
+            return call(**params)
+        except (ClientError, BotoCoreError) as err:
+            raise refusal(err, operation, action) from err
+
+
+def _evidence_name(day: date) -> str:
+    return f"evidence/{day}.json.gz"
+
+
+def _tombstone_name(key_id: str) -> str:
+    return f"tombstones/{key_id}.json"
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=6, mtime=0)
+
+
+def _tombstone_document(tombstone: Tombstone) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "key_id": tombstone.key_id,
+        "sealed_value": tombstone.sealed_value,
+        "encryption_context": tombstone_context(tombstone.key_id),
+        "name": tombstone.name,
+        "description": tombstone.description,
+        "customer_id": tombstone.customer_id,
+        "tags": dict(tombstone.tags),
+        "usage_plan_ids": list(tombstone.usage_plan_ids),
+        "tier": tombstone.tier,
+        "owner": tombstone.owner,
+        "enabled": tombstone.enabled,
+        "created_date": tombstone.created_date.isoformat(),
+        "parked_on": str(tombstone.parked_on),
+        "last_used": str(tombstone.last_used) if tombstone.last_used else None,
+    }
+
+
+def _read_tombstone(document: Mapping[str, Any]) -> Tombstone:
+    base64.b64decode(document["sealed_value"], validate=True)
+    last_used = document["last_used"]
+    return Tombstone(
+        key_id=document["key_id"],
+        sealed_value=document["sealed_value"],
+        name=document["name"],
+        description=document["description"],
+        customer_id=document["customer_id"],
+        tags=document["tags"],
+        usage_plan_ids=tuple(document["usage_plan_ids"]),
+        tier=document["tier"],
+        owner=document["owner"],
+        enabled=document["enabled"],
+        created_date=datetime.fromisoformat(document["created_date"]).astimezone(UTC),
+        parked_on=date.fromisoformat(document["parked_on"]),
+        last_used=date.fromisoformat(last_used) if last_used else None,
+    )

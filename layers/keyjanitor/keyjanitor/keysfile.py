@@ -1,0 +1,64 @@
+"""Lays out the daily keys file: every key with its state, its dates and tonight's verdict. Pure."""
+
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Any
+
+from keyjanitor.plan import Disable, Park, Plan, Verdict, Warn
+from keyjanitor.words import State
+
+_STEP_OF_STATE = {State.WARNED: "warn", State.DISABLED: "disable"}
+
+
+def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
+    """One line a key, sorted by key id.
+
+    The dates are those that are written down, and for a key that takes a step tonight those that
+    follow from it if nothing changes: what would happen, and when. A key that took its step in an
+    earlier run of the same date has that step as its verdict.
+    """
+    for verdict in sorted(plan.verdicts, key=lambda one: one.key.key_id):
+        row = verdict.row
+        stepped = row is not None and row.stepped_on == plan.today
+        word = _STEP_OF_STATE.get(row.state) if row is not None and stepped else None
+        yield {
+            "key_id": verdict.key.key_id,
+            "name": verdict.key.name,
+            "owner": row.owner if row else None,
+            "tier": verdict.tier.name,
+            "contact": verdict.tier.contact,
+            "state": str(row.state) if row else str(State.ACTIVE),
+            "enabled": verdict.key.enabled,
+            "created_date": str(verdict.key.created_date.date()),
+            "last_used": _text(verdict.last_used),
+            "idle_since": _text(verdict.idle_since),
+            "idle_days": (plan.today - verdict.idle_since).days if verdict.idle_since else None,
+            "usage_plan_ids": list(verdict.usage_plan_ids),
+            **{name: _text(day) for name, day in _dates(plan.today, verdict).items()},
+            "verdict": word or verdict.word,
+            "reason": str(verdict.because),
+        }
+
+
+def _dates(today: date, verdict: Verdict) -> dict[str, date | None]:
+    """When the key will be disabled, parked and purged, as far as that has begun."""
+    row, tier, step = verdict.row, verdict.tier, verdict.step
+    disable_on = row.disable_on if row else None
+    park_on = row.park_on if row else None
+    if isinstance(step, Warn):
+        if row is not None and row.state is State.DISABLED and not verdict.key.enabled:
+            park_on = step.next_step_on
+        else:
+            disable_on = step.next_step_on
+    elif isinstance(step, Disable):
+        disable_on, park_on = today, step.park_on
+    elif isinstance(step, Park):
+        park_on = today
+    if park_on is None and disable_on is not None:
+        park_on = max(disable_on, today) + timedelta(days=tier.grace_days)
+    purge_on = park_on and max(park_on, today) + timedelta(days=tier.retain_days)
+    return {"disable_on": disable_on, "park_on": park_on, "purge_on": purge_on}
+
+
+def _text(day: date | None) -> str | None:
+    return str(day) if day else None

@@ -1,0 +1,240 @@
+"""Gathers all that a sweep decides on, and brings to an end what a run that died has begun."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.announcements import announce
+from keyjanitor.bus import Bus
+from keyjanitor.decide import Night
+from keyjanitor.errors import (
+    AccessDenied,
+    CallFailed,
+    EmptyListing,
+    NoEvidence,
+    TombstoneClosed,
+)
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.ledger import Change, Ledger, Shelf
+from keyjanitor.owners import Owners
+from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.seal import Sealer
+from keyjanitor.topic import Topic
+from keyjanitor.words import ApiKey, Row, State, Verb
+
+DAY = timedelta(days=1)
+NOT_SWEPT = "it is the first night, or the first after two without a sweep"
+
+logger = Logger(child=True)
+
+
+class Outside(NamedTuple):
+    """Everything that a sweep talks to."""
+
+    gateway: ApiGateway
+    owners: Owners
+    ledger: Ledger
+    history: History
+    sealer: Sealer
+    bus: Bus
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When a run has to stop of itself, so that it ends in order before Lambda ends it."""
+
+    remaining_ms: Callable[[], int]
+    margin_ms: int
+
+    @classmethod
+    def before_the_end_of(cls, context: LambdaContext) -> "Deadline":
+        """A deadline that leaves a fifth of the run's time, at most half a minute, for its end."""
+        left = context.get_remaining_time_in_millis()
+        return cls(context.get_remaining_time_in_millis, min(30_000, left // 5))
+
+    def passed(self) -> bool:
+        """Whether there is only time left to end in order."""
+        return self.remaining_ms() <= self.margin_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Tonight's night, the policy bound to the account's plans, and whether tombstones open."""
+
+    night: Night
+    bound: BoundPolicy
+
+
+def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
+    """All reads of a sweep; `acting` also brings to an end what a run that died has begun.
+
+    Raises NoEvidence, EmptyListing, PolicyError and what the adapters raise; nothing is touched
+    then.
+    """
+    evidence = outside.history.evidence(today)
+    if evidence is None:
+        raise NoEvidence(today)
+    bound = policy.bind({plan.usage_plan_id: plan.name for plan in evidence.plans.values()})
+    keys = outside.gateway.keys()
+    rows = outside.ledger.live_rows()
+    if not keys and (known := max(len(rows), len(evidence.members()))):
+        raise EmptyListing("API keys", known)
+    keys = _with_tags(keys, outside.owners)
+    rows = _settle(today, rows, keys, outside, bound, acting=acting)
+    shelf = outside.ledger.shelf(today)
+    return Gathered(
+        night=Night(
+            today=today,
+            keys=keys,
+            rows=rows,
+            shelf=shelf.due,
+            evidence=evidence,
+            stepped=_stepped(today, rows, shelf),
+            warnings_only=None if _was_swept(today, outside.ledger) else NOT_SWEPT,
+            tombstones_open=_opens(shelf, outside),
+        ),
+        bound=bound,
+    )
+
+
+def _with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
+    """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
+    try:
+        tags = owners.tags()
+    except (AccessDenied, CallFailed) as err:
+        logger.error("the tags could not be read, so every idle key is unknown tonight: %s", err)
+        return keys
+    return [replace(key, tags={**(key.tags or {}), **tags.get(key.key_id, {})}) for key in keys]
+
+
+def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[Verb, int]:
+    """How many keys took which step on this date already."""
+    return {
+        Verb.WARN: sum(row.warned_on == today for row in rows.values()),
+        Verb.DISABLE: sum(row.disabled_on == today for row in rows.values()),
+        **shelf.stepped,
+    }
+
+
+def _was_swept(today: date, ledger: Ledger) -> bool:
+    return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept
+
+
+def _opens(shelf: Shelf, outside: Outside) -> bool:
+    """Whether the oldest tombstone can be opened tonight; if not, nothing may rely on new ones."""
+    if shelf.oldest is None:
+        return True
+    try:
+        outside.history.dig_up(shelf.oldest.key_id, outside.sealer)
+    except TombstoneClosed as err:
+        logger.error("nothing is parked tonight: %s", err)
+        return False
+    return True
+
+
+def _settle(
+    today: date,
+    rows: dict[str, Row],
+    keys: list[ApiKey],
+    outside: Outside,
+    bound: BoundPolicy,
+    *,
+    acting: bool,
+) -> dict[str, Row]:
+    """The rows, with each claim of a run that died brought to an end or given up.
+
+    What was carried out at API Gateway is written down; what was not is decided anew.
+    """
+    listed = {key.key_id: key for key in keys}
+    changes = [
+        _settled(today, row, listed.get(row.key_id), outside, bound)
+        for row in rows.values()
+        if row.claim is not None
+    ]
+    written = outside.ledger.commit(changes) if acting else [change.after for change in changes]
+    settled = rows | {row.key_id: row for row in written}
+    return {
+        key_id: row
+        for key_id, row in settled.items()
+        if row.state is not State.PARKED and row.state is not State.GONE
+    }
+
+
+def _settled(
+    today: date, row: Row, key: ApiKey | None, outside: Outside, bound: BoundPolicy
+) -> Change:
+    after = replace(row, claim=None)
+    match row.claim and row.claim.verb:
+        case Verb.DISABLE if key is not None and not key.enabled:
+            after = disabled(after, today, bound, key)
+        case Verb.PARK if key is None and outside.history.has_tombstone(row.key_id):
+            after = parked(after, today, bound)
+        case Verb.ENABLE if key is not None and key.enabled:
+            after = enabled(after, today, key)
+        case _:
+            return Change(row, after)
+    return Change(row, after, (announce(after, bound.policy, today),))
+
+
+# --- what a row says after a step -----------------------------------------------------------------
+
+
+def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
+    """The row of a key that has just been disabled; `key` as it is since."""
+    grace_days = _tier_days(row, bound, "grace_days")
+    return replace(
+        row,
+        state=State.DISABLED,
+        disabled_on=today,
+        disable_on=None,
+        park_on=today + DAY * grace_days,
+        stepped_on=today,
+        our_update=key.last_updated_date,
+        claim=None,
+    )
+
+
+def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
+    """The row of a key that has just been parked."""
+    return replace(
+        row,
+        state=State.PARKED,
+        park_on=None,
+        parked_on=today,
+        purge_on=today + DAY * _tier_days(row, bound, "retain_days"),
+        stepped_on=today,
+        claim=None,
+    )
+
+
+def enabled(row: Row, today: date, key: ApiKey) -> Row:
+    """The row of a key that has just been enabled again: for the clock it is a restore.
+
+    An agreed end is gone with it: who undoes it wants the key to live.
+    """
+    return replace(
+        row,
+        state=State.ACTIVE,
+        warned_on=None,
+        disable_on=None,
+        disabled_on=None,
+        park_on=None,
+        ends_on=None,
+        witnessed=False,
+        because="enabled again",
+        restored_on=today,
+        our_update=key.last_updated_date,
+        claim=None,
+    )
+
+
+def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:
+    tier = bound.policy.tiers.get(row.tier, bound.policy.unclaimed)
+    days: int = getattr(tier, name)
+    return days

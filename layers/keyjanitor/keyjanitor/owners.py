@@ -1,0 +1,62 @@
+"""Asks who made a key: the tagging API for all keys at once, CloudFormation for one.
+
+Neither spends API Gateway's budget (aws-facts, API keys: seen).
+"""
+
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.aws import code_of, refusal
+
+
+class Owners:
+    """The tags of all keys, and the stacks that own them."""
+
+    def __init__(self, tagging: Any, cloudformation: Any) -> None:
+        self._tagging = tagging
+        self._cloudformation = cloudformation
+
+    def tags(self) -> dict[str, dict[str, str]]:
+        """The tags of every tagged key, read to the last page; who is left out is untagged.
+
+        Raises CallFailed or AccessDenied: then nobody's tags are known.
+        """
+        tags: dict[str, dict[str, str]] = {}
+        token = ""
+        while True:
+            try:
+                page = self._tagging.get_resources(
+                    ResourceTypeFilters=["apigateway"], ResourcesPerPage=100, PaginationToken=token
+                )
+            except (ClientError, BotoCoreError) as err:
+                raise refusal(err, "GetResources", "tag:GetResources") from None
+            for resource in page["ResourceTagMappingList"]:
+                # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen)
+                path = resource["ResourceARN"].split("::", 1)[-1]
+                if path.startswith("/apikeys/"):
+                    key_id = path.removeprefix("/apikeys/")
+                    tags[key_id] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
+            token = page.get("PaginationToken", "")
+            if not token:
+                return tags
+
+    def stack_of(self, key_id: str) -> str | None:
+        """The name of the stack that owns the key, or None if none does (doc).
+
+        Raises CallFailed or AccessDenied: then nobody knows.
+        """
+        action = "cloudformation:DescribeStackResources"
+        try:
+            answer = self._cloudformation.describe_stack_resources(PhysicalResourceId=key_id)
+        except ClientError as err:
+            message = str(err.response.get("Error", {}).get("Message", ""))
+            if code_of(err) == "ValidationError" and "does not exist" in message:
+                return None
+            raise refusal(err, "DescribeStackResources", action) from None
+        except BotoCoreError as err:
+            raise refusal(err, "DescribeStackResources", action) from None
+        for resource in answer["StackResources"]:
+            if resource.get("PhysicalResourceId") == key_id:
+                return str(resource["StackName"])
+        return None

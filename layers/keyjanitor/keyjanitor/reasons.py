@@ -1,0 +1,268 @@
+"""Why a key got its verdict, as values; `str()` of one is the words that people read."""
+
+from dataclasses import dataclass
+from datetime import date
+
+
+def _days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+# --- past patience: something is due --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Idle for `days` since `since`, which is past tonight's patience."""
+
+    days: int
+    since: date
+    never_used: bool = False
+
+    def __str__(self) -> str:
+        if self.never_used:
+            return f"never used, {_days(self.days)} since {self.since}"
+        return f"idle for {_days(self.days)}, since {self.since}"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """In no usage plan for so many consecutive nights: it opens nothing."""
+
+    nights: int
+
+    def __str__(self) -> str:
+        return f"in no usage plan for {self.nights} nights"
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Issued until this date, or replaced by a rotation whose overlap ends then."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"ends on {self.on}, as was agreed when it was issued or rotated"
+
+
+Due = Idle | Orphan | Ends
+
+# --- kept -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class WithinPatience:
+    """Idle for `days` since `since`; patience is longer."""
+
+    days: int
+    since: date
+    patience: int
+
+    def __str__(self) -> str:
+        return f"idle for {_days(self.days)} of {self.patience}, since {self.since}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanSoon:
+    """In no usage plan, but not for long enough."""
+
+    nights: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"in no usage plan for {self.nights} of {self.of} nights"
+
+
+@dataclass(frozen=True, slots=True)
+class EndsLater:
+    """Ends on a date that is too far away to announce."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"ends on {self.on}"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The next step has a date, and that has not come."""
+
+    step: str
+    on: date
+    because: Due
+
+    def __str__(self) -> str:
+        return f"will be {self.step} on {self.on}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Its step of tonight is done; a second on one date there is not."""
+
+    because: str
+
+    def __str__(self) -> str:
+        return self.because
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsAllowance:
+    """Due, but tonight's allowance goes to keys that have been idle for longer."""
+
+    because: Due
+
+    def __str__(self) -> str:
+        return f"waits for a later night's allowance: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTonight:
+    """Due, but `why` lets nothing but warnings, or no parking, happen tonight."""
+
+    why: str
+    because: Due
+
+    def __str__(self) -> str:
+        return f"not tonight ({self.why}): {self.because}"
+
+
+Kept = WithinPatience | OrphanSoon | EndsLater | Waits | Stepped | AwaitsAllowance | NotTonight
+
+# --- protected ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedBy:
+    """Another tool made the key and will miss it."""
+
+    owner: str
+
+    def __str__(self) -> str:
+        return f"owned by {self.owner}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTag:
+    """Tagged `keyjanitor:keep`."""
+
+    def __str__(self) -> str:
+        return "tagged keyjanitor:keep"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedUntil:
+    """Protected by a request."""
+
+    until: date
+
+    def __str__(self) -> str:
+        return f"protected until {self.until}"
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledByOthers:
+    """Disabled, and not by us: somebody wants it so."""
+
+    def __str__(self) -> str:
+        return "disabled by somebody else"
+
+
+@dataclass(frozen=True, slots=True)
+class BeingRestored:
+    """Under the marker name that a restore gives until it is done."""
+
+    def __str__(self) -> str:
+        return "being restored"
+
+
+@dataclass(frozen=True, slots=True)
+class TierNever:
+    """Its tier's `idle_days` is "never"."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"tier {self.tier} never expires keys"
+
+
+@dataclass(frozen=True, slots=True)
+class NoContact:
+    """Its tier has no contact, so nobody would hear of a warning."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"tier {self.tier} has no contact, so it is not swept"
+
+
+Protected = (
+    OwnedBy | KeepTag | ProtectedUntil | DisabledByOthers | BeingRestored | TierNever | NoContact
+)
+
+# --- unknown --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MembersUnread:
+    """The members of a plan were not read to the end: any key may be in it."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return f"the keys of usage plan {self.usage_plan_id} were not read"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUnread:
+    """The usage of a plan that the key is in was not read to the end."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return f"the usage of its plan {self.usage_plan_id} was not read"
+
+
+@dataclass(frozen=True, slots=True)
+class Unwitnessed:
+    """No request was ever seen in a plan that the key is in: metering may not work there."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"no request was ever seen in its plan {self.usage_plan_id} or beside it on its "
+            "stages (list the plan under silent_plans to believe its silence)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StageKeys:
+    """In no plan, but named by a stage in the old way, which is not metered."""
+
+    def __str__(self) -> str:
+        return "in no usage plan, but a stage names it (stageKeys), which is not metered"
+
+
+@dataclass(frozen=True, slots=True)
+class TagsUnread:
+    """The tagging API could not be read to its last page: the key may be somebody's."""
+
+    def __str__(self) -> str:
+        return "its tags could not be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The account's traffic fell under a tenth of the usual: an outage looks like idleness."""
+
+    day: date
+    used: int
+    usual: int
+
+    def __str__(self) -> str:
+        return f"on {self.day} the account saw {self.used} requests, usual are {self.usual}"
+
+
+Unknown = MembersUnread | UsageUnread | Unwitnessed | StageKeys | TagsUnread | Outage
+
+Reason = Due | Kept | Protected | Unknown

@@ -1,0 +1,117 @@
+"""Brings a parked key back: with its value, plans, name, owner and `enabled`, under a new id."""
+
+from dataclasses import replace
+from datetime import date
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.announcements import announce
+from keyjanitor.decide import RESTORE_MARKER
+from keyjanitor.errors import ClaimLost, NotRestorable, TombstoneClosed, ValueTaken
+from keyjanitor.ledger import Change
+from keyjanitor.night import Outside, enabled
+from keyjanitor.policy import Policy
+from keyjanitor.words import ApiKey, Claim, Row, Secret, State, Tombstone, Verb
+
+logger = Logger(child=True)
+
+
+def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
+    """Restores one parked key; gives the row under its new id. May be run again after any failure.
+
+    The key is created disabled and under a marker name, attached, renamed and then enabled, so
+    that what is half done opens nothing and can be told from somebody's living key. Raises
+    NotRestorable (the row stays parked), ClaimLost, and what the adapters raise.
+    """
+    claimed = _claim(row, today, outside)
+    try:
+        tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
+        new_id = _built(claimed, outside) or _create(tombstone, value, outside)
+    except (NotRestorable, TombstoneClosed) as err:
+        outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
+        raise NotRestorable(row.key_id, str(err)) from err
+    if claimed.new_key_id != new_id:
+        claimed = _write(claimed, replace(claimed, new_key_id=new_id), outside)
+
+    attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
+    if missing := set(tombstone.usage_plan_ids) - set(attached):
+        logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
+    outside.gateway.rename(new_id, tombstone.name)
+    if tombstone.enabled:
+        outside.gateway.set_enabled(new_id, enabled=True)
+    key = outside.gateway.key(new_id)
+    if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
+        raise NotRestorable(row.key_id, f"it was built as {new_id}, but does not read back so")
+    return _finish(claimed, tombstone, key, today, outside, policy)
+
+
+def _claim(row: Row, today: date, outside: Outside) -> Row:
+    return _write(row, replace(row, claim=Claim(Verb.RESTORE, today)), outside)
+
+
+def _write(before: Row, after: Row, outside: Outside) -> Row:
+    written = outside.ledger.commit([Change(before, after)])
+    if not written:
+        raise ClaimLost(before.key_id)
+    return written[0]
+
+
+def _built(claimed: Row, outside: Outside) -> str | None:
+    """The id under which a try before this one has built the key, if it is still there."""
+    if claimed.new_key_id is None or outside.gateway.key(claimed.new_key_id) is None:
+        return None
+    return claimed.new_key_id
+
+
+def _create(tombstone: Tombstone, value: Secret, outside: Outside) -> str:
+    """The id of the key under its marker name, made now or by a try before this one."""
+    marker = RESTORE_MARKER + tombstone.key_id
+    try:
+        return outside.gateway.create_disabled(
+            value,
+            name=marker,
+            description=tombstone.description,
+            customer_id=tombstone.customer_id,
+            # Tags that AWS itself has set cannot be set by anybody else.
+            tags={k: v for k, v in tombstone.tags.items() if not k.startswith("aws:")},
+        )
+    except ValueTaken:
+        new_id = outside.gateway.key_named(marker, value)
+        if new_id is None:
+            raise NotRestorable(
+                tombstone.key_id, "a living key has its value; that key was left alone"
+            ) from None
+        return new_id
+
+
+def _finish(
+    claimed: Row,
+    tombstone: Tombstone,
+    key: ApiKey,
+    today: date,
+    outside: Outside,
+    policy: Policy,
+) -> Row:
+    """Writes down that the key lives under its new id, and then destroys the tombstone."""
+    live = replace(
+        enabled(claimed, today, key),
+        key_id=key.key_id,
+        version=0,
+        because="restored",
+        adopted_on=today,
+        stepped_on=None,
+        parked_on=None,
+        purge_on=None,
+        new_key_id=None,
+        last_used=tombstone.last_used or claimed.last_used,
+        previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
+    )
+    done = outside.ledger.commit_together(
+        Change(claimed, replace(claimed, state=State.RESTORED, claim=None)),
+        Change(outside.ledger.row(key.key_id), live, (announce(live, policy, today),)),
+    )
+    if not done:
+        raise ClaimLost(claimed.key_id)
+    # The value is in API Gateway again; what is sealed twice can only leak twice.
+    outside.history.destroy_tombstone(claimed.key_id)
+    return live

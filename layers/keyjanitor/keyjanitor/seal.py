@@ -1,0 +1,47 @@
+"""Talks to KMS: seals a key's value and opens it again, each for one purpose."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.aws import refusal
+from keyjanitor.words import Secret
+
+
+def tombstone_context(key_id: str) -> dict[str, str]:
+    """The encryption context of a tombstone. It is public: CloudTrail shows it (doc)."""
+    return {"purpose": "tombstone", "key_id": key_id}
+
+
+class Sealer:
+    """Seals under one KMS key. A ciphertext opens only with the context it was sealed with (doc)."""
+
+    def __init__(self, client: Any, key_arn: str) -> None:
+        self._client = client
+        self._key_arn = key_arn
+
+    def seal(self, value: Secret, context: Mapping[str, str]) -> str:
+        """The sealed value in base64. Errors are raised without what was sent."""
+        try:
+            answer = self._client.encrypt(
+                KeyId=self._key_arn,
+                Plaintext=value.reveal().encode(),
+                EncryptionContext=dict(context),
+            )
+        except (ClientError, BotoCoreError) as err:
+            raise refusal(err, "Encrypt", f"kms:Encrypt on {self._key_arn}") from None
+        return base64.b64encode(answer["CiphertextBlob"]).decode()
+
+    def open(self, sealed: str, context: Mapping[str, str]) -> Secret:
+        """The value that was sealed; raises CallFailed or AccessDenied."""
+        try:
+            answer = self._client.decrypt(
+                KeyId=self._key_arn,
+                CiphertextBlob=base64.b64decode(sealed),
+                EncryptionContext=dict(context),
+            )
+        except (ClientError, BotoCoreError) as err:
+            raise refusal(err, "Decrypt", f"kms:Decrypt on {self._key_arn}") from None
+        return Secret(answer["Plaintext"].decode())

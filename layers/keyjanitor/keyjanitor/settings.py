@@ -1,0 +1,73 @@
+"""Reads what the template sets in a function's environment, and the policy in its layer."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from keyjanitor.policy import Policy, parse_policy
+from keyjanitor.words import Mode
+
+# What each function's environment has to hold; the template is tested against this.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "pull_usage": ("HISTORY_BUCKET", "CALLS_PER_SECOND", "REPLAY_WINDOW_HOURS"),
+    "expire_keys": (
+        "LEDGER_TABLE",
+        "HISTORY_BUCKET",
+        "SEALING_KEY_ARN",
+        "EVENT_BUS",
+        "ALERT_TOPIC_ARN",
+        "MODE",
+        "CALLS_PER_SECOND",
+        "REPLAY_WINDOW_HOURS",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PullSettings:
+    """What pull_usage is set to."""
+
+    history_bucket: str
+    calls_per_second: float
+    replay_window_hours: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "PullSettings":
+        return cls(
+            history_bucket=environment["HISTORY_BUCKET"],
+            calls_per_second=float(environment["CALLS_PER_SECOND"]),
+            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """What expire_keys is set to."""
+
+    ledger_table: str
+    history_bucket: str
+    sealing_key_arn: str
+    event_bus: str
+    alert_topic_arn: str
+    mode: Mode
+    calls_per_second: float
+    replay_window_hours: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "SweepSettings":
+        return cls(
+            ledger_table=environment["LEDGER_TABLE"],
+            history_bucket=environment["HISTORY_BUCKET"],
+            sealing_key_arn=environment["SEALING_KEY_ARN"],
+            event_bus=environment["EVENT_BUS"],
+            alert_topic_arn=environment["ALERT_TOPIC_ARN"],
+            mode=Mode(environment["MODE"]),
+            calls_per_second=float(environment["CALLS_PER_SECOND"]),
+            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
+        )
+
+
+def read_policy() -> Policy:
+    """The policy of the layer `policy`; raises PolicyError before any call is made."""
+    return parse_policy((files("keyjanitor_policy") / "policy.toml").read_text(encoding="utf-8"))

@@ -1,0 +1,190 @@
+"""The values that everything else speaks of: keys, usage plans, and what the ledger knows of a key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+
+class Secret:
+    """A key's value. It shows itself to nobody who does not ask by name."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The value itself: for API Gateway and KMS, and for nothing else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise TypeError("a Secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as API Gateway tells of it, without its value.
+
+    `tags` is None when nobody knows them: GetApiKeys leaves tags out of its items, so a missing
+    `tags` there means unknown, never untagged.
+    """
+
+    key_id: str
+    name: str
+    enabled: bool
+    created_date: datetime
+    last_updated_date: datetime
+    description: str = ""
+    customer_id: str = ""
+    stage_keys: tuple[str, ...] = ()
+    tags: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePlan:
+    """A usage plan; `stages` are written `api_id:stage`, as in `policy.toml`."""
+
+    usage_plan_id: str
+    name: str
+    stages: tuple[str, ...]
+    has_quota: bool
+
+
+class Mode(StrEnum):
+    """How far a sweep may go; each allows what those before it allow."""
+
+    OBSERVE = "observe"
+    DISABLE = "disable"
+    PARK = "park"
+
+    def allows(self, other: "Mode") -> bool:
+        """Whether a stack deployed in this mode may be asked for `other`."""
+        order = list(Mode)
+        return order.index(other) <= order.index(self)
+
+
+class State(StrEnum):
+    """Where a key is in its life. The last four have left API Gateway under this id."""
+
+    ACTIVE = "active"
+    WARNED = "warned"
+    DISABLED = "disabled"
+    PARKED = "parked"
+    PURGED = "purged"
+    RESTORED = "restored"  # lives on under another id
+    GONE = "gone"  # deleted by somebody else
+
+
+LIVE_STATES = frozenset({State.ACTIVE, State.WARNED, State.DISABLED})
+
+
+class Verb(StrEnum):
+    """What is done to a key; the words of `applied` in a sweep's answer."""
+
+    ADOPT = "adopt"
+    WARN = "warn"
+    DISABLE = "disable"
+    PARK = "park"
+    PURGE = "purge"
+    ENABLE = "enable"
+    RESTORE = "restore"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Written into a row right before API Gateway is touched, so that a run that dies is finished."""
+
+    verb: Verb
+    on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the ledger remembers of one key: all that API Gateway does not.
+
+    `version` counts the writes: a claim names the version it has read. `our_update` is the
+    `lastUpdatedDate` that our own last change left behind, so that it is not taken for somebody
+    else's. All dates are UTC.
+    """
+
+    key_id: str
+    state: State
+    tier: str
+    version: int = 0
+    owner: str | None = None
+    name: str = ""
+    issued: bool = False
+    adopted_on: date | None = None
+    stepped_on: date | None = None
+    because: str = ""
+    warned_on: date | None = None
+    disable_on: date | None = None
+    disabled_on: date | None = None
+    park_on: date | None = None
+    parked_on: date | None = None
+    purge_on: date | None = None
+    purged_on: date | None = None
+    ends_on: date | None = None
+    renewed_on: date | None = None
+    restored_on: date | None = None
+    protected_until: date | None = None
+    last_used: date | None = None
+    witnessed: bool = False
+    owned_by: str | None = None
+    our_update: datetime | None = None
+    missing_since: date | None = None
+    usage_plan_ids: tuple[str, ...] = ()
+    previous_key_ids: tuple[str, ...] = ()
+    new_key_id: str | None = None
+    claim: Claim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """All that is needed to build a parked key again; the value only as KMS sealed it."""
+
+    key_id: str
+    sealed_value: str
+    name: str
+    description: str
+    customer_id: str
+    tags: Mapping[str, str]
+    usage_plan_ids: tuple[str, ...]
+    tier: str
+    owner: str | None
+    enabled: bool
+    created_date: datetime
+    parked_on: date
+    last_used: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NightRow:
+    """What the ledger remembers of one night's sweeps."""
+
+    date: date
+    swept: bool = False
+    announced: int = 0  # how many of its warnings were published
+    brake_alerted: bool = False
+    approved: str | None = None  # digest of the plan an operator approved on this date
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An event that waits in the ledger's outbox until the bus has it."""
+
+    announcement_id: str
+    detail_type: str
+    detail: Mapping[str, object] = field(default_factory=dict)
