@@ -1,0 +1,109 @@
+# Needs Python 3.11 or later, make and a package index. Every target makes the environments it uses.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= $(shell for python in python3.11 python3 python; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+
+TOGETHER := $(MAKE) -j2
+# All of them run, whatever one finds, and each one's lines stay together where make can do that.
+CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
+export SAM_CLI_TELEMETRY := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The one tool that starts others' code in another environment: the demo and the tests are told where it is.
+export KEYJANITOR_SAM := $(CURDIR)/.venv-sam/bin/sam
+# `sam build` runs the layers' makefiles with the caller's environment; pip comes from here.
+export KEYJANITOR_PYTHON := $(CURDIR)/.venv-sam/bin/python
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- what people run -------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: ## Watch thirty nights of ten thousand keys in an AWS on this machine
+	@$(TOGETHER) demo-environments
+	@.venv-sandbox/bin/python -m sandbox.demo
+
+.PHONY: sandbox
+sandbox: ## Start the AWS on this machine by hand, and print what to export
+	@$(TOGETHER) demo-environments
+	@.venv-sandbox/bin/python -m sandbox
+
+.PHONY: test
+test: ## Everything: check, then the end-to-end tests in the sandbox (under 10 minutes)
+	@$(TOGETHER) environments
+	@$(MAKE) check
+	@$(MAKE) e2e
+
+.PHONY: check
+check: ## Format, lint, types, template, unit and contract tests (under a minute)
+	@$(TOGETHER) check-environments
+	@$(CHECKS) types template format lint
+	@$(MAKE) unit
+
+.PHONY: e2e
+e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made ## The end-to-end tests alone
+	@.venv/bin/pytest -m e2e --force-enable-socket --timeout 540
+
+.PHONY: build
+build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
+	@.venv-sam/bin/sam build
+
+.PHONY: lock
+lock: .venv/.made ## Pin the newest versions that fit requirements/*.in
+	$(PIP_COMPILE) --output-file layers/keyjanitor/requirements.txt requirements/layer.in
+	$(PIP_COMPILE) --output-file requirements/dev.txt requirements/dev.in
+	$(PIP_COMPILE) --output-file requirements/sandbox.txt requirements/sandbox.in
+	$(PIP_COMPILE) --output-file requirements/sam.txt requirements/sam.in
+
+.PHONY: clean
+clean: ## Remove the environments and everything that was built
+	rm -rf .venv .venv-sandbox .venv-sam .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the parts of check ----------------------------------------------------------------------------
+
+.PHONY: format lint types template unit
+format: .venv/.made
+	@echo "ruff format"; .venv/bin/ruff format --check .
+lint: .venv/.made
+	@echo "ruff check"; .venv/bin/ruff check .
+types: .venv/.made
+	@echo "mypy"; .venv/bin/mypy
+template: .venv-sam/.made
+	@echo "sam validate"; AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" .venv-sam/bin/sam validate --lint
+unit: .venv/.made
+	@.venv/bin/pytest -m "not e2e" --numprocesses 2
+
+# --- environments ----------------------------------------------------------------------------------
+# Everything is pinned with hashes, so pip has nothing to resolve; bytecode is made where it is used.
+# `.made` is written last: an install that broke off is begun again.
+
+PIP_COMPILE = CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/pip-compile --quiet --upgrade --generate-hashes \
+	--allow-unsafe --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+define make-environment
+	@$(if $(PYTHON),true,echo "keyjanitor needs Python 3.11 or later; name one with: make PYTHON=/path/to/python" >&2; exit 1)
+	@echo "making $(@D) from $< ($$(grep -c == $<) packages) ..."; began=$$SECONDS; \
+	rm -rf $(@D); $(PYTHON) -m venv $(@D); \
+	$(@D)/bin/python -m pip install -qq --no-input --no-compile --no-deps --require-hashes --requirement $<; \
+	touch $@; echo "made $(@D) in $$((SECONDS - began)) s"
+endef
+
+.PHONY: environments demo-environments check-environments
+environments: .venv-sam/.made .venv/.made .venv-sandbox/.made ; @:
+demo-environments: .venv-sam/.made .venv-sandbox/.made ; @:
+check-environments: .venv-sam/.made .venv/.made ; @:
+
+.venv/.made: requirements/dev.txt
+	$(make-environment)
+.venv-sandbox/.made: requirements/sandbox.txt
+	$(make-environment)
+.venv-sam/.made: requirements/sam.txt
+	$(make-environment)
