@@ -77,14 +77,14 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     mode = Mode.OBSERVE if held else run.mode
     gathered = gather(run.today, outside, policy, acting=mode is not Mode.OBSERVE)
     plan = decide(gathered.night, gathered.bound)
-    outside.history.put_keys(run.today, key_lines(plan))
     outcome, brake = Outcome(), plan.brake()
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True)
-        plan = plan.for_mode(mode)
-        todo, brake = check(plan, run, outside)
-        rows = gathered.night.rows
-        outcome = Sweeper(run.today, rows, outside, gathered.bound, deadline).apply(todo)
+        plan, brake = check(plan.for_mode(mode), run, outside)
+    outside.history.put_keys(run.today, key_lines(plan))
+    if mode is not Mode.OBSERVE:
+        sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
+        outcome = sweeper.apply(plan)
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
         run,

@@ -17,31 +17,33 @@ logger = Logger(child=True)
 def check(plan: Plan, run: SweepRequest, outside: Outside) -> tuple[Plan, Brake | None]:
     """The part of the plan that may be carried out, and the brake if it is on.
 
-    A plan that is too big is saved under its digest and alerted once a date. Of one that was
-    approved, what the saved plan and this one have in common goes. Raises UnknownPlan.
+    A plan that is too big is saved under its digest and alerted once a date, and warns only. Once
+    an operator has approved a saved plan, what that one and tonight's have in common goes, for all
+    of the date's later runs. Raises UnknownPlan.
     """
-    if run.approve is not None:
-        outside.history.plan(run.approve)
-        outside.history.put_approval(run.approve, run.today, now())
-        outside.ledger.remember(run.today, approved=run.approve)
+    night = outside.ledger.night(run.today)
+    digest = run.approve or night.approved
+    if digest is not None:
+        approved = outside.history.plan(digest)
+        if run.approve is not None:
+            outside.history.put_approval(digest, run.today, now())
+            outside.ledger.remember(run.today, approved=digest)
+        return plan.approved(approved), None
     try:
         plan.check()
     except PlanTooBig as too_big:
-        night = outside.ledger.night(run.today)
-        if night.approved is not None:
-            return plan.only(outside.history.plan(night.approved)), None
         logger.error(str(too_big))
         outside.history.put_plan(plan)
         if not night.brake_alerted:
             _alert(plan, too_big.brake, outside)
-        return plan.only(), too_big.brake
+        return plan.warnings_only(), too_big.brake
     return plan, None
 
 
 def _alert(plan: Plan, brake: Brake, outside: Outside) -> None:
     samples = [
         f"{key_id_of(step)}  {step.tier.name}: {step.because}"
-        for step in plan.steps
+        for step in plan.due
         if not isinstance(step, Warn | Purge)
     ]
     try:

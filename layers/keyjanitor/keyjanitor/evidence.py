@@ -129,19 +129,18 @@ class PlanUsage:
 
     def _add_key(self, key_id: str, pairs: Sequence[Any], days: int) -> None:
         fits = len(pairs) == days
-        last: int | None = None
+        has_quota = self._plan.has_quota
+        last = -1
         for index, pair in enumerate(pairs):
             used, remaining = _pair(pair)
             # A day of a plan with quota on which nothing is left is use: the key hammers at a
             # closed door. (design, The life of a key)
-            if used or (remaining == 0 and self._plan.has_quota):
+            if used or (remaining == 0 and has_quota):
                 last = index
-            if used:
-                self.had_requests = True
-                # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
-                day = self._start + DAY * index if fits else self._end
-                self.used_by_day[day] = self.used_by_day.get(day, 0) + used
-        if last is not None:
+                if used:
+                    self._count(used, self._start + DAY * index if fits else self._end)
+        if last >= 0:
+            # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
             day = self._start + DAY * last if fits else self._end
             self.last_used[key_id] = max(day, self.last_used.get(key_id, day))
         if fits:
@@ -150,13 +149,21 @@ class PlanUsage:
                 if index < days:
                     self.recent[day][key_id] = _pair(pairs[index])
 
+    def _count(self, used: int, day: date) -> None:
+        self.had_requests = True
+        self.used_by_day[day] = self.used_by_day.get(day, 0) + used
+
 
 def _pair(pair: Any) -> tuple[int, int | None]:
     """(used, remaining) of one day; days without hits may come in another shape, or as nothing."""
+    if type(pair) is list and len(pair) == 2:  # noqa: PLR2004 (the common case, 900,000 times a night)
+        used, remaining = pair
+        if type(used) is int and type(remaining) is int:
+            return used, remaining
     if pair is None:
         return 0, None
-    numbers = [pair] if isinstance(pair, int) else list(pair)
-    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+    numbers = list(pair) if isinstance(pair, list | tuple) else [pair]
+    if not all(type(number) is int for number in numbers):
         raise UnexpectedAnswer("GetUsage", "a day's pair holds something else than whole numbers")
     return (numbers[0] if numbers else 0), (numbers[1] if len(numbers) > 1 else None)
 

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyjanitor.aws import refusal
 from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
 from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
-from keyjanitor.plan import Plan, key_id_of, verb_of
+from keyjanitor.plan import Plan, Purge, key_id_of, verb_of
 from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.words import Secret, Tombstone
 
@@ -97,14 +97,13 @@ class History:
             "date": str(plan.today),
             "digest": plan.digest,
             "allowance": plan.allowance,
-            "due": sorted([action, key_id] for action, key_id in plan.due),
-            "first": [
+            "due": [
                 [
                     verb_of(step),
                     key_id_of(step),
-                    str(getattr(step, "because", "retained long enough")),
+                    "" if isinstance(step, Purge) else str(step.because),
                 ]
-                for step in plan.steps
+                for step in plan.due
             ],
         }
         self._put(
@@ -116,7 +115,7 @@ class History:
         body = self._get(f"plans/{digest}.json")
         if body is None:
             raise UnknownPlan(digest)
-        return frozenset((action, key_id) for action, key_id in json.loads(body)["due"])
+        return frozenset((action, key_id) for action, key_id, _ in json.loads(body)["due"])
 
     def put_approval(self, digest: str, day: date, at: datetime) -> None:
         """Writes beside a saved plan that an operator approved it, and for which date."""

@@ -1,11 +1,11 @@
 """A night's plan: actions that carry their reason, within the allowance, that refuses itself. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from hashlib import sha256
-from typing import Any, Literal, TypeVar
+from typing import Literal, assert_never
 
 from keyjanitor.errors import KeyjanitorError
 from keyjanitor.policy import Pressure, Tier
@@ -72,7 +72,6 @@ class Purge:
 
 
 Step = Warn | Disable | Park | Purge
-S = TypeVar("S", Warn | Disable | Park, Purge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,14 +174,15 @@ class Plan:
     """One night's plan.
 
     `steps` are those within the allowance, in the order in which they are carried out: warnings
-    first, and of each kind the longest idle first. `due` are all, those that wait included.
+    first, and of each kind the longest idle first. `due` are all in the same order, those that wait
+    for a later night's allowance included.
     """
 
     today: date
     verdicts: tuple[Verdict, ...]
     notes: tuple[Note, ...]
     steps: tuple[Step, ...]
-    due: frozenset[tuple[str, str]]
+    due: tuple[Step, ...]
     stepped: Mapping[Verb, int]
     allowance: int
     pressure: Pressure
@@ -196,7 +196,12 @@ class Plan:
     @property
     def digest(self) -> str:
         """The fingerprint of what is due: of the sorted pairs of action and key id."""
-        return digest_of(self.due)
+        return digest_of(self.pairs)
+
+    @property
+    def pairs(self) -> frozenset[tuple[str, str]]:
+        """What is due, as pairs of action and key id."""
+        return frozenset((verb_of(step), key_id_of(step)) for step in self.due)
 
     def for_mode(self, mode: Mode) -> "Plan":
         """The part of the plan that a mode carries out; `observe` carries out nothing."""
@@ -208,15 +213,15 @@ class Plan:
         return replace(
             self,
             steps=tuple(step for step in self.steps if verb_of(step) in verbs),
-            due=frozenset(pair for pair in self.due if pair[0] in verbs),
+            due=tuple(step for step in self.due if verb_of(step) in verbs),
         )
 
     def brake(self) -> Brake | None:
         """The worst kind of step of which more than twice the allowance is due on this date."""
-        due = Counter(action for action, _ in self.due)
-        planned = {verb: due[verb] + self.stepped.get(verb, 0) for verb in BRAKED}
-        worst = max(BRAKED, key=lambda verb: planned[verb])
-        if planned[worst] <= 2 * self.allowance:
+        due = Counter(verb_of(step) for step in self.due)
+        planned = {verb: due[verb] + self.stepped.get(verb, 0) for verb in BRAKED if due[verb]}
+        worst = max(planned, key=lambda verb: planned[verb], default=None)
+        if worst is None or planned[worst] <= 2 * self.allowance:
             return None
         return Brake(worst, planned[worst], self.allowance)
 
@@ -225,16 +230,51 @@ class Plan:
         if brake := self.brake():
             raise PlanTooBig(brake)
 
-    def only(self, approved: frozenset[tuple[str, str]] = frozenset()) -> "Plan":
-        """The warnings, and of everything else only what was approved."""
-        return replace(
-            self,
-            steps=tuple(
-                step
-                for step in self.steps
-                if isinstance(step, Warn) or (verb_of(step), key_id_of(step)) in approved
-            ),
+    def warnings_only(self) -> "Plan":
+        """The warnings alone: what a plan that refused itself still does."""
+        return replace(self, steps=tuple(step for step in self.steps if isinstance(step, Warn)))
+
+    def approved(self, pairs: frozenset[tuple[str, str]]) -> "Plan":
+        """The warnings, and all that is due and was approved, whatever the allowance says.
+
+        Who approves a plan has seen these very keys; that is why it takes a digest.
+        """
+        go = tuple(
+            step
+            for step in self.due
+            if not isinstance(step, Warn) and (verb_of(step), key_id_of(step)) in pairs
         )
+        return self.going((*self.warnings_only().steps, *go))
+
+    def going(self, steps: tuple[Step, ...]) -> "Plan":
+        """The plan with other steps, and verdicts that say so: who has to wait is kept tonight."""
+        go = {key_id_of(step) for step in steps if not isinstance(step, Purge)}
+        due: dict[str, Warn | Disable | Park] = {
+            step.key.key_id: step for step in self.due if not isinstance(step, Purge)
+        }
+
+        def told(verdict: Verdict) -> Verdict:
+            step = due.get(verdict.key.key_id)
+            if step is None:
+                return verdict
+            if verdict.key.key_id in go:
+                return replace(verdict, word=word_of(step), because=step.because, step=step)
+            return replace(verdict, word="keep", because=AwaitsAllowance(step.because), step=None)
+
+        return replace(self, steps=steps, verdicts=tuple(map(told, self.verdicts)))
+
+
+def word_of(step: Warn | Disable | Park) -> VerdictWord:
+    """The verdict that a step stands for."""
+    match step:
+        case Warn():
+            return "warn"
+        case Disable():
+            return "disable"
+        case Park():
+            return "park"
+        case _:
+            assert_never(step)
 
 
 def digest_of(pairs: Iterable[tuple[str, str]]) -> str:
@@ -258,33 +298,33 @@ def plan_night(
     `stepped` counts what was done on this date already. The longest idle go first, then by key id;
     before them those whose end was agreed.
     """
-    warns = [verdict.step for verdict in verdicts if isinstance(verdict.step, Warn)]
-    disables = [verdict.step for verdict in verdicts if isinstance(verdict.step, Disable)]
-    parks = [verdict.step for verdict in verdicts if isinstance(verdict.step, Park)]
-    taken: tuple[Step, ...] = (
-        *_first(warns, _longest_idle, allowance - stepped.get(Verb.WARN, 0)),
-        *_first(disables, _longest_idle, allowance - stepped.get(Verb.DISABLE, 0)),
-        *_first(parks, _longest_idle, allowance - stepped.get(Verb.PARK, 0)),
-        *_first(purges, _first_due, allowance - stepped.get(Verb.PURGE, 0)),
+    warns, disables, parks = (
+        sorted((v.step for v in verdicts if isinstance(v.step, kind)), key=_longest_idle)
+        for kind in (Warn, Disable, Park)
     )
-    go = {key_id_of(step) for step in taken if not isinstance(step, Purge)}
-    due: list[Step] = [*warns, *disables, *parks, *purges]
-    return Plan(
+    by_date = sorted(purges, key=_first_due)
+    kinds: tuple[tuple[Verb, Sequence[Step]], ...] = (
+        (Verb.WARN, warns),
+        (Verb.DISABLE, disables),
+        (Verb.PARK, parks),
+        (Verb.PURGE, by_date),
+    )
+    whole = Plan(
         today=today,
-        verdicts=tuple(
-            verdict
-            if verdict.step is None or verdict.key.key_id in go
-            else replace(
-                verdict, word="keep", because=AwaitsAllowance(verdict.step.because), step=None
-            )
-            for verdict in verdicts
-        ),
+        verdicts=tuple(verdicts),
         notes=tuple(notes),
-        steps=taken,
-        due=frozenset((verb_of(step), key_id_of(step)) for step in due),
+        steps=(),
+        due=tuple(step for _, steps in kinds for step in steps),
         stepped=stepped,
         allowance=allowance,
         pressure=pressure,
+    )
+    return whole.going(
+        tuple(
+            step
+            for verb, steps in kinds
+            for step in steps[: max(0, allowance - stepped.get(verb, 0))]
+        )
     )
 
 
@@ -294,7 +334,3 @@ def _longest_idle(step: Warn | Disable | Park) -> tuple[bool, int, str]:
 
 def _first_due(step: Purge) -> tuple[date, str]:
     return (step.row.purge_on or date.min, step.row.key_id)
-
-
-def _first(steps: Sequence[S], order: Callable[[S], Any], count: int) -> list[S]:
-    return sorted(steps, key=order)[: max(0, count)]

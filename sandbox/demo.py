@@ -1,0 +1,252 @@
+"""`make demo`: thirty nights of an account of 9,300 keys, lived in the sandbox in a few minutes."""
+
+import gzip
+import json
+import sys
+import time as real_time
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.client import REPOSITORY, Sandbox
+from sandbox.life import READING, SWEEP, Life
+from sandbox.population import Kind, population
+from sandbox.stack import Stack
+
+KEYS = 9_300
+NIGHTS = 30
+SPEED = 100  # times AWS's throttles; the functions' share is as many times larger
+SHARE = 3  # calls a second that a night's function takes of AWS's ten
+REQUESTS = 120  # that go through the API for real on each day
+PATIENCE = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/policy.toml
+POLICY = REPOSITORY / "sandbox" / "policy.toml"
+KEPT = REPOSITORY / ".demo"
+
+PARK, HOLD, RESUME, UNDO = 4, 13, 20, 24  # nights on which the operator does something
+UNDONE = 12  # the night that is undone
+
+
+class Demo:
+    """The demo's one run: an operator, an account, and thirty nights."""
+
+    def __init__(self, sandbox: Sandbox, console: Console) -> None:
+        self.sandbox = sandbox
+        self.console = console
+        self.began = real_time.monotonic()
+        self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
+        self.did: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+
+    def say(self, text: str) -> None:
+        """One line with the time that has gone by."""
+        gone = real_time.monotonic() - self.began
+        self.console.print(f"[dim]{gone:5.0f} s[/dim]  {text}", highlight=False)
+
+    def type(self, command: str) -> None:
+        """Shows what an operator types."""
+        self.say(f"[bold]$ {command}[/bold]")
+
+    def day(self, night: int) -> date:
+        """The date of a night; they are counted from 1."""
+        return self.first + timedelta(days=night - 1)
+
+    # --- the parts --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Everything, in order."""
+        self.type("sam build && sam deploy --config-env local   (Mode=observe)")
+        with self.console.status("building and deploying the stack into the sandbox"):
+            share = {"NightCallsPerSecond": str(SHARE * SPEED)}
+            self.stack = Stack.deploy(self.sandbox, POLICY, {"Mode": "observe", **share})
+        self.say(f"deployed: {len(self.stack.outputs)} outputs, functions and tables are up")
+        with self.console.status(f"laying down {KEYS:,} keys with 120 days of life"):
+            lived = population(KEYS, self.first - timedelta(days=1))
+            self.life = Life(self.sandbox, lived)
+            self.life.begin()
+        self.say(f"laid down {KEYS:,} keys with 120 days of life, up to {lived.until}")
+        self.say(
+            f"now {NIGHTS} nights and days; a row is a night: what was due, and what was done\n"
+        )
+        self.header()
+        for night in range(1, NIGHTS + 1):
+            self.operate_before(night)
+            with self.console.status(f"night {night}"):
+                answer = self.night(night)
+            self.row(night, answer)
+            self.operate_after(night, answer)
+            with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
+                self.statuses += self.life.live_through(self.day(night), REQUESTS)
+        self.life.hear()
+        self.summary()
+        self.bring_one_back()
+        self.keep()
+
+    def night(self, night: int) -> dict[str, Any]:
+        """The schedules of one night: read, then sweep."""
+        day = self.day(night)
+        self.life.set_clock(day, READING)
+        self.stack.pull(f"{datetime.combine(day, READING):%Y-%m-%dT%H:%M:%SZ}")
+        return self.sweep(night)
+
+    def sweep(self, night: int, **event: Any) -> dict[str, Any]:
+        """One sweep of a night, or what an operator asks of it."""
+        day = self.day(night)
+        self.life.set_clock(day, SWEEP)
+        time = f"{datetime.combine(day, SWEEP):%Y-%m-%dT%H:%M:%SZ}"
+        answer: dict[str, Any] = self.stack.sweep(time, **event)
+        self.did.update(answer["applied"])
+        self.life.hear()
+        return answer
+
+    def operate_before(self, night: int) -> None:
+        """What the operator does before a night."""
+        if night == PARK:
+            self.type("sam deploy --parameter-overrides Mode=park   (the keys file reads well)")
+            with self.console.status("deploying with Mode=park"):
+                self.stack.update(POLICY, Mode="park")
+        elif night == HOLD:
+            self.operate(night, {"hold": "a campaign is on; nobody is to lose a key this week"})
+        elif night == RESUME:
+            self.operate(night, {"resume": True})
+
+    def operate_after(self, night: int, answer: dict[str, Any]) -> None:
+        """What the operator does when a night calls for it."""
+        if brake := answer["brake"]:
+            self.say(
+                f"[red]the brake is on[/red]: {brake['planned']} keys due to {brake['action']}, "
+                f"{brake['allowed']} a night are allowed; the alert names the digest"
+            )
+            approved = self.operate(night, {"approve": answer["digest"]})
+            self.row(night, approved)
+        if night == UNDO:
+            undone = self.operate(night, {"undo": str(self.day(UNDONE))})
+            applied = undone["applied"]
+            self.say(
+                f"undone: night {UNDONE}; {applied['enable']} keys enabled, "
+                f"{applied['restore']} restored from their tombstones"
+            )
+
+    def operate(self, night: int, event: dict[str, Any]) -> dict[str, Any]:
+        """Sends an event as an operator would."""
+        self.type(f"sam remote invoke ExpireKeysFunction --event '{json.dumps(event)}'")
+        with self.console.status("carrying it out"):
+            return self.sweep(night, **event)
+
+    # --- what people see --------------------------------------------------------------------------
+
+    def header(self) -> None:
+        self.console.print(
+            "           night  date        mode      keys   |  kept unknown protected |"
+            "  warned disabled parked",
+            style="bold",
+        )
+
+    def row(self, night: int, answer: dict[str, Any]) -> None:
+        verdicts, applied = answer["verdicts"], answer["applied"]
+        mode = "held" if answer["held"] else answer["mode"]
+        if mode == "park":
+            done = [applied[verb] for verb in ("warn", "disable", "park")]
+        else:
+            done = [f"({verdicts[verb]})" for verb in ("warn", "disable", "park")]
+        self.say(
+            f"  {night:4}  {self.day(night)}  {mode:8} {answer['keys']:6,}   | {verdicts['keep']:5,}"
+            f" {verdicts['unknown']:7,} {verdicts['protected']:9,} |"
+            f" {done[0]!s:>7} {done[1]!s:>8} {done[2]!s:>6}"
+        )
+
+    def summary(self) -> None:
+        """What happened to how many keys, by what they really were."""
+        table = Table(
+            title=f"\nThirty nights: {len(self.life.keys):,} keys, by what they really are"
+        )
+        for name in ("kind", "keys", "kept", "disabled", "parked"):
+            table.add_column(name, justify="left" if name == "kind" else "right")
+        for kind in Kind:
+            ids = [key_id for key_id, key in self.life.keys.items() if key.kind is kind]
+            parked = sum(key_id in self.life.parked_on for key_id in ids)
+            shut = sum(key_id in self.life.disabled_on for key_id in ids) - parked
+            table.add_row(
+                str(kind), f"{len(ids):,}", f"{len(ids) - shut - parked:,}", f"{shut}", f"{parked}"
+            )
+        self.console.print(table)
+        did = self.did
+        self.say(
+            f"adopted {did['adopt']:,}, warned {did['warn']:,}, disabled {did['disable']:,}, "
+            f"parked {did['park']:,}; undone: {did['enable']:,} enabled, {did['restore']:,} restored"
+        )
+        wronged = self.life.wronged(PATIENCE)
+        self.say(f"keys that were disabled although they were in use: [bold]{len(wronged)}[/bold]")
+        self.say(
+            f"owners who came back after months and found their key shut: "
+            f"{len(self.life.turned_away)} (each can have it back as it was)"
+        )
+        told = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.statuses.items()))
+        self.say(f"real requests through the API, by status: {told}")
+        if wronged:
+            raise SystemExit("a key that was in use was disabled: this must never happen")
+
+    def bring_one_back(self) -> None:
+        """Restores one parked key, and calls the API with the value that its owner has."""
+        old_id = next(
+            key_id
+            for key_id, day in sorted(self.life.parked_on.items())
+            if self.life.keys[key_id].plans == ("external",)
+        )
+        key, day = self.life.keys[old_id], self.life.parked_on[old_id]
+        self.console.print()
+        self.say(f"one parked key comes back: {old_id}, parked on {day}")
+        before = self.sandbox.call_api(self.life.api_id, "prod", key.value)
+        self.operate(NIGHTS, {"undo": str(day), "key_ids": [old_id]})
+        after = self.sandbox.call_api(self.life.api_id, "prod", key.value)
+        new_id = next(key_id for key_id, one in self.life.keys.items() if one is key and key_id != old_id)
+        self.say(f"GET /hello with the owner's value: {before} before, {after} after; its id is {new_id}")
+        if (before, after) != (403, 200):
+            raise SystemExit("the restored key does not open the API")
+
+    def keep(self) -> None:
+        """Keeps what a person would want to read, and says where it is."""
+        KEPT.mkdir(exist_ok=True)
+        name = f"keys/dt={self.day(NIGHTS)}/keys.jsonl.gz"
+        bucket = self.stack.outputs["HistoryBucketName"]
+        body = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
+        (KEPT / "keys.jsonl").write_bytes(gzip.decompress(body))
+        alerts = [
+            f"Subject: {alert['subject']}\n\n{json.loads(alert['message'])['email']}\n"
+            for alert in self.sandbox.alerts()
+        ]
+        (KEPT / "alerts.txt").write_text(("\n" + "-" * 72 + "\n\n").join(alerts), encoding="utf-8")
+        events = (json.dumps(event) + "\n" for event in self.sandbox.events())
+        (KEPT / "events.jsonl").write_text("".join(events), encoding="utf-8")
+        self.console.print()
+        self.say("where to look next:")
+        for what, where in (
+            ("last night's verdict on every key", KEPT / "keys.jsonl"),
+            ("every alert, as an inbox got it", KEPT / "alerts.txt"),
+            ("every event on the bus", KEPT / "events.jsonl"),
+            ("the policy that did this; change it and run again", POLICY),
+            ("how to deploy it to your account", REPOSITORY / "README.md"),
+        ):
+            self.say(f"  {where.relative_to(REPOSITORY)!s:20} {what}")
+
+
+def main() -> int:
+    """Runs the demo; 0 if all went as it must."""
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(
+        "[bold]keyjanitor[/bold]: thirty nights of an AWS account with "
+        f"{KEYS:,} API keys, in an AWS on this machine.\n"
+        f"Here API Gateway's throttles are {SPEED} times AWS's, and so is the share the functions "
+        "take;\nthe functions, the template and the way they are deployed are the real ones.\n"
+    )
+    KEPT.mkdir(exist_ok=True)
+    with Sandbox.start(speed=SPEED, log=Path(KEPT / "sandbox.log")) as sandbox:
+        Demo(sandbox, console).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

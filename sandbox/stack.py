@@ -1,0 +1,106 @@
+"""Builds and deploys the stack into a running sandbox, by SAM, as it is deployed to AWS."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from sandbox.client import REPOSITORY, Sandbox
+
+NAME = "keyjanitor"
+# All four of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
+LOCAL = {
+    "RequireTls": "false",
+    "ReplayWindowHours": "0",
+    "PullUsageSchedule": "cron(0 0 1 1 ? 2199)",
+    "ExpireKeysSchedule": "cron(0 0 1 1 ? 2199)",
+}
+
+
+class SamFailed(Exception):
+    """A SAM command failed; the message ends with what it printed last."""
+
+    def __init__(self, arguments: Sequence[str], printed: str) -> None:
+        super().__init__(f"sam {' '.join(arguments[:2])} failed:\n{printed[-3000:]}")
+
+
+def sam_executable() -> str:
+    """The SAM CLI: $KEYJANITOR_SAM, else the one of `.venv-sam`."""
+    return os.environ.get("KEYJANITOR_SAM", str(REPOSITORY / ".venv-sam" / "bin" / "sam"))
+
+
+@dataclass(slots=True)
+class Stack:
+    """The deployed stack: its outputs, and its functions by their logical ids."""
+
+    sandbox: Sandbox
+    parameters: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def deploy(
+        cls, sandbox: Sandbox, policy: Path, parameters: Mapping[str, str] | None = None
+    ) -> Self:
+        """Builds with this policy file and deploys; raises SamFailed."""
+        stack = cls(sandbox, LOCAL | dict(parameters or {}))
+        stack.update(policy)
+        return stack
+
+    def update(self, policy: Path, **parameters: str) -> None:
+        """Builds and deploys again, with another policy or other parameters."""
+        self.parameters |= parameters
+        with tempfile.TemporaryDirectory(prefix="keyjanitor-build-") as built:
+            self._sam(
+                "build", "--config-env", "local", "--build-dir", built, KEYJANITOR_POLICY=str(policy)
+            )
+            self._deploy(Path(built) / "template.yaml")
+
+    def _deploy(self, template: Path) -> None:
+        overrides = [f"{name}={value}" for name, value in self.parameters.items()]
+        self._sam(
+            "deploy",
+            *("--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", "local"),
+            *("--template-file", str(template)),
+            *("--parameter-overrides", *overrides),
+        )
+        described = self.sandbox.client("cloudformation").describe_stacks(StackName=NAME)
+        self.outputs = {
+            output["OutputKey"]: output["OutputValue"]
+            for output in described["Stacks"][0]["Outputs"]
+        }
+        resources = self.sandbox.client("cloudformation").describe_stack_resources(StackName=NAME)
+        self.functions = {
+            resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+            for resource in resources["StackResources"]
+            if resource["ResourceType"] == "AWS::Lambda::Function"
+        }
+
+    def _sam(self, *arguments: str, **environment: str) -> str:
+        done = subprocess.run(
+            [sam_executable(), *arguments],
+            cwd=REPOSITORY,
+            env=self.sandbox.environment() | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SamFailed(arguments, done.stdout + done.stderr)
+        return done.stdout
+
+    def invoke(self, logical_id: str, event: Mapping[str, Any] | None = None) -> Any:
+        """Invokes a function and gives its answer; raises FunctionFailed."""
+        return self.sandbox.invoke(self.functions[logical_id], event)
+
+    def pull(self, time: str) -> Any:
+        """Reads the usage of the night that begins at this time."""
+        return self.invoke("PullUsageFunction", {"time": time})
+
+    def sweep(self, time: str, **event: Any) -> Any:
+        """Sweeps the night that begins at this time."""
+        return self.invoke("ExpireKeysFunction", {"time": time, **event})
