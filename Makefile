@@ -49,7 +49,7 @@ check: ## Format, lint, types, template, unit and contract tests (under a minute
 
 .PHONY: e2e
 e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made ## The end-to-end tests alone
-	@.venv/bin/pytest -m e2e --force-enable-socket --timeout 540
+	@.venv/bin/pytest tests/e2e -m e2e --force-enable-socket --timeout 540 --numprocesses 2 -p no:randomly
 
 .PHONY: build
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does

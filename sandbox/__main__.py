@@ -44,7 +44,7 @@ async def _run(listener: socket.socket, speed: float | None, with_parent: bool) 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(serve(listener, speed, stop))
-    # MiniStack's own start takes a moment; requests wait in the socket's backlog until then.
+    # MiniStack's own start takes a moment; requests wait in the socket's queue until then.
     _announce(listener.getsockname()[1])
     parent = os.getppid()
     while with_parent and not stop.is_set() and not serving.done():
@@ -60,6 +60,7 @@ def main() -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", arguments.port))
+    listener.listen(1024)
     environment.prepare(listener.getsockname()[1])
     asyncio.run(_run(listener, arguments.speed or None, arguments.with_parent))
 

@@ -33,10 +33,13 @@ UNDONE = 12  # the night that is undone
 class Demo:
     """The demo's one run: an operator, an account, and thirty nights."""
 
-    def __init__(self, sandbox: Sandbox, console: Console) -> None:
+    def __init__(self, sandbox: Sandbox, console: Console, keys: int = KEYS) -> None:
         self.sandbox = sandbox
         self.console = console
+        self.size = keys
         self.began = real_time.monotonic()
+        self.stack: Stack
+        self.life: Life
         self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
         self.did: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
@@ -63,11 +66,11 @@ class Demo:
             share = {"NightCallsPerSecond": str(SHARE * SPEED)}
             self.stack = Stack.deploy(self.sandbox, POLICY, {"Mode": "observe", **share})
         self.say(f"deployed: {len(self.stack.outputs)} outputs, functions and tables are up")
-        with self.console.status(f"laying down {KEYS:,} keys with 120 days of life"):
-            lived = population(KEYS, self.first - timedelta(days=1))
+        with self.console.status(f"laying down {self.size:,} keys with 120 days of life"):
+            lived = population(self.size, self.first - timedelta(days=1))
             self.life = Life(self.sandbox, lived)
             self.life.begin()
-        self.say(f"laid down {KEYS:,} keys with 120 days of life, up to {lived.until}")
+        self.say(f"laid down {self.size:,} keys with 120 days of life, up to {lived.until}")
         self.say(
             f"now {NIGHTS} nights and days; a row is a night: what was due, and what was done\n"
         )
@@ -105,7 +108,7 @@ class Demo:
     def operate_before(self, night: int) -> None:
         """What the operator does before a night."""
         if night == PARK:
-            self.type("sam deploy --parameter-overrides Mode=park   (the keys file reads well)")
+            self.type("sam deploy ... Mode=park   (what it would do reads well)")
             with self.console.status("deploying with Mode=park"):
                 self.stack.update(POLICY, Mode="park")
         elif night == HOLD:
@@ -181,7 +184,7 @@ class Demo:
         wronged = self.life.wronged(PATIENCE)
         self.say(f"keys that were disabled although they were in use: [bold]{len(wronged)}[/bold]")
         self.say(
-            f"owners who came back after months and found their key shut: "
+            "owners who came back after months and found their key shut: "
             f"{len(self.life.turned_away)} (each can have it back as it was)"
         )
         told = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.statuses.items()))
@@ -202,8 +205,13 @@ class Demo:
         before = self.sandbox.call_api(self.life.api_id, "prod", key.value)
         self.operate(NIGHTS, {"undo": str(day), "key_ids": [old_id]})
         after = self.sandbox.call_api(self.life.api_id, "prod", key.value)
-        new_id = next(key_id for key_id, one in self.life.keys.items() if one is key and key_id != old_id)
-        self.say(f"GET /hello with the owner's value: {before} before, {after} after; its id is {new_id}")
+        new_id = next(
+            key_id for key_id, one in self.life.keys.items() if one is key and key_id != old_id
+        )
+        self.say(
+            f"GET /hello with the owner's value: {before} before, {after} after; "
+            f"it lives on as {new_id}"
+        )
         if (before, after) != (403, 200):
             raise SystemExit("the restored key does not open the API")
 

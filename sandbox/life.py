@@ -98,6 +98,8 @@ class Life:
                     self.keys[key_id] = self.keys[before]
                     self.disabled_on.pop(before, None)
                     self.parked_on.pop(before, None)
+                case _:
+                    pass  # nothing that an owner would notice
         self._events_seen = len(events)
 
     def wronged(self, patience: dict[str, int]) -> list[str]:

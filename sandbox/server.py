@@ -11,8 +11,8 @@ from contextvars import ContextVar
 from typing import Any
 
 import ministack.app as ministack
-from hypercorn.asyncio import serve as hypercorn_serve
-from hypercorn.config import Config
+from hypercorn.asyncio import serve as hypercorn_serve  # type: ignore[import-not-found]
+from hypercorn.config import Config  # type: ignore[import-not-found]
 from ministack.core import hypercorn_compat
 from ministack.core.responses import request_scope
 from ministack.core.router import extract_access_key_id
@@ -244,7 +244,13 @@ async def serve(listener: socket.socket, speed: float | None, stop: asyncio.Even
     config.graceful_timeout = 1
     config.accesslog = None
     config.loglevel = "WARNING"
+
+    async def told_to_stop() -> None:
+        await stop.wait()
+        # MiniStack waits for a running function even if its caller is gone: end it first.
+        await asyncio.to_thread(end_all_workers)
+
     try:
-        await hypercorn_serve(Server(speed), config, shutdown_trigger=stop.wait)
+        await hypercorn_serve(Server(speed), config, shutdown_trigger=told_to_stop)
     finally:
         end_all_workers()

@@ -1,6 +1,8 @@
 """Builds and deploys the stack into a running sandbox, by SAM, as it is deployed to AWS."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -40,6 +42,7 @@ class Stack:
     parameters: dict[str, str] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
+    _built: dict[Path, str] = field(default_factory=dict)
 
     @classmethod
     def deploy(
@@ -50,21 +53,39 @@ class Stack:
         stack.update(policy)
         return stack
 
-    def update(self, policy: Path, **parameters: str) -> None:
-        """Builds and deploys again, with another policy or other parameters."""
-        self.parameters |= parameters
-        with tempfile.TemporaryDirectory(prefix="keyjanitor-build-") as built:
-            self._sam(
-                "build", "--config-env", "local", "--build-dir", built, KEYJANITOR_POLICY=str(policy)
-            )
-            self._deploy(Path(built) / "template.yaml")
+    def configure(self, logical_id: str, *, timeout: int | None = None, **variables: str) -> None:
+        """Sets a function's timeout (seconds) and variables of its environment, past the template."""
+        functions = self.sandbox.client("lambda")
+        name = self.functions[logical_id]
+        is_now = functions.get_function_configuration(FunctionName=name)
+        functions.update_function_configuration(
+            FunctionName=name,
+            Timeout=timeout or is_now["Timeout"],
+            Environment={"Variables": is_now["Environment"]["Variables"] | variables},
+        )
 
-    def _deploy(self, template: Path) -> None:
-        overrides = [f"{name}={value}" for name, value in self.parameters.items()]
+    def forget(self) -> None:
+        """Empties the ledger and the bucket, as if nothing had ever run here."""
+        table = self.outputs["LedgerTableName"]
+        ledger = self.sandbox.client("dynamodb")
+        for page in ledger.get_paginator("scan").paginate(TableName=table):
+            keys = [{"pk": item["pk"], "sk": item["sk"]} for item in page["Items"]]
+            for start in range(0, len(keys), 25):
+                gone = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + 25]]
+                ledger.batch_write_item(RequestItems={table: gone})
+        bucket = self.outputs["HistoryBucketName"]
+        history = self.sandbox.client("s3")
+        for page in history.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                history.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+
+    def update(self, policy: Path, *, name: str = NAME, **parameters: str) -> None:
+        """Deploys again, with another policy, other parameters or as another stack."""
+        self.parameters |= parameters
+        overrides = [f"{parameter}={value}" for parameter, value in self.parameters.items()]
         self._sam(
-            "deploy",
+            *("deploy", "--stack-name", name, "--template-file", self._build(policy)),
             *("--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", "local"),
-            *("--template-file", str(template)),
             *("--parameter-overrides", *overrides),
         )
         described = self.sandbox.client("cloudformation").describe_stacks(StackName=NAME)
@@ -78,6 +99,18 @@ class Stack:
             for resource in resources["StackResources"]
             if resource["ResourceType"] == "AWS::Lambda::Function"
         }
+
+    def _build(self, policy: Path) -> str:
+        """The built template; built once for each policy."""
+        if policy not in self._built:
+            built = tempfile.mkdtemp(prefix="keyjanitor-build-")
+            atexit.register(shutil.rmtree, built, ignore_errors=True)
+            self._sam(
+                *("build", "--config-env", "local", "--build-dir", built),
+                KEYJANITOR_POLICY=str(policy),
+            )
+            self._built[policy] = f"{built}/template.yaml"
+        return self._built[policy]
 
     def _sam(self, *arguments: str, **environment: str) -> str:
         done = subprocess.run(

@@ -1,6 +1,8 @@
 """Makes boto3 clients and turns AWS's refusals into errors that carry no parameters."""
 
+import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -24,7 +26,24 @@ def gateway_client() -> Any:
 
     botocore repeats LimitExceededException like a throttle (aws-facts, Errors: measured).
     """
-    return _client("apigateway", tries=1)
+    gateway = _client("apigateway", tries=1)
+    gateway.meta.events.register("before-parse.api-gateway.GetUsage", _read_usage)
+    return gateway
+
+
+def _read_usage(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Reads the numbers of a usage page as JSON, the rest as botocore does, with the same result.
+
+    A page of 500 keys and 91 days holds 91,000 numbers; botocore looks at each of them by its
+    model, which takes a night at 10,000 keys three seconds of processor time instead of one.
+    """
+    if response_dict["status_code"] != HTTPStatus.OK:
+        return
+    body = json.loads(response_dict["body"])
+    customized_response_dict["items"] = body.pop("values", None) or {}
+    response_dict["body"] = json.dumps(body).encode()
 
 
 def _client(service: str, tries: int) -> Any:

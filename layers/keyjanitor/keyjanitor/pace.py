@@ -3,9 +3,9 @@
 import time
 from collections.abc import Callable
 
-MARGIN = 1.02  # a call may arrive a little early or late; no second may see one more than the share
-SLOWEST = 0.1  # calls a second
-QUIET_CALLS = 20  # so many calls without a throttle let the pace rise again
+MARGIN = 1.05  # a call may arrive a little early or late; no second may see one more than the share
+SLOWEST = 0.25  # calls a second: a night of sixty calls still ends within a run
+QUIET_CALLS = 10  # so many calls without a throttle let the pace rise again
 
 
 class Pace:

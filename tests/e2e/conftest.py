@@ -1,0 +1,103 @@
+"""The stack, deployed by SAM into a sandbox with IAM enforced and throttles on."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.client import LaidKey, Sandbox
+from sandbox.stack import Stack
+
+HERE = Path(__file__).parent
+POLICY = HERE / "policy.toml"
+FAST = 100  # times AWS's throttles, for tests that are not about the pace
+
+TODAY = date(2026, 11, 21)
+PLANS = ("external", "front-end", "partners")
+
+
+# The longest first, so that two workers end together.
+LONGEST = ("test_thirty_nights", "test_1200_keys", "test_a_night_makes", "test_the_table")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("e2e")
+    items.sort(
+        key=lambda item: next(
+            (n for n, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST)
+        )
+    )
+
+
+class World:
+    """One test's account: the deployed stack, three plans on three stages, and time."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.sandbox = stack.sandbox
+        self.api_id = self.sandbox.rest_api(["prod", "web", "b2b"])
+        quota = {"limit": 50_000, "period": "MONTH"}
+        self.plans = {
+            name: self.sandbox.usage_plan(name, [(self.api_id, stage)], quota if not n else None)
+            for n, (name, stage) in enumerate(zip(PLANS, ("prod", "web", "b2b"), strict=True))
+        }
+
+    def lay_down(self, *keys: LaidKey) -> list[str]:
+        return self.sandbox.lay_down(keys)
+
+    def witness(self, last: date, days: int = 200) -> list[str]:
+        """One busy key in each plan, used every day up to `last`: silence means something then."""
+        uses = {date.fromordinal(last.toordinal() - back): 5 for back in range(days)}
+        long_ago = datetime(2025, 1, 1, tzinfo=UTC)
+        return self.lay_down(
+            *(
+                LaidKey(name=f"busy {name}", created=long_ago, plans=[plan], uses={plan: uses})
+                for name, plan in self.plans.items()
+            )
+        )
+
+    def pull(self, day: date) -> dict[str, Any]:
+        self.sandbox.set_clock(datetime.combine(day, time(2, 15), UTC))
+        answer: dict[str, Any] = self.stack.pull(f"{day}T02:15:00Z")
+        return answer
+
+    def sweep(self, day: date, **event: Any) -> dict[str, Any]:
+        self.sandbox.set_clock(datetime.combine(day, time(3, 15), UTC))
+        answer: dict[str, Any] = self.stack.sweep(f"{day}T03:15:00Z", **event)
+        return answer
+
+    def night(self, day: date) -> dict[str, Any]:
+        self.pull(day)
+        return self.sweep(day)
+
+    def keys(self) -> dict[str, dict[str, Any]]:
+        """Every key as API Gateway tells of it, by id."""
+        client = self.sandbox.client("apigateway")
+        pages = client.get_paginator("get_api_keys").paginate(PaginationConfig={"PageSize": 500})
+        return {item["id"]: item for page in pages for item in page["items"]}
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The stack of this test run, in `park`."""
+    log = tmp_path_factory.mktemp("sandbox") / "log"
+    with Sandbox.start(speed=FAST, log=log) as sandbox:
+        share = {"Mode": "park", "NightCallsPerSecond": str(3 * FAST)}
+        yield Stack.deploy(sandbox, POLICY, share)
+
+
+@pytest.fixture
+def world(deployed: Stack) -> World:
+    """An empty account, and a stack that remembers nothing."""
+    deployed.sandbox.wipe()
+    deployed.sandbox.behave()
+    deployed.sandbox.set_throttles(FAST)
+    deployed.forget()
+    for function in deployed.functions:
+        deployed.configure(function, timeout=900, CALLS_PER_SECOND=str(3 * FAST))
+    return World(deployed)

@@ -1,0 +1,60 @@
+"""The path of `make demo` on a smaller account, and what it leaves behind."""
+
+import base64
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sandbox import demo
+from sandbox.client import REPOSITORY, Sandbox
+from sandbox.population import Kind
+
+KEYS = 1_200
+
+
+@pytest.fixture
+def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[demo.Demo, Sandbox, str]:
+    monkeypatch.setattr(demo, "KEPT", REPOSITORY / ".demo" / "test")
+    printed = io.StringIO()
+    with Sandbox.start(speed=demo.SPEED, log=tmp_path / "log") as sandbox:
+        run = demo.Demo(sandbox, Console(file=printed, width=120), keys=KEYS)
+        run.run()
+        values = {key.value for key in run.life.keys.values()}
+        assert len(values) > KEYS
+        found = _where_values_show(sandbox, values)
+    assert found == []
+    return run, sandbox, printed.getvalue()
+
+
+def _where_values_show(sandbox: Sandbox, values: set[str]) -> list[str]:
+    """Everywhere that one of the values can be read, plain or in base64."""
+    needles = [value.encode() for value in values]
+    for value in values:
+        for shift in range(3):
+            # In base64 a text looks one of three ways, by where it begins; its ends depend on
+            # what stands around it.
+            encoded = base64.b64encode(b"\0" * shift + value.encode()).rstrip(b"=")
+            needles.append(encoded[4 if shift else 0 : -2])
+    found = []
+    searched = 0
+    for where, content in sandbox.everything_stored():
+        searched += 1
+        found += [where for needle in needles if needle in content]
+    assert searched > 100, "there was nothing to search"
+    return found
+
+
+def test_thirty_nights_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, str]) -> None:
+    run, _, printed = lived
+    assert "the brake is on" in printed
+    assert "undone: night 12" in printed
+    assert "403 before, 200 after" in printed
+    assert run.life.wronged(demo.PATIENCE) == []
+    assert run.did["park"] > 100
+    shut = {run.life.keys[key_id].kind for key_id in run.life.disabled_on}
+    assert shut.isdisjoint(
+        {Kind.BUSY, Kind.STEADY, Kind.WEEKLY, Kind.TWO_PLANS, Kind.TERRAFORM, Kind.STACK}
+        | {Kind.DISABLED_BY_HAND}
+    )
