@@ -21,7 +21,7 @@ from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.keysfile import key_lines
 from keyjanitor.ledger import Ledger
-from keyjanitor.night import Deadline, Outside, gather
+from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
 from keyjanitor.owners import Owners
 from keyjanitor.pace import Pace
 from keyjanitor.requests import Clock, SweepRequest
@@ -49,6 +49,7 @@ outside = Outside(
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One sweep, or what an operator asked for: a hold, its end, an approval, an undo."""
+    metrics.add_metric("SweepFinished", MetricUnit.Count, 0)  # until it has
     run = SweepRequest.parse(event, settings.mode, Clock(now(), settings.replay_window_hours))
     if run.hold is not None:
         outside.ledger.put_hold(run.hold, now())
@@ -99,9 +100,8 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
 
 def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
     """Takes back what the sweeps of a date did."""
-    gathered = gather(run.today, outside, policy, acting=True)
-    sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
-    outcome = sweeper.undo(day, run.key_ids)
+    rows, bound = gather_for_undo(run.today, outside, policy)
+    outcome = Sweeper(run.today, rows, outside, bound, deadline).undo(day, run.key_ids)
     count(outcome)
     return answer(run, applied=outcome.counts, remaining=outcome.remaining)
 

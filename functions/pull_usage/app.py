@@ -31,6 +31,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
     On a date that has its evidence nothing more is read or written.
     """
+    metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
     evidence = history.evidence(run.today)
     if evidence is None:

@@ -36,9 +36,9 @@ def test_the_table_of_the_design_night_by_night(world: World) -> None:
     begins = TODAY
     ends = begins + 92 * DAY
     external, partners = world.plans["external"], world.plans["partners"]
-    world.witness(ends, days=220)
-    # A plan of its own, without quota like the busy one, on a stage that others use.
-    own = world.sandbox.usage_plan("own", [(world.api_id, "b2b")])
+    # `front-end` has no quota, like `partners`, and opens the same stage, which others use.
+    world.witness(ends, days=220, plans=("external", "partners"))
+    own = world.plans["front-end"]
     begin = datetime.combine(begins, time(0, 30), UTC)
     long_ago = begin - 300 * DAY
     last_use = {begins: 3}

@@ -102,8 +102,8 @@ class Sweeper:
                     continue
                 if self._deadline.passed():
                     break
-                left -= 1
                 self._guarded(step)
+                left -= 1
         except Held as err:
             self.outcome.held = err.why
         self.outcome.remaining = left
@@ -129,9 +129,11 @@ class Sweeper:
                     self.outcome.applied[Verb.RESTORE] += 1
                 else:
                     self._enable(row)
-            except (NotRestorable, ClaimLost) as err:
-                logger.error("undo: %s", err)
+            except (NotRestorable, ClaimLost, CallFailed, UnexpectedAnswer) as err:
+                logger.error("undo: key %s: %s", row.key_id, err)
                 self.outcome.failed.append(row.key_id)
+                if len(self.outcome.failed) > FAILURES_BORNE and isinstance(err, CallFailed):
+                    raise
         self.send()
         return self.outcome
 
@@ -227,7 +229,7 @@ class Sweeper:
             logger.info(str(err))
         except (CallFailed, UnexpectedAnswer) as err:
             key_id = key_id_of(step)
-            logger.error("key %s was not %sd: %s", key_id, verb_of(step).rstrip("e"), err)
+            logger.error("key %s was left alone (%s): %s", key_id, verb_of(step), err)
             self.outcome.failed.append(key_id)
             if len(self.outcome.failed) > FAILURES_BORNE:
                 raise

@@ -1,6 +1,7 @@
 """Makes boto3 clients and turns AWS's refusals into errors that carry no parameters."""
 
 import json
+import logging
 import re
 from http import HTTPStatus
 from typing import Any
@@ -9,11 +10,18 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
 
-DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"})
+DENIED = frozenset(
+    # The last one is SNS's.
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+)
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 30
+
+# At DEBUG it logs whole requests and answers, key values among them, and Lambda's own setting of a
+# function's log level is the root logger's.
+logging.getLogger("botocore").setLevel(logging.INFO)
 
 
 def client(service: str) -> Any:
@@ -41,7 +49,12 @@ def _read_usage(
     """
     if response_dict["status_code"] != HTTPStatus.OK:
         return
-    body = json.loads(response_dict["body"])
+    try:
+        body = json.loads(response_dict["body"])
+    except ValueError:
+        raise UnexpectedAnswer("GetUsage", "the answer is no JSON") from None
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer("GetUsage", "the answer is no JSON object")
     customized_response_dict["items"] = body.pop("values", None) or {}
     response_dict["body"] = json.dumps(body).encode()
 

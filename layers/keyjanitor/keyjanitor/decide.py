@@ -69,7 +69,8 @@ def decide(night: Night, bound: BoundPolicy) -> Plan:
         verdicts=verdicts,
         notes=[*notes, *judge.clears, *judge.missing()],
         purges=judge.purges(),
-        allowance=bound.policy.sweep.allowance(len(night.keys)),
+        # The keys that were parked on this date count: its allowance is one, whatever its runs did.
+        allowance=bound.policy.sweep.allowance(len(night.keys) + night.stepped.get(Verb.PARK, 0)),
         stepped=night.stepped,
         pressure=judge.pressure,
     )

@@ -259,9 +259,11 @@ class ApiGateway:
             except ParamValidationError:
                 raise CallFailed(operation, "ParamValidationError") from None
             except ClientError as err:
+                self._pace.answered()
                 if attempt == TRIES or not self._is_for_now(err):
                     raise refusal(err, operation, _ACTIONS[operation]) from None
             except (BotoConnectionError, HTTPClientError) as err:
+                self._pace.answered()
                 if attempt == TRIES:
                     raise refusal(err, operation, _ACTIONS[operation]) from None
             except BotoCoreError as err:

@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import code_of, refusal
-from keyjanitor.errors import AlreadyRunning, Held
+from keyjanitor.errors import AlreadyRunning, CallFailed, Held
 from keyjanitor.words import (
     LIVE_STATES,
     Announcement,
@@ -28,6 +28,8 @@ from keyjanitor.words import (
 
 TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
 CONFLICT_TRIES = 5
+# Why a transaction may be cancelled and go through a moment later.
+PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 CLOSED_ROWS_KEPT = timedelta(days=400)
 
 _DATES = frozenset(item.name for item in fields(Row) if item.type in ("date | None", date | None))
@@ -51,11 +53,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What the shelf holds for tonight: whose time has come, what was done on this date already."""
+    """What the shelf holds for tonight: whose time has come, what was done on this date already.
+
+    `restored` are keys that live again and whose tombstones have yet to be destroyed.
+    """
 
     due: tuple[Row, ...] = ()
     oldest: Row | None = None
     stepped: Mapping[Verb, int] = field(default_factory=dict)
+    restored: tuple[Row, ...] = ()
 
 
 class Ledger:
@@ -81,18 +87,24 @@ class Ledger:
     def shelf(self, today: date) -> Shelf:
         """What tonight has to know of the keys that are parked; read page by page."""
         due: list[Row] = []
+        restored: list[Row] = []
         oldest: Row | None = None
         parked = purged = 0
         for row in self._shelf():
             parked += row.parked_on == today
             purged += row.purged_on == today
+            if row.state is State.RESTORED and row.claim is not None:
+                restored.append(row)
             if row.state is not State.PARKED:
                 continue
             if row.purge_on is not None and row.purge_on <= today:
                 due.append(row)
+            if row.claim is not None and row.claim.verb is Verb.PURGE:
+                continue  # a run that died may have destroyed its tombstone
             if oldest is None or _shelf_age(row) < _shelf_age(oldest):
                 oldest = row
-        return Shelf(tuple(due), oldest, {Verb.PARK: parked, Verb.PURGE: purged})
+        stepped = {Verb.PARK: parked, Verb.PURGE: purged}
+        return Shelf(tuple(due), oldest, stepped, tuple(restored))
 
     def shelf_of(self, day: date) -> list[Row]:
         """The parked keys that the sweeps of a date disabled or parked."""
@@ -218,10 +230,12 @@ class Ledger:
             )
         except ClientError as err:
             if code_of(err) != "ConditionalCheckFailedException":
-                raise refusal(err, "PutItem", f"dynamodb:PutItem on {self._table}") from None
+                raise refusal(err, "PutItem", self._action("PutItem")) from None
             item = self._get(_LEASE)
             told = datetime.fromisoformat(item["until"]) if item else at
             raise AlreadyRunning(told.astimezone(UTC)) from None
+        except BotoCoreError as err:
+            raise refusal(err, "PutItem", self._action("PutItem")) from None
 
     def give_lease_back(self, holder: str) -> None:
         """Lets the next sweep begin; does nothing if the lease has gone to somebody else."""
@@ -234,7 +248,9 @@ class Ledger:
             )
         except ClientError as err:
             if code_of(err) != "ConditionalCheckFailedException":
-                raise refusal(err, "DeleteItem", f"dynamodb:DeleteItem on {self._table}") from None
+                raise refusal(err, "DeleteItem", self._action("DeleteItem")) from None
+        except BotoCoreError as err:
+            raise refusal(err, "DeleteItem", self._action("DeleteItem")) from None
 
     # --- outbox -----------------------------------------------------------------------------------
 
@@ -293,7 +309,10 @@ class Ledger:
         return {name: self._serialize(value) for name, value in values.items()}
 
     def _transact(self, writes: Sequence[Mapping[str, Any]]) -> set[int] | None:
-        """All of the writes or none; the places of those whose condition failed, or None."""
+        """All of the writes or none: None if they are written, else whose conditions failed.
+
+        That may be nobody's, if somebody else kept writing the same items.
+        """
         for attempt in range(CONFLICT_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=list(writes))
@@ -304,8 +323,10 @@ class Ledger:
                     reason.get("Code") for reason in err.response.get("CancellationReasons", ())
                 ]
                 failed = {i for i, code in enumerate(codes) if code == "ConditionalCheckFailed"}
+                if wrong := set(codes) - {"None", "ConditionalCheckFailed", *PASSING}:
+                    raise CallFailed("TransactWriteItems", str(min(wrong, key=str))) from None
                 if failed or attempt == CONFLICT_TRIES - 1:
-                    return failed or set(range(len(writes)))
+                    return failed
                 time.sleep(0.05 * 2**attempt)  # somebody else writes one of the items right now
             except BotoCoreError as err:
                 raise refusal(err, "TransactWriteItems", self._action("PutItem")) from None

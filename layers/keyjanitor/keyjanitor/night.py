@@ -88,6 +88,9 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     keys = _with_tags(keys, outside.owners)
     rows = _settle(today, rows, keys, outside, bound, acting=acting)
     shelf = outside.ledger.shelf(today)
+    if acting:
+        for row in shelf.restored:
+            forget_tombstone(row, outside)
     return Gathered(
         night=Night(
             today=today,
@@ -101,6 +104,24 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
         ),
         bound=bound,
     )
+
+
+def gather_for_undo(
+    today: date, outside: Outside, policy: Policy
+) -> tuple[dict[str, Row], BoundPolicy]:
+    """The rows, and the policy tied to no plan: an undo needs no evidence and judges nobody.
+
+    So it works at any hour, and after a plan was renamed. Raises EmptyListing.
+    """
+    bound = BoundPolicy(policy, {}, frozenset())
+    rows = outside.ledger.live_rows()
+    keys = outside.gateway.keys()
+    if not keys and rows:
+        raise EmptyListing("API keys", len(rows))
+    rows = _settle(today, rows, keys, outside, bound, acting=True)
+    for row in outside.ledger.shelf(today).restored:
+        forget_tombstone(row, outside)
+    return rows, bound
 
 
 def _with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
@@ -166,15 +187,23 @@ def _settle(
     }
 
 
+def forget_tombstone(row: Row, outside: Outside) -> None:
+    """Destroys the tombstone of a restored key: what is sealed twice can only leak twice."""
+    outside.history.destroy_tombstone(row.key_id)
+    outside.ledger.commit([Change(row, replace(row, claim=None))])
+
+
 def _settled(
     today: date, row: Row, key: ApiKey | None, outside: Outside, bound: BoundPolicy
 ) -> Change:
     after = replace(row, claim=None)
-    match row.claim and row.claim.verb:
+    if row.claim is None:
+        return Change(row, after)
+    match row.claim.verb:
         case Verb.DISABLE if key is not None and not key.enabled:
-            after = disabled(after, today, bound, key)
+            after = replace(disabled(after, today, bound, key), disabled_on=row.claim.on)
         case Verb.PARK if key is None and outside.history.has_tombstone(row.key_id):
-            after = parked(after, today, bound)
+            after = replace(parked(after, today, bound), parked_on=row.claim.on)
         case Verb.ENABLE if key is not None and key.enabled:
             after = enabled(after, today, key)
         case _:
@@ -223,7 +252,8 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         state=State.ACTIVE,
         warned_on=None,
         disable_on=None,
-        disabled_on=None,
+        # What was disabled on this date stays counted in its allowance.
+        disabled_on=row.disabled_on if row.disabled_on == today else None,
         park_on=None,
         ends_on=None,
         witnessed=False,

@@ -1,15 +1,20 @@
 """Keeps a run within its share of API Gateway's control plane, and below it when told to slow down."""
 
 import time
+from collections import deque
 from collections.abc import Callable
 
-MARGIN = 1.05  # a call may arrive a little early or late; no second may see one more than the share
+SECOND = 1.005  # a clock's rounding must not make two calls meet in one second
 SLOWEST = 0.25  # calls a second: a night of sixty calls still ends within a run
-QUIET_CALLS = 10  # so many calls without a throttle let the pace rise again
+RECOVERY = 30  # calls that go well, from a standstill to the whole share
 
 
 class Pace:
-    """Spaces calls evenly at `calls_per_second`; half of that after each throttle."""
+    """Spaces calls evenly at `calls_per_second`; half of that after each throttle.
+
+    A call may arrive at any moment until it is answered, so a second's worth of calls after a call
+    was *answered* is the soonest that another may be made.
+    """
 
     def __init__(
         self,
@@ -23,7 +28,7 @@ class Pace:
         self._monotonic = monotonic
         self._sleep = sleep
         self._next_at = monotonic()
-        self._quiet = 0
+        self._answers: deque[float] = deque(maxlen=max(1, int(calls_per_second)))
         self.throttled = 0
 
     @property
@@ -33,25 +38,27 @@ class Pace:
 
     def wait(self) -> None:
         """Returns when the next call may be made."""
+        at = self._next_at
+        if len(self._answers) == self._answers.maxlen:
+            at = max(at, self._answers[0] + SECOND * max(1.0, 1 / self._share))
         now = self._monotonic()
-        if now < self._next_at:
-            self._sleep(self._next_at - now)
-            now = max(self._next_at, self._monotonic())
-        self._next_at = now + MARGIN / self._rate
+        if now < at:
+            self._sleep(at - now)
+            now = max(at, self._monotonic())
+        self._next_at = now + 1 / self._rate
 
     def slow_down(self, retry_after: float | None) -> None:
         """AWS refused a call for there being too many; `retry_after` is in seconds, if it said so."""
         self.throttled += 1
-        self._quiet = 0
         self._rate = max(SLOWEST, self._rate / 2)
         pause = max(retry_after or 0.0, 1 / self._rate)
         self._next_at = max(self._next_at, self._monotonic() + pause)
 
     def went_well(self) -> None:
-        """A call was answered; after enough of them the pace rises towards the share again."""
-        if self._rate == self._share:
-            return
-        self._quiet += 1
-        if self._quiet >= QUIET_CALLS:
-            self._quiet = 0
-            self._rate = min(self._share, self._rate * 1.5)
+        """A call was answered: the pace rises a little towards the share."""
+        self.answered()
+        self._rate = min(self._share, self._rate + self._share / RECOVERY)
+
+    def answered(self) -> None:
+        """A call is over, however it ended."""
+        self._answers.append(self._monotonic())

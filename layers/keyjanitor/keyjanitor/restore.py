@@ -9,7 +9,7 @@ from keyjanitor.announcements import announce
 from keyjanitor.decide import RESTORE_MARKER
 from keyjanitor.errors import ClaimLost, NotRestorable, TombstoneClosed, ValueTaken
 from keyjanitor.ledger import Change
-from keyjanitor.night import Outside, enabled
+from keyjanitor.night import Outside, enabled, forget_tombstone
 from keyjanitor.policy import Policy
 from keyjanitor.words import ApiKey, Claim, Row, Secret, State, Tombstone, Verb
 
@@ -107,11 +107,11 @@ def _finish(
         previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
     )
     done = outside.ledger.commit_together(
-        Change(claimed, replace(claimed, state=State.RESTORED, claim=None)),
+        # The claim stays until the tombstone is gone: a run that dies before is finished by the next.
+        Change(claimed, replace(claimed, state=State.RESTORED)),
         Change(outside.ledger.row(key.key_id), live, (announce(live, policy, today),)),
     )
     if not done:
         raise ClaimLost(claimed.key_id)
-    # The value is in API Gateway again; what is sealed twice can only leak twice.
-    outside.history.destroy_tombstone(claimed.key_id)
+    forget_tombstone(replace(claimed, state=State.RESTORED, version=claimed.version + 1), outside)
     return live

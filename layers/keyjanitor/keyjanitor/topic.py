@@ -8,7 +8,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyjanitor.alerts import Alert
 from keyjanitor.aws import refusal
 
-ROOM = 100_000  # bytes of each form; an SNS message holds 256 KB in all (doc)
+ROOM = 250_000  # bytes of all forms together; an SNS message holds 256 KB in all (doc)
+TEXT_ROOM = (60_000, 15_000)  # bytes of the text, which JSON may make three times as long
 
 
 class Topic:
@@ -20,16 +21,11 @@ class Topic:
 
     def publish(self, alert: Alert) -> None:
         """Publishes one alert; raises CallFailed or AccessDenied."""
-        form = json.dumps(alert.form)
-        if len(form.encode()) > ROOM:
-            form = json.dumps({**alert.form, "tiers": "left out: too many; see the keys file"})
-        text = alert.text.encode()[:ROOM].decode(errors="ignore")
-        message = {"default": text, "email": text, "sqs": form, "lambda": form, "https": form}
         try:
             self._client.publish(
                 TopicArn=self._arn,
                 Subject=alert.subject[:99],
-                Message=json.dumps(message),
+                Message=_message(alert),
                 MessageStructure="json",
                 MessageAttributes={
                     name: {"DataType": "String", "StringValue": value}
@@ -38,3 +34,18 @@ class Topic:
             )
         except (ClientError, BotoCoreError) as err:
             raise refusal(err, "Publish", f"sns:Publish on {self._arn}") from None
+
+
+def _message(alert: Alert) -> str:
+    """The alert in all its forms; what does not fit together is cut, the programs' form first."""
+    whole = json.dumps(alert.form)
+    short = json.dumps({**alert.form, "tiers": "left out: too many; see the keys file"})
+    message = ""
+    for form, room in ((whole, TEXT_ROOM[0]), *((short, room) for room in TEXT_ROOM)):
+        text = alert.text.encode()[:room].decode(errors="ignore")
+        message = json.dumps(
+            {"default": text, "email": text, "sqs": form, "lambda": form, "https": form}
+        )
+        if len(message) <= ROOM:
+            break
+    return message

@@ -1,0 +1,100 @@
+"""Fixtures of more than one kind of test: moto's clients, the functions, an account to live on."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from keyjanitor.settings import REQUIRED
+from tests.fakes import Account, Clients, clients_in_memory
+
+pytest_plugins = ["tests.sandbox_fixtures"]
+
+REGION = "us-east-1"
+SESSION: Any = boto3.session.Session(region_name=REGION)  # one, for it reads AWS's models once
+POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A hold, its end, and a run that fails count nothing, of which Powertools warns.
+    config.addinivalue_line(
+        "filterwarnings", "ignore:No application metrics to publish:UserWarning"
+    )
+
+
+def moto_clients() -> Clients:
+    """Clients of the moto account, with a sealing key and an alert topic in it."""
+    clients = {name: SESSION.client(name) for name in ("dynamodb", "s3", "kms", "events", "sns")}
+    return Clients(
+        **clients,
+        key_arn=clients["kms"].create_key()["KeyMetadata"]["Arn"],
+        topic_arn=clients["sns"].create_topic(Name="alerts")["TopicArn"],
+        counter=count(1),
+    )
+
+
+@pytest.fixture
+def clients() -> Clients:
+    """An AWS in memory. What of it the ledger and the history use is tested beside moto's."""
+    return clients_in_memory()
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Clients]:
+    """Moto's AWS for the tests of one module; each takes tables and buckets of its own."""
+    with mock_aws():
+        yield moto_clients()
+
+
+@pytest.fixture(params=["moto", "memory"])
+def either(request: pytest.FixtureRequest) -> Clients:
+    """Moto's AWS, then the one in memory: what is said of one has to be true of the other."""
+    if request.param == "memory":
+        return clients_in_memory()
+    clients: Clients = request.getfixturevalue("moto")
+    return clients
+
+
+@pytest.fixture(scope="session")
+def functions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]:
+    """The functions' modules by name, imported as Lambda does: settings and policy beside them."""
+    layer = tmp_path_factory.mktemp("policy-layer")
+    (layer / "keyjanitor_policy").mkdir()
+    (layer / "keyjanitor_policy" / "policy.toml").write_text(POLICY)
+    environment = {name: "1" for names in REQUIRED.values() for name in names}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {
+            **environment,
+            "MODE": "observe",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "POWERTOOLS_SERVICE_NAME": "keyjanitor",
+            "POWERTOOLS_METRICS_NAMESPACE": "keyjanitor",
+        }.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "path", [*sys.path, os.fspath(layer)])
+        return {name: import_module(f"functions.{name}.app") for name in REQUIRED}
+
+
+@pytest.fixture
+def account(clients: Clients, functions: dict[str, ModuleType]) -> Account:
+    """An account with one plan and one busy key, on which the functions live their nights."""
+    return Account(clients, functions["expire_keys"], functions["pull_usage"])
+
+
+@pytest.fixture
+def an_account(clients: Clients, functions: dict[str, ModuleType]) -> Callable[..., Account]:
+    """Makes such an account with a policy, or a mode, of its own."""
+
+    def make(**more: Any) -> Account:
+        return Account(clients, functions["expire_keys"], functions["pull_usage"], **more)
+
+    return make

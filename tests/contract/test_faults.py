@@ -1,0 +1,295 @@
+"""Whatever is interrupted, at any call, and run again, ends where it would have ended.
+
+Every call that a run makes on anything outside is cut off in its turn: before AWS has carried it out,
+and after, when only the answer is lost. What follows of that run is silence, as when Lambda ends it;
+its lease runs out, and the next run of the date comes. Or AWS refuses the one call, and the run goes
+on or gives up as it sees fit.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from keyjanitor.errors import CallFailed, KeyjanitorError
+from keyjanitor.words import Row
+from tests.builders import DAY, KEY_ID
+from tests.fakes import BUSY, Account, Call, Killed, brisk, refused
+
+Run = Callable[[Account], Any]
+Cut = Callable[[int], "Line"]
+IN_MEMORY = ("apigateway", "owners")  # which are adapters themselves, and raise errors of ours
+
+
+class Line:
+    """All calls of a run, in their order; it does something else at call number `at`."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self._at = at
+        self.calls: list[str] = []
+
+    def __call__(self, name: str, call: Call) -> Any:
+        self.calls.append(name)
+        return call() if len(self.calls) - 1 != self._at else self.instead(name, call)
+
+    def instead(self, name: str, call: Call) -> Any:
+        raise NotImplementedError
+
+
+class EndsBefore(Line):
+    """The run is ended before the call is carried out."""
+
+    dead = False
+
+    def __call__(self, name: str, call: Call) -> Any:
+        if self.dead:
+            raise Killed
+        return super().__call__(name, call)
+
+    def instead(self, name: str, call: Call) -> Any:
+        self.dead = True
+        raise Killed
+
+
+class EndsAfter(EndsBefore):
+    """The run is ended when the call has been carried out, and its answer is lost."""
+
+    def instead(self, name: str, call: Call) -> Any:
+        call()
+        return super().instead(name, call)
+
+
+class Refuses(Line):
+    """AWS refuses the call."""
+
+    def instead(self, name: str, call: Call) -> Any:
+        service, method = name.split(".")
+        if service in IN_MEMORY:
+            raise CallFailed(method, "InternalServerErrorException")
+        raise refused(method, "InternalError", 500)
+
+
+class LosesTheAnswer(Refuses):
+    """AWS carries the call out, and answers that it did not."""
+
+    def instead(self, name: str, call: Call) -> Any:
+        call()
+        return super().instead(name, call)
+
+
+CUTS: list[Any] = [EndsBefore, EndsAfter, Refuses, LosesTheAnswer]
+
+
+def sweep(account: Account) -> None:
+    account.sweep()
+
+
+def undo(account: Account) -> None:
+    account.sweep(undo=str(account.today - DAY))
+
+
+def read(account: Account) -> None:
+    account.read()
+
+
+def a_night_with_one_of_everything(account: Account) -> Account:
+    """A night on which one key each is adopted, warned, disabled, parked and purged."""
+    for index in range(5):
+        account.key(f"idle{index}", idle=60 - index, description="sensors, hall 4")
+    account.nights(3)
+    account.own("idle0", "user-8f1c")
+    account.own("idle1", "user-77aa")
+    account.pass_day()
+    account.key("fresh", age=1)
+    account.read()
+    return account
+
+
+def the_night_after_it(account: Account) -> Account:
+    a_night_with_one_of_everything(account).sweep()
+    account.pass_day()
+    account.read()
+    return account
+
+
+def what_stands(account: Account) -> dict[str, Any]:
+    """All that a run may leave behind, but for how often it was written."""
+    return {
+        "keys": {key_id: account.gateway.whole(key_id) for key_id in account.gateway.ids},
+        "rows": {key_id: unversioned(row) for key_id, row in account.rows().items()},
+        "tombstones": {
+            key_id: (replace(tombstone, sealed_value=""), value)
+            for key_id, (tombstone, value) in account.buried().items()
+        },
+        "older versions": set(account.versions("tombstones/"))
+        - set(account.objects("tombstones/")),
+        "evidence": account.evidence(),
+        "usage": account.objects("usage/"),
+        "night": account.ledger.night(account.today),
+        "outbox": account.ledger.unsent(),
+        "events": {repr(one) for one in account.events},
+        "alerts": {repr(one) for one in account.alerts},
+        "held": account.ledger.hold(),
+    }
+
+
+def unversioned(row: Row) -> Row:
+    return replace(row, version=0)
+
+
+def walk(account: Account, run: Run, cut: Cut, *, every: int = 1) -> Iterator[str]:
+    """Cuts `run` off at each of its calls; gives those after which the next run ends elsewhere."""
+    snapshot = account.snapshot()
+    account.around = undisturbed = Line()
+    account.go_back(snapshot)
+    run(account)
+    expected = what_stands(account)
+    for number, name in list(enumerate(undisturbed.calls))[::every]:
+        account.around = cut(number)
+        account.go_back(snapshot)
+        try:
+            run(account)
+        except (Killed, KeyjanitorError):
+            account.real_now += timedelta(minutes=16)
+        account.around = Line()
+        run(account)
+        if (found := what_stands(account)) != expected:
+            wrong = [what for what in expected if found[what] != expected[what]]
+            yield f"{name} (call {number}): {', '.join(wrong)}"
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_sweep_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    a_night_with_one_of_everything(account)
+    assert list(walk(account, sweep, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_an_undo_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    the_night_after_it(account)
+    assert list(walk(account, undo, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_reading_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    account.key("idle", idle=60)
+    account.night()
+    account.pass_day()
+    if cut in (Refuses, LosesTheAnswer):
+        account.night()  # a plan that could not be read is unread for that night: nothing to repeat
+    assert list(walk(account, read, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_first_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    for index in range(60):  # more than one transaction
+        account.key(f"key{index}", idle=60 if index < 5 else 10)
+    account.read()
+    assert list(walk(account, sweep, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_braked_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    too_many(account)
+    assert list(walk(account, sweep, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_an_approval_cut_off_at_any_call_and_sent_again_ends_where_it_would_have_ended(
+    account: Account, cut: Cut
+) -> None:
+    too_many(account)
+    digest = account.sweep()["digest"]
+    assert list(walk(account, lambda one: one.sweep(approve=digest), cut, every=29)) == []
+
+
+def too_many(account: Account) -> None:
+    """A night on which more than twice twenty keys are due to be disabled."""
+    for index in range(41):
+        account.key(f"idle{index:02}", idle=70)
+    account.read()
+    account.sweep()
+    for row in account.ledger.live_rows().values():
+        if row.key_id != BUSY:
+            account.change_row(row.key_id, disable_on=account.today + DAY, witnessed=True)
+    account.pass_day()
+    account.read()
+
+
+def test_the_night_that_is_cut_off_has_one_of_everything(account: Account) -> None:
+    applied = a_night_with_one_of_everything(account).sweep()["applied"]
+    assert {verb for verb, count in applied.items() if count == 1} == {
+        "adopt",
+        "warn",
+        "disable",
+        "park",
+        "purge",
+    }
+
+
+def test_the_undo_that_is_cut_off_enables_one_key_and_restores_one(account: Account) -> None:
+    the_night_after_it(account)
+    applied = account.sweep(undo=str(account.today - DAY))["applied"]
+    assert (applied["enable"], applied["restore"]) == (1, 1)
+
+
+def test_two_runs_that_die_one_after_the_other_are_finished_by_the_third(account: Account) -> None:
+    snapshot = a_night_with_one_of_everything(account).snapshot()
+    account.around = undisturbed = Line()
+    account.go_back(snapshot)
+    account.sweep()
+    expected = what_stands(account)
+    calls = len(undisturbed.calls)
+    for first in range(0, calls, 5):
+        for second in range(2, calls, 7):
+            account.go_back(snapshot)
+            for number in (first, second):
+                account.around = EndsAfter(number)
+                account.wire()
+                try:
+                    account.sweep()
+                except Killed:
+                    account.real_now += timedelta(minutes=16)
+            account.around = Line()
+            account.sweep()
+            assert what_stands(account) == expected, (first, second)
+
+
+def test_a_key_whose_disabling_was_cut_off_is_finished_on_the_next_date_too(
+    an_account: Callable[..., Account],
+) -> None:
+    account = an_account(policy=brisk(grace_days=14))
+    account.key(KEY_ID, idle=60)
+    account.night()
+    account.pass_day()
+    account.read()
+    snapshot = account.snapshot()
+    account.around = calls = Line()
+    account.go_back(snapshot)
+    account.sweep()
+    account.around = EndsAfter(calls.calls.index("apigateway.set_enabled"))
+    account.go_back(snapshot)
+    with pytest.raises(Killed):
+        account.sweep()
+    died_on = account.today
+    account.around = Line()
+    account.pass_day()
+    account.night()
+    row = account.row(KEY_ID)
+    assert row is not None
+    assert (row.state, row.claim) == ("disabled", None)
+    # It was disabled by the sweep of that date: an undo of the date brings it back.
+    account.sweep(undo=str(died_on))
+    assert account.enabled(KEY_ID)

@@ -1,0 +1,650 @@
+"""The adapter of API Gateway against botocore's own model of it: every call, and always two pages."""
+
+import json
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, date, datetime
+from io import BytesIO
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import (
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from botocore.stub import ANY, Stubber
+
+from keyjanitor.aws import gateway_client
+from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer, ValueTaken
+from keyjanitor.evidence import UsagePage
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.pace import Pace
+from keyjanitor.words import ApiKey, Secret, UsagePlan
+from tests.fakes import value_of
+
+VALUE = value_of("k0")
+CREATED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
+UPDATED = datetime(2026, 11, 20, 6, 7, 8, tzinfo=UTC)
+ROLE = "arn:aws:sts::123456789012:assumed-role/keyjanitor-ExpireKeys/f"
+PAGE = {"limit": 500}
+
+
+class Clock:
+    """Time that passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+class Stubbed:
+    """The adapter on a client whose answers are written down beforehand."""
+
+    def __init__(self) -> None:
+        self.client: Any = boto3.client(
+            "apigateway",
+            region_name="us-east-1",
+            aws_access_key_id="nobody",
+            aws_secret_access_key="nothing",
+        )
+        self.aws = Stubber(self.client)
+        self.clock = Clock()
+        self.pace = Pace(3, monotonic=lambda: self.clock.now, sleep=self.clock.sleep)
+        self.gateway = ApiGateway(self.client, self.pace)
+
+    def answers(self, method: str, answer: Mapping[str, Any], **params: Any) -> None:
+        self.aws.add_response(method, dict(answer), params)
+
+    def fails(
+        self,
+        method: str,
+        code: str,
+        status: int = 400,
+        message: str = VALUE,
+        **more: Any,
+    ) -> None:
+        self.aws.add_client_error(
+            method, code, message, status, modeled_fields=more or None, expected_params=None
+        )
+
+
+@pytest.fixture
+def stubbed() -> Iterator[Stubbed]:
+    stubbed = Stubbed()
+    with stubbed.aws:
+        yield stubbed
+        stubbed.aws.assert_no_pending_responses()
+
+
+def an_item(key_id: str = "k0", **more: Any) -> dict[str, Any]:
+    return {
+        "id": key_id,
+        "name": "a name",
+        "enabled": True,
+        "createdDate": CREATED,
+        "lastUpdatedDate": UPDATED,
+        **more,
+    }
+
+
+def a_key(key_id: str = "k0", **more: Any) -> ApiKey:
+    values: dict[str, Any] = {"name": "a name", "enabled": True, **more}
+    return ApiKey(key_id=key_id, created_date=CREATED, last_updated_date=UPDATED, **values)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def test_every_key_of_every_page_is_listed_and_no_value_is_asked_for(stubbed: Stubbed) -> None:
+    params = {"includeValues": False, **PAGE}
+    stubbed.answers(
+        "get_api_keys",
+        {
+            "items": [
+                an_item("k0"),
+                an_item(
+                    "k1",
+                    name="",
+                    enabled=False,
+                    description="d",
+                    customerId="c",
+                    stageKeys=["api/prod"],
+                    tags={"t": "v"},
+                ),
+            ],
+            "position": "p1",
+        },
+        **params,
+    )
+    stubbed.answers("get_api_keys", {"items": [an_item("k2")]}, position="p1", **params)
+    assert stubbed.gateway.keys() == [
+        a_key("k0"),
+        a_key(
+            "k1",
+            name="",
+            enabled=False,
+            description="d",
+            customer_id="c",
+            stage_keys=("api/prod",),
+            tags={"t": "v"},
+        ),
+        a_key("k2"),
+    ]
+
+
+def test_missing_tags_are_unknown_in_a_list_and_none_in_one_keys_answer(stubbed: Stubbed) -> None:
+    stubbed.answers("get_api_keys", {"items": [an_item()]}, includeValues=False, **PAGE)
+    stubbed.answers("get_api_key", an_item(), apiKey="k0", includeValue=False)
+    assert stubbed.gateway.keys()[0].tags is None
+    assert stubbed.gateway.key("k0") == a_key(tags={})
+
+
+def test_a_key_with_its_value(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "get_api_key", an_item(value=VALUE, tags={"t": "v"}), apiKey="k0", includeValue=True
+    )
+    assert stubbed.gateway.key_with_value("k0") == (a_key(tags={"t": "v"}), Secret(VALUE))
+
+
+def test_an_answer_without_the_value_that_was_asked_for_is_unexpected(stubbed: Stubbed) -> None:
+    stubbed.answers("get_api_key", an_item(), apiKey="k0", includeValue=True)
+    with pytest.raises(UnexpectedAnswer):
+        stubbed.gateway.key_with_value("k0")
+
+
+def test_a_key_that_is_no_more_is_none(stubbed: Stubbed) -> None:
+    stubbed.fails("get_api_key", "NotFoundException", 404)
+    stubbed.fails("get_api_key", "NotFoundException", 404)
+    assert stubbed.gateway.key("k0") is None
+    assert stubbed.gateway.key_with_value("k0") is None
+
+
+@pytest.mark.parametrize("field", ["enabled", "createdDate", "lastUpdatedDate", "id"])
+def test_a_key_of_which_aws_says_too_little_is_not_judged(stubbed: Stubbed, field: str) -> None:
+    item = an_item()
+    del item[field]
+    stubbed.answers("get_api_keys", {"items": [item]}, includeValues=False, **PAGE)
+    with pytest.raises(UnexpectedAnswer, match=field):
+        stubbed.gateway.keys()
+
+
+def test_a_key_is_found_by_exactly_its_name_and_its_value_on_any_page(stubbed: Stubbed) -> None:
+    """`nameQuery` is a prefix, and names are not unique."""
+    params = {"nameQuery": "marker-k0", "includeValues": True, **PAGE}
+    pages: list[dict[str, Any]] = [
+        {
+            "items": [
+                an_item("other", name="marker-k0", value="x" * 40),
+                an_item("longer", name="marker-k01", value=VALUE),
+            ],
+            "position": "p1",
+        },
+        {"items": [an_item("it", name="marker-k0", value=VALUE)]},
+    ]
+    for wanted, last in (("it", pages[1]), (None, {"items": []})):
+        stubbed.answers("get_api_keys", pages[0], **params)
+        stubbed.answers("get_api_keys", last, position="p1", **params)
+        assert stubbed.gateway.key_named("marker-k0", Secret(VALUE)) == wanted
+
+
+def test_every_usage_plan_of_every_page(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "get_usage_plans",
+        {
+            "items": [
+                {
+                    "id": "p1",
+                    "name": "external",
+                    "apiStages": [
+                        {"apiId": "api1", "stage": "prod"},
+                        {"apiId": "api2", "stage": "v2", "throttle": {}},
+                    ],
+                    "quota": {"limit": 5, "offset": 0, "period": "DAY"},
+                }
+            ],
+            "position": "next",
+        },
+        **PAGE,
+    )
+    stubbed.answers("get_usage_plans", {"items": [{"id": "p2"}]}, position="next", **PAGE)
+    assert stubbed.gateway.usage_plans() == [
+        UsagePlan("p1", "external", ("api1:prod", "api2:v2"), has_quota=True),
+        UsagePlan("p2", "", (), has_quota=False),
+    ]
+
+
+def test_the_members_of_every_page_come_without_their_values(stubbed: Stubbed) -> None:
+    params = {"usagePlanId": "p1", **PAGE}
+    item = {"type": "API_KEY", "value": VALUE, "name": "n"}
+    stubbed.answers(
+        "get_usage_plan_keys", {"items": [{"id": "k0", **item}], "position": "p"}, **params
+    )
+    stubbed.answers(
+        "get_usage_plan_keys", {"items": [{"id": "k1", **item}]}, position="p", **params
+    )
+    assert stubbed.gateway.members("p1") == ("k0", "k1")
+
+
+def test_usage_comes_page_by_page_and_none_of_it_is_lost(stubbed: Stubbed) -> None:
+    """`build_full_result` would keep the first page only: `items` is a dict."""
+    start, end = date(2026, 11, 1), date(2026, 11, 2)
+    days = {"startDate": "2026-11-01", "endDate": "2026-11-02"}
+    params = {"usagePlanId": "p1", **days, **PAGE}
+    first = {"usagePlanId": "p1", **days, "items": {"k0": [[1, 9], [2, 7]]}, "position": "p"}
+    stubbed.answers("get_usage", first, **params)
+    stubbed.answers(
+        "get_usage", {**days, "items": {"k1": [[0, 10], [3, 7]]}}, position="p", **params
+    )
+    assert list(stubbed.gateway.usage("p1", start, end)) == [
+        UsagePage(start, end, {"k0": [[1, 9], [2, 7]]}),
+        UsagePage(start, end, {"k1": [[0, 10], [3, 7]]}),
+    ]
+
+
+def test_usage_without_hits_is_an_empty_page(stubbed: Stubbed) -> None:
+    day = date(2026, 11, 1)
+    days = {"startDate": str(day), "endDate": str(day)}
+    stubbed.answers("get_usage", days, usagePlanId="p1", **days, **PAGE)
+    assert list(stubbed.gateway.usage("p1", day, day)) == [UsagePage(day, day, {})]
+
+
+@pytest.mark.parametrize("answer", [{}, {"startDate": "soon", "endDate": "2026-11-01"}])
+def test_usage_that_does_not_say_of_which_days_it_is_is_unexpected(
+    stubbed: Stubbed, answer: dict[str, Any]
+) -> None:
+    day = date(2026, 11, 1)
+    stubbed.answers(
+        "get_usage", answer, usagePlanId="p1", startDate=str(day), endDate=str(day), **PAGE
+    )
+    with pytest.raises(UnexpectedAnswer):
+        list(stubbed.gateway.usage("p1", day, day))
+
+
+def test_positions_that_lead_in_a_circle_are_an_error_and_no_end(stubbed: Stubbed) -> None:
+    params = {"includeValues": False, **PAGE}
+    stubbed.answers("get_api_keys", {"items": [], "position": "a"}, **params)
+    stubbed.answers("get_api_keys", {"items": [], "position": "b"}, position="a", **params)
+    stubbed.answers("get_api_keys", {"items": [], "position": "a"}, position="b", **params)
+    with pytest.raises(UnexpectedAnswer, match="twice"):
+        stubbed.gateway.keys()
+
+
+def test_a_page_that_fails_fails_the_whole_reading(stubbed: Stubbed) -> None:
+    stubbed.answers("get_usage_plan_keys", {"position": "p"}, usagePlanId="p1", **PAGE)
+    stubbed.fails("get_usage_plan_keys", "BadRequestException")
+    with pytest.raises(CallFailed):
+        stubbed.gateway.members("p1")
+
+
+# --- changing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("enabled", "sent"), [(True, "true"), (False, "false")])
+def test_enabled_is_sent_as_one_of_two_words(stubbed: Stubbed, enabled: bool, sent: str) -> None:
+    """Any other word disables, and AWS answers 200."""
+    stubbed.answers(
+        "update_api_key",
+        an_item(enabled=enabled),
+        apiKey="k0",
+        patchOperations=[{"op": "replace", "path": "/enabled", "value": sent}],
+    )
+    assert stubbed.gateway.set_enabled("k0", enabled=enabled) == UPDATED
+
+
+def test_a_key_is_renamed(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "update_api_key",
+        an_item(),
+        apiKey="k0",
+        patchOperations=[{"op": "replace", "path": "/name", "value": "new"}],
+    )
+    assert stubbed.gateway.rename("k0", "new") == UPDATED
+
+
+def test_a_key_that_is_no_more_is_not_changed(stubbed: Stubbed) -> None:
+    stubbed.fails("update_api_key", "NotFoundException", 404)
+    stubbed.fails("update_api_key", "NotFoundException", 404)
+    assert stubbed.gateway.set_enabled("k0", enabled=False) is None
+    assert stubbed.gateway.rename("k0", "new") is None
+
+
+def test_deleting_what_is_no_more_is_a_success(stubbed: Stubbed) -> None:
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    stubbed.fails("delete_api_key", "NotFoundException", 404)
+    stubbed.gateway.delete("k0")
+    stubbed.gateway.delete("k0")
+
+
+@pytest.mark.parametrize("code", ["BadRequestException", "ConflictException"])
+def test_a_refused_deletion_is_an_error(stubbed: Stubbed, code: str) -> None:
+    stubbed.fails("delete_api_key", code, 409)
+    with pytest.raises(CallFailed, match=code):
+        stubbed.gateway.delete("k0")
+
+
+def test_a_key_is_created_with_enabled_sent_as_false(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "create_api_key",
+        an_item("new", value=VALUE, enabled=False),
+        name="n",
+        value=VALUE,
+        enabled=False,
+        description="d",
+        customerId="c",
+        tags={"t": "v"},
+    )
+    created = stubbed.gateway.create_disabled(
+        Secret(VALUE), name="n", description="d", customer_id="c", tags={"t": "v"}
+    )
+    assert created == "new"
+
+
+def test_what_a_key_did_not_have_is_not_sent(stubbed: Stubbed) -> None:
+    stubbed.answers("create_api_key", an_item("new"), name="n", value=VALUE, enabled=False)
+    assert create(stubbed.gateway) == "new"
+
+
+def create(gateway: ApiGateway) -> str:
+    return gateway.create_disabled(Secret(VALUE), name="n", description="", customer_id="", tags={})
+
+
+def test_a_value_that_is_taken(stubbed: Stubbed) -> None:
+    stubbed.fails("create_api_key", "ConflictException", 409, "API Key already exists")
+    with pytest.raises(ValueTaken):
+        create(stubbed.gateway)
+
+
+def test_a_key_is_put_into_a_plan(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "create_usage_plan_key",
+        {"id": "k0", "type": "API_KEY", "value": VALUE, "name": "n"},
+        usagePlanId="p1",
+        keyId="k0",
+        keyType="API_KEY",
+    )
+    stubbed.fails("create_usage_plan_key", "ConflictException", 409, "already subscribed")
+    stubbed.fails("create_usage_plan_key", "NotFoundException", 404)
+    assert stubbed.gateway.attach("p1", "k0")
+    assert stubbed.gateway.attach("p1", "k0")
+    assert not stubbed.gateway.attach("p1", "k0")
+
+
+# --- trying again ---------------------------------------------------------------------------------
+
+
+def delete(stubbed: Stubbed) -> None:
+    stubbed.gateway.delete("k0")
+
+
+def test_too_many_requests_slow_down_and_are_tried_again(stubbed: Stubbed) -> None:
+    stubbed.fails("delete_api_key", "TooManyRequestsException", 429)
+    stubbed.fails("delete_api_key", "TooManyRequestsException", 429)
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    delete(stubbed)
+    assert stubbed.pace.rate == 0.75
+    assert stubbed.pace.throttled == 2
+    assert sum(stubbed.clock.slept) >= 1 / 1.5 + 1 / 0.75
+
+
+def test_aws_may_say_how_long_to_wait(stubbed: Stubbed) -> None:
+    stubbed.fails("delete_api_key", "TooManyRequestsException", 429, retryAfterSeconds="17")
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    delete(stubbed)
+    assert sum(stubbed.clock.slept) >= 17
+
+
+def test_too_many_requests_for_ever_are_an_error(stubbed: Stubbed) -> None:
+    for _ in range(10):
+        stubbed.fails("delete_api_key", "TooManyRequestsException", 429)
+    with pytest.raises(CallFailed, match="TooManyRequestsException"):
+        delete(stubbed)
+
+
+def test_the_limit_of_keys_has_the_same_status_and_is_not_tried_again(stubbed: Stubbed) -> None:
+    stubbed.fails("create_api_key", "LimitExceededException", 429)
+    with pytest.raises(CallFailed) as err:
+        create(stubbed.gateway)
+    assert err.value.code == "LimitExceededException"
+    assert stubbed.pace.rate == 3
+
+
+def test_a_concurrent_modification_is_tried_again(stubbed: Stubbed) -> None:
+    message = "Unable to complete operation due to concurrent modification. Please try again later."
+    stubbed.fails("create_usage_plan_key", "ConflictException", 409, message)
+    stubbed.answers(
+        "create_usage_plan_key", {"id": "k0"}, usagePlanId="p1", keyId="k0", keyType="API_KEY"
+    )
+    assert stubbed.gateway.attach("p1", "k0")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_an_error_of_awss_own_is_tried_again(stubbed: Stubbed, status: int) -> None:
+    stubbed.fails("delete_api_key", "InternalServerErrorException", status)
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    delete(stubbed)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url=VALUE),
+        ConnectTimeoutError(endpoint_url=VALUE),
+        ReadTimeoutError(endpoint_url=VALUE),
+    ],
+)
+@pytest.mark.parametrize(("failures", "succeeds"), [(9, True), (10, False)])
+def test_a_connection_that_fails_is_tried_again_ten_times_in_all(
+    error: Exception, failures: int, succeeds: bool
+) -> None:
+    tries = [0]
+
+    class Client:
+        def delete_api_key(self, **_: Any) -> None:
+            tries[0] += 1
+            if tries[0] <= failures:
+                raise error
+
+    gateway = ApiGateway(Client(), Pace(3, sleep=lambda _: None))
+    if succeeds:
+        gateway.delete("k0")
+    else:
+        with pytest.raises(CallFailed, match=type(error).__name__):
+            gateway.delete("k0")
+    assert tries == [10]
+
+
+def test_botocore_itself_repeats_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would repeat LimitExceededException too, and burn the budget that all share."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    assert gateway_client().meta.config.retries == {"total_max_attempts": 1, "mode": "standard"}
+
+
+# --- on the wire ----------------------------------------------------------------------------------
+
+DAYS = {"startDate": "2026-11-01", "endDate": "2026-11-02"}
+START, END = date(2026, 11, 1), date(2026, 11, 2)
+
+
+@pytest.fixture
+def on_the_wire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ApiGateway]:
+    """The adapter on the functions' own client, to which these bodies come back."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+
+    def make(*bodies: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Any:
+        client = gateway_client()
+        left = list(bodies)
+
+        def answer(**_: Any) -> AWSResponse:
+            class Raw(BytesIO):
+                def stream(self, **_: Any) -> Iterator[bytes]:
+                    yield self.read()
+
+            given: Any = headers or {}
+            return AWSResponse("https://x", status, given, Raw(left.pop(0)))
+
+        client.meta.events.register("before-send.api-gateway", answer)
+        return ApiGateway(client, Pace(3, sleep=lambda _: None))
+
+    return make
+
+
+def test_a_page_of_usage_as_it_was_seen_on_the_wire(on_the_wire: Any) -> None:
+    """The wire calls `values` what boto3 calls `items`."""
+    pages = [
+        {**DAYS, "usagePlanId": "p1", "values": {"k0": [[137, 9], [123, 8]]}, "position": "p"},
+        {**DAYS, "usagePlanId": "p1", "values": {"k1": [[0, 9], [0, 9]]}},
+        {**DAYS, "usagePlanId": "p1"},
+    ]
+    gateway = on_the_wire(*(json.dumps(page).encode() for page in pages))
+    assert list(gateway.usage("p1", START, END)) == [
+        UsagePage(START, END, {"k0": [[137, 9], [123, 8]]}),
+        UsagePage(START, END, {"k1": [[0, 9], [0, 9]]}),
+    ]
+    assert list(gateway.usage("p1", START, END)) == [UsagePage(START, END, {})]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"values": [1]}', b"null", b"\xff"])
+def test_a_usage_answer_that_is_something_else_is_an_error_of_ours(
+    on_the_wire: Any, body: bytes
+) -> None:
+    """The plan is unread then, and the others go on."""
+    with pytest.raises((CallFailed, UnexpectedAnswer)):
+        list(on_the_wire(*[body] * 10).usage("p1", START, END))
+
+
+def test_a_throttle_of_usage_is_read_as_one(on_the_wire: Any) -> None:
+    gateway = on_the_wire(
+        *[b'{"message": "Too Many Requests"}'] * 10,
+        status=429,
+        headers={"x-amzn-ErrorType": "TooManyRequestsException", "Retry-After": "0"},
+    )
+    with pytest.raises(CallFailed, match="TooManyRequestsException"):
+        list(gateway.usage("p1", START, END))
+
+
+def test_no_value_is_logged_when_the_level_of_all_loggers_is_debug(
+    on_the_wire: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An operator who sets a function's log level to DEBUG sets the root logger's with it."""
+    gateway = on_the_wire(json.dumps({"id": "new", "value": VALUE}).encode(), status=201)
+    with caplog.at_level(logging.DEBUG):
+        assert create(gateway) == "new"
+    assert VALUE not in caplog.text
+
+
+def test_every_try_waits_for_its_turn(stubbed: Stubbed) -> None:
+    for _ in range(4):
+        stubbed.fails("delete_api_key", "ServiceUnavailableException", 503)
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    delete(stubbed)
+    assert stubbed.clock.now >= 4 / 3
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+CALLS: dict[str, tuple[str, Callable[[ApiGateway], Any]]] = {
+    "get_api_keys": ("GET on /apikeys", lambda gateway: gateway.keys()),
+    "get_api_key": ("GET on /apikeys/*", lambda gateway: gateway.key_with_value("k0")),
+    "get_usage_plans": ("GET on /usageplans", lambda gateway: gateway.usage_plans()),
+    "get_usage_plan_keys": ("GET on /usageplans/*/keys", lambda gateway: gateway.members("p1")),
+    "get_usage": (
+        "GET on /usageplans/*/usage",
+        lambda gateway: list(gateway.usage("p1", date(2026, 1, 1), date(2026, 1, 2))),
+    ),
+    "update_api_key": ("PATCH on /apikeys/*", lambda gateway: gateway.rename("k0", "new")),
+    "delete_api_key": ("DELETE on /apikeys/*", lambda gateway: gateway.delete("k0")),
+    "create_api_key": ("POST on /apikeys", create),
+    "create_usage_plan_key": (
+        "POST on /usageplans/*/keys",
+        lambda gateway: gateway.attach("p1", "k0"),
+    ),
+}
+
+
+@pytest.mark.parametrize("method", CALLS)
+def test_access_denied_names_the_action_and_the_role(stubbed: Stubbed, method: str) -> None:
+    action, call = CALLS[method]
+    stubbed.fails(
+        method,
+        "AccessDeniedException",
+        403,
+        f"User: {ROLE} is not authorized to perform: apigateway:X on resource: {VALUE}",
+    )
+    with pytest.raises(AccessDenied) as err:
+        call(stubbed.gateway)
+    assert (err.value.action, err.value.role) == (f"apigateway:{action}", ROLE)
+    assert nothing_shows(err.value)
+
+
+@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize("code", ["BadRequestException", "UnauthorizedException", "ExpiredToken"])
+def test_no_error_of_awss_carries_a_value(stubbed: Stubbed, method: str, code: str) -> None:
+    stubbed.fails(method, code, 400, f"the value {VALUE} is wrong")
+    with pytest.raises(CallFailed, match=code) as err:
+        CALLS[method][1](stubbed.gateway)
+    assert nothing_shows(err.value)
+
+
+def test_what_botocore_refuses_carries_no_value() -> None:
+    """ParamValidationError prints the parameters that it refuses."""
+    unstubbed = Stubbed().gateway
+    with pytest.raises(CallFailed, match="ParamValidationError") as err:
+        unstubbed.create_disabled(
+            Secret(VALUE),
+            name="n",
+            description=[VALUE],  # type: ignore[arg-type]
+            customer_id="",
+            tags={},
+        )
+    assert nothing_shows(err.value)
+
+
+def test_a_taken_value_is_not_told(stubbed: Stubbed) -> None:
+    stubbed.fails("create_api_key", "ConflictException", 409, f"{VALUE} already exists")
+    with pytest.raises(ValueTaken) as err:
+        create(stubbed.gateway)
+    assert nothing_shows(err.value)
+
+
+def test_an_error_before_the_call_is_one_of_ours() -> None:
+    class Client:
+        def __getattr__(self, name: str) -> Any:
+            def call(**_: Any) -> Any:
+                raise NoCredentialsError
+
+            return call
+
+    with pytest.raises(CallFailed, match="NoCredentialsError"):
+        ApiGateway(Client(), Pace(3)).delete("k0")
+
+
+def nothing_shows(err: BaseException) -> bool:
+    """Whether an error can be logged as Lambda and Powertools do."""
+    text = "".join(traceback.format_exception(err)) + repr(err) + str(err)
+    text += repr(vars(err)) + logging.Formatter().formatException((type(err), err, None))
+    return VALUE not in text
+
+
+def test_a_plan_that_aws_does_not_know_is_an_error_to_whoever_asks_for_its_usage(
+    stubbed: Stubbed,
+) -> None:
+    stubbed.aws.add_client_error(
+        "get_usage",
+        "NotFoundException",
+        expected_params={"usagePlanId": ANY, "startDate": ANY, "endDate": ANY, "limit": 500},
+    )
+    with pytest.raises(CallFailed, match="NotFoundException"):
+        list(stubbed.gateway.usage("p1", date(2026, 1, 1), date(2026, 1, 2)))

@@ -1,0 +1,321 @@
+"""The history bucket, on moto's S3 and KMS and on those in memory: both have to do the same."""
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
+from keyjanitor.history import History
+from keyjanitor.seal import Sealer, tombstone_context
+from keyjanitor.words import Secret, Tombstone
+from tests.builders import (
+    DAY,
+    KEY_ID,
+    TODAY,
+    YESTERDAY,
+    a_key,
+    a_plan,
+    a_tombstone,
+    an_evidence,
+    at,
+)
+from tests.fakes import Clients, Watched, refused, value_of
+
+VALUE = Secret(value_of(KEY_ID))
+NAME = f"tombstones/{KEY_ID}.json"
+
+
+@pytest.fixture
+def bucket(either: Clients) -> str:
+    return either.new_bucket()
+
+
+@pytest.fixture
+def history(either: Clients, bucket: str) -> History:
+    return History(either.s3, bucket)
+
+
+@pytest.fixture
+def sealer(either: Clients) -> Sealer:
+    return Sealer(either.kms, either.key_arn)
+
+
+def sealed(sealer: Sealer, value: Secret = VALUE, **more: Any) -> Tombstone:
+    context = tombstone_context(KEY_ID)
+    return a_tombstone(KEY_ID, sealed_value=sealer.seal(value, context), **more)
+
+
+def versions(clients: Clients, bucket: str) -> list[str]:
+    page = clients.s3.list_object_versions(Bucket=bucket, Prefix="tombstones/")
+    return [item["Key"] for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+
+
+def lines(clients: Clients, bucket: str, name: str) -> list[Any]:
+    body = clients.s3.get_object(Bucket=bucket, Key=name)["Body"].read()
+    return [json.loads(line) for line in gzip.decompress(body).decode().splitlines()]
+
+
+# --- evidence -------------------------------------------------------------------------------------
+
+
+def test_evidence_comes_back_as_it_was_written(history: History) -> None:
+    evidence = an_evidence(used={KEY_ID: YESTERDAY}, left={"k9": YESTERDAY}, gone=frozenset({"k8"}))
+    assert history.evidence(TODAY) is None
+    assert history.put_evidence(evidence)
+    assert history.evidence(TODAY) == evidence
+
+
+def test_a_dates_evidence_is_written_once_and_stays(history: History) -> None:
+    first = an_evidence(used={KEY_ID: YESTERDAY})
+    assert history.put_evidence(first)
+    assert not history.put_evidence(an_evidence())
+    assert history.evidence(TODAY) == first
+
+
+def test_the_evidence_before_a_date_is_the_latest_that_is_older(history: History) -> None:
+    assert history.evidence_before(TODAY) is None
+    for back in (0, 3, 4, 5, 401):
+        history.put_evidence(an_evidence(day=TODAY - DAY * back))
+    assert history.evidence_before(TODAY) == an_evidence(day=TODAY - DAY * 3)
+    assert history.evidence_before(TODAY - DAY * 3) == an_evidence(day=TODAY - DAY * 4)
+    assert history.evidence_before(TODAY + DAY) == an_evidence(day=TODAY)
+
+
+# --- daily files and plans ------------------------------------------------------------------------
+
+
+def test_a_days_usage_is_written_whole_again(
+    history: History, either: Clients, bucket: str
+) -> None:
+    history.put_usage(TODAY, [{"plan_id": "p", "key_id": "k", "used": 1, "remaining": None}] * 3)
+    history.put_usage(TODAY, [{"plan_id": "p", "key_id": "k", "used": 2, "remaining": 5}])
+    name = f"usage/dt={TODAY}/usage.jsonl.gz"
+    assert lines(either, bucket, name) == [
+        {"plan_id": "p", "key_id": "k", "used": 2, "remaining": 5}
+    ]
+
+
+def test_the_keys_file_has_a_line_a_key(history: History, either: Clients, bucket: str) -> None:
+    history.put_keys(TODAY, iter([{"key_id": "a", "name": "ä\nb"}, {"key_id": "b", "name": ""}]))
+    assert lines(either, bucket, f"keys/dt={TODAY}/keys.jsonl.gz") == [
+        {"key_id": "a", "name": "ä\nb"},
+        {"key_id": "b", "name": ""},
+    ]
+
+
+def test_a_saved_plan_gives_its_pairs_back(history: History, either: Clients, bucket: str) -> None:
+    plan = a_plan(a_key(age=400))
+    history.put_plan(plan)
+    assert history.plan(plan.digest) == frozenset({("warn", KEY_ID)})
+    history.put_approval(plan.digest, TODAY, at(TODAY))
+    name = f"plans/{plan.digest}.approved-{TODAY}.json"
+    approval = json.loads(either.s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+    assert (approval["digest"], approval["date"]) == (plan.digest, str(TODAY))
+
+
+def test_a_plan_that_was_not_saved_is_unknown(history: History) -> None:
+    with pytest.raises(UnknownPlan):
+        history.plan("0123456789abcdef")
+
+
+# --- tombstones -----------------------------------------------------------------------------------
+
+
+def test_a_tombstone_opens_to_what_was_buried(history: History, sealer: Sealer) -> None:
+    tombstone = sealed(
+        sealer,
+        name='ä, "b"',
+        description="d",
+        customer_id="c",
+        tags={"t": "v"},
+        usage_plan_ids=("p1", "p2"),
+        owner="user-8f1c",
+        last_used=YESTERDAY,
+    )
+    assert not history.has_tombstone(KEY_ID)
+    history.bury(tombstone, VALUE, sealer)
+    assert history.has_tombstone(KEY_ID)
+    assert history.dig_up(KEY_ID, sealer) == (tombstone, VALUE)
+
+
+def test_the_value_is_in_a_tombstone_only_as_it_was_sealed(
+    history: History, sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    history.bury(sealed(sealer), VALUE, sealer)
+    body = either.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read()
+    assert VALUE.reveal().encode() not in body
+
+
+def corrupted(body: bytes) -> Callable[[Clients, str], None]:
+    def act(clients: Clients, bucket: str) -> None:
+        clients.s3.put_object(Bucket=bucket, Key=NAME, Body=body)
+
+    return act
+
+
+def under_another_context(clients: Clients, bucket: str) -> None:
+    sealer = Sealer(clients.kms, clients.key_arn)
+    document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
+    document["sealed_value"] = sealer.seal(VALUE, tombstone_context("another"))
+    corrupted(json.dumps(document).encode())(clients, bucket)
+
+
+def another_value(clients: Clients, bucket: str) -> None:
+    sealer = Sealer(clients.kms, clients.key_arn)
+    document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
+    document["sealed_value"] = sealer.seal(Secret("x" * 40), tombstone_context(KEY_ID))
+    corrupted(json.dumps(document).encode())(clients, bucket)
+
+
+def another_name(clients: Clients, bucket: str) -> None:
+    document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
+    corrupted(json.dumps({**document, "name": "another"}).encode())(clients, bucket)
+
+
+def missing(clients: Clients, bucket: str) -> None:
+    clients.s3.delete_object(Bucket=bucket, Key=NAME)
+
+
+ACCIDENTS: dict[str, Callable[[Clients, str], None]] = {
+    "empty": corrupted(b""),
+    "not JSON": corrupted(b"\x00\xff"),
+    "no object": corrupted(b"[]"),
+    "without fields": corrupted(b"{}"),
+    "sealed under another context": under_another_context,
+    "missing": missing,
+}
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS.values(), ids=ACCIDENTS)
+def test_a_tombstone_to_which_something_happened_stays_closed(
+    history: History,
+    sealer: Sealer,
+    either: Clients,
+    bucket: str,
+    accident: Callable[[Clients, str], None],
+) -> None:
+    history.bury(sealed(sealer), VALUE, sealer)
+    accident(either, bucket)
+    with pytest.raises(TombstoneClosed) as err:
+        history.dig_up(KEY_ID, sealer)
+    assert err.value.key_id == KEY_ID
+
+
+@pytest.mark.parametrize(
+    "accident",
+    [*ACCIDENTS.values(), another_value, another_name],
+    ids=[*ACCIDENTS, "of another value", "with another name"],
+)
+def test_only_a_tombstone_that_reads_back_and_opens_is_buried(
+    sealer: Sealer, either: Clients, bucket: str, accident: Callable[[Clients, str], None]
+) -> None:
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        answer = call()
+        if name == "s3.put_object":
+            accident(either, bucket)
+        return answer
+
+    history = History(Watched(either.s3, "s3", around), bucket)
+    with pytest.raises(TombstoneClosed):
+        history.bury(sealed(sealer), VALUE, sealer)
+
+
+@pytest.mark.parametrize("denied", ["s3.put_object", "s3.get_object", "kms.decrypt"])
+def test_a_tombstone_that_may_not_be_written_or_opened_is_not_buried(
+    either: Clients, bucket: str, denied: str
+) -> None:
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        if name == denied:
+            raise refused("Any", "AccessDenied", 403)
+        return call()
+
+    sealer = Sealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = History(Watched(either.s3, "s3", around), bucket)
+    with pytest.raises((TombstoneClosed, AccessDenied)):
+        history.bury(sealed(sealer), VALUE, sealer)
+
+
+def test_every_version_of_a_tombstone_is_destroyed_and_no_others(
+    history: History, sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    for owner in ("one", "two", "three"):
+        history.bury(sealed(sealer, owner=owner), VALUE, sealer)
+    either.s3.delete_object(Bucket=bucket, Key=NAME)
+    history.bury(sealed(sealer), VALUE, sealer)
+    either.s3.put_object(Bucket=bucket, Key=f"{NAME}.copy", Body=b"x")
+    history.destroy_tombstone(KEY_ID)
+    assert versions(either, bucket) == [f"{NAME}.copy"]
+    assert not history.has_tombstone(KEY_ID)
+    history.destroy_tombstone(KEY_ID)
+
+
+def test_the_versions_of_all_pages_are_destroyed() -> None:
+    client: Any = boto3.client(
+        "s3", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    page: dict[str, Any] = {"IsTruncated": True, "NextKeyMarker": NAME, "NextVersionIdMarker": "v1"}
+    listed = {"Bucket": "bucket", "Prefix": NAME}
+    with Stubber(client) as aws:
+        aws.add_response(
+            "list_object_versions", {**page, "Versions": [{"Key": NAME, "VersionId": "v1"}]}, listed
+        )
+        aws.add_response("delete_object", {}, {"Bucket": "bucket", "Key": NAME, "VersionId": "v1"})
+        aws.add_response(
+            "list_object_versions",
+            {"IsTruncated": False, "DeleteMarkers": [{"Key": NAME, "VersionId": "v0"}]},
+            {**listed, "KeyMarker": NAME, "VersionIdMarker": "v1"},
+        )
+        aws.add_response("delete_object", {}, {"Bucket": "bucket", "Key": NAME, "VersionId": "v0"})
+        History(client, "bucket").destroy_tombstone(KEY_ID)
+        aws.assert_no_pending_responses()
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+CALLS: dict[str, Callable[[History], Any]] = {
+    "evidence": lambda history: history.evidence(TODAY),
+    "evidence_before": lambda history: history.evidence_before(TODAY),
+    "put_evidence": lambda history: history.put_evidence(an_evidence()),
+    "put_usage": lambda history: history.put_usage(TODAY, []),
+    "put_keys": lambda history: history.put_keys(TODAY, []),
+    "put_plan": lambda history: history.put_plan(a_plan(a_key())),
+    "plan": lambda history: history.plan("0123456789abcdef"),
+    "put_approval": lambda history: history.put_approval("0123456789abcdef", TODAY, at(TODAY)),
+    "has_tombstone": lambda history: history.has_tombstone(KEY_ID),
+    "destroy_tombstone": lambda history: history.destroy_tombstone(KEY_ID),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_that_fails_says_so_in_an_error_of_ours(call: Callable[[History], Any]) -> None:
+    class Raises:
+        def __init__(self, err: Exception) -> None:
+            self._err = err
+
+        def __getattr__(self, name: str) -> Any:
+            def fail(**_: Any) -> Any:
+                raise self._err
+
+            return fail
+
+    with pytest.raises(CallFailed, match="InternalError"):
+        call(History(Raises(refused("Any", "InternalError", 500)), "bucket"))
+    with pytest.raises(AccessDenied, match="s3:"):
+        call(History(Raises(refused("Any", "AccessDenied", 403)), "bucket"))
+    with pytest.raises(CallFailed, match="EndpointConnectionError"):
+        call(History(Raises(EndpointConnectionError(endpoint_url="https://x")), "bucket"))
+
+
+def test_a_tombstone_of_a_key_with_a_name_of_another_is_no_other_keys(
+    history: History, sealer: Sealer
+) -> None:
+    history.bury(sealed(sealer), VALUE, sealer)
+    assert not history.has_tombstone(KEY_ID[:-1])
+    assert replace(history.dig_up(KEY_ID, sealer)[0], sealed_value="").key_id == KEY_ID

@@ -1,0 +1,505 @@
+"""The ledger, on moto's DynamoDB and on the one in memory: both have to do the same."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, get_type_hints
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyjanitor import ledger as ledger_module
+from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
+from keyjanitor.ledger import Change, Ledger, Shelf
+from keyjanitor.words import (
+    LIVE_STATES,
+    Announcement,
+    Claim,
+    NightRow,
+    Row,
+    State,
+    Verb,
+)
+from tests.builders import (
+    DAY,
+    TODAY,
+    YESTERDAY,
+    a_disabled_row,
+    a_parked_row,
+    a_row,
+    a_warned_row,
+    at,
+)
+from tests.fakes import Clients, Watched, refused
+
+NOW = at(TODAY, 3)
+
+
+@pytest.fixture
+def table(either: Clients) -> str:
+    return either.new_table()
+
+
+@pytest.fixture
+def ledger(either: Clients, table: str) -> Ledger:
+    return Ledger(either.dynamodb, table)
+
+
+def items(clients: Clients, table: str) -> list[dict[str, Any]]:
+    return list(clients.dynamodb.scan(TableName=table)["Items"])
+
+
+def written(ledger: Ledger, *rows: Row) -> list[Row]:
+    """Writes new rows; gives them with their version."""
+    return ledger.commit([Change(None, row) for row in rows])
+
+
+def told(number: int = 0) -> Announcement:
+    return Announcement(
+        f"{TODAY}#KeyExpiring#k{number:03}",
+        "Key Expiring",
+        {"version": 1, "key_id": f"k{number}", "owner": None, "tier": "external"},
+    )
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+dates = st.dates(date(2000, 1, 1), date(2100, 1, 1))
+ids = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
+by_type: dict[Any, st.SearchStrategy[Any]] = {
+    str: st.text(),
+    bool: st.booleans(),
+    str | None: st.none() | st.text(),
+    date | None: st.none() | dates,
+    datetime | None: st.none() | st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    tuple[str, ...]: st.lists(ids).map(tuple),
+    Claim | None: st.none() | st.builds(Claim, st.sampled_from(Verb), dates),
+    State: st.sampled_from(State),
+}
+HINTS = get_type_hints(Row)
+rows = st.builds(
+    Row,
+    **{name: by_type[hint] for name, hint in HINTS.items() if name not in ("key_id", "version")},
+    key_id=ids,
+    version=st.integers(0, 10**9),
+)
+
+
+@given(rows)
+def test_a_row_comes_back_as_it_was_written(row: Row) -> None:
+    ledger = Ledger(None, "no table")
+    item = ledger._item(ledger_module._row_item(row))
+    read = {name: ledger._deserialize(value) for name, value in item.items()}
+    assert ledger_module._row(read) == row
+
+
+def test_every_date_of_a_row_is_read_back_as_a_date() -> None:
+    holding_dates = {item.name for item in fields(Row) if HINTS[item.name] == date | None}
+    assert holding_dates == ledger_module._DATES
+    assert "purge_on" in holding_dates
+
+
+def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
+    values: dict[Any, Any] = {
+        str: "a text",
+        bool: True,
+        str | None: "another",
+        date | None: TODAY,
+        datetime | None: datetime(2026, 11, 21, 3, 4, 5, 678, tzinfo=UTC),
+        tuple[str, ...]: ("one", "two"),
+        Claim | None: Claim(Verb.PARK, TODAY),
+        State: State.WARNED,
+        int: 1,
+    }
+    row = Row(**{name: values[hint] for name, hint in HINTS.items()})
+    (new,) = written(ledger, row)
+    assert new == row
+    assert ledger.row("a text") == row
+    assert ledger.live_rows() == {"a text": row}
+
+
+def test_the_live_rows_are_those_of_all_pages(ledger: Ledger) -> None:
+    expected = written(ledger, *(a_row(f"k{number:03}") for number in range(7)))
+    written(ledger, a_parked_row("parked"))
+    assert ledger.live_rows() == {row.key_id: row for row in expected}
+
+
+def test_a_row_that_is_not_there_is_none(ledger: Ledger) -> None:
+    assert ledger.row("nobody") is None
+    assert ledger.live_rows() == {}
+
+
+def test_of_two_writers_who_read_the_same_row_one_wins(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    first = ledger.commit([Change(row, replace(row, owner="first"))])
+    second = ledger.commit([Change(row, replace(row, owner="second"))])
+    assert (first, second) == ([replace(row, owner="first", version=2)], [])
+    assert ledger.row("k") == first[0]
+
+
+def test_of_many_writers_at_once_one_wins(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    with ThreadPoolExecutor(8) as pool:
+        won = list(
+            pool.map(lambda n: ledger.commit([Change(row, replace(row, owner=f"{n}"))]), range(8))
+        )
+    assert [len(one) for one in won].count(1) == 1
+    assert ledger.row("k") in [one[0] for one in won if one]
+
+
+def test_a_new_row_does_not_overwrite_one_that_somebody_else_wrote(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k", owner="first"))
+    assert written(ledger, a_row("k", owner="second")) == []
+    assert ledger.row("k") == row
+
+
+def test_a_row_that_is_no_more_is_not_written_again(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    (parked,) = ledger.commit([Change(row, replace(row, state=State.PARKED))])
+    assert ledger.commit([Change(row, replace(row, owner="late"))]) == []
+    assert ledger.row("k") is None
+    assert parked.version == 2
+
+
+def test_the_loss_of_one_row_does_not_lose_the_others(ledger: Ledger) -> None:
+    before = written(ledger, *(a_row(f"k{number:03}") for number in range(36)))
+    ledger.commit([Change(before[20], replace(before[20], owner="somebody"))])
+    changes = [
+        Change(row, replace(row, because="mine"), (told(n),)) for n, row in enumerate(before)
+    ]
+    done = ledger.commit(changes)
+    assert {row.key_id for row in done} == {row.key_id for row in before} - {"k020"}
+    assert {row.because for row in ledger.live_rows().values()} == {"mine", ""}
+    assert len(ledger.unsent()) == 35
+
+
+def test_a_row_moves_between_the_partitions_with_its_state(
+    ledger: Ledger, either: Clients, table: str
+) -> None:
+    (row,) = written(ledger, a_disabled_row("k"))
+    for state in (State.PARKED, State.RESTORED, State.DISABLED, State.GONE, State.ACTIVE):
+        (row,) = ledger.commit([Change(row, replace(row, state=state))])
+        (item,) = items(either, table)
+        assert item["pk"] == {"S": "KEY" if state in LIVE_STATES else "SHELF"}
+    assert row.version == 6
+
+
+def test_rows_that_are_closed_expire_after_four_hundred_days(
+    ledger: Ledger, either: Clients, table: str
+) -> None:
+    written(
+        ledger,
+        a_row("purged", State.PURGED, purged_on=TODAY),
+        a_row("gone", State.GONE, missing_since=TODAY),
+        a_row("restored", State.RESTORED),
+        a_row("parked", State.PARKED),
+        a_row("active"),
+    )
+    expire = {item["sk"]["S"]: item.get("expires_at") for item in items(either, table)}
+    at_the_end = {"N": str(int(at(TODAY + DAY * 400, 0).timestamp()))}
+    assert expire == {
+        "purged": at_the_end,
+        "gone": at_the_end,
+        "restored": None,
+        "parked": None,
+        "active": None,
+    }
+
+
+# --- together -------------------------------------------------------------------------------------
+
+
+def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger: Ledger) -> None:
+    one, two = written(ledger, a_parked_row("one"), a_row("two"))
+    ledger.commit([Change(two, replace(two, owner="somebody"))])
+    restored = Change(one, replace(one, state=State.RESTORED))
+    assert not ledger.commit_together(restored, Change(two, replace(two, because="late")))
+    assert ledger.shelf(TODAY).oldest == one
+    (now,) = ledger.live_rows().values()
+    assert ledger.commit_together(restored, Change(now, replace(now, because="in time"), (told(),)))
+    assert ledger.shelf(TODAY).oldest is None
+    assert ledger.unsent() == [told()]
+
+
+# --- hold -----------------------------------------------------------------------------------------
+
+
+def test_a_hold_is_kept_until_it_is_lifted(ledger: Ledger) -> None:
+    assert ledger.hold() is None
+    ledger.put_hold("ask marketing", NOW)
+    ledger.put_hold("ask marketing again", NOW)
+    assert ledger.hold() == "ask marketing again"
+    ledger.lift_hold()
+    ledger.lift_hold()
+    assert ledger.hold() is None
+
+
+def test_nothing_is_written_once_an_operator_holds(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    ledger.put_hold("stop", NOW)
+    with pytest.raises(Held, match="stop"):
+        ledger.commit([Change(row, replace(row, owner="late"))], unless_held=True)
+    assert ledger.row("k") == row
+    assert ledger.commit([Change(row, replace(row, owner="finished"))])
+
+
+class At:
+    """Lets something happen right before a call of a client."""
+
+    def __init__(self, name: str, act: Callable[[], Any]) -> None:
+        self._name = name
+        self._act = act
+
+    def __call__(self, name: str, call: Callable[[], Any]) -> Any:
+        if name == self._name:
+            self._act()
+        return call()
+
+
+def test_the_hold_is_asked_for_in_the_very_write(either: Clients, table: str) -> None:
+    free = Ledger(either.dynamodb, table)
+    (row,) = written(free, a_row("k"))
+    late = At("dynamodb.transact_write_items", lambda: free.put_hold("stop", NOW))
+    ledger = Ledger(Watched(either.dynamodb, "dynamodb", late), table)
+    with pytest.raises(Held):
+        ledger.commit([Change(row, replace(row, owner="late"))], unless_held=True)
+    assert free.row("k") == row
+
+
+def test_a_lost_row_is_not_taken_for_a_hold(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    ledger.commit([Change(row, replace(row, owner="first"))])
+    assert ledger.commit([Change(row, replace(row, owner="late"))], unless_held=True) == []
+
+
+# --- shelf ----------------------------------------------------------------------------------------
+
+
+def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger: Ledger) -> None:
+    due, older, _, _, _, _ = written(
+        ledger,
+        a_parked_row("due", parked=365),
+        a_parked_row("older", parked=400, purge_in=1),
+        a_parked_row("today", parked=0, purge_in=365),
+        a_row("purged", State.PURGED, purged_on=TODAY, parked_on=YESTERDAY),
+        a_row("restored", State.RESTORED, parked_on=TODAY),
+        a_row("live"),
+    )
+    assert ledger.shelf(TODAY) == Shelf((due,), older, {Verb.PARK: 2, Verb.PURGE: 1})
+
+
+def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_parked_still(
+    ledger: Ledger,
+) -> None:
+    disabled, parked, _, _, _ = written(
+        ledger,
+        a_parked_row("disabled", parked=0, disabled_on=YESTERDAY),
+        a_parked_row("parked", parked=1),
+        a_parked_row("neither", parked=2),
+        a_row("restored", State.RESTORED, parked_on=YESTERDAY),
+        a_row("purged", State.PURGED, parked_on=YESTERDAY),
+    )
+    assert ledger.shelf_of(YESTERDAY) == [disabled, parked]
+
+
+# --- nights ---------------------------------------------------------------------------------------
+
+
+def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: Ledger) -> None:
+    assert ledger.night(TODAY) == NightRow(TODAY)
+    ledger.remember(TODAY, swept=True)
+    ledger.remember(TODAY, announced=7, brake_alerted=True)
+    ledger.remember(TODAY, approved="0123456789abcdef")
+    assert ledger.night(TODAY) == NightRow(
+        TODAY, swept=True, announced=7, brake_alerted=True, approved="0123456789abcdef"
+    )
+    assert ledger.night(YESTERDAY) == NightRow(YESTERDAY)
+
+
+def test_every_field_of_a_night_is_read_back(ledger: Ledger) -> None:
+    """A new field must not be forgotten."""
+    values: dict[Any, Any] = {bool: True, int: 3, str | None: "text"}
+    hints = get_type_hints(NightRow)
+    told = {name: values[hint] for name, hint in hints.items() if name != "date"}
+    ledger.remember(TODAY, **told)
+    assert ledger.night(TODAY) == NightRow(TODAY, **told)
+
+
+# --- lease ----------------------------------------------------------------------------------------
+
+
+def test_a_lease_keeps_others_away_until_it_is_given_back(ledger: Ledger) -> None:
+    ledger.take_lease("one", NOW, 60)
+    with pytest.raises(AlreadyRunning) as err:
+        ledger.take_lease("two", NOW, 60)
+    assert err.value.until == NOW + timedelta(seconds=60)
+    ledger.give_lease_back("one")
+    ledger.take_lease("two", NOW, 60)
+
+
+def test_a_lease_runs_out(ledger: Ledger) -> None:
+    ledger.take_lease("one", NOW, 60.5)
+    with pytest.raises(AlreadyRunning):
+        ledger.take_lease("two", NOW + timedelta(seconds=60), 60)
+    ledger.take_lease("two", NOW + timedelta(seconds=61), 60)
+
+
+def test_who_has_the_lease_may_take_it_again(ledger: Ledger) -> None:
+    """Lambda's own retry of a run that died comes under the same request id."""
+    ledger.take_lease("one", NOW, 60)
+    ledger.take_lease("one", NOW, 60)
+
+
+def test_a_lease_that_has_gone_to_somebody_else_is_not_given_back(ledger: Ledger) -> None:
+    ledger.take_lease("one", NOW, 60)
+    ledger.take_lease("two", NOW + timedelta(seconds=61), 60)
+    ledger.give_lease_back("one")
+    with pytest.raises(AlreadyRunning):
+        ledger.take_lease("three", NOW + timedelta(seconds=62), 60)
+
+
+def test_giving_back_a_lease_that_nobody_has_is_a_success(ledger: Ledger) -> None:
+    ledger.give_lease_back("one")
+
+
+# --- outbox ---------------------------------------------------------------------------------------
+
+
+def test_an_event_is_in_the_outbox_only_with_its_row(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_row("k"))
+    ledger.commit([Change(row, replace(row, owner="first"), (told(1),))])
+    ledger.commit([Change(row, replace(row, owner="late"), (told(2),))])
+    assert ledger.unsent() == [told(1)]
+
+
+def test_what_was_sent_leaves_the_outbox(ledger: Ledger) -> None:
+    events = [told(number) for number in range(102)]
+    for first in (0, 51):
+        ledger.commit([Change(None, a_row(f"k{first}"), tuple(events[first : first + 51]))])
+    assert ledger.unsent() == events
+    ledger.sent(events[:-1])
+    assert ledger.unsent() == events[-1:]
+    ledger.sent(events)
+    ledger.sent([])
+    assert ledger.unsent() == []
+
+
+# --- batches --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(State)))))
+def test_no_transaction_is_larger_than_dynamodb_takes(shapes: list[tuple[int, State]]) -> None:
+    counted: list[int] = []
+
+    class Counts:
+        def transact_write_items(self, *, TransactItems: list[Any]) -> None:  # noqa: N803
+            counted.append(len(TransactItems))
+
+    changes = [
+        Change(
+            a_row(f"k{n}", version=1), a_row(f"k{n}", state), tuple(told(i) for i in range(events))
+        )
+        for n, (events, state) in enumerate(shapes)
+    ]
+    done = Ledger(Counts(), "table").commit(changes, unless_held=True)
+    assert [row.key_id for row in done] == [change.after.key_id for change in changes]
+    assert all(2 <= size <= 100 for size in counted)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class Raises:
+    """A client all of whose calls fail."""
+
+    def __init__(self, err: Exception) -> None:
+        self._err = err
+
+    def __getattr__(self, name: str) -> Any:
+        def call(**_: Any) -> Any:
+            raise self._err
+
+        return call
+
+
+CALLS: dict[str, Callable[[Ledger], Any]] = {
+    "live_rows": lambda ledger: ledger.live_rows(),
+    "row": lambda ledger: ledger.row("k"),
+    "shelf": lambda ledger: ledger.shelf(TODAY),
+    "commit": lambda ledger: ledger.commit([Change(None, a_row())]),
+    "commit_together": lambda ledger: ledger.commit_together(Change(None, a_row())),
+    "night": lambda ledger: ledger.night(TODAY),
+    "remember": lambda ledger: ledger.remember(TODAY, swept=True),
+    "hold": lambda ledger: ledger.hold(),
+    "put_hold": lambda ledger: ledger.put_hold("why", NOW),
+    "lift_hold": lambda ledger: ledger.lift_hold(),
+    "take_lease": lambda ledger: ledger.take_lease("me", NOW, 1),
+    "give_lease_back": lambda ledger: ledger.give_lease_back("me"),
+    "unsent": lambda ledger: ledger.unsent(),
+    "sent": lambda ledger: ledger.sent([told()]),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_that_fails_says_so_in_an_error_of_ours(call: Callable[[Ledger], Any]) -> None:
+    with pytest.raises(CallFailed, match="InternalServerError"):
+        call(Ledger(Raises(refused("Any", "InternalServerError", 500)), "table"))
+    with pytest.raises(AccessDenied, match="dynamodb:"):
+        call(Ledger(Raises(refused("Any", "AccessDeniedException")), "table"))
+    with pytest.raises(CallFailed, match="EndpointConnectionError"):
+        call(Ledger(Raises(EndpointConnectionError(endpoint_url="https://x")), "table"))
+
+
+def cancelled(*codes: str) -> Exception:
+    reasons = [{"Code": code} for code in codes]
+    return refused(
+        "TransactWriteItems", "TransactionCanceledException", CancellationReasons=reasons
+    )
+
+
+def test_a_write_into_which_another_runs_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+
+    class Conflicts(Raises):
+        def transact_write_items(self, **_: Any) -> None:
+            if len(waited) < 3:
+                raise cancelled("TransactionConflict", "None")
+
+    ledger = Ledger(Conflicts(cancelled()), "table")
+    assert len(ledger.commit([Change(None, a_row())])) == 1
+    assert waited == sorted(waited)
+    assert len(waited) == 3
+
+
+@pytest.mark.parametrize("unless_held", [True, False])
+def test_a_write_that_conflicts_for_good_is_lost_and_no_hold(
+    monkeypatch: pytest.MonkeyPatch, unless_held: bool
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    class Conflicts(Raises):
+        def get_item(self, **_: Any) -> dict[str, Any]:
+            return {}
+
+    ledger = Ledger(Conflicts(cancelled("None", "TransactionConflict")), "table")
+    assert ledger.commit([Change(None, a_row())], unless_held=unless_held) == []
+
+
+def test_a_write_that_dynamodb_refuses_as_wrong_is_an_error_and_no_lost_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    ledger = Ledger(Raises(cancelled("None", "ValidationError")), "table")
+    with pytest.raises(CallFailed):
+        ledger.commit([Change(None, a_row())])
+
+
+def test_a_warned_row_keeps_its_written_date(ledger: Ledger) -> None:
+    (row,) = written(ledger, a_warned_row("k", disable_in=3))
+    assert ledger.row("k") == row
+    assert row.disable_on == TODAY + 3 * DAY

@@ -1,0 +1,311 @@
+"""Undo and restore: what was disabled and parked comes back as it was."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from keyjanitor.errors import ModeRefused, NotRestorable
+from keyjanitor.restore import restore
+from keyjanitor.words import Mode, Row, State
+from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
+from tests.fakes import Account, Call, Calls, brisk, value_of
+
+AccountMaker = Callable[..., Account]
+LONG = brisk(retain_days=365)
+
+
+def parked(account: Account, key_id: str = KEY_ID, **more: Any) -> Row:
+    """Lives a key until it is parked; gives its row."""
+    account.key(key_id, idle=60, **more)
+    account.nights(3)
+    row = account.row(key_id)
+    assert row is not None
+    assert row.state is State.PARKED
+    return row
+
+
+def brought_back(account: Account, row: Row) -> str:
+    """Restores a parked key; gives its new id."""
+    return restore(row, account.today, account.outside, account.policy).key_id
+
+
+@pytest.fixture
+def account(an_account: AccountMaker) -> Account:
+    """An account whose parked keys are retained for a year."""
+    return an_account(policy=LONG)
+
+
+# --- restore --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["", "v" * 20, "~" * 128, "pl+us/and=equals,comma;quote\"'"])
+def test_a_restored_key_is_as_it_was_but_for_its_id(account: Account, value: str) -> None:
+    account.gateway.add_plan(a_usage_plan("plan2", name="second", stages=("api2:prod",)))
+    account.gateway.use("plan2", "busy000000", TODAY - DAY)
+    account.key(
+        KEY_ID,
+        idle=60,
+        value=value,
+        plans=(PLAN_ID, "plan2"),
+        name="sensors, hall 4: \N{SNOWMAN}",
+        description='says "hello"',
+        customer_id="market-17",
+        tags={"team": "sensors", "cost": "4711"},
+    )
+    before = account.gateway.whole(KEY_ID)
+    account.night()
+    account.own(KEY_ID, "user-8f1c")
+    account.pass_day()
+    account.nights(2)
+    row = account.row(KEY_ID)
+    assert row is not None
+    new_id = brought_back(account, row)
+    key, value, plans = account.gateway.whole(new_id)
+    old_key, *value_and_plans = before
+    assert new_id != KEY_ID
+    assert [value, plans] == value_and_plans
+    assert replace(key, key_id=KEY_ID, created_date=at(TODAY), last_updated_date=at(TODAY)) == (
+        replace(old_key, created_date=at(TODAY), last_updated_date=at(TODAY))
+    )
+    live = account.row(new_id)
+    assert live is not None
+    assert (live.state, live.owner, live.tier) == (State.ACTIVE, "user-8f1c", "external")
+    assert (live.restored_on, live.previous_key_ids) == (account.today, (KEY_ID,))
+    assert live.last_used == TODAY - DAY * 60
+    assert account.states()[KEY_ID] == "restored"
+
+
+def test_a_restored_keys_tombstone_is_destroyed(account: Account) -> None:
+    brought_back(account, parked(account))
+    assert account.versions("tombstones/") == []
+
+
+def test_a_restored_key_is_told_of_with_the_id_that_it_had(account: Account) -> None:
+    new_id = brought_back(account, parked(account))
+    account.sweep()
+    assert account.told(new_id) == ["Key Restored"]
+    assert account.events[-1]["Detail"]["previous_key_id"] == KEY_ID
+
+
+def test_a_restore_begins_the_clock_anew(account: Account) -> None:
+    new_id = brought_back(account, parked(account))
+    account.pass_day()
+    account.night()
+    assert account.keys_file()[new_id]["verdict"] == "keep"
+    assert account.keys_file()[new_id]["idle_days"] == 1
+
+
+def test_a_key_that_has_the_value_already_is_left_alone(account: Account) -> None:
+    row = parked(account)
+    account.gateway.add_key(
+        replace(account.gateway.whole("busy000000")[0], key_id="living", name="theirs"),
+        value_of(KEY_ID),
+    )
+    before = account.gateway.keys()
+    with pytest.raises(NotRestorable, match="left alone"):
+        brought_back(account, row)
+    assert account.gateway.keys() == before
+    still = account.row(KEY_ID)
+    assert still is not None
+    assert (still.state, still.claim) == (State.PARKED, None)
+    assert list(account.buried()) == [KEY_ID]
+
+
+def test_an_undo_of_a_key_whose_value_lives_again_does_the_others(account: Account) -> None:
+    for key_id in (KEY_ID, "other"):
+        account.key(key_id, idle=60)
+    account.nights(3)
+    account.gateway.add_key(
+        replace(account.gateway.whole("busy000000")[0], key_id="living", name="theirs"),
+        value_of(KEY_ID),
+    )
+    assert account.sweep(undo=str(account.today))["applied"]["restore"] == 1
+    assert account.states()[KEY_ID] == "parked"
+    assert account.states()["other"] == "restored"
+
+
+def test_a_key_that_stands_under_the_marker_is_our_own_earlier_try(account: Account) -> None:
+    row = parked(account)
+
+    def answer_lost(call: Call) -> Any:
+        call()
+        raise TimeoutError
+
+    account.around = Calls(apigateway_create_disabled=answer_lost)
+    with pytest.raises(TimeoutError):
+        brought_back(account, row)
+    (half_done,) = set(account.gateway.ids) - {"busy000000"}
+    assert not account.enabled(half_done)
+    assert account.gateway.whole(half_done)[2] == ()
+    account.around = Calls()
+    account.sweep()
+    assert account.keys_file()[half_done]["reason"] == "being restored"
+    row = account.rows()[KEY_ID]
+    assert brought_back(account, row) == half_done
+    assert account.gateway.whole(half_done)[0].name == f"name of {KEY_ID}"
+
+
+def test_until_all_of_it_is_done_a_restored_key_opens_nothing(account: Account) -> None:
+    row = parked(account)
+    account.around = calls = Calls()
+    brought_back(account, row)
+    changes = [name for name in calls.names if name.startswith("apigateway") and "key" not in name]
+    assert changes == [
+        "apigateway.create_disabled",
+        "apigateway.attach",
+        "apigateway.rename",
+        "apigateway.set_enabled",
+    ]
+
+
+def test_a_key_comes_back_without_a_plan_that_is_no_more(account: Account) -> None:
+    account.gateway.add_plan(a_usage_plan("plan2", name="second"))
+    row = parked(account, plans=(PLAN_ID, "plan2"))
+    del account.gateway._plans["plan2"]
+    new_id = brought_back(account, row)
+    assert account.gateway.whole(new_id)[2] == (PLAN_ID,)
+
+
+def test_tags_of_aws_itself_do_not_keep_a_key_from_coming_back(account: Account) -> None:
+    row = parked(account, tags={"aws:servicecatalog:id": "1", "team": "sensors"})
+    key, _, _ = account.gateway.whole(brought_back(account, row))
+    assert key.tags == {"team": "sensors"}
+
+
+@pytest.mark.parametrize("body", [b"{}", b"not json", None], ids=["damaged", "no file", "gone"])
+def test_a_tombstone_that_does_not_open_leaves_its_key_parked(
+    account: Account, body: bytes | None
+) -> None:
+    row = parked(account)
+    s3, name = account.clients.s3, f"tombstones/{KEY_ID}.json"
+    if body is None:
+        s3.delete_object(Bucket=account.bucket, Key=name)
+    else:
+        s3.put_object(Bucket=account.bucket, Key=name, Body=body)
+    with pytest.raises(NotRestorable):
+        brought_back(account, row)
+    still = account.row(KEY_ID)
+    assert still is not None
+    assert (still.state, still.claim) == (State.PARKED, None)
+
+
+# --- undo -----------------------------------------------------------------------------------------
+
+
+def the_dates(account: Account) -> tuple[date, date]:
+    """Three keys, one each disabled, parked and warned on the second of two dates; gives both."""
+    for index in range(3):
+        account.key(f"idle{index}", idle=60 - index)
+    account.nights(3)
+    return account.today - DAY, account.today
+
+
+def test_undo_enables_and_restores_all_that_the_sweeps_of_a_date_did(account: Account) -> None:
+    _, day = the_dates(account)
+    applied = account.sweep(undo=str(day))["applied"]
+    assert {verb: n for verb, n in applied.items() if n} == {"enable": 1, "restore": 1}
+    assert account.states()["idle0"] == "restored"
+    assert account.states()["idle1"] == "active"
+    assert account.states()["idle2"] == "warned"
+    assert account.enabled("idle1")
+    assert account.told("idle1")[-1] == "Key Restored"
+
+
+def test_undo_brings_back_what_was_disabled_on_the_date_and_parked_since(account: Account) -> None:
+    day, _ = the_dates(account)
+    applied = account.sweep(undo=str(day))["applied"]
+    assert {verb: n for verb, n in applied.items() if n} == {"restore": 1}
+    assert account.states()["idle1"] == "disabled"
+
+
+def test_undo_of_named_keys_leaves_the_others(account: Account) -> None:
+    _, day = the_dates(account)
+    applied = account.sweep(undo=str(day), key_ids=["idle1", "nobody"])["applied"]
+    assert {verb: n for verb, n in applied.items() if n} == {"enable": 1}
+    assert account.states()["idle0"] == "parked"
+
+
+def test_undo_of_a_date_on_which_nothing_was_done_does_nothing(account: Account) -> None:
+    the_dates(account)
+    before = (account.rows(), account.gateway.keys())
+    assert not any(account.sweep(undo="2026-01-01")["applied"].values())
+    assert (account.rows(), account.gateway.keys()) == before
+
+
+def test_a_second_undo_of_a_date_finds_nothing_to_do(account: Account) -> None:
+    _, day = the_dates(account)
+    account.sweep(undo=str(day))
+    before = (account.rows(), account.gateway.keys(), len(account.events))
+    assert not any(account.sweep(undo=str(day))["applied"].values())
+    assert (account.rows(), account.gateway.keys(), len(account.events)) == before
+
+
+def test_a_key_is_parked_and_undone_twice_and_keeps_its_value_and_its_history(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=brisk(retain_days=365, never_used_days=1, idle_days=35))
+    account.key(KEY_ID, idle=60)
+    account.nights(3)
+    account.sweep(undo=str(account.today))
+    account.pass_day()
+    account.night()
+    account.skip(40)
+    account.nights(3)
+    account.sweep(undo=str(account.today))
+    (third,) = (row for row in account.ledger.live_rows().values() if row.previous_key_ids)
+    assert len(third.previous_key_ids) == 2
+    assert third.previous_key_ids[0] == KEY_ID
+    assert account.gateway.whole(third.key_id)[1:] == (value_of(KEY_ID), (PLAN_ID,))
+    assert account.states()[KEY_ID] == "restored"
+    assert account.states()[third.previous_key_ids[1]] == "restored"
+
+
+def test_what_was_undone_is_for_the_clock_restored(account: Account) -> None:
+    _, day = the_dates(account)
+    account.sweep(undo=str(day))
+    account.pass_day()
+    account.night()
+    assert account.keys_file()["idle1"]["verdict"] == "keep"
+    assert account.keys_file()["idle1"]["idle_days"] == 1
+
+
+def test_what_was_undone_counts_in_the_allowance_of_its_date(account: Account) -> None:
+    """On one date at most so many keys are disabled, undone or not."""
+    account.policy = replace(LONG, sweep=replace(LONG.sweep, max_share=1.0))
+    account.wire()
+    for index in range(30):
+        account.key(f"idle{index:02}", idle=60)
+    account.night()
+    account.policy = LONG
+    account.wire()
+    account.pass_day()
+    assert account.night()["applied"]["disable"] == 20
+    assert account.sweep(undo=str(account.today))["applied"]["enable"] == 20
+    assert account.sweep()["applied"]["disable"] == 0
+
+
+def test_an_undo_is_refused_where_nothing_may_be_touched(an_account: AccountMaker) -> None:
+    account = an_account(mode=Mode.OBSERVE)
+    account.read()
+    with pytest.raises(ModeRefused):
+        account.sweep(undo=str(TODAY))
+
+
+def test_the_deadline_of_an_undo_leaves_the_rest_to_the_next(account: Account) -> None:
+    for index in range(6):
+        account.key(f"idle{index}", idle=60)
+    account.nights(3)
+    account.around = calls = Calls()
+
+    def left() -> int:
+        return 10_000 - 4_000 * calls.count("apigateway.create_disabled")
+
+    answer = account.sweep(account.context(left), undo=str(account.today))
+    assert (answer["applied"]["restore"], answer["remaining"]) == (2, 4)
+    account.around = Calls()
+    assert account.sweep(undo=str(account.today))["applied"]["restore"] == 4
+    values = sorted(account.gateway.whole(key_id)[1] for key_id in account.gateway.ids)
+    assert values == sorted(map(value_of, ("busy000000", *(f"idle{n}" for n in range(6)))))

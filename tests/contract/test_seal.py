@@ -1,0 +1,94 @@
+"""Sealing by KMS, on moto's and on the one in memory; and against botocore's model."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ParamValidationError
+from botocore.stub import Stubber
+
+from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.seal import Sealer, tombstone_context
+from keyjanitor.words import Secret
+from tests.fakes import Clients, refused, value_of
+
+VALUE = value_of("k0")
+ARN = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
+CONTEXT = tombstone_context("k0")
+
+
+def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clients) -> None:
+    sealer = Sealer(either.kms, either.key_arn)
+    for value in (VALUE, "v" * 128, 'with "quotes", commas and =+/'):
+        sealed = sealer.seal(Secret(value), CONTEXT)
+        assert value not in sealed
+        assert value.encode() not in base64.b64decode(sealed, validate=True)
+        assert sealer.open(sealed, CONTEXT) == Secret(value)
+        for other in (tombstone_context("k1"), {**CONTEXT, "purpose": "delivery"}, {}):
+            with pytest.raises(CallFailed):
+                sealer.open(sealed, other)
+
+
+def test_a_tombstones_context_names_its_purpose_and_its_key() -> None:
+    assert CONTEXT == {"purpose": "tombstone", "key_id": "k0"}
+
+
+def test_the_calls_are_as_awss_model_has_them() -> None:
+    client: Any = boto3.client(
+        "kms", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    with Stubber(client) as aws:
+        aws.add_response(
+            "encrypt",
+            {"CiphertextBlob": b"sealed", "KeyId": ARN},
+            {"KeyId": ARN, "Plaintext": VALUE.encode(), "EncryptionContext": CONTEXT},
+        )
+        aws.add_response(
+            "decrypt",
+            {"Plaintext": VALUE.encode(), "KeyId": ARN},
+            {"KeyId": ARN, "CiphertextBlob": b"sealed", "EncryptionContext": CONTEXT},
+        )
+        sealer = Sealer(client, ARN)
+        assert sealer.open(sealer.seal(Secret(VALUE), CONTEXT), CONTEXT) == Secret(VALUE)
+
+
+@pytest.mark.parametrize(
+    "err",
+    [
+        refused(VALUE, "InternalException", 500),
+        ParamValidationError(report=VALUE),
+        ConnectTimeoutError(endpoint_url=VALUE),
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sealer: sealer.seal(Secret(VALUE), CONTEXT),
+        lambda sealer: sealer.open("c2VhbGVk", CONTEXT),
+    ],
+    ids=["seal", "open"],
+)
+def test_no_error_holds_what_was_sent(err: Exception, call: Callable[[Sealer], Any]) -> None:
+    class Raises:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def fail(**_: Any) -> Any:
+                raise err
+
+            return fail
+
+    sealer = Sealer(Raises(), ARN)
+    with pytest.raises(CallFailed) as caught:
+        call(sealer)
+    assert VALUE not in repr(caught.value) + str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_access_denied_names_the_action() -> None:
+    class Denies:
+        def encrypt(self, **_: Any) -> Any:
+            raise refused("Encrypt", "AccessDeniedException")
+
+    with pytest.raises(AccessDenied, match="kms:Encrypt"):
+        Sealer(Denies(), ARN).seal(Secret(VALUE), CONTEXT)

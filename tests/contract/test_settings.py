@@ -1,0 +1,72 @@
+"""What the functions read from their environment and their layer."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyjanitor.errors import PolicyError
+from keyjanitor.settings import REQUIRED, PullSettings, SweepSettings, read_policy
+from keyjanitor.words import Mode
+
+ENVIRONMENT = {
+    "LEDGER_TABLE": "ledger",
+    "HISTORY_BUCKET": "history",
+    "SEALING_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/k",
+    "EVENT_BUS": "bus",
+    "ALERT_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
+    "MODE": "disable",
+    "CALLS_PER_SECOND": "3",
+    "REPLAY_WINDOW_HOURS": "36",
+}
+SHIPPED = Path(__file__).parents[2] / "layers" / "policy" / "policy.toml"
+
+
+@pytest.mark.parametrize(
+    ("function", "settings"), [("pull_usage", PullSettings), ("expire_keys", SweepSettings)]
+)
+def test_what_is_required_is_what_is_read(function: str, settings: Any) -> None:
+    environment = {name: ENVIRONMENT[name] for name in REQUIRED[function]}
+    assert settings.read(environment)
+    for name in environment:
+        with pytest.raises(KeyError, match=name):
+            settings.read({n: v for n, v in environment.items() if n != name})
+
+
+def test_the_settings_of_a_sweep() -> None:
+    assert SweepSettings.read(ENVIRONMENT) == SweepSettings(
+        ledger_table="ledger",
+        history_bucket="history",
+        sealing_key_arn=ENVIRONMENT["SEALING_KEY_ARN"],
+        event_bus="bus",
+        alert_topic_arn=ENVIRONMENT["ALERT_TOPIC_ARN"],
+        mode=Mode.DISABLE,
+        calls_per_second=3.0,
+        replay_window_hours=36.0,
+    )
+
+
+def beside(path: Path, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts a policy where the layer would."""
+    (path / "keyjanitor_policy").mkdir()
+    (path / "keyjanitor_policy" / "policy.toml").write_text(policy, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "keyjanitor_policy", raising=False)
+    monkeypatch.setattr(sys, "path", [os.fspath(path), *sys.path])
+
+
+def test_the_shipped_policy_sweeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside(tmp_path, SHIPPED.read_text(encoding="utf-8"), monkeypatch)
+    policy = read_policy()
+    assert [tier.name for tier in policy.tiers.values()] == ["unclaimed"]
+    assert (policy.unclaimed.idle_days, policy.unclaimed.contact) == ("never", None)
+
+
+def test_a_wrong_policy_is_told_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(tmp_path, '[tiers.unclaimed]\nidle_days = "seldom"\n', monkeypatch)
+    with pytest.raises(PolicyError) as err:
+        read_policy()
+    assert err.value.path == "tiers.unclaimed.idle_days"

@@ -1,0 +1,853 @@
+"""Whole nights of expire_keys: what a sweep does, on which dates, and what keeps it from doing it."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from keyjanitor.apply import Sweeper
+from keyjanitor.decide import decide
+from keyjanitor.errors import (
+    AccessDenied,
+    AlreadyRunning,
+    CallFailed,
+    EmptyListing,
+    InvalidEvent,
+    ModeRefused,
+    NoEvidence,
+    UnknownPlan,
+)
+from keyjanitor.night import Deadline, gather
+from keyjanitor.words import Mode
+from tests.builders import DAY, KEY_ID, TODAY, a_policy, a_tier
+from tests.fakes import BUSY, Account, Call, Calls, Clients, brisk, refused
+
+AccountMaker = Callable[..., Account]
+
+
+def none_applied(**but: int) -> dict[str, int]:
+    verbs = ("adopt", "warn", "disable", "park", "purge", "enable", "restore")
+    return {verb: but.get(verb, 0) for verb in verbs}
+
+
+def fails(code: str = "InternalError", message: str = "no") -> Callable[[Call], Any]:
+    """What an AWS client raises."""
+
+    def instead(_: Call) -> Any:
+        err = refused("Call", code, 500)
+        err.response["Error"]["Message"] = message
+        raise err
+
+    return instead
+
+
+def then(act: Callable[[], Any]) -> Callable[[Call], Any]:
+    """Carries the call out, and then something happens."""
+
+    def instead(call: Call) -> Any:
+        answer = call()
+        act()
+        return answer
+
+    return instead
+
+
+def once(act: Callable[[], Any]) -> Callable[[], Any]:
+    done: list[int] = []
+
+    def first() -> None:
+        if not done:
+            done.append(1)
+            act()
+
+    return first
+
+
+def due_to_be_disabled(account: Account, keys: int = 1) -> list[str]:
+    """Keys that were warned last night, and a reading of tonight."""
+    ids = [KEY_ID if keys == 1 else f"key{number:03}" for number in range(keys)]
+    for key_id in ids:
+        account.key(key_id, idle=60)
+    account.night()
+    account.pass_day()
+    account.read()
+    return ids
+
+
+def due_to_be_parked(account: Account, keys: int = 1) -> list[str]:
+    ids = due_to_be_disabled(account, keys)
+    account.sweep()
+    account.pass_day()
+    account.read()
+    return ids
+
+
+# --- the dates ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("idle", "age", "first"), [(60, 400, 0), (None, 0, 14)], ids=["idle", "never used"]
+)
+def test_a_key_is_warned_disabled_parked_and_purged_on_the_dates_that_were_written_down(
+    an_account: AccountMaker, idle: int | None, age: int, first: int
+) -> None:
+    account = an_account(policy=a_policy())
+    if first:
+        account.night()  # the evidence begins before the key does
+        account.pass_day()
+    account.key(KEY_ID, idle=idle, age=age)
+    begun = account.today
+    seen: dict[int, str] = {}
+    for day in sorted({0, 1, first, first + 13, first + 14, first + 27, first + 28, first + 392}):
+        for date in (begun + DAY * day, begun + DAY * (day + 1)):
+            if account.today < date:
+                account.skip((date - account.today).days)
+            applied = account.night()["applied"]
+            for verb in ("warn", "disable", "park", "purge"):
+                if applied[verb]:
+                    seen[(account.today - begun).days] = verb
+    assert seen == {first: "warn", first + 14: "disable", first + 28: "park", first + 393: "purge"}
+    assert account.told(KEY_ID) == ["Key Expiring", "Key Disabled", "Key Parked", "Key Purged"]
+    assert account.states()[KEY_ID] == "purged"
+    assert account.versions("tombstones/") == []
+
+
+def test_the_same_life_is_lived_on_another_memory_of_aws(
+    moto: Clients, functions: dict[str, Any]
+) -> None:
+    account = Account(moto, functions["expire_keys"], functions["pull_usage"])
+    account.key(KEY_ID, idle=60)
+    account.nights(4)
+    assert account.told(KEY_ID) == ["Key Expiring", "Key Disabled", "Key Parked", "Key Purged"]
+    assert account.states() == {BUSY: "active", KEY_ID: "purged"}
+
+
+def test_a_second_and_a_third_run_of_a_date_find_nothing_to_do(account: Account) -> None:
+    for index in range(4):
+        account.key(f"idle{index}", idle=60 - index)
+    account.nights(4)
+    before = (account.rows(), account.objects("tombstones/"), len(account.events))
+    for _ in range(2):
+        assert account.sweep()["applied"] == none_applied()
+    assert (account.rows(), account.objects("tombstones/"), len(account.events)) == before
+
+
+def test_the_answer_counts_every_key_once(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.key("fresh", age=1)
+    account.key("kept", idle=80, tags={"keyjanitor:keep": ""})
+    answer = account.sweep()
+    assert answer == {
+        "time": "2026-11-22T03:15:00Z",
+        "mode": "park",
+        "keys": 4,
+        "verdicts": {
+            "keep": 2,
+            "unknown": 0,
+            "protected": 1,
+            "warn": 0,
+            "disable": 1,
+            "park": 0,
+        },
+        "applied": none_applied(adopt=2, disable=1),
+        "remaining": 0,
+        "digest": answer["digest"],
+        "brake": None,
+        "pressure": {"used": 0.0004, "patience": 1.0},
+        "held": None,
+    }
+
+
+def test_nothing_but_warnings_after_two_nights_that_were_not_swept(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.pass_day(2)
+    assert account.night()["applied"] == none_applied()
+    assert account.keys_file()[KEY_ID]["reason"].startswith("not tonight")
+    account.pass_day()
+    assert account.night()["applied"] == none_applied(disable=1)
+
+
+def test_a_held_night_was_not_swept(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.ledger.remember(account.today - DAY, swept=False)
+    account.sweep(hold="ask marketing first")
+    account.sweep()
+    account.pass_day()
+    account.sweep(resume=True)
+    assert account.night()["applied"] == none_applied()
+
+
+# --- observe, and modes ---------------------------------------------------------------------------
+
+
+def test_observe_writes_no_row_and_sends_no_event_and_writes_the_keys_file(
+    account: Account,
+) -> None:
+    due_to_be_parked(account)
+    account.key("new", idle=80)
+    account.key("other", idle=60)
+    before = (account.items(), account.gateway.keys(), account.objects("tombstones/"))
+    told = (len(account.events), len(account.alerts))
+    answer = account.sweep(mode="observe")
+    assert answer["verdicts"]["park"] == 1
+    assert answer["applied"] == none_applied()
+    assert (account.items(), account.gateway.keys(), account.objects("tombstones/")) == before
+    assert (len(account.events), len(account.alerts)) == told
+    assert account.keys_file()[KEY_ID]["verdict"] == "park"
+    assert account.keys_file()[KEY_ID]["park_on"] == str(account.today)
+
+
+def test_observe_leaves_a_dead_runs_claim_alone(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.around = Calls(apigateway_set_enabled=fails_for_the_first())
+    account.sweep()
+    before = account.items()
+    assert account.ledger.live_rows()[KEY_ID].claim is not None
+    account.around = Calls()
+    account.sweep(mode="observe")
+    assert account.items() == before
+
+
+def test_disable_parks_and_purges_nothing(an_account: AccountMaker) -> None:
+    account = an_account(mode=Mode.DISABLE)
+    account.key(KEY_ID, idle=60)
+    account.nights(4)
+    assert account.states()[KEY_ID] == "disabled"
+    assert not account.enabled(KEY_ID)
+    assert account.told(KEY_ID) == ["Key Expiring", "Key Disabled"]
+
+
+def test_a_higher_mode_than_the_deployed_one_is_refused(an_account: AccountMaker) -> None:
+    account = an_account(mode=Mode.DISABLE)
+    account.around = calls = Calls()
+    with pytest.raises(ModeRefused):
+        account.sweep(mode="park")
+    assert calls.names == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"tmie": "2026-11-21T03:15:00Z"},
+        {"time": "yesterday"},
+        {"mode": "delete"},
+        {"approve": "a digest"},
+        {"approve": "0123456789abcdef", "undo": "2026-11-20"},
+        {"key_ids": ["k0"]},
+        {"undo": "2026-11-31"},
+        {"hold": ""},
+        {"resume": False},
+    ],
+)
+def test_a_malformed_event_is_an_error_that_says_which_field_and_touches_nothing(
+    account: Account, event: dict[str, Any]
+) -> None:
+    account.around = calls = Calls()
+    with pytest.raises(InvalidEvent) as err:
+        account.sweep(**event)
+    assert err.value.field in event
+    assert calls.names == []
+
+
+def test_an_event_outside_the_replay_window_may_only_observe(an_account: AccountMaker) -> None:
+    account = an_account(replay_window_hours=36)
+    due_to_be_disabled(account)
+    before = account.items()
+    account.real_now += timedelta(hours=40)
+    answer = account.sweep()
+    assert (answer["mode"], answer["applied"]) == ("observe", none_applied())
+    assert "36 hours" in answer["observed_because"]
+    assert account.items() == before
+
+
+# --- what stops a run -----------------------------------------------------------------------------
+
+
+def test_without_tonights_evidence_a_sweep_fails(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.sweep()
+    account.pass_day()
+    before = (account.rows(), account.gateway.keys())
+    with pytest.raises(NoEvidence) as err:
+        account.sweep()
+    assert err.value.date == account.today
+    assert (account.rows(), account.gateway.keys()) == before
+
+
+def test_an_empty_listing_for_an_account_that_had_keys_yesterday_fails(account: Account) -> None:
+    due_to_be_disabled(account)
+    before = account.rows()
+    account.around = Calls(apigateway_keys=lambda _: [])
+    with pytest.raises(EmptyListing):
+        account.sweep()
+    assert account.rows() == before
+
+
+def test_a_listing_without_plans_for_an_account_that_had_plans_yesterday_fails(
+    account: Account,
+) -> None:
+    account.night()
+    account.pass_day()
+    account.around = Calls(apigateway_usage_plans=lambda _: [])
+    with pytest.raises(EmptyListing):
+        account.read()
+    assert account.evidence() is None
+
+
+def test_access_denied_names_the_action_and_the_role(account: Account) -> None:
+    account.read()
+    role = "arn:aws:sts::123456789012:assumed-role/keyjanitor-ExpireKeys/f"
+    account.around = Calls(
+        dynamodb_query=fails("AccessDeniedException", f"User: {role} is not authorized to perform")
+    )
+    with pytest.raises(AccessDenied) as err:
+        account.sweep()
+    assert role in str(err.value)
+    assert "dynamodb:Query" in str(err.value)
+
+
+def test_tags_that_cannot_be_read_make_every_idle_key_unknown(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.owners.tags_fail = CallFailed("GetResources", "InternalServiceException")
+    answer = account.sweep()
+    assert answer["applied"] == none_applied()
+    assert answer["verdicts"]["unknown"] == 1
+    assert account.enabled(KEY_ID)
+    account.owners.tags_fail = None
+    assert account.sweep()["applied"] == none_applied(disable=1)
+
+
+# --- look again -----------------------------------------------------------------------------------
+
+CHANGES: dict[str, Callable[[Account], Any]] = {
+    "described": lambda account: account.gateway.change(KEY_ID, description="mine"),
+    "renamed": lambda account: account.gateway.change(KEY_ID, name="mine"),
+    "tagged keep": lambda account: quietly(account, tags={"keyjanitor:keep": "yes"}),
+    "tagged by Terraform": lambda account: quietly(account, tags={"terraform": "yes"}),
+    "enabled or disabled": lambda account: quietly(account, enabled=not account.enabled(KEY_ID)),
+    "taken by a stack": lambda account: account.owners.stacks.update({KEY_ID: "shop"}),
+    "deleted": lambda account: account.gateway.delete(KEY_ID),
+}
+
+
+def quietly(account: Account, **what: Any) -> None:
+    """A change that leaves lastUpdatedDate as it was."""
+    key, _, _ = account.gateway.whole(KEY_ID)
+    account.gateway.change(KEY_ID, **what)
+    account.gateway.change(KEY_ID)
+    account.gateway._keys[KEY_ID] = replace(key, **what)
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
+def test_a_key_that_was_changed_between_the_listing_and_its_turn_is_left_alone(
+    account: Account, due: Callable[[Account], Any], change: Callable[[Account], Any]
+) -> None:
+    due(account)
+    account.gateway.now += timedelta(minutes=1)
+    account.around = calls = Calls(owners_tags=then(lambda: change(account)))
+    assert account.sweep()["applied"] == none_applied()
+    assert {"apigateway.set_enabled", "apigateway.delete"}.isdisjoint(calls.names)
+    assert account.objects("tombstones/") == {}
+
+
+@pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
+def test_a_key_whose_stack_cannot_be_asked_is_left_alone(
+    account: Account, due: Callable[[Account], Any]
+) -> None:
+    due(account)
+    account.owners.stacks_fail = CallFailed("DescribeStackResources", "Throttling")
+    before = (account.gateway.keys(), account.states())
+    assert account.sweep()["applied"] == none_applied()
+    assert (account.gateway.keys(), account.states()) == before
+
+
+def test_a_key_that_a_stack_owns_is_reported_with_the_stack_from_then_on(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.owners.stacks[KEY_ID] = "shop"
+    account.sweep()
+    account.pass_day()
+    assert account.night()["verdicts"]["protected"] == 1
+    assert account.keys_file()[KEY_ID]["reason"] == "owned by stack shop"
+
+
+def test_a_claim_that_somebody_else_has_won_leaves_the_key_alone(account: Account) -> None:
+    due_to_be_disabled(account)
+    account.around = Calls(
+        owners_stack_of=then(lambda: account.change_row(KEY_ID, owner="user-8f1c"))
+    )
+    assert account.sweep()["applied"] == none_applied()
+    assert account.enabled(KEY_ID)
+
+
+# --- tombstones -----------------------------------------------------------------------------------
+
+
+def put_something_else(account: Account) -> Callable[[Call], Any]:
+    def instead(call: Call) -> Any:
+        answer = call()
+        for name in account.objects("tombstones/"):
+            account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=b"{}")
+        return answer
+
+    return instead
+
+
+@pytest.mark.parametrize("broken", ["cannot be written", "cannot be sealed", "is damaged"])
+def test_a_key_whose_tombstone_was_not_written_and_opened_is_not_deleted(
+    account: Account, broken: str
+) -> None:
+    due_to_be_parked(account)
+
+    def only_tombstones(call: Call) -> Any:
+        if any("park" in str(row.claim) for row in account.ledger.live_rows().values()):
+            return put_something_else(account)(call) if broken == "is damaged" else fails()(call)
+        return call()
+
+    service = "kms_encrypt" if broken == "cannot be sealed" else "s3_put_object"
+    account.around = calls = Calls(**{service: only_tombstones})
+    answer = account.sweep()
+    assert answer["applied"] == none_applied()
+    assert "apigateway.delete" not in calls.names
+    assert account.states()[KEY_ID] == "disabled"
+    account.around = Calls()
+    assert account.sweep()["applied"] == none_applied(park=1)
+
+
+def test_nothing_is_deleted_before_its_tombstone_was_opened(account: Account) -> None:
+    due_to_be_parked(account)
+    account.around = calls = Calls()
+    account.sweep()
+    deleted = calls.names.index("apigateway.delete")
+    assert calls.names.index("kms.encrypt") < calls.names.index("kms.decrypt") < deleted
+
+
+def test_nothing_is_parked_while_the_oldest_tombstone_cannot_be_opened(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=brisk(retain_days=365))
+    for index in range(4):
+        account.key(f"idle{index}", idle=60 - index)
+    account.nights(3)
+    account.pass_day()
+    account.read()
+    (oldest,) = account.objects("tombstones/")
+    account.clients.s3.put_object(Bucket=account.bucket, Key=oldest, Body=b"{}")
+    answer = account.sweep()
+    assert answer["applied"] == none_applied(warn=1, disable=1)
+    assert "idle1" in account.gateway.ids
+    assert "tombstone" in account.keys_file()["idle1"]["reason"]
+
+
+def test_a_purge_that_was_cut_off_does_not_keep_others_from_being_parked(account: Account) -> None:
+    """Its tombstone is gone, and that is as it should be."""
+    for index in range(3):
+        account.key(f"idle{index}", idle=60 - index)
+    account.nights(3)
+    account.pass_day()
+    account.read()
+
+    def carried_out_and_lost(call: Call) -> Any:
+        call()
+        raise refused("DeleteObject", "InternalError", 500)
+
+    account.around = Calls(s3_delete_object=carried_out_and_lost)
+    account.sweep()
+    account.around = Calls()
+    account.pass_day()
+    assert account.night()["applied"] == none_applied(park=1, purge=2)
+
+
+# --- brake and approval ---------------------------------------------------------------------------
+
+MANY = 41  # twice the allowance, and one
+
+
+def a_braked_night(account: Account) -> dict[str, Any]:
+    """Forty-one keys are due to be disabled, and one is due to be warned."""
+    for index in range(MANY):
+        account.key(f"idle{index:02}", idle=70 + index)
+    account.night()
+    for row in account.ledger.live_rows().values():
+        if row.key_id != BUSY:
+            account.change_row(row.key_id, disable_on=account.today + DAY, witnessed=True)
+    account.pass_day()
+    account.key("late", idle=60)
+    account.use(BUSY, account.today - DAY, 1)
+    account.read()
+    return account.sweep()
+
+
+def test_more_than_twice_the_allowance_is_saved_alerted_and_only_warned(account: Account) -> None:
+    answer = a_braked_night(account)
+    assert answer["brake"] == {"action": "disable", "planned": MANY, "allowed": 20}
+    assert answer["applied"]["disable"] == 0
+    assert all(account.enabled(key_id) for key_id in account.gateway.ids)
+    saved = account.history.plan(answer["digest"])
+    assert {("disable", f"idle{index:02}") for index in range(MANY)} <= saved
+    (alert,) = [one for one in account.alerts if "brake" in one["Subject"]]
+    assert answer["digest"] in alert["Message"]
+    account.sweep()
+    assert len([one for one in account.alerts if "brake" in one["Subject"]]) == 1
+
+
+def test_an_alert_of_the_brake_that_could_not_be_published_comes_with_the_next_run(
+    account: Account,
+) -> None:
+    account.around = Calls(sns_publish=fails())
+    a_braked_night(account)
+    account.around = Calls()
+    account.sweep()
+    assert [one for one in account.alerts if "brake" in one["Subject"]]
+
+
+def test_an_approval_holds_for_the_dates_later_runs_and_not_for_the_next_date(
+    account: Account,
+) -> None:
+    digest = a_braked_night(account)["digest"]
+    answers = [account.sweep(approve=digest), account.sweep(), account.sweep()]
+    assert [answer["brake"] for answer in answers] == [None, None, None]
+    saved = {key_id for verb, key_id in account.history.plan(digest) if verb == "disable"}
+    disabled = {key_id for key_id, state in account.states().items() if state == "disabled"}
+    assert disabled
+    assert disabled <= saved
+    assert sum(answer["applied"]["disable"] for answer in answers) == len(disabled)
+    approval = f"plans/{digest}.approved-{account.today}.json"
+    assert approval in account.objects("plans/")
+    account.pass_day()
+    account.read()
+    for row in account.ledger.live_rows().values():
+        if row.key_id != BUSY:
+            account.change_row(row.key_id, park_on=account.today, stepped_on=None)
+    if account.sweep(mode="observe")["brake"]:
+        assert account.sweep()["brake"]
+
+
+def test_an_approval_lets_only_go_what_the_saved_plan_and_tonights_have_in_common(
+    account: Account,
+) -> None:
+    digest = a_braked_night(account)["digest"]
+    account.gateway.change("idle40", description="somebody looked after it")
+    account.sweep(approve=digest)
+    assert account.enabled("idle40")
+    assert account.states()["idle39"] == "disabled"
+
+
+def test_the_allowance_of_a_date_is_the_same_in_all_its_runs(an_account: AccountMaker) -> None:
+    """Parking takes keys away; what is left must not make the date's later runs stricter."""
+    account = an_account(policy=replace(brisk(), sweep=replace(brisk().sweep, max_share=1.0)))
+    due_to_be_parked(account, 59)
+    account.policy = replace(brisk(), sweep=replace(brisk().sweep, max_share=0.5))
+    account.wire()
+    answers = [account.sweep(), account.sweep()]
+    assert [answer["applied"]["park"] for answer in answers] == [30, 0]
+    assert [answer["brake"] for answer in answers] == [None, None]
+
+
+def test_an_unknown_digest_is_refused_and_nothing_is_touched(account: Account) -> None:
+    a_braked_night(account)
+    before = (account.states(), account.gateway.keys())
+    with pytest.raises(UnknownPlan):
+        account.sweep(approve="0123456789abcdef")
+    assert (account.states(), account.gateway.keys()) == before
+    assert account.sweep()["brake"]
+
+
+def test_at_most_the_allowance_is_disabled_on_one_date_the_longest_idle_first(
+    account: Account,
+) -> None:
+    for index in range(30):
+        account.key(f"idle{index:02}", idle=60 + index)
+    answers = [account.night(), account.sweep()]
+    assert [answer["applied"]["warn"] for answer in answers] == [20, 0]
+    warned = {key_id for key_id, state in account.states().items() if state == "warned"}
+    assert warned == {f"idle{index:02}" for index in range(10, 30)}
+
+
+# --- hold and resume ------------------------------------------------------------------------------
+
+
+def test_a_hold_stops_every_action_until_it_is_lifted(account: Account) -> None:
+    due_to_be_disabled(account)
+    assert account.sweep(hold="ask marketing first")["held"] == "ask marketing first"
+    before = (account.rows(), account.gateway.keys(), len(account.events))
+    answer = account.sweep()
+    assert (answer["held"], answer["applied"]) == ("ask marketing first", none_applied())
+    assert answer["verdicts"]["disable"] == 1
+    assert (account.rows(), account.gateway.keys(), len(account.events)) == before
+    assert account.sweep(resume=True)["held"] is None
+    assert account.sweep()["applied"] == none_applied(disable=1)
+
+
+@pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
+def test_a_hold_stops_a_running_sweep_between_two_keys(
+    account: Account, due: Callable[[Account, int], list[str]]
+) -> None:
+    ids = due(account, 3)
+    hold = once(lambda: account.ledger.put_hold("stop", account.real_now))
+    account.around = calls = Calls(apigateway_set_enabled=then(hold), apigateway_delete=then(hold))
+    answer = account.sweep()
+    assert (answer["held"], sum(answer["applied"].values())) == ("stop", 1)
+    assert calls.count("apigateway.set_enabled") + calls.count("apigateway.delete") == 1
+    claims = [row.claim for row in account.ledger.live_rows().values()]
+    assert claims == [None] * len(claims)
+    account.around = Calls()
+    account.sweep(resume=True)
+    assert sum(account.sweep()["applied"].values()) == len(ids) - 1
+
+
+def test_a_hold_stops_warnings_too(account: Account) -> None:
+    account.key(KEY_ID, idle=60)
+    account.read()
+    account.around = Calls(
+        s3_put_object=then(once(lambda: account.ledger.put_hold("stop", account.real_now)))
+    )
+    assert account.sweep()["held"] == "stop"
+    assert account.states() == {}
+    assert account.events == []
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+def test_a_second_sweep_leaves_everything_to_the_one_that_is_at_work(account: Account) -> None:
+    due_to_be_disabled(account, 3)
+    answers: list[dict[str, Any]] = []
+    account.around = calls = Calls(
+        apigateway_set_enabled=then(once(lambda: answers.append(account.sweep())))
+    )
+    assert account.sweep()["applied"] == none_applied(disable=3)
+    assert calls.count("apigateway.set_enabled") == 3
+    assert answers[0]["applied"] == none_applied()
+    assert "another sweep is at work" in answers[0]["held"]
+
+
+@pytest.mark.parametrize("event", [{"undo": str(TODAY)}, {"approve": "0123456789abcdef"}])
+def test_an_operator_is_told_that_a_sweep_is_at_work(
+    account: Account, event: dict[str, Any]
+) -> None:
+    account.read()
+    account.ledger.take_lease("another run", account.real_now, 60)
+    with pytest.raises(AlreadyRunning):
+        account.sweep(**event)
+
+
+def test_the_lease_of_a_run_that_died_runs_out(account: Account) -> None:
+    account.read()
+    account.ledger.take_lease("a run that died", account.real_now, 905)
+    assert "another sweep" in account.sweep()["held"]
+    account.real_now += timedelta(seconds=906)
+    assert account.sweep()["held"] is None
+
+
+@pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
+def test_two_sweeps_that_read_the_same_rows_act_on_each_key_once(
+    account: Account, due: Callable[[Account, int], list[str]]
+) -> None:
+    """Even without the lease: whoever loses the claim leaves the key alone."""
+    ids = due(account, 12)
+    acted: Counter[str] = Counter()
+    account.around = lambda name, call: (acted.update([name]), call())[1]
+    gathered = gather(account.today, account.outside, account.policy, acting=True)
+    plan = decide(gathered.night, gathered.bound)
+    start = Barrier(2)
+
+    def sweep(_: int) -> dict[str, int]:
+        deadline = Deadline(lambda: 900_000, 1)
+        sweeper = Sweeper(
+            account.today, gathered.night.rows, account.outside, gathered.bound, deadline
+        )
+        start.wait()
+        return sweeper.apply(plan).counts
+
+    with ThreadPoolExecutor(2) as pool:
+        counts = list(pool.map(sweep, range(2)))
+    assert acted["apigateway.set_enabled"] + acted["apigateway.delete"] == len(ids)
+    assert sum(sum(count.values()) for count in counts) == len(ids)
+    assert len(set(account.states().values()) - {"active"}) == 1
+
+
+# --- deadline -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
+def test_what_the_deadline_leaves_over_is_finished_by_the_next_runs_each_key_once(
+    an_account: AccountMaker, due: Callable[[Account, int], list[str]]
+) -> None:
+    account = an_account(policy=replace(brisk(), sweep=replace(brisk().sweep, max_share=1.0)))
+    ids = due(account, 60)
+    acted: Counter[str] = Counter()
+    spent = [0]
+
+    def around(name: str, call: Call) -> Any:
+        spent[0] += 1
+        acted.update([name])
+        return call()
+
+    account.around = around
+    remaining = []
+    for _ in range(20):
+        spent[0] = 0
+        answer = account.sweep(account.context(lambda: 10_000 - 60 * spent[0]))
+        remaining.append(answer["remaining"])
+        if not answer["remaining"]:
+            break
+    assert remaining == sorted(remaining, reverse=True)
+    assert len(remaining) > 2
+    assert remaining[-1] == 0
+    assert acted["apigateway.set_enabled"] + acted["apigateway.delete"] == len(ids)
+    stepped = {account.states()[key_id] for key_id in ids}
+    assert len(stepped) == 1
+    last = account.told(ids[0])[-1]
+    assert sorted(e["Detail"]["key_id"] for e in account.events if e["DetailType"] == last) == ids
+
+
+def test_a_key_that_cannot_be_touched_stands_in_no_others_way(account: Account) -> None:
+    ids = due_to_be_disabled(account, 4)
+    account.around = Calls(apigateway_set_enabled=fails_for_the_first())
+    assert account.sweep()["applied"] == none_applied(disable=3)
+    account.around = Calls()
+    assert account.sweep()["applied"] == none_applied(disable=1)
+    assert {account.states()[key_id] for key_id in ids} == {"disabled"}
+
+
+def fails_for_the_first() -> Callable[[Call], Any]:
+    failed: list[int] = []
+
+    def instead(call: Call) -> Any:
+        if not failed:
+            failed.append(1)
+            raise CallFailed("UpdateApiKey", "InternalServerErrorException")
+        return call()
+
+    return instead
+
+
+# --- telling --------------------------------------------------------------------------------------
+
+
+def digests(account: Account) -> list[str]:
+    return [one["Subject"] for one in account.alerts if "warned" in one["Subject"]]
+
+
+def test_a_nights_warnings_are_one_digest(account: Account) -> None:
+    for index in range(5):
+        account.key(f"idle{index}", idle=60)
+    account.night()
+    account.sweep()
+    account.sweep()
+    assert digests(account) == ["keyjanitor: 5 keys warned, first disabled on 2026-11-22"]
+
+
+def test_a_digest_that_could_not_be_published_comes_with_the_next_run(account: Account) -> None:
+    account.key(KEY_ID, idle=60)
+    account.around = Calls(sns_publish=fails())
+    account.night()
+    assert digests(account) == []
+    account.around = Calls()
+    account.sweep()
+    assert digests(account) == ["keyjanitor: 1 key warned, first disabled on 2026-11-22"]
+
+
+def test_a_digest_that_could_not_be_published_all_night_comes_the_next(account: Account) -> None:
+    account.key(KEY_ID, idle=60)
+    account.around = Calls(sns_publish=fails())
+    account.night()
+    account.around = Calls()
+    account.pass_day()
+    account.night()
+    assert len(digests(account)) == 1
+
+
+def test_the_warnings_of_two_runs_of_a_night_are_one_digest(account: Account) -> None:
+    for index in range(45):
+        account.key(f"idle{index:02}", idle=60 + index)
+    account.policy = replace(brisk(), sweep=replace(brisk().sweep, max_share=1.0))
+    account.wire()
+    account.read()
+    warned: list[int] = []
+    account.around = Calls(
+        dynamodb_transact_write_items=then(
+            lambda: warned.append(len([r for r in account.rows().values() if r.warned_on]))
+        )
+    )
+    answer = account.sweep(account.context(lambda: 0 if any(warned) else 10_000))
+    assert answer["remaining"] == 5
+    assert digests(account) == []
+    account.around = Calls()
+    account.sweep()
+    assert digests(account) == ["keyjanitor: 45 keys warned, first disabled on 2026-11-22"]
+
+
+@pytest.mark.parametrize("refusal", ["the call fails", "one entry is refused"])
+def test_events_that_the_bus_did_not_take_are_put_by_the_next_run(
+    account: Account, refusal: str
+) -> None:
+    for index in range(12):
+        account.key(f"idle{index:02}", idle=60)
+
+    def one_entry_less(call: Call) -> Any:
+        taken = len(account.events)
+        answer = call()
+        answer["Entries"][0] = {"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}
+        del account.events[taken]
+        return answer
+
+    account.around = Calls(
+        events_put_events=fails() if refusal == "the call fails" else one_entry_less
+    )
+    account.night()
+    assert len(account.ledger.unsent()) == (12 if refusal == "the call fails" else 1)
+    account.around = Calls()
+    account.sweep()
+    assert account.ledger.unsent() == []
+    assert sorted(e["Detail"]["key_id"] for e in account.events) == [
+        f"idle{index:02}" for index in range(12)
+    ]
+
+
+def test_each_events_detail_is_as_the_contract_says(account: Account) -> None:
+    account.key(KEY_ID, idle=60)
+    account.night()
+    account.own(KEY_ID, "user-8f1c")
+    account.pass_day()
+    account.nights(3)
+    always = {
+        "version": 1,
+        "key_id": KEY_ID,
+        "tier": "external",
+        "contact": "api-team@example.org",
+        "owner": "user-8f1c",
+    }
+    told = [
+        (
+            one["Source"],
+            one["DetailType"],
+            {k: v for k, v in one["Detail"].items() if k != "reason"},
+        )
+        for one in account.events
+    ]
+    assert told == [
+        (
+            "keyjanitor",
+            "Key Expiring",
+            {**always, "owner": None, "disable_on": str(TODAY + DAY)},
+        ),
+        ("keyjanitor", "Key Disabled", {**always, "park_on": str(TODAY + 2 * DAY)}),
+        ("keyjanitor", "Key Parked", {**always, "restorable_until": str(TODAY + 3 * DAY)}),
+        ("keyjanitor", "Key Purged", always),
+    ]
+
+
+def test_an_orphan_of_the_tier_without_a_contact_is_reported_and_not_touched(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=a_policy(a_tier("external", contact=None)))
+    account.key(KEY_ID, idle=80)
+    assert account.night()["verdicts"]["protected"] == 2
+    assert account.keys_file()[KEY_ID]["reason"].startswith("tier external has no contact")

@@ -1,0 +1,837 @@
+"""API Gateway and the owners of keys, in memory; and an account whose nights the functions live on it.
+
+`FakeApiGateway` has the interface of `keyjanitor.gateway.ApiGateway` and runs through the same suite
+(tests/contract/test_gateway_alike.py), so that it cannot lie. The rest of AWS is moto.
+"""
+
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from io import BytesIO
+from itertools import count
+from threading import RLock
+from types import ModuleType
+from typing import Any, cast
+
+from botocore.exceptions import ClientError
+
+from keyjanitor.bus import Bus
+from keyjanitor.errors import CallFailed, KeyjanitorError, ValueTaken
+from keyjanitor.evidence import Evidence, UsagePage
+from keyjanitor.history import History
+from keyjanitor.ledger import Change, Ledger
+from keyjanitor.night import Outside
+from keyjanitor.policy import Policy
+from keyjanitor.seal import Sealer
+from keyjanitor.settings import SweepSettings
+from keyjanitor.topic import Topic
+from keyjanitor.words import ApiKey, Mode, Row, Secret, Tombstone, UsagePlan
+from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
+
+SHORTEST_VALUE = 20
+LONGEST_VALUE = 128
+BUSY = "busy000000"
+
+
+def value_of(key_id: str) -> str:
+    """The value of a key that was made without one: 40 characters that no other text holds."""
+    return sha256(f"value of {key_id}".encode()).hexdigest()[:40]
+
+
+class FakeApiGateway:
+    """API Gateway's keys, plans and usage, as `ApiGateway` shows them. `now` is its clock."""
+
+    def __init__(self, now: datetime | None = None, page: int = 2) -> None:
+        self.now = now or at(TODAY, 3)
+        self._page = page  # keys on a page of usage
+        self._made = 0
+        self._keys: dict[str, ApiKey] = {}
+        self._values: dict[str, Secret] = {}
+        self._plans: dict[str, UsagePlan] = {}
+        self._members: dict[str, list[str]] = {}
+        self._uses: dict[tuple[str, str], dict[date, int]] = {}
+
+    # --- what others do ---------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey, value: str = "", plans: Sequence[str] = ()) -> str:
+        """Lays a key down as if it had always been there; gives its value."""
+        value = value or value_of(key.key_id)
+        self._keys[key.key_id] = replace(key, tags=dict(key.tags or {}))
+        self._values[key.key_id] = Secret(value)
+        for plan_id in plans:
+            self._members[plan_id].append(key.key_id)
+        return value
+
+    def add_plan(self, plan: UsagePlan) -> None:
+        self._plans[plan.usage_plan_id] = plan
+        self._members[plan.usage_plan_id] = []
+
+    def use(self, plan_id: str, key_id: str, day: date, requests: int = 1) -> None:
+        used = self._uses.setdefault((plan_id, key_id), {})
+        used[day] = used.get(day, 0) + requests
+
+    def change(self, key_id: str, **what: Any) -> None:
+        """Somebody changes a key: API Gateway notes when."""
+        self._keys[key_id] = replace(self._keys[key_id], last_updated_date=self.now, **what)
+
+    def whole(self, key_id: str) -> tuple[ApiKey, str, tuple[str, ...]]:
+        """A key with its tags, its value and its plans."""
+        plans = tuple(plan for plan, members in self._members.items() if key_id in members)
+        return self._keys[key_id], self._values[key_id].reveal(), plans
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self._keys)
+
+    def copy(self) -> "FakeApiGateway":
+        other = FakeApiGateway(self.now, self._page)
+        other._made = self._made
+        other._keys = dict(self._keys)
+        other._values = dict(self._values)
+        other._plans = dict(self._plans)
+        other._members = {plan: list(members) for plan, members in self._members.items()}
+        other._uses = {pair: dict(used) for pair, used in self._uses.items()}
+        return other
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def keys(self) -> list[ApiKey]:
+        return [replace(key, tags=None) for key in self._keys.values()]
+
+    def key(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
+
+    def key_with_value(self, key_id: str) -> tuple[ApiKey, Secret] | None:
+        key = self._keys.get(key_id)
+        return (key, self._values[key_id]) if key else None
+
+    def key_named(self, name: str, value: Secret) -> str | None:
+        for key_id, key in self._keys.items():
+            if key.name == name and self._values[key_id] == value:
+                return key_id
+        return None
+
+    def usage_plans(self) -> list[UsagePlan]:
+        return list(self._plans.values())
+
+    def members(self, usage_plan_id: str) -> tuple[str, ...]:
+        return tuple(self._members.get(usage_plan_id, ()))
+
+    def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
+        if usage_plan_id not in self._plans:
+            raise CallFailed("GetUsage", "NotFoundException")
+        days = [start + DAY * index for index in range((end - start).days + 1)]
+        used = {
+            key_id: [[uses.get(day, 0), 1000] for day in days]
+            for (plan_id, key_id), uses in self._uses.items()
+            if plan_id == usage_plan_id and any(day in uses for day in days)
+        }
+        ids = list(used)
+        for first in range(0, max(1, len(ids)), self._page):
+            yield UsagePage(start, end, {k: used[k] for k in ids[first : first + self._page]})
+
+    # --- changing ---------------------------------------------------------------------------------
+
+    def set_enabled(self, key_id: str, *, enabled: bool) -> datetime | None:
+        return self._update(key_id, enabled=enabled)
+
+    def rename(self, key_id: str, name: str) -> datetime | None:
+        return self._update(key_id, name=name)
+
+    def _update(self, key_id: str, **what: Any) -> datetime | None:
+        if key_id not in self._keys:
+            return None
+        self.change(key_id, **what)
+        return self.now
+
+    def delete(self, key_id: str) -> None:
+        self._keys.pop(key_id, None)
+        self._values.pop(key_id, None)
+        for members in self._members.values():
+            if key_id in members:
+                members.remove(key_id)
+
+    def create_disabled(
+        self,
+        value: Secret,
+        *,
+        name: str,
+        description: str,
+        customer_id: str,
+        tags: Mapping[str, str],
+    ) -> str:
+        if not SHORTEST_VALUE <= len(value.reveal()) <= LONGEST_VALUE:
+            raise CallFailed("CreateApiKey", "BadRequestException")
+        if value in self._values.values():
+            raise ValueTaken
+        self._made += 1
+        key_id = f"made{self._made:06}"
+        self._keys[key_id] = ApiKey(
+            key_id=key_id,
+            name=name,
+            enabled=False,
+            created_date=self.now,
+            last_updated_date=self.now,
+            description=description,
+            customer_id=customer_id,
+            tags=dict(tags),
+        )
+        self._values[key_id] = value
+        return key_id
+
+    def attach(self, usage_plan_id: str, key_id: str) -> bool:
+        if usage_plan_id not in self._plans or key_id not in self._keys:
+            return False
+        if key_id not in self._members[usage_plan_id]:
+            self._members[usage_plan_id].append(key_id)
+        return True
+
+
+class FakeOwners:
+    """The tags of all keys of a fake API Gateway, and the stacks that own some."""
+
+    def __init__(self, gateway: FakeApiGateway) -> None:
+        self.gateway = gateway
+        self.stacks: dict[str, str] = {}
+        self.tags_fail: KeyjanitorError | None = None
+        self.stacks_fail: KeyjanitorError | None = None
+
+    def tags(self) -> dict[str, dict[str, str]]:
+        if self.tags_fail:
+            raise self.tags_fail
+        keys = [self.gateway.whole(key_id)[0] for key_id in self.gateway.ids]
+        return {key.key_id: dict(key.tags) for key in keys if key.tags}
+
+    def stack_of(self, key_id: str) -> str | None:
+        if self.stacks_fail:
+            raise self.stacks_fail
+        return self.stacks.get(key_id)
+
+
+# --- the rest of AWS, as far as the adapters use it ------------------------------------------------
+
+
+def refused(operation: str, code: str, status: int = 400, **more: Any) -> ClientError:
+    """The error that botocore raises for an answer with this code."""
+    answer: Any = {
+        "Error": {"Code": code, "Message": f"{operation} was refused"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **more,
+    }
+    return ClientError(answer, operation)
+
+
+Item = dict[str, Any]
+
+
+class FakeDynamoDb:
+    """Tables with `pk` and `sk`, conditional writes and transactions; queries in pages of `page`."""
+
+    def __init__(self, page: int = 3) -> None:
+        self._page = page
+        self._tables: dict[str, dict[tuple[str, str], Item]] = {}
+        self._lock = RLock()
+
+    def create_table(self, *, TableName: str, **_: Any) -> None:  # noqa: N803
+        self._tables[TableName] = {}
+
+    def get_item(self, **request: Any) -> Item:
+        item = self._standing(request, "Key")
+        return {"Item": item} if item else {}
+
+    def put_item(self, **request: Any) -> Item:
+        return self._write("PutItem", {"Put": request})
+
+    def delete_item(self, **request: Any) -> Item:
+        return self._write("DeleteItem", {"Delete": request})
+
+    def update_item(self, **request: Any) -> Item:
+        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
+        with self._lock:
+            item = self._standing(request, "Key") or request["Key"]
+            for one in request["UpdateExpression"].removeprefix("SET ").split(", "):
+                name, value = one.split(" = ")
+                item = {**item, names[name]: values[value]}
+            self._table(request)[_place(item)] = item
+        return {}
+
+    def query(self, **request: Any) -> Item:
+        partition = request["ExpressionAttributeValues"][":pk"]
+        after = request.get("ExclusiveStartKey")
+        with self._lock:
+            items = [
+                item
+                for place, item in sorted(self._table(request).items())
+                if item["pk"] == partition and (after is None or place > _place(after))
+            ]
+        page = items[: self._page]
+        last = {name: page[-1][name] for name in ("pk", "sk")} if items[self._page :] else None
+        return {"Items": page, **({"LastEvaluatedKey": last} if last else {})}
+
+    def transact_write_items(self, *, TransactItems: Sequence[Item]) -> Item:  # noqa: N803
+        with self._lock:
+            reasons = [{"Code": self._verdict(write)} for write in TransactItems]
+            if any(reason["Code"] != "None" for reason in reasons):
+                raise refused(
+                    "TransactWriteItems",
+                    "TransactionCanceledException",
+                    CancellationReasons=reasons,
+                )
+            for write in TransactItems:
+                self._carry_out(write)
+        return {}
+
+    def scan(self, **request: Any) -> Item:
+        return {"Items": list(self._table(request).values())}
+
+    def batch_write_item(self, *, RequestItems: Mapping[str, Any]) -> None:  # noqa: N803
+        for table, writes in RequestItems.items():
+            for write in writes:
+                self.put_item(TableName=table, **write["PutRequest"])
+
+    def _table(self, request: Item) -> dict[tuple[str, str], Item]:
+        return self._tables[request["TableName"]]
+
+    def _standing(self, request: Item, key: str) -> Item | None:
+        return self._table(request).get(_place(request[key]))
+
+    def _write(self, operation: str, write: Item) -> Item:
+        with self._lock:
+            if self._verdict(write) != "None":
+                raise refused(operation, "ConditionalCheckFailedException")
+            self._carry_out(write)
+        return {}
+
+    def _verdict(self, write: Item) -> str:
+        ((kind, request),) = write.items()
+        item = self._standing(request, "Item" if kind == "Put" else "Key")
+        condition = request.get("ConditionExpression")
+        if not condition or any(_holds(one, request, item) for one in condition.split(" OR ")):
+            return "None"
+        return "ConditionalCheckFailed"
+
+    def _carry_out(self, write: Item) -> None:
+        ((kind, request),) = write.items()
+        if kind == "Put":
+            self._table(request)[_place(request["Item"])] = request["Item"]
+        elif kind == "Delete":
+            self._table(request).pop(_place(request["Key"]), None)
+
+
+def _place(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
+
+
+def _holds(condition: str, request: Item, item: Item | None) -> bool:
+    if condition == "attribute_not_exists(pk)":
+        return item is None
+    name, comparison, placeholder = condition.split(" ")
+    name = request.get("ExpressionAttributeNames", {}).get(name, name)
+    wanted = request["ExpressionAttributeValues"][placeholder]
+    if item is None or name not in item:
+        return False
+    if comparison == "<":
+        return bool(item[name]["S"] < wanted["S"])
+    return bool(item[name] == wanted)
+
+
+class FakeS3:
+    """Versioned buckets; listings in pages of `page`."""
+
+    def __init__(self, page: int = 2) -> None:
+        self._page = page
+        self._buckets: dict[str, list[tuple[str, str, bytes | None]]] = {}
+        self._made = 0
+
+    def create_bucket(self, *, Bucket: str) -> None:  # noqa: N803
+        self._buckets[Bucket] = []
+
+    def put_bucket_versioning(self, **_: Any) -> None:
+        pass
+
+    def put_object(self, **request: Any) -> Item:
+        if request.get("IfNoneMatch") and self._latest(request["Bucket"]).get(request["Key"]):
+            raise refused("PutObject", "PreconditionFailed", 412)
+        self._add(request, request["Body"])
+        return {}
+
+    def get_object(self, **request: Any) -> Item:
+        body = self._latest(request["Bucket"]).get(request["Key"])
+        if body is None:
+            raise refused("GetObject", "NoSuchKey", 404)
+        return {"Body": BytesIO(body)}
+
+    def delete_object(self, **request: Any) -> Item:
+        if "VersionId" not in request:
+            self._add(request, None)
+            return {}
+        self._buckets[request["Bucket"]] = [
+            one for one in self._buckets[request["Bucket"]] if one[1] != request["VersionId"]
+        ]
+        return {}
+
+    def list_objects_v2(self, **request: Any) -> Item:
+        after = request.get("ContinuationToken") or request.get("StartAfter", "")
+        names = sorted(
+            name
+            for name, body in self._latest(request["Bucket"]).items()
+            if body is not None and name.startswith(request.get("Prefix", "")) and name > after
+        )
+        page = {"Contents": [{"Key": name} for name in names[: self._page]]}
+        more = len(names) > self._page
+        return {
+            **page,
+            "IsTruncated": more,
+            **({"NextContinuationToken": names[self._page - 1]} if more else {}),
+        }
+
+    def list_object_versions(self, **request: Any) -> Item:
+        after = (request.get("KeyMarker", ""), request.get("VersionIdMarker", ""))
+        found = sorted(
+            one
+            for one in self._buckets[request["Bucket"]]
+            if one[0].startswith(request["Prefix"]) and one[:2] > after
+        )
+        page = found[: self._page]
+        more = len(found) > self._page
+        kinds: dict[str, list[Item]] = {"Versions": [], "DeleteMarkers": []}
+        for name, version, body in page:
+            kind = "DeleteMarkers" if body is None else "Versions"
+            kinds[kind].append({"Key": name, "VersionId": version})
+        marker = {"NextKeyMarker": page[-1][0], "NextVersionIdMarker": page[-1][1]} if more else {}
+        return {**kinds, "IsTruncated": more, **marker}
+
+    def _add(self, request: Item, body: bytes | None) -> None:
+        self._made += 1
+        self._buckets[request["Bucket"]].append((request["Key"], f"{self._made:09}", body))
+
+    def _latest(self, bucket: str) -> dict[str, bytes | None]:
+        return {name: body for name, _, body in self._buckets[bucket]}
+
+
+class FakeKms:
+    """Ciphertexts that open only with the context they were sealed with."""
+
+    def __init__(self) -> None:
+        self._sealed: dict[bytes, tuple[bytes, Item]] = {}
+
+    def encrypt(self, **request: Any) -> Item:
+        sealed = sha256(repr(sorted(request.items())).encode()).digest()
+        sealed += len(self._sealed).to_bytes(4, "big")
+        self._sealed[sealed] = (request["Plaintext"], request["EncryptionContext"])
+        return {"CiphertextBlob": sealed}
+
+    def decrypt(self, **request: Any) -> Item:
+        plain, context = self._sealed.get(request["CiphertextBlob"], (b"", None))
+        if context != request["EncryptionContext"]:
+            raise refused("Decrypt", "InvalidCiphertextException")
+        return {"Plaintext": plain}
+
+
+class FakeTold:
+    """A bus and a topic that take everything."""
+
+    def put_events(self, **request: Any) -> Item:
+        return {"Entries": [{"EventId": "e"} for _ in request["Entries"]]}
+
+    def publish(self, **_: Any) -> Item:
+        return {}
+
+
+# --- an account and its nights ---------------------------------------------------------------------
+
+Call = Callable[[], Any]
+Around = Callable[[str, Call], Any]
+
+
+class Killed(BaseException):
+    """What ends a run from outside: nothing of it may catch this."""
+
+
+class Watched:
+    """Passes every call on to `target` through `around`, under a name such as "s3.put_object"."""
+
+    def __init__(self, target: Any, name: str, around: Around) -> None:
+        self._target = target
+        self._name = name
+        self._around = around
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+
+        def call(*args: Any, **params: Any) -> Any:
+            return self._around(f"{self._name}.{name}", lambda: method(*args, **params))
+
+        return call
+
+
+class Calls:
+    """Counts the calls of a run; `instead` of some something else happens."""
+
+    def __init__(self, **instead: Callable[[Call], Any]) -> None:
+        self.names: list[str] = []
+        self._instead = instead
+
+    def __call__(self, name: str, call: Call) -> Any:
+        self.names.append(name)
+        other = self._instead.get(name.replace(".", "_"))
+        return other(call) if other else call()
+
+    def count(self, name: str) -> int:
+        return self.names.count(name)
+
+
+class Context:
+    """What Lambda hands to a function beside the event; by default there is time without end."""
+
+    function_name = "expire_keys"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:expire_keys"
+
+    def __init__(self, aws_request_id: str, remaining_ms: Callable[[], int]) -> None:
+        self.aws_request_id = aws_request_id
+        self.get_remaining_time_in_millis = remaining_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The clients of an account, the ARNs in it, and a way to new tables and buckets."""
+
+    dynamodb: Any
+    s3: Any
+    kms: Any
+    events: Any
+    sns: Any
+    key_arn: str
+    topic_arn: str
+    counter: Iterator[int]
+
+    def new_table(self) -> str:
+        table = f"ledger-{next(self.counter)}"
+        self.dynamodb.create_table(
+            TableName=table,
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": "pk", "AttributeType": "S"},
+                {"AttributeName": "sk", "AttributeType": "S"},
+            ],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        return table
+
+    def new_bucket(self) -> str:
+        bucket = f"history-{next(self.counter)}"
+        self.s3.create_bucket(Bucket=bucket)
+        self.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        return bucket
+
+
+def clients_in_memory() -> Clients:
+    """An AWS that lives as long as the clients do."""
+    told = FakeTold()
+    return Clients(
+        dynamodb=FakeDynamoDb(),
+        s3=FakeS3(),
+        kms=FakeKms(),
+        events=told,
+        sns=told,
+        key_arn="arn:aws:kms:us-east-1:123456789012:key/sealing-key",
+        topic_arn="arn:aws:sns:us-east-1:123456789012:alerts",
+        counter=count(1),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An account as it was at a moment."""
+
+    today: date
+    gateway: FakeApiGateway
+    items: tuple[Mapping[str, Any], ...]
+    objects: Mapping[str, bytes]
+
+
+def brisk(**more: Any) -> Policy:
+    """A policy under which every step takes a night; `more` goes to the tier `external`."""
+    return a_policy(a_tier(**{"warn_days": 1, "grace_days": 1, "retain_days": 1, **more}))
+
+
+@dataclass
+class Account:
+    """An account: keys and owners in memory, the rest at moto; the functions themselves run on it.
+
+    It begins with one plan, `plan1`, and a key in it that is used every day.
+    """
+
+    clients: Clients
+    expire_keys: ModuleType
+    pull_usage: ModuleType
+    policy: Policy = field(default_factory=brisk)
+    today: date = TODAY
+    mode: Mode = Mode.PARK
+    replay_window_hours: float = 0
+    around: Around = field(default=lambda _, call: call())
+    events: list[dict[str, Any]] = field(default_factory=list)
+    alerts: list[dict[str, Any]] = field(default_factory=list)
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.gateway = FakeApiGateway(at(self.today, 3))
+        self.owners = FakeOwners(self.gateway)
+        self.table = self.clients.new_table()
+        self.bucket = self.clients.new_bucket()
+        self.real_now = at(self.today, 3)
+        self.gateway.add_plan(a_usage_plan(PLAN_ID))
+        self.key(BUSY)
+        for back in range(1, 91):
+            self.use(BUSY, self.today - DAY * back, 1000)
+        self.wire()
+
+    def wire(self) -> None:
+        """Puts this account in the place of everything that the functions talk to."""
+        settings = SweepSettings(
+            ledger_table=self.table,
+            history_bucket=self.bucket,
+            sealing_key_arn=self.clients.key_arn,
+            event_bus="default",
+            alert_topic_arn=self.clients.topic_arn,
+            mode=self.mode,
+            calls_per_second=3,
+            replay_window_hours=self.replay_window_hours,
+        )
+        gateway = cast("Any", Watched(self.gateway, "apigateway", self._around))
+        self.outside = Outside(
+            gateway=gateway,
+            owners=cast("Any", Watched(self.owners, "owners", self._around)),
+            ledger=Ledger(self._watched("dynamodb"), self.table),
+            history=History(self._watched("s3"), self.bucket),
+            sealer=Sealer(self._watched("kms"), self.clients.key_arn),
+            bus=Bus(self._watched("events"), "default"),
+            topic=Topic(self._watched("sns"), self.clients.topic_arn),
+        )
+        for function, values in (
+            (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
+            (self.pull_usage, {"gateway": gateway, "history": self.outside.history}),
+        ):
+            for name, value in {**values, "settings": settings, "now": self._now}.items():
+                setattr(function, name, value)
+
+    def _now(self) -> datetime:
+        return self.real_now
+
+    def _watched(self, service: str) -> Any:
+        return Watched(_Told(getattr(self.clients, service), self), service, self._around)
+
+    def _around(self, name: str, call: Call) -> Any:
+        return self.around(name, call)
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    def key(
+        self,
+        key_id: str,
+        *,
+        idle: int | None = None,
+        age: int = 400,
+        plans: Sequence[str] = (PLAN_ID,),
+        value: str = "",
+        **more: Any,
+    ) -> str:
+        """Makes a key, `age` days before today and last used `idle` days before; gives its value."""
+        made = at(self.today - DAY * age)
+        values = {"name": f"name of {key_id}", "enabled": True, "tags": {}, **more}
+        value = self.gateway.add_key(
+            ApiKey(key_id=key_id, created_date=made, last_updated_date=made, **values),
+            value,
+            plans,
+        )
+        if idle is not None:
+            for plan_id in plans:
+                self.gateway.use(plan_id, key_id, self.today - DAY * idle)
+        return value
+
+    def use(self, key_id: str, day: date | None = None, requests: int = 1) -> None:
+        self.gateway.use(PLAN_ID, key_id, day or self.today, requests)
+
+    def own(self, key_id: str, owner: str) -> None:
+        """Writes the owner of a key into its row, as whoever issues keys does."""
+        self.change_row(key_id, owner=owner)
+
+    def change_row(self, key_id: str, **what: Any) -> None:
+        row = self.row(key_id)
+        assert row is not None
+        assert self.ledger.commit([Change(row, replace(row, **what))])
+
+    # --- what the functions do --------------------------------------------------------------------
+
+    def context(self, remaining_ms: Callable[[], int] = lambda: 900_000) -> Any:
+        self.runs += 1
+        return Context(f"run-{self.runs}", remaining_ms)
+
+    def read(self) -> dict[str, Any]:
+        """Tonight's reading, by pull_usage."""
+        event = {"time": f"{self.today}T02:15:00Z"}
+        return cast("dict[str, Any]", self.pull_usage.lambda_handler(event, self.context()))
+
+    def sweep(self, context: Any = None, **event: Any) -> dict[str, Any]:
+        """What expire_keys answers to an event at a quarter past three of today."""
+        event = {"time": f"{self.today}T03:15:00Z", **event}
+        answer = self.expire_keys.lambda_handler(event, context or self.context())
+        return cast("dict[str, Any]", answer)
+
+    def night(self, **event: Any) -> dict[str, Any]:
+        """One night: the reading and a sweep. Gives the sweep's answer."""
+        self.read()
+        return self.sweep(**event)
+
+    def pass_day(self, days: int = 1) -> None:
+        """Lets days pass, with the busy key's requests; the nights between are not swept."""
+        for _ in range(days):
+            self.use(BUSY, requests=1000)
+            self.today += DAY
+        self.real_now += timedelta(days=days)
+        self.gateway.now = at(self.today, 3)
+
+    def skip(self, days: int) -> None:
+        """Lets days pass whose nights were swept, though nothing was due in them."""
+        self.pass_day(days)
+        self.ledger.remember(self.today - DAY, swept=True)
+
+    def nights(self, count: int) -> dict[str, Any]:
+        """So many nights and the days between them; gives the last answer."""
+        answer = self.night()
+        for _ in range(count - 1):
+            self.pass_day()
+            answer = self.night()
+        return answer
+
+    # --- what is asked of it ----------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger beside what is watched."""
+        return Ledger(self.clients.dynamodb, self.table)
+
+    @property
+    def history(self) -> History:
+        return History(self.clients.s3, self.bucket)
+
+    @property
+    def sealer(self) -> Sealer:
+        return Sealer(self.clients.kms, self.clients.key_arn)
+
+    def row(self, key_id: str) -> Row | None:
+        """A key's row, wherever it is."""
+        return self.rows().get(key_id)
+
+    def rows(self) -> dict[str, Row]:
+        return {**{row.key_id: row for row in self.ledger._shelf()}, **self.ledger.live_rows()}
+
+    def states(self) -> dict[str, str]:
+        return {key_id: str(row.state) for key_id, row in self.rows().items()}
+
+    def buried(self) -> dict[str, tuple[Tombstone, str]]:
+        """Every tombstone, opened."""
+        opened = {}
+        for name in self.objects("tombstones/"):
+            key_id = name.removeprefix("tombstones/").removesuffix(".json")
+            tombstone, value = self.history.dig_up(key_id, self.sealer)
+            opened[key_id] = (tombstone, value.reveal())
+        return opened
+
+    def objects(self, prefix: str = "") -> dict[str, bytes]:
+        """Every object of the history bucket, as it is now; what was gzipped is opened."""
+        return {
+            name: gzip.decompress(body) if name.endswith(".gz") else body
+            for name, body in self._files(prefix).items()
+        }
+
+    def _files(self, prefix: str = "") -> dict[str, bytes]:
+        s3, files, after = self.clients.s3, {}, ""
+        while True:
+            page = s3.list_objects_v2(Bucket=self.bucket, Prefix=prefix, StartAfter=after)
+            for item in page.get("Contents", ()):
+                after = item["Key"]
+                files[after] = s3.get_object(Bucket=self.bucket, Key=after)["Body"].read()
+            if not page["IsTruncated"]:
+                return files
+
+    def versions(self, prefix: str) -> list[str]:
+        """Versions and delete markers of the objects with this prefix, as far as one page goes."""
+        page = self.clients.s3.list_object_versions(Bucket=self.bucket, Prefix=prefix)
+        return [item["Key"] for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
+
+    def keys_file(self, day: date | None = None) -> dict[str, dict[str, Any]]:
+        name = f"keys/dt={day or self.today}/keys.jsonl.gz"
+        lines = self.objects(name)[name].decode().splitlines()
+        return {line["key_id"]: line for line in map(json.loads, lines)}
+
+    def evidence(self) -> Evidence | None:
+        return self.history.evidence(self.today)
+
+    def enabled(self, key_id: str) -> bool:
+        return self.gateway.whole(key_id)[0].enabled
+
+    def told(self, key_id: str) -> list[str]:
+        """The events about a key, in the order in which the bus took them."""
+        return [one["DetailType"] for one in self.events if one["Detail"]["key_id"] == key_id]
+
+    def items(self) -> list[dict[str, Any]]:
+        return list(self.clients.dynamodb.scan(TableName=self.table)["Items"])
+
+    # --- again from the same moment ---------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.today, self.gateway.copy(), tuple(self.items()), self._files())
+
+    def go_back(self, snapshot: Snapshot) -> None:
+        """Stands again where it stood, with nothing told yet."""
+        self.today = snapshot.today
+        self.real_now = at(self.today, 3).astimezone(UTC)
+        self.gateway = snapshot.gateway.copy()
+        self.owners = FakeOwners(self.gateway)
+        self.table = self.clients.new_table()
+        self.bucket = self.clients.new_bucket()
+        for first in range(0, len(snapshot.items), 25):
+            self.clients.dynamodb.batch_write_item(
+                RequestItems={
+                    self.table: [
+                        {"PutRequest": {"Item": item}}
+                        for item in snapshot.items[first : first + 25]
+                    ]
+                }
+            )
+        for name, body in snapshot.objects.items():
+            self.clients.s3.put_object(Bucket=self.bucket, Key=name, Body=body)
+        self.events.clear()
+        self.alerts.clear()
+        self.wire()
+
+
+class _Told:
+    """A client that writes down which events and alerts AWS took."""
+
+    def __init__(self, client: Any, account: Account) -> None:
+        self._client = client
+        self._account = account
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_events(self, **params: Any) -> Any:
+        answer = self._client.put_events(**params)
+        for entry, told in zip(params["Entries"], answer["Entries"], strict=True):
+            if not told.get("ErrorCode"):
+                self._account.events.append({**entry, "Detail": json.loads(entry["Detail"])})
+        return answer
+
+    def publish(self, **params: Any) -> Any:
+        answer = self._client.publish(**params)
+        self._account.alerts.append(params)
+        return answer
