@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.errors import CallFailed, KeyjanitorError
-from keyjanitor.words import Row
+from keyjanitor.words import Row, State
 from tests.builders import DAY, KEY_ID
 from tests.fakes import BUSY, Account, Call, Killed, brisk, refused
 
@@ -223,7 +223,13 @@ def too_many(account: Account) -> None:
     account.sweep()
     for row in account.ledger.live_rows().values():
         if row.key_id != BUSY:
-            account.change_row(row.key_id, disable_on=account.today + DAY, witnessed=True)
+            account.change_row(
+                row.key_id,
+                state=State.WARNED,
+                warned_on=account.today,
+                disable_on=account.today + DAY,
+                witnessed=True,
+            )
     account.pass_day()
     account.read()
 

@@ -23,7 +23,7 @@ from keyjanitor.aws import gateway_client
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer, ValueTaken
 from keyjanitor.evidence import UsagePage
 from keyjanitor.gateway import ApiGateway
-from keyjanitor.pace import Pace
+from keyjanitor.pace import RECOVERY, Pace
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 from tests.fakes import value_of
 
@@ -390,7 +390,7 @@ def test_too_many_requests_slow_down_and_are_tried_again(stubbed: Stubbed) -> No
     stubbed.fails("delete_api_key", "TooManyRequestsException", 429)
     stubbed.answers("delete_api_key", {}, apiKey="k0")
     delete(stubbed)
-    assert stubbed.pace.rate == 0.75
+    assert stubbed.pace.rate == 0.75 + 3 / RECOVERY
     assert stubbed.pace.throttled == 2
     assert sum(stubbed.clock.slept) >= 1 / 1.5 + 1 / 0.75
 

@@ -23,7 +23,7 @@ from keyjanitor.errors import (
     UnknownPlan,
 )
 from keyjanitor.night import Deadline, gather
-from keyjanitor.words import Mode
+from keyjanitor.words import Mode, State
 from tests.builders import DAY, KEY_ID, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, Clients, brisk, refused
 
@@ -475,7 +475,13 @@ def a_braked_night(account: Account) -> dict[str, Any]:
     account.night()
     for row in account.ledger.live_rows().values():
         if row.key_id != BUSY:
-            account.change_row(row.key_id, disable_on=account.today + DAY, witnessed=True)
+            account.change_row(
+                row.key_id,
+                state=State.WARNED,
+                warned_on=account.today,
+                disable_on=account.today + DAY,
+                witnessed=True,
+            )
     account.pass_day()
     account.key("late", idle=60)
     account.use(BUSY, account.today - DAY, 1)
@@ -851,3 +857,25 @@ def test_an_orphan_of_the_tier_without_a_contact_is_reported_and_not_touched(
     account.key(KEY_ID, idle=80)
     assert account.night()["verdicts"]["protected"] == 2
     assert account.keys_file()[KEY_ID]["reason"].startswith("tier external has no contact")
+
+
+def test_a_key_used_between_the_reading_and_its_disabling_opens_again_the_next_night(
+    account: Account,
+) -> None:
+    account.key("late", idle=60)
+    account.night()
+    account.pass_day(13)
+    account.night()
+    account.pass_day()
+    account.read()
+    account.use("late")  # after the reading, before the sweep
+    assert account.sweep()["applied"]["disable"] == 1
+    account.pass_day()
+    answer = account.night()
+    assert answer["applied"]["enable"] == 1
+    key = account.gateway.key("late")
+    assert key is not None
+    assert key.enabled
+    row = account.row("late")
+    assert row is not None
+    assert (row.state, row.park_on, row.restored_on) == (State.ACTIVE, None, account.today)

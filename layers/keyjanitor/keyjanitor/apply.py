@@ -28,6 +28,7 @@ from keyjanitor.plan import (
     Clear,
     Correct,
     Disable,
+    Enable,
     Forget,
     Missing,
     Note,
@@ -221,6 +222,8 @@ class Sweeper:
                     self._park(step)
                 case Purge():
                     self._purge(step)
+                case Enable():
+                    self._enable(self._rows[step.key.key_id])
                 case Warn():
                     raise AssertionError("warnings are given in batches")
                 case _:

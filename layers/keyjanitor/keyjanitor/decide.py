@@ -15,6 +15,7 @@ from keyjanitor.plan import (
     Clear,
     Correct,
     Disable,
+    Enable,
     Forget,
     Missing,
     Park,
@@ -69,6 +70,7 @@ def decide(night: Night, bound: BoundPolicy) -> Plan:
         verdicts=verdicts,
         notes=[*notes, *judge.clears, *judge.missing()],
         purges=judge.purges(),
+        enables=judge.enables,
         # The keys that were parked on this date count: its allowance is one, whatever its runs did.
         allowance=bound.policy.sweep.allowance(len(night.keys) + night.stepped.get(Verb.PARK, 0)),
         stepped=night.stepped,
@@ -143,8 +145,10 @@ class _Judge:
         self._witnessed = {
             plan_id for plan_id, plan in evidence.plans.items() if evidence.is_witnessed(plan)
         }
+        self._tier_of: dict[tuple[str, ...], Tier] = {}
         self.pressure = bound.policy.pressure(len(night.keys))
         self.clears: list[Clear] = []
+        self.enables: list[Enable] = []
 
     def _nobody_moves_because(self) -> reasons.MembersUnread | reasons.Outage | None:
         for plan in self._evidence.plans.values():
@@ -157,7 +161,10 @@ class _Judge:
         row = self._night.rows.get(key.key_id)
         if row is not None and row.issued and row.tier in self._bound.policy.tiers:
             return self._bound.policy.tiers[row.tier]
-        return self._bound.tier_by_plans(self._plans_of_key.get(key.key_id, ()))
+        plans = self._plans_of_key.get(key.key_id, ())
+        if plans not in self._tier_of:
+            self._tier_of[plans] = self._bound.tier_by_plans(plans)
+        return self._tier_of[plans]
 
     def note(self, key: ApiKey) -> Adopt | Correct | None:
         """What the ledger has to learn of a key that it does not know, or knows otherwise."""
@@ -207,9 +214,9 @@ class _Judge:
             because = self._judge(key, row, tier, plans, since)
             word = _word(because)
         if isinstance(because, Due):
-            word, because, step = self._step(key, row, tier, plans, because)
+            word, because, step = self._step(key, row, tier, plans, because, since)
         elif word != "unknown" and not isinstance(because, reasons.EndsLater):
-            self._take_back(key, row)
+            self._take_back(key, row, word)
         return Verdict(
             key=key,
             row=row,
@@ -222,11 +229,19 @@ class _Judge:
             step=step,
         )
 
-    def _take_back(self, key: ApiKey, row: Row | None) -> None:
-        """Takes announced dates back: the key is not past patience tonight, or is protected."""
+    def _take_back(self, key: ApiKey, row: Row | None, word: VerdictWord) -> None:
+        """Takes announced dates back: the key is not past patience tonight, or is protected.
+
+        One that we disabled and that was used since its warning (after the reading of that date) is
+        given back.
+        """
         if row is None:
             return
+        used = self._last_used(key, row)
         disabled_by_us = row.state is State.DISABLED and not key.enabled
+        if disabled_by_us and word == "keep" and used and row.warned_on and used >= row.warned_on:
+            self.enables.append(Enable(key, row, used))
+            return
         state = State.DISABLED if disabled_by_us else State.ACTIVE
         if row.state is not state or row.disable_on or row.park_on:
             self.clears.append(Clear(row, state))
@@ -245,6 +260,8 @@ class _Judge:
             judged = self._judge_idleness(key, row, tier, since)
         elif key.stage_keys:
             return reasons.StageKeys()
+        elif isinstance(self._nobody_moves, reasons.MembersUnread):
+            return self._nobody_moves  # it may well be in a plan
         else:
             judged = self._judge_orphan(key, tier, since)
         if isinstance(judged, Due) and (unknown := self._unknown(key, row, plans)):
@@ -277,7 +294,8 @@ class _Judge:
             # after, so that is the first night on which the key can have been in no plan.
             first = self._evidence.complete_since
             if since > self._evidence.first_day:
-                first = max(first, since + DAY)
+                left_its_plans = since == self._evidence.plans_changed.get(key.key_id)
+                first = max(first, since if left_its_plans else since + DAY)
             if left := self._evidence.left.get(key.key_id):
                 first = max(first, left + DAY)
             nights = max(0, (self._today - first).days + 1)
@@ -293,6 +311,11 @@ class _Judge:
         if used is not None and used > since:
             since = used
         changed = self._evidence.plans_changed.get(key.key_id)
+        appeared = self._evidence.appeared.get(key.key_id)
+        known_on = row.adopted_on if row is not None else None
+        # First seen in a plan: a change only of a key that the ledger knew before to be in none.
+        if changed is None and appeared and known_on and known_on < appeared:
+            changed = appeared
         # A key that was made since the evidence before is new in its plans; that is no change.
         if changed is not None and changed > since and created < changed - DAY:
             since = changed
@@ -331,16 +354,22 @@ class _Judge:
         return None
 
     def _step(
-        self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], due: Due
+        self,
+        key: ApiKey,
+        row: Row | None,
+        tier: Tier,
+        plans: tuple[str, ...],
+        due: Due,
+        since: date,
     ) -> tuple[VerdictWord, Reason, Warn | Disable | Park | None]:
         """The step that is due tonight, or what it waits for."""
         today = self._today
-        days = due.days if isinstance(due, reasons.Idle) else 0
+        days = (today - since).days
         if row is not None and row.stepped_on is not None and row.stepped_on >= today:
             return "keep", reasons.Stepped(row.because), None
         disabled = row is not None and row.state is State.DISABLED and not key.enabled
         next_on = None
-        if row is not None:
+        if row is not None and _was_warned(row, due, since, disabled=disabled):
             next_on = row.park_on if disabled else row.disable_on
         if row is None or next_on is None:
             notice = today + DAY * (tier.grace_days if disabled else tier.warn_days)
@@ -363,6 +392,21 @@ class _Judge:
         purge_on = today + DAY * tier.retain_days
         last_used = self._last_used(key, row)
         return "park", due, Park(key, row, tier, due, days, purge_on, plans, last_used)
+
+
+def _was_warned(row: Row, due: Due, since: date, *, disabled: bool) -> bool:
+    """Whether the date in the row was announced for what is due tonight, and nothing before it.
+
+    Nights that nobody swept may lie between: a clock that restarted on the day of the warning or
+    after it leaves dates behind that mean nothing any more.
+    """
+    if isinstance(due, reasons.Ends):
+        agreed = row.disable_on is not None and row.disable_on >= due.on
+        return disabled or (row.state is State.WARNED and agreed)
+    if row.warned_on is None:
+        return False
+    # The first of the nights without a plan is that of the warning, if one such night is enough.
+    return since < row.warned_on or (isinstance(due, reasons.Orphan) and since == row.warned_on)
 
 
 def _word(because: Reason) -> VerdictWord:

@@ -47,9 +47,10 @@ class Evidence:
     `first_day`: the first day that the first evidence covers. `complete_since`: the first night of
     the unbroken chain, one evidence a date, in which every plan's members were read; None when
     tonight breaks it. `left`: when a key that is in no plan now was last seen in one.
-    `plans_changed`: when a key was first seen in other plans than the night before (a key that is
-    new to the evidence included). `seen_plans`, `seen_stages` (stage, has a quota): where a request
-    was ever seen. `gone`: ids that usage still names though no plan has them any more.
+    `plans_changed`: when a key was first seen in other plans than the night before. `appeared`: when
+    a key was first seen in a plan, of those that no evidence before had seen. `seen_plans`,
+    `seen_stages` (stage, has a quota): where a request was ever seen. `gone`: ids that usage still
+    names though no plan has them any more.
     """
 
     day: date
@@ -59,6 +60,7 @@ class Evidence:
     last_used: Mapping[str, date] = field(default_factory=dict)
     left: Mapping[str, date] = field(default_factory=dict)
     plans_changed: Mapping[str, date] = field(default_factory=dict)
+    appeared: Mapping[str, date] = field(default_factory=dict)
     used_by_day: Mapping[date, int] = field(default_factory=dict)
     seen_plans: frozenset[str] = frozenset()
     seen_stages: frozenset[tuple[str, bool]] = frozenset()
@@ -125,6 +127,8 @@ class PlanUsage:
         days = (page.end - page.start).days + 1
         for key_id, pairs in page.items.items():
             self.ids.add(key_id)
+            if pairs is not None and not isinstance(pairs, list | tuple):
+                raise UnexpectedAnswer("GetUsage", "the days of a key are no list")
             self._add_key(key_id, pairs or (), days)
 
     def _add_key(self, key_id: str, pairs: Sequence[Any], days: int) -> None:
@@ -213,7 +217,7 @@ def take_evidence(
     plans = readings
     evidence = Evidence(
         day=today,
-        first_day=before.first_day if before else today - DAY * USAGE_DAYS,
+        first_day=_first_day(today, before),
         complete_since=_complete_since(today, readings, before),
         plans=plans,
         seen_plans=_seen_plans(usages, before),
@@ -222,6 +226,18 @@ def take_evidence(
         gone=frozenset(named_gone),
     )
     return _carry_forward(evidence, usages, known, before), usages
+
+
+def _first_day(today: date, before: Evidence | None) -> date:
+    """The first day of the unbroken days that evidence covers, tonight's and those before it.
+
+    The evidence before covers the days until two before its own; what lies between them and the
+    first day that usage still tells of was read by nobody.
+    """
+    start = today - DAY * USAGE_DAYS
+    if before is None or before.day - DAY < start:
+        return start
+    return before.first_day
 
 
 def _known(before: Evidence | None) -> set[str]:
@@ -301,25 +317,31 @@ def _carry_forward(
 
     left: dict[str, date] = {}
     changed: dict[str, date] = {}
+    appeared: dict[str, date] = {}
     last_used: dict[str, date] = {}
     if before is not None:
         left.update({k: on for k, on in before.left.items() if k not in in_plans and on >= oldest})
         left.update({k: before.day for k in in_plans_before if k not in in_plans})
         changed.update({k: on for k, on in before.plans_changed.items() if on >= oldest})
-        changed.update(
-            {
-                key_id: today
-                for key_id in in_plans.keys() | in_plans_before.keys()
-                if sorted(in_plans.get(key_id, ())) != sorted(in_plans_before.get(key_id, ()))
-            }
-        )
+        appeared.update({k: on for k, on in before.appeared.items() if on >= oldest})
+        # Who is in a plan whose members were never read may have been in it all the time.
+        blind = {
+            p.usage_plan_id for p in before.plans.values() if not (p.members_read or p.members)
+        }
+        known_before = in_plans_before.keys() | before.left.keys()
+        for key_id in in_plans.keys() | in_plans_before.keys():
+            now = {plan for plan in in_plans.get(key_id, ()) if plan not in blind}
+            if now != {plan for plan in in_plans_before.get(key_id, ()) if plan not in blind}:
+                (changed if key_id in known_before else appeared)[key_id] = today
         keep = in_plans.keys() | left.keys()
         last_used.update({k: on for k, on in before.last_used.items() if k in keep})
     for usage in usages.values():
         for key_id, on in usage.last_used.items():
             if key_id in known and on > last_used.get(key_id, date.min):
                 last_used[key_id] = on
-    return replace(evidence, left=left, plans_changed=changed, last_used=last_used)
+    return replace(
+        evidence, left=left, plans_changed=changed, appeared=appeared, last_used=last_used
+    )
 
 
 def usage_rows(
@@ -363,6 +385,7 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
         "last_used": _dates(evidence.last_used),
         "left": _dates(evidence.left),
         "plans_changed": _dates(evidence.plans_changed),
+        "appeared": _dates(evidence.appeared),
         "used_by_day": {str(day): used for day, used in sorted(evidence.used_by_day.items())},
         "seen_plans": sorted(evidence.seen_plans),
         "seen_stages": sorted([stage, quota] for stage, quota in evidence.seen_stages),
@@ -396,6 +419,7 @@ def from_document(document: Mapping[str, Any]) -> Evidence:
         last_used=_read_dates(document["last_used"]),
         left=_read_dates(document["left"]),
         plans_changed=_read_dates(document["plans_changed"]),
+        appeared=_read_dates(document["appeared"]),
         used_by_day={
             date.fromisoformat(day): used for day, used in document["used_by_day"].items()
         },

@@ -50,7 +50,7 @@ class Pace:
     def slow_down(self, retry_after: float | None) -> None:
         """AWS refused a call for there being too many; `retry_after` is in seconds, if it said so."""
         self.throttled += 1
-        self._rate = max(SLOWEST, self._rate / 2)
+        self._rate = min(self._rate, max(SLOWEST, self._rate / 2))
         pause = max(retry_after or 0.0, 1 / self._rate)
         self._next_at = max(self._next_at, self._monotonic() + pause)
 

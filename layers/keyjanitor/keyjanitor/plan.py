@@ -71,7 +71,17 @@ class Purge:
     row: Row
 
 
-Step = Warn | Disable | Park | Purge
+@dataclass(frozen=True, slots=True)
+class Enable:
+    """Give a key back that was used after its warning, in the hours before we disabled it."""
+
+    key: ApiKey
+    row: Row
+    last_used: date
+
+
+DueStep = Warn | Disable | Park | Purge
+Step = DueStep | Enable
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,7 @@ _VERB: dict[type, Verb] = {
     Disable: Verb.DISABLE,
     Park: Verb.PARK,
     Purge: Verb.PURGE,
+    Enable: Verb.ENABLE,
 }
 BRAKED = (Verb.DISABLE, Verb.PARK, Verb.PURGE)
 
@@ -173,8 +184,8 @@ class PlanTooBig(KeyjanitorError):
 class Plan:
     """One night's plan.
 
-    `steps` are those within the allowance, in the order in which they are carried out: warnings
-    first, and of each kind the longest idle first. `due` are all in the same order, those that wait
+    `steps` are those within the allowance, in the order in which they are carried out: what is given
+    back and warnings first, and of each kind the longest idle first. `due` are all in the same order, those that wait
     for a later night's allowance included.
     """
 
@@ -182,7 +193,7 @@ class Plan:
     verdicts: tuple[Verdict, ...]
     notes: tuple[Note, ...]
     steps: tuple[Step, ...]
-    due: tuple[Step, ...]
+    due: tuple[DueStep, ...]
     stepped: Mapping[Verb, int]
     allowance: int
     pressure: Pressure
@@ -207,8 +218,8 @@ class Plan:
         """The part of the plan that a mode carries out; `observe` carries out nothing."""
         verbs: tuple[Verb, ...] = {
             Mode.OBSERVE: (),
-            Mode.DISABLE: (Verb.WARN, Verb.DISABLE),
-            Mode.PARK: (Verb.WARN, *BRAKED),
+            Mode.DISABLE: (Verb.ENABLE, Verb.WARN, Verb.DISABLE),
+            Mode.PARK: (Verb.ENABLE, Verb.WARN, *BRAKED),
         }[mode]
         return replace(
             self,
@@ -231,8 +242,9 @@ class Plan:
             raise PlanTooBig(brake)
 
     def warnings_only(self) -> "Plan":
-        """The warnings alone: what a plan that refused itself still does."""
-        return replace(self, steps=tuple(step for step in self.steps if isinstance(step, Warn)))
+        """The warnings, and what is given back: what a plan that refused itself still does."""
+        kept = tuple(step for step in self.steps if isinstance(step, Warn | Enable))
+        return replace(self, steps=kept)
 
     def approved(self, pairs: frozenset[tuple[str, str]]) -> "Plan":
         """The warnings, and all that is due and was approved, whatever the allowance says.
@@ -250,7 +262,7 @@ class Plan:
         """The plan with other steps, and verdicts that say so: who has to wait is kept tonight."""
         go = {key_id_of(step) for step in steps if not isinstance(step, Purge)}
         due: dict[str, Warn | Disable | Park] = {
-            step.key.key_id: step for step in self.due if not isinstance(step, Purge)
+            step.key.key_id: step for step in self.due if isinstance(step, Warn | Disable | Park)
         }
 
         def told(verdict: Verdict) -> Verdict:
@@ -289,6 +301,7 @@ def plan_night(
     verdicts: Sequence[Verdict],
     notes: Sequence[Note],
     purges: Sequence[Purge],
+    enables: Sequence[Enable] = (),
     allowance: int,
     stepped: Mapping[Verb, int],
     pressure: Pressure,
@@ -303,7 +316,7 @@ def plan_night(
         for kind in (Warn, Disable, Park)
     )
     by_date = sorted(purges, key=_first_due)
-    kinds: tuple[tuple[Verb, Sequence[Step]], ...] = (
+    kinds: tuple[tuple[Verb, Sequence[DueStep]], ...] = (
         (Verb.WARN, warns),
         (Verb.DISABLE, disables),
         (Verb.PARK, parks),
@@ -319,13 +332,10 @@ def plan_night(
         allowance=allowance,
         pressure=pressure,
     )
-    return whole.going(
-        tuple(
-            step
-            for verb, steps in kinds
-            for step in steps[: max(0, allowance - stepped.get(verb, 0))]
-        )
+    within = (
+        step for verb, steps in kinds for step in steps[: max(0, allowance - stepped.get(verb, 0))]
     )
+    return whole.going((*sorted(enables, key=key_id_of), *within))
 
 
 def _longest_idle(step: Warn | Disable | Park) -> tuple[bool, int, str]:

@@ -212,7 +212,7 @@ class _Table:
         self._known.append(name)
         if name not in self._left:
             if default is None:
-                raise PolicyError(self.path(name), "is missing")
+                raise _missing(self.path(name), read)
             return default
         return read(self.path(name), self._left.pop(name))
 
@@ -225,6 +225,15 @@ class _Table:
             raise PolicyError(
                 self.path(name), f"is not a field; allowed here: {', '.join(sorted(self._known))}"
             )
+
+
+def _missing(path: str, read: Callable[[str, object], object]) -> PolicyError:
+    """What to raise where nothing stands: with what `read` allows there."""
+    try:
+        read(path, None)
+    except PolicyError as err:
+        return PolicyError(err.path, err.reason.replace("None is not allowed", "is missing", 1))
+    raise AssertionError("a field that may be nothing has a default")
 
 
 def _not(path: str, value: object, allowed: str) -> PolicyError:

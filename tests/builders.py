@@ -1,0 +1,365 @@
+"""Builders of the values that tests speak of. Each gives a sensible value; a test names what matters.
+
+The account of most tests: one plan `plan1` called "external", with a quota, on the stage "api1:prod",
+which the tier `external` names (14 days never used, 60 idle, then 14, 14, 365), and evidence that is
+read to the end, old enough and full of other people's requests.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from keyjanitor.decide import Night, decide
+from keyjanitor.evidence import Evidence, PlanReading, PlanUsage, UsagePage
+from keyjanitor.plan import Plan, Verdict
+from keyjanitor.policy import (
+    Alerts,
+    BoundPolicy,
+    Never,
+    Owned,
+    Policy,
+    Pressure,
+    Rung,
+    Sweep,
+    Tier,
+)
+from keyjanitor.words import ApiKey, Row, State, Tombstone, UsagePlan, Verb
+
+TODAY = date(2026, 11, 21)
+DAY = timedelta(days=1)
+YESTERDAY = TODAY - DAY
+KEY_ID = "k0"
+PLAN_ID = "plan1"
+STAGE = "api1:prod"
+CONTACT = "api-team@example.org"
+
+
+def days_ago(days: int) -> date:
+    return TODAY - DAY * days
+
+
+def in_days(days: int) -> date:
+    return TODAY + DAY * days
+
+
+def at(day: date, hour: int = 12) -> datetime:
+    """A moment of a day, UTC."""
+    return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+# --- keys and rows --------------------------------------------------------------------------------
+
+
+def a_key(
+    key_id: str = KEY_ID,
+    *,
+    age: int = 400,
+    changed: int | None = None,
+    tags: Mapping[str, str] | None = {},
+    **more: Any,
+) -> ApiKey:
+    """A key made `age` days ago and last changed `changed` days ago (left out: when it was made)."""
+    created = at(days_ago(age))
+    values: dict[str, Any] = {
+        "name": f"name of {key_id}",
+        "enabled": True,
+        "created_date": created,
+        "last_updated_date": created if changed is None else at(days_ago(changed)),
+        **more,
+    }
+    return ApiKey(key_id=key_id, tags=tags, **values)
+
+
+def a_row(key_id: str = KEY_ID, state: State = State.ACTIVE, **more: Any) -> Row:
+    """A row of a key that the ledger has known for a year."""
+    values: dict[str, Any] = {
+        "tier": "external",
+        "version": 1,
+        "name": f"name of {key_id}",
+        "adopted_on": days_ago(365),
+        **more,
+    }
+    return Row(key_id=key_id, state=state, **values)
+
+
+def a_warned_row(
+    key_id: str = KEY_ID, *, warned: int = 14, disable_in: int = 0, **more: Any
+) -> Row:
+    """A row of a key warned `warned` days ago, to be disabled in so many days from today."""
+    values: dict[str, Any] = {
+        "warned_on": days_ago(warned),
+        "stepped_on": days_ago(warned),
+        "disable_on": in_days(disable_in),
+        "witnessed": True,
+        "because": "idle",
+        **more,
+    }
+    return a_row(key_id, State.WARNED, **values)
+
+
+def a_disabled_row(
+    key_id: str = KEY_ID, *, disabled: int = 14, park_in: int = 0, **more: Any
+) -> Row:
+    """A row of a key that we disabled `disabled` days ago, to be parked in so many days."""
+    values: dict[str, Any] = {
+        "warned_on": days_ago(disabled + 14),
+        "disabled_on": days_ago(disabled),
+        "stepped_on": days_ago(disabled),
+        "park_on": in_days(park_in),
+        "our_update": at(days_ago(disabled)),
+        "witnessed": True,
+        "because": "idle",
+        **more,
+    }
+    return a_row(key_id, State.DISABLED, **values)
+
+
+def a_parked_row(key_id: str = KEY_ID, *, parked: int = 365, purge_in: int = 0, **more: Any) -> Row:
+    """A row of a key that was parked `parked` days ago, to be purged in so many days."""
+    values: dict[str, Any] = {
+        "parked_on": days_ago(parked),
+        "stepped_on": days_ago(parked),
+        "disabled_on": days_ago(parked + 14),
+        "purge_on": in_days(purge_in),
+        **more,
+    }
+    return a_row(key_id, State.PARKED, **values)
+
+
+def a_tombstone(key_id: str = KEY_ID, **more: Any) -> Tombstone:
+    values: dict[str, Any] = {
+        "sealed_value": "c2VhbGVk",
+        "name": f"name of {key_id}",
+        "description": "",
+        "customer_id": "",
+        "tags": {},
+        "usage_plan_ids": (PLAN_ID,),
+        "tier": "external",
+        "owner": None,
+        "enabled": True,
+        "created_date": at(days_ago(400)),
+        "parked_on": TODAY,
+        **more,
+    }
+    return Tombstone(key_id=key_id, **values)
+
+
+# --- plans, usage and evidence --------------------------------------------------------------------
+
+
+def a_usage_plan(
+    usage_plan_id: str = PLAN_ID,
+    *,
+    name: str = "external",
+    stages: tuple[str, ...] = (STAGE,),
+    has_quota: bool = True,
+) -> UsagePlan:
+    return UsagePlan(usage_plan_id, name, stages, has_quota)
+
+
+def a_reading(
+    *members: str,
+    usage_plan_id: str = PLAN_ID,
+    name: str = "external",
+    stages: tuple[str, ...] = (STAGE,),
+    has_quota: bool = True,
+    members_read: bool = True,
+    emptied: bool = False,
+    unread: str | None = None,
+    unknown_ids: int = 0,
+) -> PlanReading:
+    """A plan with these members, read to the end."""
+    return PlanReading(
+        usage_plan_id=usage_plan_id,
+        name=name,
+        stages=stages,
+        has_quota=has_quota,
+        members=members,
+        members_read=members_read,
+        emptied=emptied,
+        unread=unread,
+        unknown_ids=unknown_ids,
+    )
+
+
+def steady_traffic(until: date = TODAY, used: int = 1000) -> dict[date, int]:
+    """The account's use of the last 90 days, the same on every day."""
+    return {until - DAY * back: used for back in range(91)}
+
+
+def an_evidence(
+    *plans: PlanReading,
+    used: Mapping[str, date] | None = None,
+    day: date = TODAY,
+    seen_plans: Iterable[str] | None = None,
+    **more: Any,
+) -> Evidence:
+    """Evidence of a chain that began a year ago; without `plans`, of one plan with the one key.
+
+    `used` says when keys were last used. All plans are witnessed unless `seen_plans` names others.
+    """
+    plans = plans or (a_reading(KEY_ID),)
+    values: dict[str, Any] = {
+        "first_day": day - DAY * (365 + 90),
+        "complete_since": day - DAY * 365,
+        "used_by_day": steady_traffic(day),
+        **more,
+    }
+    return Evidence(
+        day=day,
+        plans={plan.usage_plan_id: plan for plan in plans},
+        last_used=dict(used or {}),
+        seen_plans=frozenset(
+            [plan.usage_plan_id for plan in plans] if seen_plans is None else seen_plans
+        ),
+        **values,
+    )
+
+
+def a_page(
+    items: Mapping[str, Sequence[Any] | None],
+    *,
+    start: date = TODAY - DAY * 90,
+    end: date = TODAY,
+) -> UsagePage:
+    """One page of GetUsage over the 91 days that are asked for every night."""
+    return UsagePage(start, end, items)
+
+
+def pairs(
+    used_on: Mapping[date, int] | None = None,
+    *,
+    start: date = TODAY - DAY * 90,
+    end: date = TODAY,
+    remaining: int = 1000,
+) -> list[list[int]]:
+    """One [used, remaining] a day; `used_on` names the days that had requests."""
+    used_on = used_on or {}
+    days = (end - start).days + 1
+    return [[used_on.get(start + DAY * index, 0), remaining] for index in range(days)]
+
+
+def a_usage(
+    *pages: UsagePage, plan: UsagePlan | None = None, day: date = TODAY, days: int = 90
+) -> PlanUsage:
+    """What the pages of one plan come to."""
+    usage = PlanUsage(plan or a_usage_plan(), day - DAY * days, day)
+    for page in pages:
+        usage.add(page)
+    return usage
+
+
+# --- policy ---------------------------------------------------------------------------------------
+
+
+def a_tier(
+    name: str = "external",
+    *,
+    contact: str | None = CONTACT,
+    usage_plans: tuple[str, ...] | None = None,
+    idle_days: int | Never = 60,
+    **more: Any,
+) -> Tier:
+    """A tier that names the plan of its own name; nobody can ask for keys in it."""
+    values: dict[str, Any] = {
+        "stages": (),
+        "throttle": None,
+        "quota": None,
+        "method_throttle": {},
+        "never_used_days": 14,
+        "warn_days": 14,
+        "grace_days": 14,
+        "retain_days": 365,
+        "orphan_days": 14,
+        "max_keys_per_owner": 2,
+        "reserve": 0,
+        "senders": (),
+        "admins": (),
+        "recipients": (),
+        **more,
+    }
+    return Tier(
+        name=name,
+        contact=contact,
+        usage_plans=(name,) if usage_plans is None else usage_plans,
+        idle_days=idle_days,
+        **values,
+    )
+
+
+def unclaimed(
+    *, contact: str | None = CONTACT, idle_days: int | Never = "never", **more: Any
+) -> Tier:
+    """The tier of keys that no other names; unlike the shipped one it has a contact."""
+    return a_tier("unclaimed", contact=contact, usage_plans=(), idle_days=idle_days, **more)
+
+
+def a_policy(
+    *tiers: Tier,
+    ladder: tuple[Rung, ...] = (),
+    max_share: float = 0.05,
+    max_keys: int = 500,
+    silent_plans: tuple[str, ...] = (),
+    service_quota: int = 10_000,
+    owned: Owned | None = None,
+) -> Policy:
+    """A policy of these tiers (left out: `external`), and of `unclaimed` if it is not among them."""
+    named = {tier.name: tier for tier in tiers or (a_tier(),)}
+    named.setdefault("unclaimed", unclaimed())
+    return Policy(
+        service_quota=service_quota,
+        silent_plans=silent_plans,
+        sweep=Sweep(max_share=max_share, max_keys=max_keys),
+        owned=owned or Owned(("Managed by Terraform",), ("terraform", "ManagedBy"), ()),
+        tiers=named,
+        ladder=ladder,
+        alerts=Alerts(levels=(0.8, 0.9), clear_margin=0.03, days_to_limit=(60, 30, 14)),
+    )
+
+
+def bound(policy: Policy | None = None, evidence: Evidence | None = None) -> BoundPolicy:
+    """A policy tied to the plans of an evidence."""
+    plans = (evidence or an_evidence()).plans.values()
+    return (policy or a_policy()).bind({plan.usage_plan_id: plan.name for plan in plans})
+
+
+# --- a night --------------------------------------------------------------------------------------
+
+
+def a_night(
+    *keys: ApiKey,
+    rows: Iterable[Row] = (),
+    evidence: Evidence | None = None,
+    shelf: Sequence[Row] = (),
+    stepped: Mapping[Verb, int] | None = None,
+    warnings_only: str | None = None,
+    tombstones_open: bool = True,
+) -> Night:
+    """Tonight, with these keys and rows; without an evidence all the keys are in `plan1`."""
+    if evidence is None:
+        evidence = an_evidence(a_reading(*(key.key_id for key in keys)))
+    return Night(
+        today=evidence.day,
+        keys=keys,
+        rows={row.key_id: row for row in rows},
+        shelf=shelf,
+        evidence=evidence,
+        stepped=stepped or {},
+        warnings_only=warnings_only,
+        tombstones_open=tombstones_open,
+    )
+
+
+def a_plan(*keys: ApiKey, policy: Policy | None = None, **night: Any) -> Plan:
+    """The plan of such a night."""
+    gathered = a_night(*keys, **night)
+    return decide(gathered, bound(policy, gathered.evidence))
+
+
+def a_verdict(key: ApiKey, row: Row | None = None, **night: Any) -> Verdict:
+    """The verdict of such a night on its one key."""
+    plan = a_plan(key, rows=[row] if row else [], **night)
+    return plan.verdicts[0]
+
+
+CALM = Pressure(used=0.0, patience=1.0)

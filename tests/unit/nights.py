@@ -1,0 +1,440 @@
+"""An account in memory, and nights that pass over it: the functions' own four moves on it.
+
+Only the outside is played: what is read, decided, checked and applied is done by the code that the
+functions run. `day 0` of most tests is TODAY.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any, cast
+
+from keyjanitor.apply import Outcome, Sweeper
+from keyjanitor.brake import check
+from keyjanitor.decide import decide
+from keyjanitor.errors import CallFailed, Held, TombstoneClosed
+from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
+from keyjanitor.ledger import Change, Shelf
+from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
+from keyjanitor.plan import Brake, Plan
+from keyjanitor.policy import Policy
+from keyjanitor.reading import read_plans
+from keyjanitor.requests import SweepRequest
+from keyjanitor.words import (
+    LIVE_STATES,
+    Announcement,
+    ApiKey,
+    Mode,
+    NightRow,
+    Row,
+    Secret,
+    State,
+    Tombstone,
+    UsagePlan,
+    Verb,
+)
+from tests.builders import DAY, TODAY, a_usage_plan, at
+
+PAGE = 3  # keys on a page of usage: every plan of more than three keys has more than one
+NEVER = Deadline(remaining_ms=lambda: 1_000_000, margin_ms=0)
+
+
+class Gateway:
+    """API Gateway: keys, plans, members, and requests by plan, key and day."""
+
+    def __init__(self) -> None:
+        self.today = TODAY
+        self.living: dict[str, ApiKey] = {}
+        self.plans: dict[str, UsagePlan] = {}
+        self.members_of: dict[str, list[str]] = {}
+        self.requests: dict[tuple[str, str], dict[date, int]] = {}
+        self.closed: set[tuple[str, str, date]] = set()
+        self.unreadable: set[str] = set()
+        self.forgets_members_of: set[str] = set()
+        self.deleted: list[str] = []
+        self.blackout = False
+
+    def keys(self) -> list[ApiKey]:
+        return [replace(key, tags=None) for key in self.living.values()]
+
+    def key(self, key_id: str) -> ApiKey | None:
+        return self.living.get(key_id)
+
+    def key_with_value(self, key_id: str) -> tuple[ApiKey, Secret] | None:
+        key = self.key(key_id)
+        return (key, Secret(f"value of {key_id}")) if key else None
+
+    def usage_plans(self) -> list[UsagePlan]:
+        return list(self.plans.values())
+
+    def members(self, usage_plan_id: str) -> tuple[str, ...]:
+        if usage_plan_id in self.forgets_members_of:
+            return ()
+        return tuple(self.members_of[usage_plan_id])
+
+    def usage(self, usage_plan_id: str, start: date, end: date) -> Iterable[UsagePage]:
+        ids = [k for k in self.members_of[usage_plan_id] if (usage_plan_id, k) in self.requests]
+        for first in range(0, max(1, len(ids)), PAGE):
+            if usage_plan_id in self.unreadable and first:
+                raise CallFailed("GetUsage", "InternalServerErrorException")
+            yield UsagePage(
+                start,
+                end,
+                {k: self._pairs(usage_plan_id, k, start, end) for k in ids[first : first + PAGE]},
+            )
+        if usage_plan_id in self.unreadable:
+            raise CallFailed("GetUsage", "InternalServerErrorException")
+
+    def _pairs(self, plan_id: str, key_id: str, start: date, end: date) -> list[list[int]]:
+        used = self.requests[plan_id, key_id]
+        days = [start + DAY * index for index in range((end - start).days + 1)]
+        return [
+            [used.get(day, 0), 0 if (plan_id, key_id, day) in self.closed else 1000] for day in days
+        ]
+
+    def set_enabled(self, key_id: str, *, enabled: bool) -> datetime | None:
+        return self.change(key_id, hour=3, enabled=enabled)
+
+    def change(self, key_id: str, *, hour: int = 12, **what: Any) -> datetime:
+        """Changes a key: the janitor at three o'clock, everybody else at noon."""
+        updated = at(self.today, hour)
+        self.living[key_id] = replace(self.living[key_id], last_updated_date=updated, **what)
+        return updated
+
+    def delete(self, key_id: str) -> None:
+        del self.living[key_id]
+        for members in self.members_of.values():
+            if key_id in members:
+                members.remove(key_id)
+        self.deleted.append(key_id)
+
+
+class Owners:
+    """The tags of all keys, and their stacks."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.stacks: dict[str, str] = {}
+        self.readable = True
+
+    def tags(self) -> dict[str, dict[str, str]]:
+        if not self.readable:
+            raise CallFailed("GetResources", "InternalServiceException")
+        return {key_id: dict(key.tags or {}) for key_id, key in self._gateway.living.items()}
+
+    def stack_of(self, key_id: str) -> str | None:
+        if not self.readable:
+            raise CallFailed("DescribeStackResources", "InternalFailure")
+        return self.stacks.get(key_id)
+
+
+class Memory:
+    """The ledger: rows that are written only by who has read their last version."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, Row] = {}
+        self.nights: dict[date, NightRow] = {}
+        self.held: str | None = None
+        self.outbox: dict[str, Announcement] = {}
+
+    def live_rows(self) -> dict[str, Row]:
+        return {key_id: row for key_id, row in self.rows.items() if row.state in LIVE_STATES}
+
+    def shelf(self, today: date) -> Shelf:
+        parked = [row for row in self.rows.values() if row.state is State.PARKED]
+        gone = [row for row in self.rows.values() if row.state not in LIVE_STATES]
+        return Shelf(
+            due=tuple(row for row in parked if row.purge_on and row.purge_on <= today),
+            oldest=min(parked, key=lambda row: row.parked_on or date.min, default=None),
+            stepped={
+                Verb.PARK: sum(row.parked_on == today for row in gone),
+                Verb.PURGE: sum(row.purged_on == today for row in gone),
+            },
+        )
+
+    def shelf_of(self, day: date) -> list[Row]:
+        return [
+            row
+            for row in self.rows.values()
+            if row.state is State.PARKED and day in (row.disabled_on, row.parked_on)
+        ]
+
+    def commit(self, changes: Iterable[Change], *, unless_held: bool = False) -> list[Row]:
+        written: list[Row] = []
+        for change in changes:
+            if unless_held and self.held:
+                raise Held(self.held)
+            version = change.before.version if change.before else 0
+            stands = self.rows.get(change.after.key_id)
+            if (stands.version if stands else 0) != version:
+                continue
+            row = replace(change.after, version=version + 1)
+            self.rows[row.key_id] = row
+            self.outbox.update({one.announcement_id: one for one in change.announcements})
+            written.append(row)
+        return written
+
+    def night(self, day: date) -> NightRow:
+        return self.nights.get(day, NightRow(day))
+
+    def remember(self, day: date, **what: Any) -> None:
+        self.nights[day] = replace(self.night(day), **what)
+
+    def hold(self) -> str | None:
+        return self.held
+
+    def unsent(self) -> list[Announcement]:
+        return [self.outbox[name] for name in sorted(self.outbox)]
+
+    def sent(self, announcements: Sequence[Announcement]) -> None:
+        for one in announcements:
+            del self.outbox[one.announcement_id]
+
+
+class Files:
+    """The history bucket: evidence, saved plans, tombstones."""
+
+    def __init__(self) -> None:
+        self.evidences: dict[date, dict[str, Any]] = {}
+        self.saved: dict[str, frozenset[tuple[str, str]]] = {}
+        self.tombstones: dict[str, Tombstone] = {}
+        self.open = True
+
+    def evidence(self, day: date) -> Evidence | None:
+        return from_document(self.evidences[day]) if day in self.evidences else None
+
+    def evidence_before(self, day: date) -> Evidence | None:
+        before = max((one for one in self.evidences if one < day), default=None)
+        return self.evidence(before) if before else None
+
+    def put_plan(self, plan: Plan) -> None:
+        self.saved[plan.digest] = plan.pairs
+
+    def plan(self, digest: str) -> frozenset[tuple[str, str]]:
+        return self.saved[digest]
+
+    def put_approval(self, digest: str, day: date, moment: datetime) -> None:
+        pass
+
+    def bury(self, tombstone: Tombstone, value: Secret, sealer: object) -> None:
+        self.tombstones[tombstone.key_id] = tombstone
+
+    def dig_up(self, key_id: str, sealer: object) -> tuple[Tombstone, Secret]:
+        if not self.open:
+            raise TombstoneClosed(key_id, "KMS says no")
+        return self.tombstones[key_id], Secret(f"value of {key_id}")
+
+    def has_tombstone(self, key_id: str) -> bool:
+        return key_id in self.tombstones
+
+    def destroy_tombstone(self, key_id: str) -> None:
+        self.tombstones.pop(key_id, None)
+
+
+class Sealer:
+    def seal(self, value: Secret, context: Mapping[str, str]) -> str:
+        return "c2VhbGVk"
+
+
+class Told:
+    """Bus and topic in one: all that anybody was told."""
+
+    def __init__(self) -> None:
+        self.events: list[Announcement] = []
+        self.alerts: list[Any] = []
+
+    def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+        self.events += announcements
+        return list(announcements)
+
+    def publish(self, alert: Any) -> None:
+        self.alerts.append(alert)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What came of one sweep."""
+
+    plan: Plan
+    outcome: Outcome
+    brake: Brake | None
+
+    @property
+    def applied(self) -> dict[str, int]:
+        """What was done, without what was not."""
+        return {verb: count for verb, count in self.outcome.counts.items() if count}
+
+
+@dataclass
+class Account:
+    """An account, its ledger and its history; `night` lets one night pass."""
+
+    policy: Policy
+    today: date = TODAY
+    gateway: Gateway = field(default_factory=Gateway)
+    ledger: Memory = field(default_factory=Memory)
+    files: Files = field(default_factory=Files)
+    told: Told = field(default_factory=Told)
+    clients: dict[tuple[str, str], Callable[[int], bool]] = field(default_factory=dict)
+    seen: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
+    day: int = 0
+
+    def __post_init__(self) -> None:
+        self.owners = Owners(self.gateway)
+        self.gateway.today = self.today
+        self.first = self.today
+
+    # --- what people do ---------------------------------------------------------------------------
+
+    def plan(
+        self,
+        usage_plan_id: str = "plan1",
+        name: str = "external",
+        *,
+        busy: bool = True,
+        stages: tuple[str, ...] = ("api1:prod",),
+        has_quota: bool = True,
+    ) -> None:
+        """Makes a plan; a busy one has a key of its own that is used every day, for ever."""
+        self.gateway.plans[usage_plan_id] = a_usage_plan(
+            usage_plan_id, name=name, stages=stages, has_quota=has_quota
+        )
+        self.gateway.members_of[usage_plan_id] = []
+        if busy:
+            self.key(f"busy-{usage_plan_id}", usage_plan_id, age=300, used=lambda _: True)
+
+    def key(
+        self,
+        key_id: str,
+        *plan_ids: str,
+        age: int = 0,
+        used: Callable[[int], bool] | None = None,
+        last_used: int | None = None,
+        **more: Any,
+    ) -> None:
+        """Makes a key, `age` days before tonight.
+
+        It is used on the days that `used` picks (0: the first night's date; the last 90 days are
+        laid down), or was last used so many days before tonight.
+        """
+        created = at(self.today - DAY * age, 10)
+        values = {"enabled": True, "name": key_id, "tags": {}, **more}
+        self.gateway.living[key_id] = ApiKey(
+            key_id=key_id, created_date=created, last_updated_date=created, **values
+        )
+        for plan_id in plan_ids:
+            self.join(key_id, plan_id)
+            if used is not None:
+                self.clients[plan_id, key_id] = used
+                for index in range(self.day - min(age, 90), self.day):
+                    self._use(plan_id, key_id, index)
+            if last_used is not None:
+                self.use(key_id, plan_id, days_before=last_used)
+
+    def join(self, key_id: str, plan_id: str) -> None:
+        self.gateway.members_of[plan_id].append(key_id)
+
+    def leave(self, key_id: str, plan_id: str) -> None:
+        self.gateway.members_of[plan_id].remove(key_id)
+
+    def use(self, key_id: str, plan_id: str = "plan1", *, days_before: int = 0) -> None:
+        """One request."""
+        used = self.gateway.requests.setdefault((plan_id, key_id), {})
+        used[self.today - DAY * days_before] = 1
+
+    def _use(self, plan_id: str, key_id: str, index: int) -> None:
+        if self.clients[plan_id, key_id](index):
+            used = self.gateway.requests.setdefault((plan_id, key_id), {})
+            used[self.first + DAY * index] = 7
+
+    # --- what the janitor does --------------------------------------------------------------------
+
+    def read(self) -> Evidence:
+        """Tonight's evidence, as pull_usage takes it."""
+        stands = self.files.evidence(self.today)
+        if stands is not None:
+            return stands
+        before = self.files.evidence_before(self.today)
+        answers = read_plans(self.today, cast("Any", self.gateway), before)
+        evidence, _ = take_evidence(self.today, answers, before)
+        self.files.evidences[self.today] = to_document(evidence)
+        return evidence
+
+    def sweep(self, mode: Mode = Mode.PARK, *, approve: str | None = None) -> Swept:
+        """One sweep of tonight, as expire_keys does it."""
+        run = SweepRequest(time=at(self.today, 2), mode=mode, approve=approve)
+        if self.ledger.held:
+            mode = Mode.OBSERVE
+        gathered = gather(self.today, self.outside, self.policy, acting=mode is not Mode.OBSERVE)
+        plan = decide(gathered.night, gathered.bound)
+        for verdict in plan.verdicts:
+            self.seen.setdefault(verdict.key.key_id, []).append((self.day, verdict.word))
+        if mode is Mode.OBSERVE:
+            return Swept(plan, Outcome(), plan.brake())
+        self.ledger.remember(self.today, swept=True)
+        todo, brake = check(plan.for_mode(mode), run, self.outside)
+        sweeper = Sweeper(self.today, gathered.night.rows, self.outside, gathered.bound, NEVER)
+        return Swept(plan, sweeper.apply(todo), brake)
+
+    def night(self, mode: Mode = Mode.PARK) -> Swept:
+        """One night: the reading, the sweep, and the day after it with its requests."""
+        self.read()
+        swept = self.sweep(mode)
+        self.live()
+        return swept
+
+    def live(self) -> None:
+        """Lets a day pass, with the requests of who is enabled and whom the outage spares."""
+        for plan_id, key_id in self.clients:
+            key = self.gateway.living.get(key_id)
+            member = key_id in self.gateway.members_of.get(plan_id, ())
+            if key is not None and key.enabled and member and not self.gateway.blackout:
+                self._use(plan_id, key_id, self.day)
+        self.day += 1
+        self.today += timedelta(days=1)
+        self.gateway.today = self.today
+
+    def nights(self, count: int, mode: Mode = Mode.PARK) -> list[Swept]:
+        return [self.night(mode) for _ in range(count)]
+
+    def undo(self, day: date) -> Outcome:
+        rows, bound = gather_for_undo(self.today, self.outside, self.policy)
+        sweeper = Sweeper(self.today, rows, self.outside, bound, NEVER)
+        return sweeper.undo(day, None)
+
+    # --- what is asked of it ----------------------------------------------------------------------
+
+    @property
+    def outside(self) -> Outside:
+        return Outside(
+            *(
+                cast("Any", one)
+                for one in (
+                    self.gateway,
+                    self.owners,
+                    self.ledger,
+                    self.files,
+                    Sealer(),
+                    self.told,
+                    self.told,
+                )
+            )
+        )
+
+    def row(self, key_id: str) -> Row:
+        return self.ledger.rows[key_id]
+
+    def steps(self, key_id: str) -> list[tuple[int, str]]:
+        """The nights, counted from the first, on which the key was warned, disabled or parked."""
+        return [
+            (day, word)
+            for day, word in self.seen.get(key_id, ())
+            if word in ("warn", "disable", "park")
+        ]
+
+    def word(self, key_id: str) -> str:
+        """The last verdict on a key."""
+        return self.seen[key_id][-1][1]
+
+    def events(self, key_id: str) -> list[str]:
+        return [one.detail_type for one in self.told.events if one.detail["key_id"] == key_id]

@@ -1,0 +1,595 @@
+"""What one night's reading proves, and what it carries forward."""
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyjanitor.errors import UnexpectedAnswer
+from keyjanitor.evidence import (
+    FORGET_AFTER,
+    Evidence,
+    PlanAnswer,
+    PlanReading,
+    PlanUsage,
+    from_document,
+    take_evidence,
+    to_document,
+    usage_rows,
+)
+from keyjanitor.words import UsagePlan
+from tests.builders import (
+    DAY,
+    PLAN_ID,
+    STAGE,
+    TODAY,
+    YESTERDAY,
+    a_page,
+    a_reading,
+    a_usage,
+    a_usage_plan,
+    an_evidence,
+    days_ago,
+    in_days,
+    pairs,
+)
+
+
+def answer(*members: str, usage: PlanUsage | None = None, **plan: Any) -> PlanAnswer:
+    named = a_usage_plan(**plan)
+    return PlanAnswer(named, members, usage or a_usage(plan=named))
+
+
+def unread(*members: str, **plan: Any) -> PlanAnswer:
+    return PlanAnswer(a_usage_plan(**plan), members, None, failed="GetUsage failed: Throttled")
+
+
+def night(*answers: PlanAnswer, before: Evidence | None = None, day: date = TODAY) -> Evidence:
+    return take_evidence(day, answers, before)[0]
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def test_a_key_used_on_a_day_was_last_used_on_the_latest_of_them() -> None:
+    usage = a_usage(a_page({"k1": pairs({days_ago(9): 3, days_ago(5): 1, days_ago(30): 9})}))
+    assert usage.last_used == {"k1": days_ago(5)}
+
+
+def test_pages_are_merged_not_the_first_one_kept() -> None:
+    usage = a_usage(
+        a_page({"k1": pairs({days_ago(1): 1})}),
+        a_page({"k2": pairs({days_ago(2): 2})}),
+        a_page({"k3": pairs({days_ago(3): 4})}),
+    )
+    assert (usage.last_used, usage.ids, usage.pages) == (
+        {"k1": days_ago(1), "k2": days_ago(2), "k3": days_ago(3)},
+        {"k1", "k2", "k3"},
+        3,
+    )
+    assert usage.used_by_day == {days_ago(1): 1, days_ago(2): 2, days_ago(3): 4}
+
+
+def test_a_key_on_two_pages_was_last_used_on_the_later_day_whatever_their_order() -> None:
+    late, early = a_page({"k1": pairs({days_ago(1): 1})}), a_page({"k1": pairs({days_ago(8): 1})})
+    for pages in ((late, early), (early, late)):
+        assert a_usage(*pages).last_used == {"k1": days_ago(1)}
+
+
+def test_the_first_and_the_last_day_of_a_page_count() -> None:
+    usage = a_usage(a_page({"k1": pairs({days_ago(90): 1}), "k2": pairs({TODAY: 1})}))
+    assert usage.last_used == {"k1": days_ago(90), "k2": TODAY}
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_a_page_has_to_reach_the_day_before_yesterday(late: int) -> None:
+    end = days_ago(late)
+    page = a_page({"k1": pairs({days_ago(9): 1}, end=end)}, end=end)
+    assert a_usage(page).last_used == {"k1": days_ago(9)}
+
+
+def test_a_page_that_ends_before_the_day_before_yesterday_is_refused() -> None:
+    with pytest.raises(UnexpectedAnswer, match=f"ends on {days_ago(3)}, asked was {TODAY}"):
+        a_usage(a_page({}, end=days_ago(3)))
+
+
+@pytest.mark.parametrize("start", [days_ago(89), days_ago(91)])
+def test_a_page_that_starts_on_another_day_is_refused(start: date) -> None:
+    with pytest.raises(UnexpectedAnswer, match=f"starts on {start}"):
+        a_usage(a_page({}, start=start))
+
+
+@pytest.mark.parametrize("count", [1, 5, 90, 92])
+def test_of_fewer_or_more_pairs_than_days_any_use_counts_as_of_the_last_day(count: int) -> None:
+    used: list[list[int]] = [[0, 5]] * count
+    used[0] = [3, 5]
+    usage = a_usage(a_page({"k1": used, "k2": [[0, 5]] * count}))
+    assert (usage.last_used, usage.used_by_day) == ({"k1": TODAY}, {TODAY: 3})
+
+
+@pytest.mark.parametrize("quiet", [None, [], [0], 0, (0, 7), [0, 7], [0, 7, 9]])
+def test_a_day_without_hits_may_come_in_another_shape(quiet: Any) -> None:
+    days: list[Any] = [quiet] * 91
+    days[40] = [2, 5]
+    assert a_usage(a_page({"k1": days})).last_used == {"k1": days_ago(50)}
+
+
+@pytest.mark.parametrize("hit", [5, [5], (5, 1), [5, 0], [5, None]][:4])
+def test_a_day_with_hits_may_come_in_another_shape(hit: Any) -> None:
+    days: list[Any] = [None] * 91
+    days[40] = hit
+    usage = a_usage(a_page({"k1": days}), plan=a_usage_plan(has_quota=False))
+    assert (usage.last_used, usage.used_by_day) == ({"k1": days_ago(50)}, {days_ago(50): 5})
+
+
+@pytest.mark.parametrize("odd", ["5", ["5", 1], [True, 1], [1.5, 1], {"used": 5}, 1.5, True, [[5]]])
+def test_a_pair_that_holds_something_else_than_whole_numbers_is_refused(odd: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        a_usage(a_page({"k1": [odd] * 91}))
+
+
+@pytest.mark.parametrize("odd", [5, "none", {"2026-11-20": [5, 1]}])
+def test_days_that_are_no_list_are_refused(odd: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        a_usage(a_page({"k1": odd}))
+
+
+def test_a_refusal_never_tells_what_was_answered() -> None:
+    with pytest.raises(UnexpectedAnswer) as raised:
+        a_usage(a_page({"a-secret-value": [["a-secret-value"]] * 91}))
+    assert "a-secret-value" not in str(raised.value)
+
+
+def test_a_key_that_comes_with_nothing_was_not_used() -> None:
+    usage = a_usage(a_page({"k1": None, "k2": []}))
+    assert (usage.last_used, usage.ids, usage.had_requests) == ({}, {"k1", "k2"}, False)
+
+
+def test_a_closed_door_is_use_and_no_request() -> None:
+    shut = pairs()
+    shut[80] = [0, 0]
+    usage = a_usage(a_page({"k1": shut}))
+    assert (usage.last_used, usage.had_requests, usage.used_by_day) == (
+        {"k1": days_ago(10)},
+        False,
+        {},
+    )
+
+
+# --- a night --------------------------------------------------------------------------------------
+
+
+def test_the_first_evidence() -> None:
+    usage = a_usage(a_page({"k1": pairs({days_ago(3): 7})}))
+    assert take_evidence(TODAY, [answer("k1", "k2", usage=usage)], None) == (
+        Evidence(
+            day=TODAY,
+            first_day=days_ago(90),
+            complete_since=TODAY,
+            plans={PLAN_ID: a_reading("k1", "k2")},
+            last_used={"k1": days_ago(3)},
+            used_by_day={days_ago(3): 7},
+            seen_plans=frozenset({PLAN_ID}),
+            seen_stages=frozenset({(STAGE, True)}),
+        ),
+        {PLAN_ID: usage},
+    )
+
+
+def test_the_first_day_is_carried_forward() -> None:
+    assert night(answer("k1"), before=an_evidence(day=YESTERDAY)).first_day == (
+        YESTERDAY - DAY * (365 + 90)
+    )
+
+
+@pytest.mark.parametrize("gap", [90, 91, 200])
+def test_what_was_used_while_nobody_read_is_not_proven_to_be_idle(gap: int) -> None:
+    # Proven are the days until two before the evidence before, and from where usage reaches back.
+    before = an_evidence(a_reading("k1"), day=days_ago(gap), used={"k1": days_ago(210)})
+    assert night(answer("k1"), before=before).first_day == days_ago(90)
+
+
+def test_a_gap_that_usage_reaches_back_over_is_none() -> None:
+    before = an_evidence(a_reading("k1"), day=days_ago(89))
+    assert night(answer("k1"), before=before).first_day == before.first_day
+
+
+def test_ids_that_nobody_knows_are_counted_and_left_out() -> None:
+    usage = a_usage(
+        a_page({"k1": pairs(), "who": pairs({YESTERDAY: 1}), "else": pairs({YESTERDAY: 1})})
+    )
+    evidence = night(answer("k1", usage=usage))
+    assert evidence.plans == {PLAN_ID: a_reading("k1", unknown_ids=2)}
+    assert (evidence.last_used, evidence.gone) == ({}, frozenset())
+
+
+def test_a_plan_that_knows_none_of_its_ids_is_unread_and_proves_nothing() -> None:
+    usage = a_usage(a_page({"value1": pairs({YESTERDAY: 1}), "value2": pairs()}))
+    evidence, usages = take_evidence(TODAY, [answer("k1", usage=usage)], None)
+    assert evidence.plans == {
+        PLAN_ID: a_reading("k1", unread="its usage names 2 ids and none is known", unknown_ids=2)
+    }
+    assert (usages, evidence.seen_plans, evidence.seen_stages, evidence.used_by_day) == (
+        {},
+        frozenset(),
+        frozenset(),
+        {},
+    )
+
+
+def test_a_plan_that_names_no_ids_at_all_is_read() -> None:
+    assert night(answer("k1")).plans == {PLAN_ID: a_reading("k1")}
+
+
+def test_a_plan_that_failed_is_named_unread_and_the_others_go_on() -> None:
+    usage = a_usage(a_page({"k2": pairs({YESTERDAY: 1})}))
+    evidence = night(
+        unread("k1", usage_plan_id="p1"), answer("k2", usage_plan_id="p2", usage=usage)
+    )
+    assert {plan_id: plan.unread for plan_id, plan in evidence.plans.items()} == {
+        "p1": "GetUsage failed: Throttled",
+        "p2": None,
+    }
+    assert evidence.last_used == {"k2": YESTERDAY}
+
+
+def test_members_that_were_not_read_are_those_of_the_evidence_before() -> None:
+    failed = PlanAnswer(a_usage_plan(), None, None, failed="GetUsagePlanKeys failed")
+    before = an_evidence(a_reading("k1", "k2"), day=YESTERDAY)
+    assert night(failed, before=before).plans == {
+        PLAN_ID: a_reading("k1", "k2", members_read=False, unread="GetUsagePlanKeys failed")
+    }
+    assert night(failed).plans == {
+        PLAN_ID: a_reading(members_read=False, unread="GetUsagePlanKeys failed")
+    }
+
+
+def test_a_key_deleted_meanwhile_is_known_by_the_evidence_before() -> None:
+    usage = a_usage(a_page({"old": pairs({YESTERDAY: 1})}))
+    before = an_evidence(a_reading("old"), day=YESTERDAY)
+    evidence = night(answer("new", usage=usage), before=before)
+    assert evidence.plans == {PLAN_ID: a_reading("new")}
+    assert (evidence.gone, evidence.last_used) == (frozenset({"old"}), {"old": YESTERDAY})
+
+
+@pytest.mark.parametrize("known", [{"gone": frozenset({"old"})}, {"left": {"old": days_ago(9)}}])
+def test_a_key_that_is_gone_for_longer_is_known_still(known: dict[str, Any]) -> None:
+    usage = a_usage(a_page({"old": pairs({days_ago(80): 1})}))
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, **known)
+    evidence = night(answer("k1", usage=usage), before=before)
+    assert (evidence.plans[PLAN_ID].unread, evidence.gone) == (None, frozenset({"old"}))
+
+
+def test_a_key_that_usage_names_no_more_is_gone_no_more() -> None:
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, gone=frozenset({"old"}))
+    assert night(answer("k1"), before=before).gone == frozenset()
+
+
+def test_use_of_all_plans_is_summed_by_day() -> None:
+    one = a_usage(a_page({"k1": pairs({YESTERDAY: 2, days_ago(3): 1})}))
+    two = a_usage(a_page({"k2": pairs({YESTERDAY: 5})}))
+    evidence = night(
+        answer("k1", usage_plan_id="p1", usage=one), answer("k2", usage_plan_id="p2", usage=two)
+    )
+    assert evidence.used_by_day == {YESTERDAY: 7, days_ago(3): 1}
+
+
+def test_a_key_in_two_plans_was_last_used_on_the_later_day() -> None:
+    late = a_usage(a_page({"k1": pairs({days_ago(2): 1})}))
+    early = a_usage(a_page({"k1": pairs({days_ago(5): 1})}))
+    for one, two in ((late, early), (early, late)):
+        evidence = night(
+            answer("k1", usage_plan_id="p1", usage=one),
+            answer("k1", usage_plan_id="p2", usage=two),
+        )
+        assert evidence.last_used == {"k1": days_ago(2)}
+    assert evidence.members() == {"k1": ["p1", "p2"]}
+
+
+# --- what is carried forward ----------------------------------------------------------------------
+
+
+def test_a_use_is_carried_forward_beyond_the_days_that_usage_reaches() -> None:
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, used={"k1": days_ago(200)})
+    assert night(answer("k1"), before=before).last_used == {"k1": days_ago(200)}
+
+
+def test_a_later_use_takes_the_place_of_the_one_before_and_an_earlier_does_not() -> None:
+    before = an_evidence(
+        a_reading("k1", "k2"), day=YESTERDAY, used=dict.fromkeys(("k1", "k2"), days_ago(5))
+    )
+    usage = a_usage(a_page({"k1": pairs({days_ago(2): 1}), "k2": pairs({days_ago(8): 1})}))
+    assert night(answer("k1", "k2", usage=usage), before=before).last_used == {
+        "k1": days_ago(2),
+        "k2": days_ago(5),
+    }
+
+
+def test_the_use_of_a_key_that_left_its_plan_is_carried_and_of_one_long_gone_is_not() -> None:
+    used = {"left": days_ago(7), "earlier": days_ago(8), "gone": days_ago(9)}
+    before = an_evidence(a_reading("left"), day=YESTERDAY, used=used, left={"earlier": days_ago(4)})
+    assert night(answer("k1"), before=before).last_used == {
+        "left": days_ago(7),
+        "earlier": days_ago(8),
+    }
+
+
+def test_who_is_in_no_plan_any_more_left_on_the_date_of_the_evidence_before() -> None:
+    before = an_evidence(a_reading("k1", "k2"), day=days_ago(2), left={"k3": days_ago(9)})
+    evidence = night(answer("k1"), before=before)
+    assert evidence.left == {"k2": days_ago(2), "k3": days_ago(9)}
+
+
+def test_who_is_in_a_plan_again_has_not_left() -> None:
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, left={"k2": days_ago(9)})
+    assert night(answer("k1", "k2"), before=before).left == {}
+
+
+def test_who_left_is_forgotten_in_the_end() -> None:
+    oldest = TODAY - FORGET_AFTER
+    before = an_evidence(
+        a_reading("k1"),
+        day=YESTERDAY,
+        left={"k2": oldest, "k3": oldest - DAY},
+        plans_changed={"k4": oldest, "k5": oldest - DAY},
+    )
+    evidence = night(answer("k1"), before=before)
+    assert (evidence.left, evidence.plans_changed) == ({"k2": oldest}, {"k4": oldest})
+
+
+def test_plans_changed_when_a_key_moved_left_joined_or_came_back() -> None:
+    before = an_evidence(
+        a_reading("stays", "moves", "joins", "leaves", usage_plan_id="p1"),
+        a_reading(usage_plan_id="p2"),
+        day=YESTERDAY,
+        left={"comes": days_ago(9)},
+        plans_changed={"stays": days_ago(30), "moves": days_ago(30)},
+    )
+    evidence = night(
+        answer("stays", "joins", "comes", usage_plan_id="p1"),
+        answer("joins", "moves", usage_plan_id="p2"),
+        before=before,
+    )
+    assert evidence.plans_changed == {
+        "stays": days_ago(30),
+        "moves": TODAY,
+        "joins": TODAY,
+        "leaves": TODAY,
+        "comes": TODAY,
+    }
+
+
+def test_who_joins_a_plan_that_could_not_be_read_the_night_before_had_its_plans_changed() -> None:
+    before = an_evidence(
+        a_reading("k1", members_read=False), a_reading("k2", usage_plan_id="p2"), day=YESTERDAY
+    )
+    evidence = night(answer("k1", "k2"), answer("k2", usage_plan_id="p2"), before=before)
+    assert evidence.plans_changed == {"k2": TODAY}
+
+
+def test_the_order_of_plans_is_no_change_of_them() -> None:
+    before = an_evidence(
+        a_reading("k1", usage_plan_id="p1"), a_reading("k1", usage_plan_id="p2"), day=YESTERDAY
+    )
+    evidence = night(
+        answer("k1", usage_plan_id="p2"), answer("k1", usage_plan_id="p1"), before=before
+    )
+    assert evidence.plans_changed == {}
+
+
+def test_the_witness_is_carried_forward() -> None:
+    before = an_evidence(
+        day=YESTERDAY, seen_plans=["p7"], seen_stages=frozenset({("api7:dev", False)})
+    )
+    usage = a_usage(a_page({"k1": pairs({YESTERDAY: 1})}))
+    evidence = night(answer("k1", usage=usage), before=before)
+    assert (evidence.seen_plans, evidence.seen_stages) == (
+        frozenset({"p7", PLAN_ID}),
+        frozenset({("api7:dev", False), (STAGE, True)}),
+    )
+
+
+def test_a_witness_is_a_request_and_not_a_closed_door() -> None:
+    shut = [[0, 0]] * 91
+    evidence = night(answer("k1", usage=a_usage(a_page({"k1": shut}))))
+    assert (evidence.seen_plans, evidence.seen_stages) == (frozenset(), frozenset())
+
+
+# --- emptied plans --------------------------------------------------------------------------------
+
+
+def test_an_emptied_plan_keeps_its_members_for_a_night_and_is_believed_on_the_second() -> None:
+    before = an_evidence(a_reading("k1", "k2"), day=days_ago(2))
+    first = night(answer(), before=before, day=YESTERDAY)
+    second = night(answer(), before=first)
+    third = night(answer(), before=second, day=in_days(1))
+    assert [one.plans[PLAN_ID] for one in (first, second, third)] == [
+        a_reading("k1", "k2", members_read=False, emptied=True),
+        a_reading(),
+        a_reading(),
+    ]
+    assert (first.left, second.left) == ({}, {"k1": YESTERDAY, "k2": YESTERDAY})
+
+
+def test_an_emptied_plan_that_has_members_again_is_as_before() -> None:
+    before = an_evidence(a_reading("k1"), day=days_ago(2))
+    first = night(answer(), before=before, day=YESTERDAY)
+    second = night(answer("k1"), before=first)
+    assert (second.plans, second.plans_changed) == ({PLAN_ID: a_reading("k1")}, {})
+
+
+def test_a_new_plan_without_members_is_empty() -> None:
+    before = an_evidence(a_reading("k1"), day=YESTERDAY)
+    evidence = night(answer("k1"), answer(usage_plan_id="p2"), before=before)
+    assert evidence.plans["p2"] == a_reading(usage_plan_id="p2")
+
+
+# --- the unbroken chain ---------------------------------------------------------------------------
+
+
+def chain(before: Evidence | None, *answers: PlanAnswer) -> date | None:
+    return night(*(answers or (answer("k1"),)), before=before).complete_since
+
+
+def test_the_chain_goes_on_from_night_to_night() -> None:
+    assert chain(an_evidence(day=YESTERDAY, complete_since=days_ago(7))) == days_ago(7)
+
+
+def test_the_chain_begins_anew_with_the_first_evidence_a_missing_night_and_a_broken_one() -> None:
+    befores = [
+        None,
+        an_evidence(day=days_ago(2), complete_since=days_ago(7)),
+        an_evidence(day=YESTERDAY, complete_since=None),
+    ]
+    assert [chain(before) for before in befores] == [TODAY] * 3
+
+
+def test_the_chain_breaks_when_the_members_of_a_plan_are_not_read() -> None:
+    failed = PlanAnswer(a_usage_plan("p2"), None, None, failed="failed")
+    assert chain(an_evidence(day=YESTERDAY), answer("k1"), failed) is None
+
+
+def test_the_chain_holds_when_only_usage_is_not_read_or_a_plan_is_emptied() -> None:
+    before = an_evidence(day=YESTERDAY, complete_since=days_ago(7))
+    assert chain(before, unread("k1")) == days_ago(7)
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, complete_since=days_ago(7))
+    assert chain(before, answer()) == days_ago(7)
+
+
+# --- the history ----------------------------------------------------------------------------------
+
+
+def rows(usage: PlanUsage, *members: str, day: date = YESTERDAY) -> list[dict[str, Any]]:
+    evidence, usages = take_evidence(TODAY, [answer(*members, usage=usage)], None)
+    return list(usage_rows(day, usages, evidence.plans))
+
+
+def row(key_id: str, used: int, remaining: int | None) -> dict[str, Any]:
+    return {"plan_id": PLAN_ID, "key_id": key_id, "used": used, "remaining": remaining}
+
+
+def test_the_history_has_each_member_of_each_plan_zeros_too() -> None:
+    usage = a_usage(a_page({"k1": pairs({YESTERDAY: 7}, remaining=93), "k2": pairs()}))
+    assert rows(usage, "k1", "k2", "k3") == [
+        row("k1", 7, 93),
+        row("k2", 0, 1000),
+        row("k3", 0, None),
+    ]
+
+
+@pytest.mark.parametrize("back", [1, 2, 3])
+def test_the_history_tells_of_the_last_three_days(back: int) -> None:
+    usage = a_usage(a_page({"k1": pairs({days_ago(n): n * 10 for n in range(6)})}))
+    assert rows(usage, "k1", day=days_ago(back)) == [row("k1", back * 10, 1000)]
+
+
+def test_the_history_of_a_day_that_is_not_told_yet_is_zero() -> None:
+    end = days_ago(2)
+    usage = a_usage(a_page({"k1": pairs({end: 4}, end=end)}, end=end))
+    assert rows(usage, "k1", day=YESTERDAY) == [row("k1", 0, None)]
+    assert rows(usage, "k1", day=end) == [row("k1", 4, 1000)]
+
+
+def test_a_plan_that_was_not_read_is_not_in_the_history() -> None:
+    evidence, usages = take_evidence(TODAY, [unread("k1")], None)
+    assert list(usage_rows(YESTERDAY, usages, evidence.plans)) == []
+
+
+# --- as a file ------------------------------------------------------------------------------------
+
+TEXT = st.text(max_size=8)
+IDS = st.text("abc019", min_size=1, max_size=4)
+DAYS = st.dates(date(2026, 1, 1), date(2027, 1, 1))
+READINGS = st.builds(
+    PlanReading,
+    usage_plan_id=IDS,
+    name=TEXT,
+    stages=st.lists(TEXT, max_size=3).map(tuple),
+    has_quota=st.booleans(),
+    members=st.lists(IDS, max_size=5).map(tuple),
+    members_read=st.booleans(),
+    emptied=st.booleans(),
+    unread=st.none() | TEXT,
+    unknown_ids=st.integers(0, 99),
+)
+EVIDENCES = st.builds(
+    Evidence,
+    day=DAYS,
+    first_day=DAYS,
+    complete_since=st.none() | DAYS,
+    plans=st.lists(READINGS, max_size=3).map(
+        lambda plans: {plan.usage_plan_id: plan for plan in plans}
+    ),
+    last_used=st.dictionaries(IDS, DAYS, max_size=4),
+    left=st.dictionaries(IDS, DAYS, max_size=4),
+    plans_changed=st.dictionaries(IDS, DAYS, max_size=4),
+    used_by_day=st.dictionaries(DAYS, st.integers(0, 10**9), max_size=4),
+    seen_plans=st.frozensets(IDS, max_size=3),
+    seen_stages=st.frozensets(st.tuples(TEXT, st.booleans()), max_size=3),
+    gone=st.frozensets(IDS, max_size=3),
+)
+
+
+@given(EVIDENCES)
+def test_evidence_comes_back_from_its_file_as_it_was(evidence: Evidence) -> None:
+    assert from_document(to_document(evidence)) == evidence
+
+
+@given(EVIDENCES)
+def test_the_file_is_json_and_the_same_for_the_same_evidence(evidence: Evidence) -> None:
+    text = json.dumps(to_document(evidence))
+    again = from_document(json.loads(text))
+    assert json.dumps(to_document(again)) == text
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, "1"])
+def test_a_file_of_another_version_is_refused(version: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        from_document({**to_document(an_evidence()), "version": version})
+
+
+# --- laws -----------------------------------------------------------------------------------------
+
+USE = st.dictionaries(st.integers(0, 90).map(days_ago), st.integers(1, 9), max_size=3)
+
+
+@given(st.dictionaries(IDS, USE, max_size=9), st.integers(1, 9), st.randoms())
+def test_how_keys_are_spread_over_pages_makes_no_difference(
+    used: dict[str, dict[date, int]], size: int, random: Any
+) -> None:
+    ids = sorted(used)
+    whole = a_usage(a_page({key_id: pairs(used[key_id]) for key_id in ids}))
+    random.shuffle(ids)
+    parts = a_usage(
+        *(
+            a_page({key_id: pairs(used[key_id]) for key_id in ids[start : start + size]})
+            for start in range(0, len(ids), size)
+        )
+    )
+    assert (parts.last_used, parts.used_by_day, parts.ids, parts.had_requests) == (
+        whole.last_used,
+        whole.used_by_day,
+        whole.ids,
+        whole.had_requests,
+    )
+
+
+@given(st.lists(USE, min_size=1, max_size=4))
+def test_what_was_proven_to_be_used_stays_so_night_after_night(nights: list[Any]) -> None:
+    evidence: Evidence | None = None
+    latest = date.min
+    for index, used in enumerate(nights):
+        day = TODAY + DAY * index
+        start = day - DAY * 90
+        usage = PlanUsage(a_usage_plan(), start, day)
+        usage.add(a_page({"k1": pairs(used, start=start, end=day)}, start=start, end=day))
+        evidence = night(answer("k1", usage=usage), before=evidence, day=day)
+        latest = max([latest, *(on for on in used if on >= start)])
+        assert evidence.last_used.get("k1", date.min) == latest
+
+
+def test_the_plan_of_a_usage_is_told_by_its_words() -> None:
+    assert a_usage_plan() == UsagePlan(PLAN_ID, "external", (STAGE,), True)

@@ -1,0 +1,114 @@
+"""The daily keys file: every key with its state, its dates, tonight's verdict and its reason."""
+
+from typing import Any
+
+import pytest
+
+from keyjanitor.keysfile import key_lines
+from keyjanitor.words import ApiKey, Row
+from tests.builders import (
+    CONTACT,
+    PLAN_ID,
+    TODAY,
+    a_disabled_row,
+    a_key,
+    a_plan,
+    a_reading,
+    a_row,
+    a_warned_row,
+    an_evidence,
+    days_ago,
+    in_days,
+)
+
+
+def line(key: ApiKey, row: Row | None, used: int = 74, **more: Any) -> dict[str, Any]:
+    evidence = an_evidence(used={key.key_id: days_ago(used)})
+    [only] = key_lines(a_plan(key, rows=[row] if row else [], evidence=evidence, **more))
+    return only
+
+
+def test_a_line_of_the_keys_file() -> None:
+    assert line(a_key(), a_warned_row(owner="user-8f1c", disable_in=3)) == {
+        "key_id": "k0",
+        "name": "name of k0",
+        "owner": "user-8f1c",
+        "tier": "external",
+        "contact": CONTACT,
+        "state": "warned",
+        "enabled": True,
+        "created_date": str(days_ago(400)),
+        "last_used": str(days_ago(74)),
+        "idle_since": str(days_ago(74)),
+        "idle_days": 74,
+        "usage_plan_ids": [PLAN_ID],
+        "disable_on": str(in_days(3)),
+        "park_on": str(in_days(3 + 14)),
+        "purge_on": str(in_days(3 + 14 + 365)),
+        "verdict": "keep",
+        "reason": f"will be disabled on {in_days(3)}: idle for 74 days, since {days_ago(74)}",
+    }
+
+
+def test_a_key_that_the_ledger_does_not_know_is_active_and_nobodys() -> None:
+    told = line(a_key(), None, used=5)
+    assert (told["state"], told["owner"], told["verdict"]) == ("active", None, "keep")
+    assert (told["disable_on"], told["park_on"], told["purge_on"]) == (None, None, None)
+
+
+def dates(told: dict[str, Any]) -> list[str | None]:
+    return [told["disable_on"], told["park_on"], told["purge_on"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "verdict", "days"),
+    [
+        (a_key(), a_row(), "warn", [14, 28, 393]),
+        (a_key(), a_warned_row(disable_in=0), "disable", [0, 14, 379]),
+        (a_key(), a_warned_row(disable_in=-9), "disable", [0, 14, 379]),
+        (a_key(enabled=False, changed=14), a_disabled_row(park_in=0), "park", [None, 0, 365]),
+        (a_key(enabled=False, changed=14), a_disabled_row(park_in=9), "keep", [None, 9, 374]),
+        (
+            a_key(enabled=False, changed=14),
+            a_disabled_row(park_on=None, warned_on=None),
+            "warn",
+            [None, 14, 379],
+        ),
+    ],
+)
+def test_the_file_tells_what_would_happen_and_on_which_dates(
+    key: ApiKey, row: Row, verdict: str, days: list[int | None]
+) -> None:
+    told = line(key, row, used=100)
+    assert told["verdict"] == verdict
+    assert dates(told) == [None if ahead is None else str(in_days(ahead)) for ahead in days]
+
+
+def test_a_date_that_has_passed_and_waits_moves_those_after_it() -> None:
+    told = line(a_key(), a_warned_row(disable_in=-9), used=100, warnings_only="the first night")
+    assert told["verdict"] == "keep"
+    assert dates(told) == [str(in_days(-9)), str(in_days(14)), str(in_days(379))]
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "verdict"),
+    [
+        (a_key(), a_warned_row(warned=0, disable_in=14), "warn"),
+        (a_key(enabled=False, changed=0), a_disabled_row(disabled=0, park_in=14), "disable"),
+    ],
+)
+def test_a_key_that_took_its_step_in_an_earlier_run_of_the_date_has_it_as_its_verdict(
+    key: ApiKey, row: Row, verdict: str
+) -> None:
+    told = line(key, row)
+    assert (told["verdict"], told["reason"]) == (verdict, "idle")
+
+
+def test_there_is_a_line_for_every_key_sorted_by_key_id() -> None:
+    ids = ["k3", "k1", "k2"]
+    evidence = an_evidence(a_reading(*ids))
+    lines = list(key_lines(a_plan(*(a_key(key_id) for key_id in ids), evidence=evidence)))
+    assert [told["key_id"] for told in lines] == sorted(ids)
+    assert {told["reason"] for told in lines} == {f"never used, 400 days since {days_ago(400)}"}
+    assert {told["idle_since"] for told in lines} == {str(days_ago(400))}
+    assert str(TODAY) not in lines[0].values()

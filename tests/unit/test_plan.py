@@ -1,0 +1,321 @@
+"""Four moves: the allowance of a date, its order, the brake, the digest, the approval, the modes."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from keyjanitor import reasons
+from keyjanitor.plan import (
+    Brake,
+    Disable,
+    Park,
+    Plan,
+    PlanTooBig,
+    Purge,
+    Verdict,
+    Warn,
+    digest_of,
+    key_id_of,
+    plan_night,
+    verb_of,
+)
+from keyjanitor.policy import Sweep
+from keyjanitor.words import Mode, Verb
+from tests.builders import (
+    CALM,
+    TODAY,
+    a_disabled_row,
+    a_key,
+    a_parked_row,
+    a_plan,
+    a_policy,
+    a_reading,
+    a_row,
+    a_tier,
+    a_warned_row,
+    an_evidence,
+    days_ago,
+    in_days,
+)
+
+TIER = a_tier()
+Step = Warn | Disable | Park | Purge
+
+
+def warn(key_id: str, days: int = 60, because: reasons.Due | None = None) -> Warn:
+    due = because or reasons.Idle(days, days_ago(days))
+    return Warn(a_key(key_id), a_row(key_id), TIER, due, days, in_days(14), witnessed=True)
+
+
+def disable(key_id: str, days: int = 74, because: reasons.Due | None = None) -> Disable:
+    due = because or reasons.Idle(days, days_ago(days))
+    return Disable(a_key(key_id), a_warned_row(key_id), TIER, due, days, in_days(14))
+
+
+def park(key_id: str, days: int = 88) -> Park:
+    due = reasons.Idle(days, days_ago(days))
+    return Park(a_key(key_id), a_disabled_row(key_id), TIER, due, days, in_days(365))
+
+
+def purge(key_id: str, purge_in: int = 0) -> Purge:
+    return Purge(a_parked_row(key_id, purge_in=purge_in))
+
+
+MAKERS: dict[str, Callable[[str], Step]] = {
+    "warn": warn,
+    "disable": disable,
+    "park": park,
+    "purge": purge,
+}
+
+
+def planned(
+    *steps: Step,
+    allowance: int = 20,
+    stepped: dict[Verb, int] | None = None,
+) -> Plan:
+    words = {Warn: "warn", Disable: "disable", Park: "park"}
+    return plan_night(
+        today=TODAY,
+        verdicts=[
+            Verdict(step.key, step.row, TIER, words[type(step)], step.because, step=step)  # type: ignore[arg-type]
+            for step in steps
+            if not isinstance(step, Purge)
+        ],
+        notes=(),
+        purges=[step for step in steps if isinstance(step, Purge)],
+        allowance=allowance,
+        stepped=stepped or {},
+        pressure=CALM,
+    )
+
+
+def ids(plan: Plan) -> list[tuple[str, str]]:
+    return [(str(verb_of(step)), key_id_of(step)) for step in plan.steps]
+
+
+# --- the allowance --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("max_share", "max_keys", "keys", "allowance"),
+    [
+        (0.05, 500, 10_000, 500),
+        (0.05, 500, 9_999, 499),
+        (0.05, 500, 20_000, 500),
+        (0.05, 100, 10_000, 100),
+        (0.05, 500, 400, 20),
+        (0.05, 500, 420, 21),
+        (0.05, 500, 419, 20),
+        (0.05, 500, 0, 20),
+        (1.0, 5, 10_000, 20),
+    ],
+)
+def test_the_allowance_is_max_20_and_min_of_max_share_x_keys_and_max_keys(
+    max_share: float, max_keys: int, keys: int, allowance: int
+) -> None:
+    assert Sweep(max_share, max_keys).allowance(keys) == allowance
+
+
+def test_the_allowance_counts_all_keys_of_the_account() -> None:
+    plan = a_plan(*(a_key(f"k{n:03}", age=1) for n in range(500)), policy=a_policy(max_share=0.5))
+    assert plan.allowance == 250
+
+
+def test_the_allowance_of_a_date_counts_the_keys_that_were_parked_on_it() -> None:
+    keys = [a_key(f"k{n:03}", age=1) for n in range(400)]
+    plan = a_plan(*keys, policy=a_policy(max_share=0.5), stepped={Verb.PARK: 100})
+    assert plan.allowance == 250
+
+
+def test_on_one_date_at_most_so_many_are_warned_so_many_disabled_parked_and_purged() -> None:
+    plan = planned(
+        *(make(f"{verb}{n}") for verb, make in MAKERS.items() for n in range(5)),
+        allowance=3,
+    )
+    assert ids(plan) == [(verb, f"{verb}{n}") for verb in MAKERS for n in range(3)]
+
+
+def test_what_was_done_on_the_date_already_counts_against_its_allowance() -> None:
+    plan = planned(
+        *(make(f"{verb}{n}") for verb, make in MAKERS.items() for n in range(5)),
+        allowance=3,
+        stepped={Verb.WARN: 2, Verb.DISABLE: 3, Verb.PARK: 4, Verb.PURGE: 1},
+    )
+    assert ids(plan) == [("warn", "warn0"), ("purge", "purge0"), ("purge", "purge1")]
+
+
+def test_the_rest_waits_for_the_next_night_and_is_kept() -> None:
+    plan = planned(disable("k1"), disable("k2"), allowance=1)
+    due = reasons.Idle(74, days_ago(74))
+    assert [(one.word, one.because, one.step) for one in plan.verdicts] == [
+        ("disable", due, disable("k1")),
+        ("keep", reasons.AwaitsAllowance(due), None),
+    ]
+    assert plan.counts == {
+        "keep": 1,
+        "unknown": 0,
+        "protected": 0,
+        "warn": 0,
+        "disable": 1,
+        "park": 0,
+    }
+
+
+# --- the order ------------------------------------------------------------------------------------
+
+
+def test_the_longest_idle_go_first_then_by_key_id() -> None:
+    steps = [disable("b", 80), disable("c", 90), disable("a", 80), disable("d", 70)]
+    for seed in range(5):
+        Random(seed).shuffle(steps)
+        plan = planned(*steps, allowance=3)
+        assert ids(plan) == [("disable", "c"), ("disable", "a"), ("disable", "b")]
+
+
+def test_an_agreed_end_goes_before_the_longest_idle() -> None:
+    plan = planned(disable("a", 300), disable("b", 0, reasons.Ends(TODAY)), allowance=1)
+    assert ids(plan) == [("disable", "b")]
+
+
+def test_an_orphan_waits_no_longer_than_others_that_are_as_long_idle() -> None:
+    evidence = an_evidence(
+        a_reading(*(f"k{n:02}" for n in range(30))),
+        used={f"k{n:02}": days_ago(70) for n in range(30)},
+    )
+    keys = [a_key(f"k{n:02}") for n in range(30)]
+    plan = a_plan(*keys, a_key("orphan", age=300), evidence=evidence)
+    assert ids(plan)[0] == ("warn", "orphan")
+
+
+def test_purges_go_by_their_date_then_by_key_id() -> None:
+    plan = planned(purge("b", -1), purge("a", 0), purge("c", -9), purge("d", -1), allowance=3)
+    assert ids(plan) == [("purge", "c"), ("purge", "b"), ("purge", "d")]
+
+
+def test_warnings_are_carried_out_first() -> None:
+    plan = planned(purge("p"), park("k"), disable("d"), warn("w"))
+    assert [verb for verb, _ in ids(plan)] == ["warn", "disable", "park", "purge"]
+
+
+# --- the brake ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [disable, park, purge])
+def test_more_than_twice_the_allowance_is_refused(make: Callable[[str], Step]) -> None:
+    steps = [make(f"k{n}") for n in range(7)]
+    planned(*steps[:6], allowance=3).check()
+    with pytest.raises(PlanTooBig) as raised:
+        planned(*steps, allowance=3).check()
+    assert raised.value.brake == Brake(verb_of(steps[0]), 7, 3)
+
+
+def test_the_brake_says_how_many_were_due_and_how_many_are_allowed() -> None:
+    assert str(PlanTooBig(Brake(Verb.PARK, 60, 20))) == (
+        "60 keys are due to park, 20 a night are allowed: something may be wrong, so only warnings "
+        "were applied"
+    )
+
+
+def test_warnings_never_put_the_brake_on() -> None:
+    plan = planned(*(warn(f"k{n}") for n in range(50)), allowance=1)
+    assert plan.brake() is None
+
+
+def test_the_brake_counts_what_was_done_on_the_date_already() -> None:
+    steps = [disable(f"k{n}") for n in range(4)]
+    assert planned(*steps, allowance=3, stepped={Verb.DISABLE: 2}).brake() is None
+    assert planned(*steps, allowance=3, stepped={Verb.DISABLE: 3}).brake() == (
+        Brake(Verb.DISABLE, 7, 3)
+    )
+
+
+def test_what_was_done_on_the_date_is_no_brake_when_nothing_more_is_due() -> None:
+    assert planned(allowance=3, stepped={Verb.DISABLE: 60}).brake() is None
+
+
+def test_the_brake_names_the_worst() -> None:
+    steps: list[Step] = [*(disable(f"d{n}") for n in range(7)), *(park(f"p{n}") for n in range(8))]
+    assert planned(*steps, allowance=3).brake() == Brake(Verb.PARK, 8, 3)
+
+
+def test_each_kind_is_braked_by_itself() -> None:
+    steps: list[Step] = [*(disable(f"d{n}") for n in range(6)), *(park(f"p{n}") for n in range(6))]
+    assert planned(*steps, allowance=3).brake() is None
+
+
+def test_of_a_plan_that_refused_itself_only_warnings_are_applied() -> None:
+    plan = planned(warn("w"), disable("d"), park("k"), purge("p"))
+    assert ids(plan.warnings_only()) == [("warn", "w")]
+
+
+# --- digest and approval --------------------------------------------------------------------------
+
+
+def test_the_digest_is_of_the_sorted_pairs_of_action_and_key_id() -> None:
+    assert planned(park("k2"), warn("k1")).digest == digest_of([("warn", "k1"), ("park", "k2")])
+    assert digest_of([("park", "k2"), ("warn", "k1")]) == digest_of(
+        [("warn", "k1"), ("park", "k2")]
+    )
+    assert digest_of([("warn", "k1"), ("park", "k2")]) == "df09a056ab0bad63"
+
+
+def test_the_digest_is_of_all_that_is_due_and_not_of_what_the_allowance_lets_through() -> None:
+    steps = [disable(f"k{n}") for n in range(5)]
+    assert planned(*steps, allowance=1).digest == planned(*steps, allowance=5).digest
+
+
+def test_the_digest_differs_by_action_and_by_key() -> None:
+    digests = {planned(step).digest for step in (warn("a"), disable("a"), park("a"), park("b"))}
+    assert len(digests) == 4
+
+
+def test_an_approval_applies_what_the_saved_plan_and_tonights_have_in_common() -> None:
+    saved = planned(disable("k1"), disable("k2"), park("k3"), purge("k9"))
+    tonight = planned(warn("w"), disable("k2"), disable("k4"), disable("k3"), purge("k9"))
+    assert ids(tonight.approved(saved.pairs)) == [
+        ("warn", "w"),
+        ("disable", "k2"),
+        ("purge", "k9"),
+    ]
+
+
+def test_the_verdicts_of_an_approved_plan_say_who_goes_and_who_waits() -> None:
+    tonight = planned(disable("k1"), disable("k2"), disable("k3"), allowance=1)
+    approved = tonight.approved(frozenset({("disable", "k2"), ("disable", "k3")}))
+    assert [verdict.word for verdict in approved.verdicts] == ["keep", "disable", "disable"]
+
+
+def test_nothing_is_approved_twice() -> None:
+    plan = planned(disable("k1"), warn("w"))
+    once = plan.approved(plan.pairs)
+    assert once.approved(plan.pairs) == once
+
+
+# --- modes ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "verbs"),
+    [
+        (Mode.OBSERVE, []),
+        (Mode.DISABLE, ["warn", "disable"]),
+        (Mode.PARK, ["warn", "disable", "park", "purge"]),
+    ],
+)
+def test_a_mode_carries_out_its_part_of_the_plan(mode: Mode, verbs: list[str]) -> None:
+    plan = planned(warn("w"), disable("d"), park("k"), purge("p")).for_mode(mode)
+    assert [verb for verb, _ in ids(plan)] == verbs
+    assert sorted(verb for verb, _ in plan.pairs) == sorted(verbs)
+
+
+def test_the_verdicts_are_the_same_in_every_mode() -> None:
+    plan = planned(warn("w"), disable("d"), park("k"))
+    assert [plan.for_mode(mode).verdicts for mode in Mode] == [plan.verdicts] * 3
+
+
+def test_what_a_mode_does_not_do_puts_no_brake_on() -> None:
+    plan = planned(*(park(f"k{n}") for n in range(50)), allowance=1)
+    assert plan.for_mode(Mode.DISABLE).brake() is None
+    assert plan.for_mode(Mode.PARK).brake() == Brake(Verb.PARK, 50, 1)

@@ -1,0 +1,453 @@
+"""`policy.toml`: what is right is read as it says, what is wrong is told with its path and what is allowed."""
+
+import re
+from math import inf
+from pathlib import Path
+
+import pytest
+
+from keyjanitor.errors import PolicyError
+from keyjanitor.policy import (
+    Alerts,
+    Owned,
+    Policy,
+    Pressure,
+    Quota,
+    Rate,
+    Rung,
+    Sweep,
+    Tier,
+    parse_policy,
+)
+from tests.builders import a_policy, a_tier, unclaimed
+
+SHIPPED = (Path(__file__).parents[2] / "layers" / "policy" / "policy.toml").read_text("utf-8")
+LEAST = '[tiers.unclaimed]\nidle_days = "never"\n'
+
+EXTERNAL = """
+[tiers.external]
+contact = "api-team@example.org"
+usage_plans = ["external"]
+stages = ["a1b2c3d4e5:prod"]
+throttle = { rate_limit = 10, burst_limit = 20 }
+quota = { limit = 50_000, period = "MONTH" }
+method_throttle = { "/search/POST" = { rate_limit = 2, burst_limit = 4 } }
+never_used_days = 14
+idle_days = 60
+warn_days = 14
+grace_days = 14
+retain_days = 365
+orphan_days = 14
+max_keys_per_owner = 2
+reserve = 0
+senders = ["*"]
+admins = []
+recipients = ["arn:aws:iam::123456789012:role/portal"]
+"""
+
+
+def shipped_with_examples() -> str:
+    """The shipped file with its example tiers' comment marks taken away."""
+    lines = SHIPPED.splitlines()
+    start = lines.index("# [tiers.external]")
+    end = next(index for index in range(start, len(lines)) if not lines[index].startswith("#"))
+    lines[start:end] = [line.removeprefix("# ").removeprefix("#") for line in lines[start:end]]
+    return "\n".join(lines)
+
+
+# --- what is right --------------------------------------------------------------------------------
+
+SHIPPED_UNCLAIMED = Tier(
+    name="unclaimed",
+    contact=None,
+    usage_plans=(),
+    stages=(),
+    throttle=None,
+    quota=None,
+    method_throttle={},
+    never_used_days=14,
+    idle_days="never",
+    warn_days=14,
+    grace_days=14,
+    retain_days=365,
+    orphan_days=14,
+    max_keys_per_owner=2,
+    reserve=0,
+    senders=(),
+    admins=(),
+    recipients=(),
+)
+
+
+def test_the_shipped_policy_has_unclaimed_alone_which_sweeps_nobody() -> None:
+    assert parse_policy(SHIPPED) == Policy(
+        service_quota=10_000,
+        silent_plans=(),
+        sweep=Sweep(max_share=0.05, max_keys=500),
+        owned=Owned(("Managed by Terraform",), ("terraform", "ManagedBy"), ()),
+        tiers={"unclaimed": SHIPPED_UNCLAIMED},
+        ladder=(Rung(above=0.9, patience=0.5, freeze=()),),
+        alerts=Alerts((0.8, 0.9, 0.95, 0.98), 0.03, (60, 30, 14)),
+    )
+
+
+def test_the_examples_of_the_shipped_policy_are_right_once_their_marks_are_taken_away() -> None:
+    tiers = parse_policy(shipped_with_examples()).tiers
+    assert list(tiers) == ["unclaimed", "external", "front-end", "partners"]
+    assert tiers["external"] == Tier(
+        name="external",
+        contact="api-team@example.org",
+        usage_plans=("external",),
+        stages=("a1b2c3d4e5:prod",),
+        throttle=Rate(10, 20),
+        quota=Quota(50_000, "MONTH"),
+        method_throttle={"/search/POST": Rate(2, 4)},
+        never_used_days=14,
+        idle_days=60,
+        warn_days=14,
+        grace_days=14,
+        retain_days=365,
+        orphan_days=14,
+        max_keys_per_owner=2,
+        reserve=0,
+        senders=("*",),
+        admins=(),
+        recipients=("arn:aws:iam::123456789012:role/portal",),
+    )
+    assert tiers["front-end"].idle_days == "never"
+    assert tiers["partners"].idle_days == 180
+
+
+def test_the_least_policy_has_the_shipped_defaults() -> None:
+    least, shipped = parse_policy(LEAST), parse_policy(SHIPPED)
+    assert least == Policy(
+        service_quota=shipped.service_quota,
+        silent_plans=shipped.silent_plans,
+        sweep=shipped.sweep,
+        owned=shipped.owned,
+        tiers=shipped.tiers,
+        ladder=(),
+        alerts=shipped.alerts,
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'silent_plans = ["p1", "p2"]\n' + LEAST,
+        "service_quota = 1\n" + LEAST,
+        LEAST + "warn_days = 1\ngrace_days = 3650\nretain_days = 3650\norphan_days = 365\n",
+        LEAST + "reserve = 10_000\n",
+        LEAST + "[sweep]\nmax_share = 1\nmax_keys = 10_000\n",
+        LEAST + "[owned]\ndescriptions = []\ntags = []\nname_prefixes = ['tf-']\n",
+        LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\n[[ladder]]\nabove = 1\npatience = 0.01\n",
+        LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\nfreeze = ['unclaimed']\n",
+        LEAST + "[alerts]\nlevels = []\ndays_to_limit = []\n",
+        LEAST + EXTERNAL,
+        LEAST + EXTERNAL.replace("throttle = { rate_limit = 10, burst_limit = 20 }\n", "", 1),
+        LEAST + EXTERNAL.replace('quota = { limit = 50_000, period = "MONTH" }\n', ""),
+        LEAST + '[tiers.other]\nidle_days = 1\nusage_plans = ["external"]\n' + EXTERNAL,
+    ],
+)
+def test_what_is_allowed_at_the_edge_is_allowed(text: str) -> None:
+    assert parse_policy(text).tiers["unclaimed"].idle_days == "never"
+
+
+# --- what is wrong --------------------------------------------------------------------------------
+
+
+def in_unclaimed(line: str) -> str:
+    return LEAST + line + "\n"
+
+
+def in_external(field: str, value: str | None) -> str:
+    """The example tier with one field's line changed, or taken away."""
+    line = "" if value is None else f"{field} = {value}"
+    return LEAST + re.sub(rf"(?m)^{field} = .*$", line, EXTERNAL)
+
+
+WHOLE_DAYS = "allowed: a whole number of days from 1 to 3650"
+# A text, the path of what is wrong in it, and a part of what is said to be allowed there.
+WRONG = [
+    ("= 1", "(file)", "is not TOML"),
+    (LEAST + "idle_days = 5", "(file)", "is not TOML"),
+    ("", "tiers.unclaimed", "it has the keys that no tier names"),
+    ("[tiers.external]\nidle_days = 60", "tiers.unclaimed", "it has the keys that no tier names"),
+    ("tiers = 5", "tiers.unclaimed", "is missing"),
+    ("tiers.unclaimed = 5", "tiers.unclaimed", "must be a table"),
+    ("[tiers.unclaimed]\nwarn_days = 14", "tiers.unclaimed.idle_days", '3650, or "never"'),
+    ('[tiers.unclaimed]\nidle_days = "Never"', "tiers.unclaimed.idle_days", '3650, or "never"'),
+    ("[tiers.unclaimed]\nidle_days = 0", "tiers.unclaimed.idle_days", '3650, or "never"'),
+    ("[tiers.unclaimed]\nidle_days = true", "tiers.unclaimed.idle_days", '3650, or "never"'),
+    ("[tiers.unclaimed]\nidle_days = 60.0", "tiers.unclaimed.idle_days", '3650, or "never"'),
+    (in_unclaimed("idle_day = 5"), "tiers.unclaimed.idle_day", "allowed here: admins, contact"),
+    (in_unclaimed('usage_plans = ["x"]'), "tiers.unclaimed.usage_plans", "what no tier names"),
+    (in_unclaimed("never_used_days = 0"), "tiers.unclaimed.never_used_days", WHOLE_DAYS),
+    (in_unclaimed("warn_days = 0"), "tiers.unclaimed.warn_days", WHOLE_DAYS),
+    (in_unclaimed("warn_days = -1"), "tiers.unclaimed.warn_days", WHOLE_DAYS),
+    (in_unclaimed('warn_days = "14"'), "tiers.unclaimed.warn_days", WHOLE_DAYS),
+    (in_unclaimed("warn_days = true"), "tiers.unclaimed.warn_days", WHOLE_DAYS),
+    (in_unclaimed("grace_days = 0"), "tiers.unclaimed.grace_days", WHOLE_DAYS),
+    (in_unclaimed("retain_days = 3651"), "tiers.unclaimed.retain_days", WHOLE_DAYS),
+    (in_unclaimed("orphan_days = 366"), "tiers.unclaimed.orphan_days", "from 1 to 365"),
+    (in_unclaimed("max_keys_per_owner = 0"), "tiers.unclaimed.max_keys_per_owner", "1 to 10000"),
+    (in_unclaimed("reserve = -1"), "tiers.unclaimed.reserve", "a whole number from 0 to 10000"),
+    (in_unclaimed('contact = ""'), "tiers.unclaimed.contact", "allowed: a text"),
+    (in_unclaimed("contact = 5"), "tiers.unclaimed.contact", "allowed: a text"),
+    (in_unclaimed('senders = "*"'), "tiers.unclaimed.senders", "allowed: a list"),
+    (in_unclaimed('admins = ["x", "x"]'), "tiers.unclaimed.admins[1]", "stands there twice"),
+    (in_unclaimed('admins = ["x", ""]'), "tiers.unclaimed.admins[1]", "allowed: a text"),
+    (in_external("usage_plans", "[5]"), "tiers.external.usage_plans[0]", "allowed: a text"),
+    (in_external("stages", '["prod"]'), "tiers.external.stages[0]", '"API_ID:STAGE"'),
+    (in_external("stages", None), "tiers.external.stages", "senders, recipients, stages"),
+    (in_external("stages", "[]"), "tiers.external.stages", "senders, recipients, stages"),
+    (in_external("senders", None), "tiers.external.senders", "senders, recipients, stages"),
+    (in_external("recipients", None), "tiers.external.recipients", "senders, recipients, stages"),
+    (
+        in_external("throttle", None).replace("quota = {", "#"),
+        "tiers.external.throttle",
+        "a throttle or a quota",
+    ),
+    (in_external("recipients", '["portal"]'), "tiers.external.recipients[0]", "the ARN of a role"),
+    (in_external("throttle", "10"), "tiers.external.throttle", "must be a table"),
+    (
+        in_external("throttle", "{ rate_limit = 10 }"),
+        "tiers.external.throttle.burst_limit",
+        "a whole number from 1 to 5000",
+    ),
+    (
+        in_external("throttle", "{ burst_limit = 10 }"),
+        "tiers.external.throttle.rate_limit",
+        "a number above 0, at most 10000",
+    ),
+    (
+        in_external("throttle", "{ rate_limit = 0, burst_limit = 1 }"),
+        "tiers.external.throttle.rate_limit",
+        "a number above 0, at most 10000",
+    ),
+    (
+        in_external("throttle", "{ rate_limit = 1, burst_limit = 1.5 }"),
+        "tiers.external.throttle.burst_limit",
+        "a whole number from 1 to 5000",
+    ),
+    (
+        in_external("throttle", "{ rate_limit = 1, burst_limit = 1, per = 's' }"),
+        "tiers.external.throttle.per",
+        "allowed here: burst_limit, rate_limit",
+    ),
+    (
+        in_external("quota", '{ limit = 5, period = "YEAR" }'),
+        "tiers.external.quota.period",
+        '"DAY", "WEEK" or "MONTH"',
+    ),
+    (
+        in_external("quota", '{ limit = 0, period = "DAY" }'),
+        "tiers.external.quota.limit",
+        "a whole number from 1 to 2147483647",
+    ),
+    (
+        in_external("quota", "{ limit = 5 }"),
+        "tiers.external.quota.period",
+        '"DAY", "WEEK" or "MONTH"',
+    ),
+    (in_external("method_throttle", "5"), "tiers.external.method_throttle", "a table such as"),
+    (
+        in_external("method_throttle", '{ "POST" = { rate_limit = 1, burst_limit = 1 } }'),
+        'tiers.external.method_throttle."POST"',
+        '"/PATH/METHOD"',
+    ),
+    (
+        in_external("method_throttle", '{ "/a/POST" = { rate_limit = 1 } }'),
+        'tiers.external.method_throttle."/a/POST".burst_limit',
+        "a whole number from 1 to 5000",
+    ),
+    (
+        in_external(
+            "method_throttle",
+            "{ "
+            + ", ".join(f'"/a{n}/GET" = {{ rate_limit = 1, burst_limit = 1 }}' for n in range(21))
+            + " }",
+        ),
+        "tiers.external.method_throttle",
+        "holds at most 20",
+    ),
+    ("service_quota = 0\n" + LEAST, "service_quota", "a whole number from 1 to 10000"),
+    ("service_quota = 10_001\n" + LEAST, "service_quota", "a whole number from 1 to 10000"),
+    ("service_quota = '1'\n" + LEAST, "service_quota", "a whole number from 1 to 10000"),
+    ("silent_plans = 'x'\n" + LEAST, "silent_plans", "allowed: a list"),
+    ("silent = []\n" + LEAST, "silent", "allowed here: alerts, ladder, owned, service_quota"),
+    (LEAST + "reserve = 6_000\n[tiers.a]\nidle_days = 1\nreserve = 4_001", "tiers", "10000 keys"),
+    (LEAST + "[sweep]\nmax_share = 0", "sweep.max_share", "a number above 0, at most 1"),
+    (LEAST + "[sweep]\nmax_share = 1.01", "sweep.max_share", "a number above 0, at most 1"),
+    (LEAST + "[sweep]\nmax_share = nan", "sweep.max_share", "a number above 0, at most 1"),
+    (LEAST + "[sweep]\nmax_share = true", "sweep.max_share", "a number above 0, at most 1"),
+    (LEAST + "[sweep]\nmax_keys = 0", "sweep.max_keys", "a whole number from 1 to 10000"),
+    (LEAST + "[sweep]\nmaxkeys = 5", "sweep.maxkeys", "allowed here: max_keys, max_share"),
+    ("sweep = 5\n" + LEAST, "sweep", "must be a table"),
+    (LEAST + "[owned]\ntags = [5]", "owned.tags[0]", "allowed: a text"),
+    (LEAST + "[owned]\nprefixes = []", "owned.prefixes", "allowed here: descriptions"),
+    ("ladder = 5\n" + LEAST, "ladder", "[[ladder]]"),
+    (LEAST + "[ladder]\nabove = 1\npatience = 1", "ladder", "[[ladder]]"),
+    (LEAST + "[[ladder]]\npatience = 1", "ladder[0].above", "a number above 0, at most 1"),
+    (LEAST + "[[ladder]]\nabove = 0.9", "ladder[0].patience", "a number above 0, at most 1"),
+    (LEAST + "[[ladder]]\nabove = 0.9\npatience = 0", "ladder[0].patience", "above 0, at most 1"),
+    (LEAST + "[[ladder]]\nabove = 0.9\npatience = 1.5", "ladder[0].patience", "at most 1"),
+    (
+        LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.4",
+        "ladder.above[1]",
+        "allowed: each above the one before",
+    ),
+    (
+        LEAST + "[[ladder]]\nabove = 0.8\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.5",
+        "ladder.patience[1]",
+        "allowed: each below the one before",
+    ),
+    (
+        LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5\nfreeze = ['external']",
+        "ladder[0].freeze",
+        "one of ['unclaimed']",
+    ),
+    (LEAST + "[alerts]\nlevels = [0.9, 0.8]", "alerts.levels[1]", "each above the one before"),
+    (LEAST + "[alerts]\nlevels = [1.1]", "alerts.levels[0]", "a number above 0, at most 1"),
+    (
+        LEAST + "[alerts]\ndays_to_limit = [14, 30]",
+        "alerts.days_to_limit[1]",
+        "each below the one before",
+    ),
+    (LEAST + "[alerts]\nclear_margin = 0.6", "alerts.clear_margin", "above 0, at most 0.5"),
+    (LEAST + "[alerts]\nlevel = []", "alerts.level", "allowed here: clear_margin"),
+]
+
+
+@pytest.mark.parametrize(("text", "path", "allowed"), WRONG)
+def test_a_wrong_policy_is_told_with_its_path_and_what_is_allowed(
+    text: str, path: str, allowed: str
+) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(text)
+    assert (raised.value.path, allowed in raised.value.reason) == (path, True), str(raised.value)
+    assert str(raised.value).startswith(f"policy.toml: {path}: ")
+
+
+# --- patience and pressure ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("idle_days", "factor", "patience"),
+    [
+        (60, 1.0, 60),
+        (180, 0.5, 90),
+        (75, 0.5, 38),  # rounded up
+        (60, 0.5, 35),
+        (70, 0.5, 35),
+        (72, 0.5, 36),
+        (36, 0.1, 35),
+        (35, 0.5, 35),
+        (34, 0.5, 34),
+        (10, 0.5, 10),
+    ],
+)
+def test_a_rung_shortens_idle_days_and_never_under_35(
+    idle_days: int, factor: float, patience: int
+) -> None:
+    tier = a_tier(idle_days=idle_days)
+    assert tier.patience(never_used=False, factor=factor) == patience
+
+
+@pytest.mark.parametrize(
+    ("days", "factor", "patience"), [(14, 1.0, 14), (14, 0.5, 7), (15, 0.5, 8), (1, 0.1, 1)]
+)
+def test_a_rung_shortens_never_used_days(days: int, factor: float, patience: int) -> None:
+    tier = a_tier(never_used_days=days)
+    assert tier.patience(never_used=True, factor=factor) == patience
+
+
+@pytest.mark.parametrize("never_used", [False, True])
+def test_never_is_never_whatever_the_rung(never_used: bool) -> None:
+    assert a_tier(idle_days="never").patience(never_used=never_used, factor=0.1) is None
+
+
+def test_the_highest_rung_that_is_passed_counts() -> None:
+    policy = a_policy(ladder=(Rung(0.5, 0.8, ()), Rung(0.9, 0.4, ())), service_quota=10_000)
+    assert [policy.pressure(keys) for keys in (0, 5_000, 5_001, 9_000, 9_001, 10_000)] == [
+        Pressure(0.0, 1.0),
+        Pressure(0.5, 1.0),
+        Pressure(0.5001, 0.8),
+        Pressure(0.9, 0.8),
+        Pressure(0.9001, 0.4),
+        Pressure(1.0, 0.4),
+    ]
+
+
+def test_the_more_patient_tier_is_the_one_that_waits_longer() -> None:
+    ranked = [
+        a_tier(idle_days=30),
+        a_tier(idle_days=60, never_used_days=7),
+        a_tier(idle_days=60),
+        a_tier(idle_days=60, orphan_days=30),
+        a_tier(idle_days=60, orphan_days=30, warn_days=15),
+        a_tier(idle_days=60, orphan_days=30, warn_days=15, grace_days=15),
+        a_tier(idle_days="never"),
+        a_tier(idle_days=1, contact=None),
+    ]
+    assert sorted({tier.patience_rank(): tier for tier in ranked}) == [
+        tier.patience_rank() for tier in ranked
+    ]
+    assert a_tier(idle_days="never").patience_rank()[1] == inf
+
+
+# --- tied to the account --------------------------------------------------------------------------
+
+PLANS = {"p1": "external", "p2": "partners", "p3": "twin", "p4": "twin", "p5": "p1"}
+
+
+def test_a_tier_names_plans_by_id_or_by_name() -> None:
+    policy = a_policy(a_tier("a", usage_plans=("external",)), a_tier("b", usage_plans=("p2", "p3")))
+    bound = policy.bind(PLANS)
+    assert {plan: tier.name for plan, tier in bound.tier_of_plan.items()} == {
+        "p1": "a",
+        "p2": "b",
+        "p3": "b",
+    }
+
+
+def test_silent_plans_are_named_by_id_or_by_name() -> None:
+    policy = a_policy(unclaimed(), silent_plans=("external", "p3"))
+    assert policy.bind(PLANS).silent_plans == {"p1", "p3"}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        ("gone", "no usage plan is called 'gone'; this account has: 'external', 'p1', 'partners'"),
+        ("twin", "2 usage plans are called 'twin'; name one by its id: ['p3', 'p4']"),
+    ],
+)
+def test_a_name_that_is_missing_or_twofold_stops_the_sweep(named: str, reason: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        a_policy(a_tier("a", usage_plans=("p1", named))).bind(PLANS)
+    assert raised.value.path == "tiers.a.usage_plans[1]"
+    assert raised.value.reason.startswith(reason)
+    with pytest.raises(PolicyError) as raised:
+        a_policy(unclaimed(), silent_plans=(named,)).bind(PLANS)
+    assert raised.value.path == "silent_plans[0]"
+
+
+def test_a_plan_that_is_named_in_an_account_without_plans_is_missing() -> None:
+    with pytest.raises(PolicyError, match="this account has: none"):
+        a_policy().bind({})
+
+
+def test_the_tier_of_a_key_is_the_most_patient_of_its_plans_else_unclaimed() -> None:
+    policy = a_policy(
+        a_tier("a", usage_plans=("p1",)), a_tier("b", usage_plans=("p2",), idle_days=90)
+    )
+    bound = policy.bind(PLANS)
+    assert [
+        bound.tier_by_plans(plans).name for plans in (["p1", "p2"], ["p1", "p3"], ["p3"], [])
+    ] == [
+        "b",
+        "a",
+        "unclaimed",
+        "unclaimed",
+    ]

@@ -1,0 +1,69 @@
+"""The words that people read for each reason."""
+
+import pytest
+
+from keyjanitor import reasons
+from tests.builders import TODAY, days_ago, in_days
+
+IDLE = reasons.Idle(60, days_ago(60))
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (IDLE, "idle for 60 days, since 2026-09-22"),
+        (reasons.Idle(1, days_ago(1)), "idle for 1 day, since 2026-11-20"),
+        (
+            reasons.Idle(14, days_ago(14), never_used=True),
+            "never used, 14 days since 2026-11-07",
+        ),
+        (reasons.Orphan(14), "in no usage plan for 14 nights"),
+        (reasons.Ends(TODAY), "ends on 2026-11-21, as was agreed when it was issued or rotated"),
+        (
+            reasons.WithinPatience(7, days_ago(7), 60),
+            "idle for 7 days of 60, since 2026-11-14",
+        ),
+        (reasons.OrphanSoon(3, 14), "in no usage plan for 3 of 14 nights"),
+        (reasons.EndsLater(in_days(30)), "ends on 2026-12-21"),
+        (
+            reasons.Waits("disabled", in_days(7), IDLE),
+            "will be disabled on 2026-11-28: idle for 60 days, since 2026-09-22",
+        ),
+        (reasons.Stepped("idle for 60 days"), "idle for 60 days"),
+        (
+            reasons.AwaitsAllowance(IDLE),
+            "waits for a later night's allowance: idle for 60 days, since 2026-09-22",
+        ),
+        (
+            reasons.NotTonight("why", IDLE),
+            "not tonight (why): idle for 60 days, since 2026-09-22",
+        ),
+        (reasons.OwnedBy("stack shop"), "owned by stack shop"),
+        (reasons.KeepTag(), "tagged keyjanitor:keep"),
+        (reasons.ProtectedUntil(TODAY), "protected until 2026-11-21"),
+        (reasons.DisabledByOthers(), "disabled by somebody else"),
+        (reasons.BeingRestored(), "being restored"),
+        (reasons.TierNever("vip"), "tier vip never expires keys"),
+        (reasons.NoContact("vip"), "tier vip has no contact, so it is not swept"),
+        (reasons.MembersUnread("plan1"), "the keys of usage plan plan1 were not read"),
+        (reasons.UsageUnread("plan1"), "the usage of its plan plan1 was not read"),
+        (
+            reasons.Unwitnessed("plan1"),
+            (
+                "no request was ever seen in its plan plan1 or beside it on its stages "
+                "(list the plan under silent_plans to believe its silence)"
+            ),
+        ),
+        (
+            reasons.StageKeys(),
+            "in no usage plan, but a stage names it (stageKeys), which is not metered",
+        ),
+        (reasons.TagsUnread(), "its tags could not be read"),
+        (
+            reasons.Outage(days_ago(2), 3, 100),
+            "on 2026-11-19 the account saw 3 requests, usual are 100",
+        ),
+    ],
+)
+def test_a_reason_in_words(reason: reasons.Reason, words: str) -> None:
+    assert str(reason) == words
