@@ -43,7 +43,7 @@ def acted_on(world: World) -> Counter[tuple[str, str]]:
 def test_1200_keys_in_several_runs_are_each_acted_on_exactly_once(world: World) -> None:
     to_disable, to_park = ready_to_disable_and_park(world, 600)
     world.sandbox.forget_calls()
-    world.stack.configure("ExpireKeysFunction", timeout=12)
+    world.stack.configure("ExpireKeysFunction", timeout=8)
     done: Counter[str] = Counter()
     runs = 0
     while True:
@@ -53,7 +53,7 @@ def test_1200_keys_in_several_runs_are_each_acted_on_exactly_once(world: World) 
         if not answer["remaining"]:
             break
         assert runs < 40, answer
-    assert runs > 2, "the timeout did not cut anything off"
+    assert runs > 1, "the timeout did not cut anything off"
     assert (done["disable"], done["park"]) == (600, 600)
     assert acted_on(world) == Counter(
         [("UpdateApiKey", key_id) for key_id in to_disable]
