@@ -85,7 +85,9 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     outside.history.put_keys(run.today, key_lines(plan))
     if mode is not Mode.OBSERVE:
         sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
+        sweeper.finish_restores(gathered.unfinished)
         outcome = sweeper.apply(plan)
+    outcome.unopened += not gathered.night.tombstones_open
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
         run,
@@ -103,7 +105,8 @@ def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
     rows, bound = gather_for_undo(run.today, outside, policy)
     outcome = Sweeper(run.today, rows, outside, bound, deadline).undo(day, run.key_ids)
     count(outcome)
-    return answer(run, applied=outcome.counts, remaining=outcome.remaining)
+    # What failed is left over too: an operator has to see it.
+    return answer(run, applied=outcome.counts, remaining=outcome.remaining + len(outcome.failed))
 
 
 @contextmanager

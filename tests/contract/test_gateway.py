@@ -372,10 +372,19 @@ def test_a_key_is_put_into_a_plan(stubbed: Stubbed) -> None:
         keyType="API_KEY",
     )
     stubbed.fails("create_usage_plan_key", "ConflictException", 409, "already subscribed")
+    member = {"id": "k0", "type": "API_KEY", "value": VALUE, "name": "n"}
+    stubbed.answers("get_usage_plan_key", member, usagePlanId="p1", keyId="k0")
     stubbed.fails("create_usage_plan_key", "NotFoundException", 404)
     assert stubbed.gateway.attach("p1", "k0")
     assert stubbed.gateway.attach("p1", "k0")
     assert not stubbed.gateway.attach("p1", "k0")
+
+
+def test_a_conflict_that_leaves_the_key_out_of_the_plan_is_no_success(stubbed: Stubbed) -> None:
+    stubbed.fails("create_usage_plan_key", "ConflictException", 409, "same API stage")
+    stubbed.fails("get_usage_plan_key", "NotFoundException", 404)
+    with pytest.raises(CallFailed, match="ConflictException"):
+        stubbed.gateway.attach("p1", "k0")
 
 
 # --- trying again ---------------------------------------------------------------------------------

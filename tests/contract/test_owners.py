@@ -107,6 +107,27 @@ def test_the_stack_that_owns_a_key_is_named(stubbed: Stubbed) -> None:
     assert stubbed.owners.stack_of("k0") == "shop"
 
 
+def test_a_big_stack_owns_a_key_that_is_not_among_its_first_hundred_resources(
+    stubbed: Stubbed,
+) -> None:
+    resource = {
+        "LogicalResourceId": "Key",
+        "ResourceType": "AWS::ApiGateway::ApiKey",
+        "Timestamp": "2026-11-21T00:00:00Z",
+        "ResourceStatus": "CREATE_COMPLETE",
+        "StackName": "big",
+    }
+    first = [{**resource, "PhysicalResourceId": f"r{n}"} for n in range(100)]
+    stubbed.stacks.add_response("describe_stack_resources", {"StackResources": first})
+    assert stubbed.owners.stack_of("k0") == "big"
+
+
+def test_an_answer_without_resources_leaves_it_unknown_whose_a_key_is(stubbed: Stubbed) -> None:
+    stubbed.stacks.add_response("describe_stack_resources", {"StackResources": []})
+    with pytest.raises(CallFailed):
+        stubbed.owners.stack_of("k0")
+
+
 def test_a_key_that_no_stack_has_is_nobodys(stubbed: Stubbed) -> None:
     stubbed.stacks.add_client_error(
         "describe_stack_resources", "ValidationError", "Stack for k0 does not exist", 400

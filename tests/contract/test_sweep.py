@@ -1,5 +1,6 @@
 """Whole nights of expire_keys: what a sweep does, on which dates, and what keeps it from doing it."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -427,8 +428,15 @@ def test_nothing_is_deleted_before_its_tombstone_was_opened(account: Account) ->
     assert calls.names.index("kms.encrypt") < calls.names.index("kms.decrypt") < deleted
 
 
+def printed_metric(capsys: pytest.CaptureFixture[str], name: str) -> float:
+    """The last value of a metric that a function has printed for CloudWatch."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if name in line]
+    value: float = lines[-1][name][-1]
+    return value
+
+
 def test_nothing_is_parked_while_the_oldest_tombstone_cannot_be_opened(
-    an_account: AccountMaker,
+    an_account: AccountMaker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account = an_account(policy=brisk(retain_days=365))
     for index in range(4):
@@ -442,6 +450,7 @@ def test_nothing_is_parked_while_the_oldest_tombstone_cannot_be_opened(
     assert answer["applied"] == none_applied(warn=1, disable=1)
     assert "idle1" in account.gateway.ids
     assert "tombstone" in account.keys_file()["idle1"]["reason"]
+    assert printed_metric(capsys, "TombstonesUnopened") == 1
 
 
 def test_a_purge_that_was_cut_off_does_not_keep_others_from_being_parked(account: Account) -> None:
@@ -857,6 +866,23 @@ def test_an_orphan_of_the_tier_without_a_contact_is_reported_and_not_touched(
     account.key(KEY_ID, idle=80)
     assert account.night()["verdicts"]["protected"] == 2
     assert account.keys_file()[KEY_ID]["reason"].startswith("tier external has no contact")
+
+
+def test_an_undo_leaves_a_key_alone_that_somebody_disabled_after_us(account: Account) -> None:
+    account.key("leaked", idle=60)
+    account.night()
+    account.pass_day(13)
+    account.night()
+    account.pass_day()
+    account.night()
+    disabled_on = account.today
+    account.pass_day()
+    account.gateway.change("leaked", enabled=False, description="LEAKED, do not enable")
+    answer = account.sweep(undo=str(disabled_on))
+    assert (answer["applied"]["enable"], answer["remaining"]) == (0, 1)
+    key = account.gateway.key("leaked")
+    assert key is not None
+    assert not key.enabled
 
 
 def test_a_key_used_between_the_reading_and_its_disabling_opens_again_the_next_night(

@@ -63,6 +63,7 @@ EXPIRE_KEYS_DISABLING = EXPIRE_KEYS_OBSERVING | {
     ("apigateway:PATCH", f"{GATEWAY}/apikeys/*"),
     ("apigateway:POST", f"{GATEWAY}/apikeys"),
     ("apigateway:POST", f"{GATEWAY}/usageplans/*/keys"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans/*/keys/*"),
     ("apigateway:PUT", f"{GATEWAY}/tags/*"),
     ("dynamodb:ConditionCheckItem", "Ledger.Arn"),
     ("dynamodb:UpdateItem", "Ledger.Arn"),

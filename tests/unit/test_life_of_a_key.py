@@ -423,10 +423,23 @@ def test_a_use_on_the_day_of_the_warning_is_a_use_after_it() -> None:
 
 
 def test_a_clock_that_restarted_after_the_disabling_asks_for_a_new_warning_before_parking() -> None:
-    # Disabled 100 days ago, renamed by somebody 80 days ago, and nobody swept in between.
-    key, row = a_key(enabled=False, changed=80), a_disabled_row(disabled=100, park_in=-86)
+    # Disabled 100 days ago, renewed 80 days ago, and nobody swept in between.
+    key = a_key(enabled=False, changed=100)
+    row = a_disabled_row(disabled=100, park_in=-86, renewed_on=days_ago(80))
     verdict = a_verdict(key, row, evidence=used(174))
     assert verdict.word == "warn"
+
+
+def test_a_key_that_somebody_changed_after_we_disabled_it_may_be_disabled_by_them() -> None:
+    # Enabled and disabled again between two nights: nothing but the date of the change shows it.
+    key, row = a_key(enabled=False, changed=3), a_disabled_row(disabled=14, park_in=0)
+    verdict = a_verdict(key, row, evidence=used(88))
+    assert (verdict.word, verdict.because) == ("protected", reasons.DisabledByOthers())
+
+
+def test_a_key_in_a_plan_that_a_stage_names_in_the_old_way_is_unknown() -> None:
+    verdict = a_verdict(a_key(stage_keys=("api/stage",)), a_row(), evidence=used(74))
+    assert (verdict.word, verdict.because) == ("unknown", reasons.StageKeys())
 
 
 def test_never_used_is_said_only_of_a_key_made_after_the_first_day_of_the_first_evidence() -> None:

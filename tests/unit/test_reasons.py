@@ -56,7 +56,7 @@ IDLE = reasons.Idle(60, days_ago(60))
         ),
         (
             reasons.StageKeys(),
-            "in no usage plan, but a stage names it (stageKeys), which is not metered",
+            "a stage names it in the old way (stageKeys), which is not metered",
         ),
         (reasons.TagsUnread(), "its tags could not be read"),
         (

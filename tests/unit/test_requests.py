@@ -71,7 +71,7 @@ def test_a_lower_mode_than_the_deployed_one_may_be_asked_for(mode: str) -> None:
 # --- the replay window ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("away", [-36, 36, 0])
+@pytest.mark.parametrize("away", [-36, -1, 0])
 def test_a_time_inside_the_replay_window_may_act(away: int) -> None:
     request = sweep({"time": hours(away)})
     assert (request.mode, request.observed_because) == (Mode.PARK, None)
@@ -184,3 +184,15 @@ def test_an_event_that_does_not_fit_is_told_with_its_field_and_what_is_allowed(
 def test_a_reading_takes_a_time_and_nothing_else(event: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent, match="allowed: time"):
         PullRequest.parse(event, CLOCK)
+
+
+def test_a_date_to_come_is_outside_any_window() -> None:
+    tomorrow = f"{NOW.date() + timedelta(days=1)}T00:00:00Z"
+    assert sweep({"time": tomorrow}).mode is Mode.OBSERVE
+    with pytest.raises(OutsideReplayWindow, match="a date to come"):
+        PullRequest.parse({"time": tomorrow}, CLOCK)
+
+
+def test_a_hold_is_put_whatever_mode_the_event_names() -> None:
+    deployed = SweepRequest.parse({"hold": "stop", "mode": "park"}, Mode.DISABLE, CLOCK)
+    assert (deployed.hold, deployed.mode) == ("stop", Mode.DISABLE)

@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor import alerts, bus
 from keyjanitor.announcements import announce
-from keyjanitor.decide import protection
+from keyjanitor.decide import disabled_by_us, protection
 from keyjanitor.errors import (
     AccessDenied,
     CallFailed,
@@ -46,7 +46,7 @@ from keyjanitor.seal import tombstone_context
 from keyjanitor.words import Announcement, ApiKey, Claim, Row, State, Tombstone, Verb
 
 WARNINGS_AT_ONCE = 40
-FAILURES_BORNE = 5  # keys that may fail before the run does: one must not stand in all others' way
+FAILURES_BORNE = 5  # keys in a row that may fail before the run does: some must not stop all others
 
 logger = Logger(child=True)
 
@@ -82,6 +82,7 @@ class Sweeper:
         self._outside = outside
         self._bound = bound
         self._deadline = deadline
+        self._failed_in_a_row = 0
         self.outcome = Outcome()
 
     def apply(self, plan: Plan) -> Outcome:
@@ -124,17 +125,14 @@ class Sweeper:
             if self._deadline.passed():
                 self.outcome.remaining = len(rows) - index
                 break
+            if row.state is State.PARKED:
+                self._restore(row)
+                continue
             try:
-                if row.state is State.PARKED:
-                    restore(row, self._today, self._outside, self._bound.policy)
-                    self.outcome.applied[Verb.RESTORE] += 1
-                else:
-                    self._enable(row)
-            except (NotRestorable, ClaimLost, CallFailed, UnexpectedAnswer) as err:
-                logger.error("undo: key %s: %s", row.key_id, err)
+                self._enable(row)
+            except (ClaimLost, CallFailed, UnexpectedAnswer) as err:
+                logger.error("key %s was not enabled: %s", row.key_id, err)
                 self.outcome.failed.append(row.key_id)
-                if len(self.outcome.failed) > FAILURES_BORNE and isinstance(err, CallFailed):
-                    raise
         self.send()
         return self.outcome
 
@@ -234,8 +232,25 @@ class Sweeper:
             key_id = key_id_of(step)
             logger.error("key %s was left alone (%s): %s", key_id, verb_of(step), err)
             self.outcome.failed.append(key_id)
-            if len(self.outcome.failed) > FAILURES_BORNE:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row > FAILURES_BORNE:
                 raise
+        else:
+            self._failed_in_a_row = 0
+
+    def finish_restores(self, rows: Sequence[Row]) -> None:
+        """Brings to an end the restores that a run which died has begun."""
+        for row in rows:
+            self._restore(row)
+
+    def _restore(self, row: Row) -> None:
+        try:
+            restore(row, self._today, self._outside, self._bound.policy)
+        except (NotRestorable, ClaimLost, CallFailed, UnexpectedAnswer) as err:
+            logger.error("key %s was not restored: %s", row.key_id, err)
+            self.outcome.failed.append(row.key_id)
+        else:
+            self.outcome.applied[Verb.RESTORE] += 1
 
     def _disable(self, step: Disable) -> None:
         row = self._rows[step.key.key_id]
@@ -288,7 +303,7 @@ class Sweeper:
             self.outcome.unopened += 1
             self.outcome.failed.append(row.key_id)
             self._finish(row, replace(row, claim=None))
-            if len(self.outcome.failed) > FAILURES_BORNE:
+            if self.outcome.unopened > FAILURES_BORNE:
                 raise
             return
         self._outside.gateway.delete(row.key_id)
@@ -303,7 +318,11 @@ class Sweeper:
     def _enable(self, row: Row) -> None:
         key = self._outside.gateway.key(row.key_id)
         if key is None:
-            logger.error("undo: key %s is no more", row.key_id)
+            logger.error("key %s is no more, so it is not enabled", row.key_id)
+            return
+        if not key.enabled and not disabled_by_us(key, row):
+            logger.error("key %s was changed since we disabled it; it stays so", row.key_id)
+            self.outcome.failed.append(row.key_id)
             return
         claimed = self._claim(row, Verb.ENABLE, row, unless_held=False)
         if not key.enabled:

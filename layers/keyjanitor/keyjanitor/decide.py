@@ -111,9 +111,18 @@ def protection(
             return reasons.OwnedBy(row.owned_by)
         if row.protected_until is not None and row.protected_until >= today:
             return reasons.ProtectedUntil(row.protected_until)
-    if not key.enabled and (row is None or row.state is not State.DISABLED):
+    if not key.enabled and (row is None or not disabled_by_us(key, row)):
         return reasons.DisabledByOthers()
     return None
+
+
+def disabled_by_us(key: ApiKey, row: Row) -> bool:
+    """Whether a disabled key is so by our doing, and nobody has changed it since.
+
+    Who changed it may have enabled it and disabled it again, which does not show.
+    """
+    unchanged = row.our_update is None or key.last_updated_date <= row.our_update
+    return row.state is State.DISABLED and unchanged
 
 
 def outage(evidence: Evidence) -> reasons.Outage | None:
@@ -174,6 +183,8 @@ class _Judge:
             if key.name.startswith(RESTORE_MARKER):
                 return None  # the restore writes its row itself
             return Adopt(key, tier.name, self._plans_of_key.get(key.key_id, ()))
+        if row.restored_on == self._today and row.missing_since is None:
+            return None  # tonight's evidence knows it by its former id, if at all
         if row.tier != tier.name or row.missing_since is not None:
             return Correct(row, tier.name)
         return None
@@ -197,7 +208,9 @@ class _Judge:
         return [
             Purge(row)
             for row in self._night.shelf
-            if row.purge_on is not None and row.purge_on <= self._today
+            if row.purge_on is not None
+            and row.purge_on <= self._today
+            and (row.claim is None or row.claim.verb is not Verb.RESTORE)
         ]
 
     def verdict(self, key: ApiKey) -> Verdict:
@@ -258,8 +271,6 @@ class _Judge:
             return reasons.Ends(row.ends_on) if key.tags is not None else reasons.TagsUnread()
         if plans:
             judged = self._judge_idleness(key, row, tier, since)
-        elif key.stage_keys:
-            return reasons.StageKeys()
         elif isinstance(self._nobody_moves, reasons.MembersUnread):
             return self._nobody_moves  # it may well be in a plan
         else:
@@ -344,6 +355,8 @@ class _Judge:
             return self._nobody_moves
         if key.tags is None:
             return reasons.TagsUnread()
+        if key.stage_keys:
+            return reasons.StageKeys()
         witnessed_before = row is not None and row.witnessed
         for plan_id in plans:
             if self._evidence.plans[plan_id].unread is not None:

@@ -30,8 +30,8 @@ class OutsideReplayWindow(KeyjanitorError):
 
     def __init__(self, time: datetime, now: datetime, hours: float) -> None:
         super().__init__(
-            f"event: time: {time:%Y-%m-%dT%H:%M:%SZ} is more than {hours:g} hours from now "
-            f"({now:%Y-%m-%dT%H:%M:%SZ}); nothing was touched. Send the event without `time`, or "
+            f"event: time: {time:%Y-%m-%dT%H:%M:%SZ} is on a date to come, or more than "
+            f"{hours:g} hours from now ({now:%Y-%m-%dT%H:%M:%SZ}); nothing was touched. Send the event without `time`, or "
             "deploy with ReplayWindowHours=0 if this is a simulation"
         )
         self.time = time

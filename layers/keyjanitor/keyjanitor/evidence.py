@@ -139,7 +139,7 @@ class PlanUsage:
             used, remaining = _pair(pair)
             # A day of a plan with quota on which nothing is left is use: the key hammers at a
             # closed door. (design, The life of a key)
-            if used or (remaining == 0 and has_quota):
+            if used or (has_quota and remaining is not None and remaining <= 0):
                 last = index
                 if used:
                     self._count(used, self._start + DAY * index if fits else self._end)

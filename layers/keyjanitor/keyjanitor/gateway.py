@@ -26,6 +26,7 @@ from keyjanitor.words import ApiKey, Secret, UsagePlan
 
 PAGE = 500  # the most that AWS gives at once (doc)
 TRIES = 10
+LONGEST_PAUSE = 60.0  # seconds: who is told to wait for longer asks again, within its run
 SERVER_ERROR = 500  # and above: AWS's own fault, which passes
 
 # What each call needs, for the error that says so: HTTP verbs on paths (IAM: doc).
@@ -37,6 +38,7 @@ _ACTIONS = {
     "DeleteApiKey": "apigateway:DELETE on /apikeys/*",
     "GetUsagePlans": "apigateway:GET on /usageplans",
     "GetUsagePlanKeys": "apigateway:GET on /usageplans/*/keys",
+    "GetUsagePlanKey": "apigateway:GET on /usageplans/*/keys/*",
     "CreateUsagePlanKey": "apigateway:POST on /usageplans/*/keys",
     "GetUsage": "apigateway:GET on /usageplans/*/usage",
 }
@@ -53,11 +55,13 @@ class ApiGateway:
 
     def keys(self) -> list[ApiKey]:
         """Every key, without values and, as AWS leaves them out of lists, without tags."""
-        return [
+        # No order of the pages is documented: a key that is told twice is one key.
+        listed = (
             _api_key(item, tags=item.get("tags"))
             for page in self._pages("GetApiKeys", self._client.get_api_keys, includeValues=False)
             for item in page.get("items", ())
-        ]
+        )
+        return list({key.key_id: key for key in listed}.values())
 
     def key(self, key_id: str) -> ApiKey | None:
         """One key with its tags (none in the answer: it is untagged), or None if it is no more."""
@@ -240,8 +244,24 @@ class ApiGateway:
         except CallFailed as err:
             if err.code == "NotFoundException":
                 return False
-            if err.code != "ConflictException":
+            # Several things are a conflict; only one of them is that the key is in the plan already.
+            if err.code != "ConflictException" or not self._is_member(usage_plan_id, key_id):
                 raise
+        return True
+
+    def _is_member(self, usage_plan_id: str, key_id: str) -> bool:
+        """Whether the key is in the plan. AWS answers with its value, which stays in here."""
+        try:
+            self._call(
+                "GetUsagePlanKey",
+                self._client.get_usage_plan_key,
+                usagePlanId=usage_plan_id,
+                keyId=key_id,
+            )
+        except CallFailed as err:
+            if err.code == "NotFoundException":
+                return False
+            raise
         return True
 
     # --- calling ----------------------------------------------------------------------------------
@@ -292,7 +312,7 @@ def _retry_after(err: ClientError) -> float | None:
         headers = err.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         told = headers.get("retry-after")
     try:
-        return float(str(told))
+        return min(float(str(told)), LONGEST_PAUSE)
     except ValueError:
         return None
 

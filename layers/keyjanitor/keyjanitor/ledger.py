@@ -55,13 +55,15 @@ class Change:
 class Shelf:
     """What the shelf holds for tonight: whose time has come, what was done on this date already.
 
-    `restored` are keys that live again and whose tombstones have yet to be destroyed.
+    `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
+    those whose restore has begun.
     """
 
     due: tuple[Row, ...] = ()
     oldest: Row | None = None
     stepped: Mapping[Verb, int] = field(default_factory=dict)
     restored: tuple[Row, ...] = ()
+    unfinished: tuple[Row, ...] = ()
 
 
 class Ledger:
@@ -88,6 +90,7 @@ class Ledger:
         """What tonight has to know of the keys that are parked; read page by page."""
         due: list[Row] = []
         restored: list[Row] = []
+        unfinished: list[Row] = []
         oldest: Row | None = None
         parked = purged = 0
         for row in self._shelf():
@@ -99,12 +102,14 @@ class Ledger:
                 continue
             if row.purge_on is not None and row.purge_on <= today:
                 due.append(row)
+            if row.claim is not None and row.claim.verb is Verb.RESTORE:
+                unfinished.append(row)
             if row.claim is not None and row.claim.verb is Verb.PURGE:
                 continue  # a run that died may have destroyed its tombstone
             if oldest is None or _shelf_age(row) < _shelf_age(oldest):
                 oldest = row
         stepped = {Verb.PARK: parked, Verb.PURGE: purged}
-        return Shelf(tuple(due), oldest, stepped, tuple(restored))
+        return Shelf(tuple(due), oldest, stepped, tuple(restored), tuple(unfinished))
 
     def shelf_of(self, day: date) -> list[Row]:
         """The parked keys that the sweeps of a date disabled or parked."""

@@ -65,10 +65,11 @@ class Deadline:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Tonight's night, the policy bound to the account's plans, and whether tombstones open."""
+    """Tonight's night, the policy bound to the account's plans, and restores that were cut off."""
 
     night: Night
     bound: BoundPolicy
+    unfinished: tuple[Row, ...] = ()
 
 
 def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
@@ -103,6 +104,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             tombstones_open=_opens(shelf, outside),
         ),
         bound=bound,
+        unfinished=shelf.unfinished,
     )
 
 

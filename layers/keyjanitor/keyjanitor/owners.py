@@ -8,6 +8,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import code_of, refusal
+from keyjanitor.errors import CallFailed
 
 
 class Owners:
@@ -56,7 +57,8 @@ class Owners:
             raise refusal(err, "DescribeStackResources", action) from None
         except BotoCoreError as err:
             raise refusal(err, "DescribeStackResources", action) from None
+        # AWS answers with the resources of the stack that owns the key, the first hundred only, so
+        # the key itself need not be among them (doc).
         for resource in answer["StackResources"]:
-            if resource.get("PhysicalResourceId") == key_id:
-                return str(resource["StackName"])
-        return None
+            return str(resource["StackName"])
+        raise CallFailed("DescribeStackResources", "an answer without resources")

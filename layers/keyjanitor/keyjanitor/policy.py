@@ -337,7 +337,7 @@ def _tier(path: str, name: str, value: object) -> Tier:
     table = _Table(path, value)
     tier = Tier(
         name=name,
-        contact=table.take_optional("contact", _text()),
+        contact=table.take_optional("contact", _text(r"\S(.*\S)?", "a text in one line")),
         usage_plans=table.take("usage_plans", _names, _NONE),
         stages=table.take("stages", _stages, _NONE),
         throttle=table.take_optional("throttle", _rate),
@@ -420,6 +420,9 @@ def _owned(path: str, value: object) -> Owned:
 def _tiers(path: str, value: object) -> Mapping[str, Tier]:
     if not isinstance(value, dict) or UNCLAIMED not in value:
         raise PolicyError(f"{path}.{UNCLAIMED}", "is missing: it has the keys that no tier names")
+    for name in value:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            raise _not(f"{path}.{name!r}", name, "a name of letters, digits, - and _")
     tiers = {name: _tier(f"{path}.{name}", name, tier) for name, tier in value.items()}
     if tiers[UNCLAIMED].usage_plans:
         raise PolicyError(

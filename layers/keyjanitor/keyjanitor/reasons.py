@@ -237,10 +237,10 @@ class Unwitnessed:
 
 @dataclass(frozen=True, slots=True)
 class StageKeys:
-    """In no plan, but named by a stage in the old way, which is not metered."""
+    """Named by a stage in the old way, which is not metered."""
 
     def __str__(self) -> str:
-        return "in no usage plan, but a stage names it (stageKeys), which is not metered"
+        return "a stage names it in the old way (stageKeys), which is not metered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,14 @@ class Clock:
     replay_window_hours: float
 
     def is_near(self, time: datetime) -> bool:
-        """Whether an event of this time may touch something."""
+        """Whether an event of this time may touch something.
+
+        A date that has not come yet is never near: what is read now proves nothing of it.
+        """
         if self.replay_window_hours == 0:
             return True
+        if time.date() > self.now.date():
+            return False
         return abs(time - self.now) <= timedelta(hours=self.replay_window_hours)
 
     def must_be_near(self, time: datetime) -> None:
@@ -80,7 +85,8 @@ class SweepRequest:
         if len(asked) > 1:
             raise InvalidEvent(asked[1], f"does not go with {asked[0]}; send one at a time")
         time = _time(event, clock)
-        mode = _mode(event, deployed)
+        # A hold must be possible whatever else the event says.
+        mode = deployed if {"hold", "resume"} & set(asked) else _mode(event, deployed)
         observed_because = None
         if asked:
             clock.must_be_near(time)

@@ -36,6 +36,12 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
     attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
     if missing := set(tombstone.usage_plan_ids) - set(attached):
         logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
+        lost = ", ".join(sorted(missing))
+        claimed = replace(
+            claimed, because=f"restored without its usage plans {lost}: they are no more"
+        )
+    else:
+        claimed = replace(claimed, because="restored")
     outside.gateway.rename(new_id, tombstone.name)
     if tombstone.enabled:
         outside.gateway.set_enabled(new_id, enabled=True)
@@ -97,7 +103,7 @@ def _finish(
         enabled(claimed, today, key),
         key_id=key.key_id,
         version=0,
-        because="restored",
+        because=claimed.because,
         adopted_on=today,
         stepped_on=None,
         parked_on=None,
