@@ -217,7 +217,7 @@ class Demo:
 
     def keep(self) -> None:
         """Keeps what a person would want to read, and says where it is."""
-        KEPT.mkdir(exist_ok=True)
+        KEPT.mkdir(parents=True, exist_ok=True)
         name = f"keys/dt={self.day(NIGHTS)}/keys.jsonl.gz"
         bucket = self.stack.outputs["HistoryBucketName"]
         body = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
@@ -250,7 +250,7 @@ def main() -> int:
         f"Here API Gateway's throttles are {SPEED} times AWS's, and so is the share the functions "
         "take;\nthe functions, the template and the way they are deployed are the real ones.\n"
     )
-    KEPT.mkdir(exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     with Sandbox.start(speed=SPEED, log=Path(KEPT / "sandbox.log")) as sandbox:
         Demo(sandbox, console).run()
     return 0
