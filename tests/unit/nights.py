@@ -12,7 +12,7 @@ from typing import Any, cast
 from keyjanitor.apply import Outcome, Sweeper
 from keyjanitor.brake import check
 from keyjanitor.decide import decide
-from keyjanitor.errors import CallFailed, Held, TombstoneClosed
+from keyjanitor.errors import CallFailed, ClaimLost, Held, TombstoneClosed
 from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
 from keyjanitor.ledger import Change, Shelf
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
@@ -173,6 +173,12 @@ class Memory:
             self.outbox.update({one.announcement_id: one for one in change.announcements})
             written.append(row)
         return written
+
+    def commit_one(self, change: Change, *, unless_held: bool = False) -> Row:
+        written = self.commit([change], unless_held=unless_held)
+        if not written:
+            raise ClaimLost(change.after.key_id)
+        return written[0]
 
     def night(self, day: date) -> NightRow:
         return self.nights.get(day, NightRow(day))

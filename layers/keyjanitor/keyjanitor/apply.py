@@ -22,7 +22,7 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.ledger import Change
-from keyjanitor.night import DAY, Deadline, Outside, disabled, enabled, parked
+from keyjanitor.night import Deadline, Outside, disabled, enabled, parked
 from keyjanitor.plan import (
     Adopt,
     Clear,
@@ -43,7 +43,17 @@ from keyjanitor.plan import (
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.restore import restore
 from keyjanitor.seal import tombstone_context
-from keyjanitor.words import Announcement, ApiKey, Claim, Row, State, Tombstone, Verb
+from keyjanitor.words import (
+    DAY,
+    Announcement,
+    ApiKey,
+    Claim,
+    Row,
+    State,
+    Tombstone,
+    Verb,
+    stands_disabled,
+)
 
 WARNINGS_AT_ONCE = 40
 FAILURES_BORNE = 5  # keys in a row that may fail before the run does: some must not stop all others
@@ -190,7 +200,7 @@ class Sweeper:
             row = self._rows.get(step.key.key_id)
             if row is None:
                 continue  # somebody else adopted it just now: the next night knows it
-            stays_disabled = row.state is State.DISABLED and not step.key.enabled
+            stays_disabled = stands_disabled(step.key, row)
             after = replace(
                 row,
                 state=State.DISABLED if stays_disabled else State.WARNED,
@@ -358,10 +368,7 @@ class Sweeper:
     def _claim(self, row: Row, verb: Verb, read: Row, *, unless_held: bool = True) -> Row:
         """Writes into the row what is about to be done; raises ClaimLost and Held."""
         change = Change(read, replace(row, claim=Claim(verb, self._today)))
-        written = self._outside.ledger.commit([change], unless_held=unless_held)
-        if not written:
-            raise ClaimLost(read.key_id)
-        return written[0]
+        return self._outside.ledger.commit_one(change, unless_held=unless_held)
 
     def _finish(self, claimed: Row, after: Row, verb: Verb | None = None) -> None:
         """Writes down what was done, and with it the event that tells so."""

@@ -28,9 +28,8 @@ from keyjanitor.plan import (
 )
 from keyjanitor.policy import BoundPolicy, Tier
 from keyjanitor.reasons import Due, Reason
-from keyjanitor.words import ApiKey, Row, State, Verb
+from keyjanitor.words import DAY, ApiKey, Row, State, Verb, stands_disabled
 
-DAY = timedelta(days=1)
 KEEP_TAG = "keyjanitor:keep"
 STACK_TAG = "aws:cloudformation:stack-name"
 RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
@@ -251,11 +250,11 @@ class _Judge:
         if row is None:
             return
         used = self._last_used(key, row)
-        disabled_by_us = row.state is State.DISABLED and not key.enabled
-        if disabled_by_us and word == "keep" and used and row.warned_on and used >= row.warned_on:
+        disabled = stands_disabled(key, row)
+        if disabled and word == "keep" and used and row.warned_on and used >= row.warned_on:
             self.enables.append(Enable(key, row, used))
             return
-        state = State.DISABLED if disabled_by_us else State.ACTIVE
+        state = State.DISABLED if disabled else State.ACTIVE
         if row.state is not state or row.disable_on or row.park_on:
             self.clears.append(Clear(row, state))
 
@@ -380,7 +379,7 @@ class _Judge:
         days = (today - since).days
         if row is not None and row.stepped_on is not None and row.stepped_on >= today:
             return "keep", reasons.Stepped(row.because), None
-        disabled = row is not None and row.state is State.DISABLED and not key.enabled
+        disabled = row is not None and stands_disabled(key, row)
         next_on = None
         if row is not None and _was_warned(row, due, since, disabled=disabled):
             next_on = row.park_on if disabled else row.disable_on

@@ -9,12 +9,11 @@ from datetime import date, timedelta
 from typing import Any
 
 from keyjanitor.errors import UnexpectedAnswer
-from keyjanitor.words import UsagePlan
+from keyjanitor.words import DAY, UsagePlan
 
 USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (aws-facts, GetUsage: seen)
 HISTORY_DAYS = 3  # of the usage files, written whole every night: use is reported with a lag
 FORGET_AFTER = timedelta(days=400)
-DAY = timedelta(days=1)
 
 VERSION = 1
 

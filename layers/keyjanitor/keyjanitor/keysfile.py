@@ -1,11 +1,11 @@
 """Lays out the daily keys file: every key with its state, its dates and tonight's verdict. Pure."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from keyjanitor.plan import Disable, Park, Plan, Verdict, Warn
-from keyjanitor.words import State
+from keyjanitor.words import DAY, State, stands_disabled
 
 _STEP_OF_STATE = {State.WARNED: "warn", State.DISABLED: "disable"}
 
@@ -46,7 +46,7 @@ def _dates(today: date, verdict: Verdict) -> dict[str, date | None]:
     disable_on = row.disable_on if row else None
     park_on = row.park_on if row else None
     if isinstance(step, Warn):
-        if row is not None and row.state is State.DISABLED and not verdict.key.enabled:
+        if row is not None and stands_disabled(verdict.key, row):
             park_on = step.next_step_on
         else:
             disable_on = step.next_step_on
@@ -55,8 +55,8 @@ def _dates(today: date, verdict: Verdict) -> dict[str, date | None]:
     elif isinstance(step, Park):
         park_on = today
     if park_on is None and disable_on is not None:
-        park_on = max(disable_on, today) + timedelta(days=tier.grace_days)
-    purge_on = park_on and max(park_on, today) + timedelta(days=tier.retain_days)
+        park_on = max(disable_on, today) + DAY * tier.grace_days
+    purge_on = park_on and max(park_on, today) + DAY * tier.retain_days
     return {"disable_on": disable_on, "park_on": park_on, "purge_on": purge_on}
 
 

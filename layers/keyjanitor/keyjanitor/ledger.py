@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import code_of, refusal
-from keyjanitor.errors import AlreadyRunning, CallFailed, Held
+from keyjanitor.errors import AlreadyRunning, CallFailed, ClaimLost, Held
 from keyjanitor.words import (
     LIVE_STATES,
     Announcement,
@@ -138,6 +138,13 @@ class Ledger:
             else:
                 written += rows
         return written
+
+    def commit_one(self, change: Change, *, unless_held: bool = False) -> Row:
+        """Writes one change and gives its row; raises ClaimLost if somebody else was first."""
+        written = self.commit([change], unless_held=unless_held)
+        if not written:
+            raise ClaimLost(change.after.key_id)
+        return written[0]
 
     def commit_together(self, *changes: Change) -> bool:
         """Writes all of the changes or none; False if a row is not as it was read."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import NamedTuple
 
 from aws_lambda_powertools import Logger
@@ -25,9 +25,8 @@ from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.seal import Sealer
 from keyjanitor.topic import Topic
-from keyjanitor.words import ApiKey, Row, State, Verb
+from keyjanitor.words import DAY, ApiKey, Row, State, Verb
 
-DAY = timedelta(days=1)
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
 
 logger = Logger(child=True)

@@ -185,8 +185,8 @@ class Plan:
     """One night's plan.
 
     `steps` are those within the allowance, in the order in which they are carried out: what is given
-    back and warnings first, and of each kind the longest idle first. `due` are all in the same order, those that wait
-    for a later night's allowance included.
+    back and warnings first, and of each kind the longest idle first. `due` are all in the same
+    order, those that wait for a later night's allowance included.
     """
 
     today: date

@@ -23,7 +23,8 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
     that what is half done opens nothing and can be told from somebody's living key. Raises
     NotRestorable (the row stays parked), ClaimLost, and what the adapters raise.
     """
-    claimed = _claim(row, today, outside)
+    claim = Change(row, replace(row, claim=Claim(Verb.RESTORE, today)))
+    claimed = outside.ledger.commit_one(claim)
     try:
         tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
         new_id = _built(claimed, outside) or _create(tombstone, value, outside)
@@ -31,7 +32,8 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
         outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
         raise NotRestorable(row.key_id, str(err)) from err
     if claimed.new_key_id != new_id:
-        claimed = _write(claimed, replace(claimed, new_key_id=new_id), outside)
+        built = Change(claimed, replace(claimed, new_key_id=new_id))
+        claimed = outside.ledger.commit_one(built)
 
     attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
     if missing := set(tombstone.usage_plan_ids) - set(attached):
@@ -49,17 +51,6 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
     if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
         raise NotRestorable(row.key_id, f"it was built as {new_id}, but does not read back so")
     return _finish(claimed, tombstone, key, today, outside, policy)
-
-
-def _claim(row: Row, today: date, outside: Outside) -> Row:
-    return _write(row, replace(row, claim=Claim(Verb.RESTORE, today)), outside)
-
-
-def _write(before: Row, after: Row, outside: Outside) -> Row:
-    written = outside.ledger.commit([Change(before, after)])
-    if not written:
-        raise ClaimLost(before.key_id)
-    return written[0]
 
 
 def _built(claimed: Row, outside: Outside) -> str | None:

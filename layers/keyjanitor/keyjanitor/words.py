@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+
+DAY = timedelta(days=1)
 
 
 class Secret:
@@ -149,6 +151,11 @@ class Row:
     previous_key_ids: tuple[str, ...] = ()
     new_key_id: str | None = None
     claim: Claim | None = None
+
+
+def stands_disabled(key: ApiKey, row: Row) -> bool:
+    """Whether a key that we disabled is so still: its next step is parking, not disabling."""
+    return row.state is State.DISABLED and not key.enabled
 
 
 @dataclass(frozen=True, slots=True)
