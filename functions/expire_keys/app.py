@@ -27,6 +27,7 @@ from keyjanitor.pace import Pace
 from keyjanitor.requests import Clock, SweepRequest
 from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings, read_policy
+from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.words import Mode
 
@@ -37,7 +38,7 @@ settings = SweepSettings.read()
 outside = Outside(
     gateway=ApiGateway(gateway_client(), Pace(settings.calls_per_second)),
     owners=Owners(client("resourcegroupstaggingapi"), client("cloudformation")),
-    ledger=Ledger(client("dynamodb"), settings.ledger_table),
+    ledger=Ledger(Table(client("dynamodb"), settings.ledger_table)),
     history=History(client("s3"), settings.history_bucket),
     sealer=Sealer(client("kms"), settings.sealing_key_arn),
     bus=Bus(client("events"), settings.event_bus),

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -12,9 +12,10 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor import ledger as ledger_module
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
 from keyjanitor.ledger import Change, Ledger, Shelf
+from keyjanitor.records import from_values, to_values
+from keyjanitor.table import Table
 from keyjanitor.words import (
     LIVE_STATES,
     Announcement,
@@ -46,7 +47,7 @@ def table(either: Clients) -> str:
 
 @pytest.fixture
 def ledger(either: Clients, table: str) -> Ledger:
-    return Ledger(either.dynamodb, table)
+    return Ledger(Table(either.dynamodb, table))
 
 
 def items(clients: Clients, table: str) -> list[dict[str, Any]]:
@@ -91,16 +92,9 @@ rows = st.builds(
 
 @given(rows)
 def test_a_row_comes_back_as_it_was_written(row: Row) -> None:
-    ledger = Ledger(None, "no table")
-    item = ledger._item(ledger_module._row_item(row))
-    read = {name: ledger._deserialize(value) for name, value in item.items()}
-    assert ledger_module._row(read) == row
-
-
-def test_every_date_of_a_row_is_read_back_as_a_date() -> None:
-    holding_dates = {item.name for item in fields(Row) if HINTS[item.name] == date | None}
-    assert holding_dates == ledger_module._DATES
-    assert "purge_on" in holding_dates
+    assert from_values(Row, to_values(row)) == row
+    # Nothing but what DynamoDB can hold.
+    assert Table(None, "no table").item(to_values(row))
 
 
 def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
@@ -261,10 +255,10 @@ class At:
 
 
 def test_the_hold_is_asked_for_in_the_very_write(either: Clients, table: str) -> None:
-    free = Ledger(either.dynamodb, table)
+    free = Ledger(Table(either.dynamodb, table))
     (row,) = written(free, a_row("k"))
     late = At("dynamodb.transact_write_items", lambda: free.put_hold("stop", NOW))
-    ledger = Ledger(Watched(either.dynamodb, "dynamodb", late), table)
+    ledger = Ledger(Table(Watched(either.dynamodb, "dynamodb", late), table))
     with pytest.raises(Held):
         ledger.commit([Change(row, replace(row, owner="late"))], unless_held=True)
     assert free.row("k") == row
@@ -405,7 +399,7 @@ def test_no_transaction_is_larger_than_dynamodb_takes(shapes: list[tuple[int, St
         )
         for n, (events, state) in enumerate(shapes)
     ]
-    done = Ledger(Counts(), "table").commit(changes, unless_held=True)
+    done = Ledger(Table(Counts(), "table")).commit(changes, unless_held=True)
     assert [row.key_id for row in done] == [change.after.key_id for change in changes]
     assert all(2 <= size <= 100 for size in counted)
 
@@ -447,11 +441,11 @@ CALLS: dict[str, Callable[[Ledger], Any]] = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_call_that_fails_says_so_in_an_error_of_ours(call: Callable[[Ledger], Any]) -> None:
     with pytest.raises(CallFailed, match="InternalServerError"):
-        call(Ledger(Raises(refused("Any", "InternalServerError", 500)), "table"))
+        call(Ledger(Table(Raises(refused("Any", "InternalServerError", 500)), "table")))
     with pytest.raises(AccessDenied, match="dynamodb:"):
-        call(Ledger(Raises(refused("Any", "AccessDeniedException")), "table"))
+        call(Ledger(Table(Raises(refused("Any", "AccessDeniedException")), "table")))
     with pytest.raises(CallFailed, match="EndpointConnectionError"):
-        call(Ledger(Raises(EndpointConnectionError(endpoint_url="https://x")), "table"))
+        call(Ledger(Table(Raises(EndpointConnectionError(endpoint_url="https://x")), "table")))
 
 
 def cancelled(*codes: str) -> Exception:
@@ -470,7 +464,7 @@ def test_a_write_into_which_another_runs_is_tried_again(monkeypatch: pytest.Monk
             if len(waited) < 3:
                 raise cancelled("TransactionConflict", "None")
 
-    ledger = Ledger(Conflicts(cancelled()), "table")
+    ledger = Ledger(Table(Conflicts(cancelled()), "table"))
     assert len(ledger.commit([Change(None, a_row())])) == 1
     assert waited == sorted(waited)
     assert len(waited) == 3
@@ -486,7 +480,7 @@ def test_a_write_that_conflicts_for_good_is_lost_and_no_hold(
         def get_item(self, **_: Any) -> dict[str, Any]:
             return {}
 
-    ledger = Ledger(Conflicts(cancelled("None", "TransactionConflict")), "table")
+    ledger = Ledger(Table(Conflicts(cancelled("None", "TransactionConflict")), "table"))
     assert ledger.commit([Change(None, a_row())], unless_held=unless_held) == []
 
 
@@ -494,7 +488,7 @@ def test_a_write_that_dynamodb_refuses_as_wrong_is_an_error_and_no_lost_claim(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    ledger = Ledger(Raises(cancelled("None", "ValidationError")), "table")
+    ledger = Ledger(Table(Raises(cancelled("None", "ValidationError")), "table"))
     with pytest.raises(CallFailed):
         ledger.commit([Change(None, a_row())])
 

@@ -189,7 +189,7 @@ class Memory:
     def hold(self) -> str | None:
         return self.held
 
-    def unsent(self) -> list[Announcement]:
+    def unsent(self, at: datetime | None = None) -> list[Announcement]:
         return [self.outbox[name] for name in sorted(self.outbox)]
 
     def sent(self, announcements: Sequence[Announcement]) -> None:

@@ -10,6 +10,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor import alerts, bus
 from keyjanitor.announcements import announce
+from keyjanitor.clock import now
 from keyjanitor.decide import disabled_by_us, protection
 from keyjanitor.errors import (
     AccessDenied,
@@ -204,7 +205,7 @@ class Sweeper:
             after = replace(
                 row,
                 state=State.DISABLED if stays_disabled else State.WARNED,
-                name=step.key.name,
+                name=row.name if row.issued else step.key.name,
                 warned_on=self._today,
                 disable_on=None if stays_disabled else step.next_step_on,
                 park_on=step.next_step_on if stays_disabled else None,
@@ -402,13 +403,11 @@ class Sweeper:
 
     def send(self) -> None:
         """Puts the outbox on the bus; what the bus does not take stays for the next run."""
-        unsent = self._outside.ledger.unsent()
-        for start in range(0, len(unsent), bus.BATCH):
-            batch = unsent[start : start + bus.BATCH]
+        for batch in bus.batches(self._outside.ledger.unsent(now())):
             try:
                 taken = self._outside.bus.put(batch)
             except KeyjanitorError as err:
-                logger.error("%d events wait for the next run: %s", len(unsent) - start, err)
+                logger.error("%d events and more wait for the next run: %s", len(batch), err)
                 return
             self._outside.ledger.sent(taken)
             if len(taken) < len(batch):

@@ -1,7 +1,7 @@
 """Talks to EventBridge: puts events on the bus that other systems listen to."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,6 +11,26 @@ from keyjanitor.aws import refusal
 from keyjanitor.words import Announcement
 
 BATCH = 10  # entries that PutEvents takes at once
+ROOM = 200_000  # bytes of their details; it takes 256 KB in all (doc)
+
+
+def batches(announcements: Iterable[Announcement]) -> Iterator[list[Announcement]]:
+    """The events by as many as fit into one call."""
+    batch: list[Announcement] = []
+    size = 0
+    for one in announcements:
+        length = len(_detail(one).encode())
+        if batch and (len(batch) == BATCH or size + length > ROOM):
+            yield batch
+            batch, size = [], 0
+        batch.append(one)
+        size += length
+    if batch:
+        yield batch
+
+
+def _detail(announcement: Announcement) -> str:
+    return json.dumps(announcement.detail, ensure_ascii=False)
 
 
 class Bus:
@@ -21,7 +41,7 @@ class Bus:
         self._name = name
 
     def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
-        """Puts at most ten events; gives those that the bus took.
+        """Puts one batch of events; gives those that the bus took.
 
         Raises CallFailed or AccessDenied if the call as a whole fails.
         """
@@ -30,7 +50,7 @@ class Bus:
                 "EventBusName": self._name,
                 "Source": SOURCE,
                 "DetailType": one.detail_type,
-                "Detail": json.dumps(one.detail),
+                "Detail": _detail(one),
             }
             for one in announcements
         ]

@@ -7,3 +7,8 @@ from datetime import UTC, datetime
 def now() -> datetime:
     """The real time, UTC, to the second: for leases, the replay window and an event without a time."""
     return datetime.fromtimestamp(int(time.time()), UTC)
+
+
+def pause(seconds: float) -> None:
+    """Waits."""
+    time.sleep(seconds)

@@ -104,6 +104,68 @@ class CallFailed(KeyjanitorError):
         self.code = code
 
 
+class NotARequest(KeyjanitorError):
+    """A message's body cannot be answered: it names no request. `reason` never holds the body."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"a message cannot be answered, {reason}; it goes to the dead-letter queue"
+        )
+        self.reason = reason
+
+
+class InvalidRequest(KeyjanitorError):
+    """A request does not fit the contract at `field`."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+        self.reason = reason
+
+
+class Busy(KeyjanitorError):
+    """Somebody else is at work on it right now; `what` says on what. Try again soon."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: somebody else is at work on it; it is tried again soon")
+        self.what = what
+
+
+class Unproven(KeyjanitorError):
+    """A key was imported but does not read back as it must; it is tried again, not announced."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"key {name} is not announced: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class PlanRefused(KeyjanitorError):
+    """API Gateway refuses the usage plan that a tier asks for; `code` is AWS's."""
+
+    def __init__(self, tier: str, code: str, reason: str) -> None:
+        super().__init__(f"tier {tier}: {reason}")
+        self.tier = tier
+        self.code = code
+        self.reason = reason
+
+
+class KeysFull(KeyjanitorError):
+    """The account holds as many API keys as AWS allows; nothing was created."""
+
+    def __init__(self) -> None:
+        super().__init__("API Gateway holds as many API keys as it can; nothing was created")
+
+
+class ImportRefused(KeyjanitorError):
+    """API Gateway refuses an import, and nothing was created: one of its `keys` rows is bad."""
+
+    def __init__(self, keys: int, code: str) -> None:
+        super().__init__(f"ImportApiKeys of {keys} keys was refused: {code}")
+        self.keys = keys
+        self.code = code
+
+
 class ValueTaken(KeyjanitorError):
     """CreateApiKey: another key already has this value."""
 
@@ -112,21 +174,26 @@ class ValueTaken(KeyjanitorError):
 
 
 class NotRestorable(KeyjanitorError):
-    """A parked key cannot come back: `reason` says why."""
+    """A parked key cannot come back: `reason` says why; `for_now`: it may, if tried again."""
 
-    def __init__(self, key_id: str, reason: str) -> None:
+    def __init__(self, key_id: str, reason: str, *, for_now: bool = False) -> None:
         super().__init__(f"key {key_id} cannot be restored: {reason}")
         self.key_id = key_id
         self.reason = reason
+        self.for_now = for_now
 
 
 class TombstoneClosed(KeyjanitorError):
-    """A tombstone is missing or cannot be opened, so nothing may rely on it."""
+    """A tombstone is missing or cannot be opened, so nothing may rely on it.
 
-    def __init__(self, key_id: str, reason: str) -> None:
+    `for_now`: S3 or KMS failed, which may pass.
+    """
+
+    def __init__(self, key_id: str, reason: str, *, for_now: bool = False) -> None:
         super().__init__(f"tombstones/{key_id}.json cannot be opened: {reason}")
         self.key_id = key_id
         self.reason = reason
+        self.for_now = for_now
 
 
 class UnknownPlan(KeyjanitorError):

@@ -149,7 +149,7 @@ class History:
             tombstone = _read_tombstone(json.loads(body))
             return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(key_id))
         except (AccessDenied, CallFailed) as err:
-            raise TombstoneClosed(key_id, str(err)) from err
+            raise TombstoneClosed(key_id, str(err), for_now=True) from err
         except (ValueError, KeyError, TypeError) as err:
             raise TombstoneClosed(key_id, f"it is damaged ({type(err).__name__})") from None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -42,6 +42,19 @@ class Outside(NamedTuple):
     sealer: Sealer
     bus: Bus
     topic: Topic
+
+
+class Keeper(Protocol):
+    """What it takes to bring a key back, and to end what a run that died has begun."""
+
+    @property
+    def gateway(self) -> ApiGateway: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def sealer(self) -> Sealer: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,28 +188,29 @@ def _settle(
     """
     listed = {key.key_id: key for key in keys}
     changes = [
-        _settled(today, row, listed.get(row.key_id), outside, bound)
+        settled(today, row, listed.get(row.key_id), outside, bound)
         for row in rows.values()
         if row.claim is not None
     ]
     written = outside.ledger.commit(changes) if acting else [change.after for change in changes]
-    settled = rows | {row.key_id: row for row in written}
+    rows = rows | {row.key_id: row for row in written}
     return {
         key_id: row
-        for key_id, row in settled.items()
+        for key_id, row in rows.items()
         if row.state is not State.PARKED and row.state is not State.GONE
     }
 
 
-def forget_tombstone(row: Row, outside: Outside) -> None:
+def forget_tombstone(row: Row, outside: Keeper) -> None:
     """Destroys the tombstone of a restored key: what is sealed twice can only leak twice."""
     outside.history.destroy_tombstone(row.key_id)
     outside.ledger.commit([Change(row, replace(row, claim=None))])
 
 
-def _settled(
-    today: date, row: Row, key: ApiKey | None, outside: Outside, bound: BoundPolicy
+def settled(
+    today: date, row: Row, key: ApiKey | None, outside: Keeper, bound: BoundPolicy
 ) -> Change:
+    """What becomes of a row whose claim a run that died has left; `key` is as it is now."""
     after = replace(row, claim=None)
     if row.claim is None:
         return Change(row, after)
@@ -257,6 +271,7 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         disabled_on=row.disabled_on if row.disabled_on == today else None,
         park_on=None,
         ends_on=None,
+        rotated_to=None,
         witnessed=False,
         because="enabled again",
         restored_on=today,

@@ -1,5 +1,6 @@
 """Brings a parked key back: with its value, plans, name, owner and `enabled`, under a new id."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 
@@ -7,16 +8,26 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.announcements import announce
 from keyjanitor.decide import RESTORE_MARKER
-from keyjanitor.errors import ClaimLost, NotRestorable, TombstoneClosed, ValueTaken
+from keyjanitor.errors import (
+    ClaimLost,
+    NotRestorable,
+    TombstoneClosed,
+    UnexpectedAnswer,
+    ValueTaken,
+)
 from keyjanitor.ledger import Change
-from keyjanitor.night import Outside, enabled, forget_tombstone
+from keyjanitor.night import Keeper, enabled, forget_tombstone
 from keyjanitor.policy import Policy
-from keyjanitor.words import ApiKey, Claim, Row, Secret, State, Tombstone, Verb
+from keyjanitor.words import Announcement, ApiKey, Claim, Row, Secret, State, Tombstone, Verb
+
+Told = Callable[[Row], Announcement]  # the event that tells of a key which lives again
 
 logger = Logger(child=True)
 
 
-def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
+def restore(
+    row: Row, today: date, outside: Keeper, policy: Policy, told: Told | None = None
+) -> Row:
     """Restores one parked key; gives the row under its new id. May be run again after any failure.
 
     The key is created disabled and under a marker name, attached, renamed and then enabled, so
@@ -30,7 +41,7 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
         new_id = _built(claimed, outside) or _create(tombstone, value, outside)
     except (NotRestorable, TombstoneClosed) as err:
         outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
-        raise NotRestorable(row.key_id, str(err)) from err
+        raise NotRestorable(row.key_id, str(err), for_now=err.for_now) from err
     if claimed.new_key_id != new_id:
         built = Change(claimed, replace(claimed, new_key_id=new_id))
         claimed = outside.ledger.commit_one(built)
@@ -49,18 +60,32 @@ def restore(row: Row, today: date, outside: Outside, policy: Policy) -> Row:
         outside.gateway.set_enabled(new_id, enabled=True)
     key = outside.gateway.key(new_id)
     if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
-        raise NotRestorable(row.key_id, f"it was built as {new_id}, but does not read back so")
-    return _finish(claimed, tombstone, key, today, outside, policy)
+        raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
+    return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
 
 
-def _built(claimed: Row, outside: Outside) -> str | None:
+def _told_by_sweep(today: date, policy: Policy) -> Told:
+    return lambda row: announce(row, policy, today)
+
+
+def half_built(row: Row, outside: Keeper) -> str | None:
+    """The id of the key that a restore which died has built, if there is one."""
+    if row.claim is None or row.claim.verb is not Verb.RESTORE:
+        return None
+    if built := _built(row, outside):
+        return built
+    _, value = outside.history.dig_up(row.key_id, outside.sealer)
+    return outside.gateway.key_named(RESTORE_MARKER + row.key_id, value)
+
+
+def _built(claimed: Row, outside: Keeper) -> str | None:
     """The id under which a try before this one has built the key, if it is still there."""
     if claimed.new_key_id is None or outside.gateway.key(claimed.new_key_id) is None:
         return None
     return claimed.new_key_id
 
 
-def _create(tombstone: Tombstone, value: Secret, outside: Outside) -> str:
+def _create(tombstone: Tombstone, value: Secret, outside: Keeper) -> str:
     """The id of the key under its marker name, made now or by a try before this one."""
     marker = RESTORE_MARKER + tombstone.key_id
     try:
@@ -86,8 +111,8 @@ def _finish(
     tombstone: Tombstone,
     key: ApiKey,
     today: date,
-    outside: Outside,
-    policy: Policy,
+    outside: Keeper,
+    told: Told,
 ) -> Row:
     """Writes down that the key lives under its new id, and then destroys the tombstone."""
     live = replace(
@@ -106,7 +131,7 @@ def _finish(
     done = outside.ledger.commit_together(
         # The claim stays until the tombstone is gone: a run that dies before is finished by the next.
         Change(claimed, replace(claimed, state=State.RESTORED)),
-        Change(outside.ledger.row(key.key_id), live, (announce(live, policy, today),)),
+        Change(outside.ledger.row(key.key_id), live, (told(live),)),
     )
     if not done:
         raise ClaimLost(claimed.key_id)

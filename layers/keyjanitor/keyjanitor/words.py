@@ -78,7 +78,7 @@ class Mode(StrEnum):
 
 
 class State(StrEnum):
-    """Where a key is in its life. The last four have left API Gateway under this id."""
+    """Where a key is in its life. The last five have left API Gateway under this id."""
 
     ACTIVE = "active"
     WARNED = "warned"
@@ -87,6 +87,7 @@ class State(StrEnum):
     PURGED = "purged"
     RESTORED = "restored"  # lives on under another id
     GONE = "gone"  # deleted by somebody else
+    REVOKED = "revoked"  # deleted for good because somebody asked for it
 
 
 LIVE_STATES = frozenset({State.ACTIVE, State.WARNED, State.DISABLED})
@@ -150,6 +151,12 @@ class Row:
     usage_plan_ids: tuple[str, ...] = ()
     previous_key_ids: tuple[str, ...] = ()
     new_key_id: str | None = None
+    sender: str | None = None  # who asked for the key, and may act on it
+    deliver_to: str | None = None
+    request_ids: tuple[str, ...] = ()  # whose answers carry the key's sealed value
+    rotated_to: str | None = None
+    revoked_on: date | None = None
+    revoked_by: str | None = None
     claim: Claim | None = None
 
 
@@ -190,8 +197,65 @@ class NightRow:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """An event that waits in the ledger's outbox until the bus has it."""
+    """An event that waits in the ledger's outbox until the bus has it.
+
+    Until `not_before` (real time) only the run that wrote it puts it on the bus.
+    """
 
     announcement_id: str
     detail_type: str
     detail: Mapping[str, object] = field(default_factory=dict)
+    not_before: datetime | None = None
+
+
+class Status(StrEnum):
+    """How far a request has come; the last two are final, however late its message comes back."""
+
+    TAKEN = "taken"  # seen, and nothing decided
+    ADMITTED = "admitted"  # may be carried out, as often as it takes
+    SEALED = "sealed"  # admitted; the value of its key is sealed and may be imported
+    ANSWERED = "answered"
+    REFUSED = "refused"
+
+
+FINAL = frozenset({Status.ANSWERED, Status.REFUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """What the ledger remembers of one request, longer than of its key.
+
+    `digest` is that of its body; `sender` who sent it first. Until `held_until` (real time) only
+    the run `holder` works on it. `detail_type` and `detail` are its answer.
+    """
+
+    request_id: str
+    digest: str
+    sender: str
+    status: Status
+    version: int = 0
+    action: str = ""
+    received_on: date | None = None
+    holder: str | None = None
+    held_until: datetime | None = None
+    detail_type: str = ""
+    detail: Mapping[str, object] = field(default_factory=dict)
+    grant: "Grant | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a request for a new key was granted, written down before the key is made.
+
+    `sender` is who may act on the key; `rotates` the id of the key that it takes the place of.
+    """
+
+    sealed_value: str
+    tier: str
+    owner: str | None
+    name: str
+    sender: str | None
+    deliver_to: str
+    usage_plan_ids: tuple[str, ...]
+    ends_on: date | None = None
+    rotates: str | None = None
