@@ -87,7 +87,9 @@ def functions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]
 @pytest.fixture
 def account(clients: Clients, functions: dict[str, ModuleType]) -> Account:
     """An account with one plan and one busy key, on which the functions live their nights."""
-    return Account(clients, functions["expire_keys"], functions["pull_usage"])
+    return Account(
+        clients, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+    )
 
 
 @pytest.fixture
@@ -95,6 +97,12 @@ def an_account(clients: Clients, functions: dict[str, ModuleType]) -> Callable[.
     """Makes such an account with a policy, or a mode, of its own."""
 
     def make(**more: Any) -> Account:
-        return Account(clients, functions["expire_keys"], functions["pull_usage"], **more)
+        return Account(
+            clients,
+            functions["expire_keys"],
+            functions["pull_usage"],
+            functions["provision_keys"],
+            **more,
+        )
 
     return make

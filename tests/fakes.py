@@ -19,14 +19,20 @@ from typing import Any, cast
 from botocore.exceptions import ClientError
 
 from keyjanitor.bus import Bus
-from keyjanitor.errors import CallFailed, KeyjanitorError, ValueTaken
+from keyjanitor.desk import Counterparts
+from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFull, ValueTaken
 from keyjanitor.evidence import Evidence, UsagePage
 from keyjanitor.history import History
+from keyjanitor.keyfile import NewKey
 from keyjanitor.ledger import Change, Ledger
+from keyjanitor.messages import Message
 from keyjanitor.night import Outside
 from keyjanitor.policy import Policy
+from keyjanitor.register import Register
 from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings
+from keyjanitor.shapes import Shape, ShapedPlan
+from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.words import ApiKey, Mode, Row, Secret, Tombstone, UsagePlan
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
@@ -34,6 +40,7 @@ from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, 
 SHORTEST_VALUE = 20
 LONGEST_VALUE = 128
 BUSY = "busy000000"
+SENDER = "AROASENDER"
 
 
 def value_of(key_id: str) -> str:
@@ -53,6 +60,11 @@ class FakeApiGateway:
         self._plans: dict[str, UsagePlan] = {}
         self._members: dict[str, list[str]] = {}
         self._uses: dict[tuple[str, str], dict[date, int]] = {}
+        self._shapes: dict[str, Shape] = {}
+        self.key_limit = 10_000
+        self.plan_limit = 300
+        self.stages: set[str] | None = None  # those that there are; None: all that one can think of
+        self.spoiled = ""  # what makes a row bad whose description holds it
 
     # --- what others do ---------------------------------------------------------------------------
 
@@ -65,9 +77,14 @@ class FakeApiGateway:
             self._members[plan_id].append(key.key_id)
         return value
 
-    def add_plan(self, plan: UsagePlan) -> None:
+    def add_plan(self, plan: UsagePlan, shape: Shape | None = None) -> None:
         self._plans[plan.usage_plan_id] = plan
         self._members[plan.usage_plan_id] = []
+        if shape is not None:
+            self._shapes[plan.usage_plan_id] = shape
+
+    def delete_plan(self, usage_plan_id: str) -> None:
+        del self._plans[usage_plan_id], self._members[usage_plan_id]
 
     def use(self, plan_id: str, key_id: str, day: date, requests: int = 1) -> None:
         used = self._uses.setdefault((plan_id, key_id), {})
@@ -94,6 +111,9 @@ class FakeApiGateway:
         other._plans = dict(self._plans)
         other._members = {plan: list(members) for plan, members in self._members.items()}
         other._uses = {pair: dict(used) for pair, used in self._uses.items()}
+        other._shapes = dict(self._shapes)
+        other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
+        other.stages, other.spoiled = self.stages, self.spoiled
         return other
 
     # --- reading ----------------------------------------------------------------------------------
@@ -114,11 +134,31 @@ class FakeApiGateway:
                 return key_id
         return None
 
+    def keys_named(self, prefix: str) -> list[ApiKey]:
+        return [key for key in self.keys() if key.name.startswith(prefix)]
+
     def usage_plans(self) -> list[UsagePlan]:
         return list(self._plans.values())
 
-    def members(self, usage_plan_id: str) -> tuple[str, ...]:
-        return tuple(self._members.get(usage_plan_id, ()))
+    def shaped_plans(self) -> list[ShapedPlan]:
+        return [
+            ShapedPlan(
+                plan.usage_plan_id,
+                plan.name,
+                self._shapes.get(plan.usage_plan_id, Shape(frozenset(plan.stages))),
+            )
+            for plan in self._plans.values()
+        ]
+
+    def plans_of(self, key_id: str) -> tuple[str, ...]:
+        return tuple(sorted(plan for plan, members in self._members.items() if key_id in members))
+
+    def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
+        return tuple(
+            key_id
+            for key_id in self._members.get(usage_plan_id, ())
+            if self._keys[key_id].name.startswith(prefix)
+        )
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         if usage_plan_id not in self._plans:
@@ -181,6 +221,45 @@ class FakeApiGateway:
         )
         self._values[key_id] = value
         return key_id
+
+    def import_keys(self, keys: Sequence[NewKey]) -> None:
+        ids = {value: key_id for key_id, value in self._values.items()}
+        for new in keys:
+            if self.spoiled and self.spoiled in new.description:
+                raise ImportRefused(len(keys), "BadRequestException")
+            if not set(new.usage_plan_ids) <= set(self._plans):
+                raise ImportRefused(len(keys), "BadRequestException")
+        if len(self._keys) + sum(new.value not in ids for new in keys) > self.key_limit:
+            raise KeysFull
+        for new in keys:
+            if new.value not in ids:
+                self._made += 1
+                ids[new.value] = f"made{self._made:06}"
+                self._keys[ids[new.value]] = ApiKey(
+                    key_id=ids[new.value],
+                    name="",
+                    enabled=False,
+                    created_date=self.now,
+                    last_updated_date=self.now,
+                    tags={},
+                )
+                self._values[ids[new.value]] = new.value
+            key_id = ids[new.value]
+            self.change(key_id, name=new.name, description=new.description, enabled=True)
+            for plan_id in new.usage_plan_ids:
+                self.attach(plan_id, key_id)
+
+    def create_plan(self, name: str, shape: Shape) -> str:
+        if len(self._plans) >= self.plan_limit:
+            raise CallFailed("CreateUsagePlan", "LimitExceededException")
+        if self.stages is not None and not shape.stages <= self.stages:
+            raise CallFailed("CreateUsagePlan", "NotFoundException")
+        self._made += 1
+        plan_id = f"plan{self._made:06}"
+        stages = tuple(sorted(shape.stages))
+        has_quota = shape.quota is not None
+        self.add_plan(UsagePlan(plan_id, name, stages, has_quota=has_quota), shape)
+        return plan_id
 
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
         if usage_plan_id not in self._plans or key_id not in self._keys:
@@ -257,6 +336,18 @@ class FakeDynamoDb:
                 item = {**item, names[name]: values[value]}
             self._table(request)[_place(item)] = item
         return {}
+
+    def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:  # noqa: N803
+        with self._lock:
+            found = {
+                table: [
+                    self._tables[table][_place(key)]
+                    for key in asked["Keys"]
+                    if _place(key) in self._tables[table]
+                ]
+                for table, asked in RequestItems.items()
+            }
+        return {"Responses": found, "UnprocessedKeys": {}}
 
     def query(self, **request: Any) -> Item:
         partition = request["ExpressionAttributeValues"][":pk"]
@@ -431,6 +522,39 @@ class FakeKms:
         return {"Plaintext": plain}
 
 
+class FakeQueue:
+    """A queue that hears which messages are to come again."""
+
+    def come_again_soon(self, messages: Sequence[Message]) -> None:
+        pass
+
+
+def sqs_event(
+    *bodies: Any, sender: str, sent: datetime | None = None, received: int = 1
+) -> dict[str, Any]:
+    """An event as SQS makes it; the messages' ids are their numbers. A text is a body as it stands."""
+    attributes = {
+        "ApproximateReceiveCount": str(received),
+        "SenderId": f"{sender}:session",
+        **({"SentTimestamp": str(int(sent.timestamp() * 1000))} if sent else {}),
+    }
+    return {
+        "Records": [
+            {
+                "messageId": str(number),
+                "receiptHandle": f"receipt {number}",
+                "body": body if isinstance(body, str) else json.dumps(body),
+                "attributes": attributes,
+                "messageAttributes": {},
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:requests",
+                "awsRegion": "us-east-1",
+            }
+            for number, body in enumerate(bodies)
+        ]
+    }
+
+
 class FakeTold:
     """A bus and a topic that take everything."""
 
@@ -572,6 +696,7 @@ class Account:
     clients: Clients
     expire_keys: ModuleType
     pull_usage: ModuleType
+    provision_keys: ModuleType
     policy: Policy = field(default_factory=brisk)
     today: date = TODAY
     mode: Mode = Mode.PARK
@@ -609,15 +734,29 @@ class Account:
         self.outside = Outside(
             gateway=gateway,
             owners=cast("Any", Watched(self.owners, "owners", self._around)),
-            ledger=Ledger(self._watched("dynamodb"), self.table),
+            ledger=Ledger(Table(self._watched("dynamodb"), self.table)),
             history=History(self._watched("s3"), self.bucket),
             sealer=Sealer(self._watched("kms"), self.clients.key_arn),
             bus=Bus(self._watched("events"), "default"),
             topic=Topic(self._watched("sns"), self.clients.topic_arn),
         )
+        counterparts = Counterparts(
+            gateway=gateway,
+            owners=self.outside.owners,
+            ledger=self.outside.ledger,
+            register=Register(Table(self._watched("dynamodb"), self.table)),
+            history=self.outside.history,
+            sealer=self.outside.sealer,
+            bus=self.outside.bus,
+        )
+        queue = FakeQueue()
         for function, values in (
             (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
             (self.pull_usage, {"gateway": gateway, "history": self.outside.history}),
+            (
+                self.provision_keys,
+                {"outside": counterparts, "policy": self.policy, "queue": queue},
+            ),
         ):
             for name, value in {**values, "settings": settings, "now": self._now}.items():
                 setattr(function, name, value)
@@ -685,6 +824,22 @@ class Account:
         answer = self.expire_keys.lambda_handler(event, context or self.context())
         return cast("dict[str, Any]", answer)
 
+    def ask(
+        self, *bodies: Any, sender: str = SENDER, context: Any = None, received: int = 1
+    ) -> list[int]:
+        """Has requests served as one batch; gives the numbers of those that have to come again."""
+        event = sqs_event(*bodies, sender=sender, sent=self.real_now, received=received)
+        answer = self.provision_keys.lambda_handler(event, context or self.context())
+        return [int(one["itemIdentifier"]) for one in answer["batchItemFailures"]]
+
+    def answers(self, request_id: str) -> list[tuple[str, dict[str, Any]]]:
+        """The events that answered a request."""
+        return [
+            (one["DetailType"], one["Detail"])
+            for one in self.events
+            if one["Detail"].get("request_id") == request_id
+        ]
+
     def night(self, **event: Any) -> dict[str, Any]:
         """One night: the reading and a sweep. Gives the sweep's answer."""
         self.read()
@@ -716,7 +871,7 @@ class Account:
     @property
     def ledger(self) -> Ledger:
         """The ledger beside what is watched."""
-        return Ledger(self.clients.dynamodb, self.table)
+        return Ledger(Table(self.clients.dynamodb, self.table))
 
     @property
     def history(self) -> History:

@@ -111,7 +111,9 @@ def test_no_value_is_readable_anywhere_in_a_whole_life_of_keys(
 ) -> None:
     name = "moto" if memory == "moto" else "clients"
     clients: Clients = request.getfixturevalue(name)
-    account = Account(clients, functions["expire_keys"], functions["pull_usage"])
+    account = Account(
+        clients, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+    )
     values = [value_of(key_id) for key_id in (BUSY, *(f"idle{index}" for index in range(5)))]
     for _ in lived(account):
         told = capfd.readouterr()

@@ -121,7 +121,9 @@ def test_a_key_is_warned_disabled_parked_and_purged_on_the_dates_that_were_writt
 def test_the_same_life_is_lived_on_another_memory_of_aws(
     moto: Clients, functions: dict[str, Any]
 ) -> None:
-    account = Account(moto, functions["expire_keys"], functions["pull_usage"])
+    account = Account(
+        moto, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+    )
     account.key(KEY_ID, idle=60)
     account.nights(4)
     assert account.told(KEY_ID) == ["Key Expiring", "Key Disabled", "Key Parked", "Key Purged"]

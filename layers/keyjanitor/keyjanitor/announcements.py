@@ -6,11 +6,16 @@ The events and their details are fixed in the design ("Events"); nothing in them
 from datetime import date
 from typing import Any
 
+from keyjanitor.admission import KeyRequest, Refusal
 from keyjanitor.policy import Policy
 from keyjanitor.words import Announcement, Row, State
 
 SOURCE = "keyjanitor"
 VERSION = 1
+ISSUED = "Key Issued"
+ROTATED = "Key Rotated"
+REFUSED = "Key Request Refused"
+NEW_KEYS = frozenset({ISSUED, ROTATED})
 
 
 def announce(row: Row, policy: Policy, today: date) -> Announcement:
@@ -37,6 +42,52 @@ def announce(row: Row, policy: Policy, today: date) -> Announcement:
     return Announcement(f"{today}#{detail_type.replace(' ', '')}#{row.key_id}", detail_type, detail)
 
 
+def answer(
+    detail_type: str,
+    request: KeyRequest,
+    row: Row,
+    policy: Policy,
+    **more: object,
+) -> dict[str, object]:
+    """The detail of the event that answers a request; `row` is that of the key as it is now.
+
+    What is None in `more` is left out.
+    """
+    tier = policy.tiers.get(row.tier)
+    detail: dict[str, object] = {
+        "version": VERSION,
+        "request_id": request.request_id,
+        "key_id": row.key_id,
+        "owner": row.owner,
+        "tier": row.tier,
+        "contact": tier.contact if tier else None,
+        "name": row.name,
+    }
+    if detail_type in NEW_KEYS:
+        detail["usable"] = "within minutes"  # as AWS says of every new key
+    told = {"reason": request.reason, **more}
+    return detail | {name: _plain(value) for name, value in told.items() if value is not None}
+
+
+def refused(
+    request_id: str, action: str | None, refusal: Refusal, **known: str | None
+) -> dict[str, object]:
+    """The detail of a `Key Request Refused`; `known` is what the request and the ledger say."""
+    named = {name: known.get(name) for name in ("key_id", "owner", "tier", "contact")}
+    return {
+        "version": VERSION,
+        "request_id": request_id,
+        "action": action,
+        "code": str(refusal.code),
+        "reason": refusal.reason,
+        **named,
+    }
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, date) else value
+
+
 def _what(row: Row) -> tuple[str, dict[str, date | None]]:
     match row.state:
         case State.WARNED:
@@ -49,5 +100,5 @@ def _what(row: Row) -> tuple[str, dict[str, date | None]]:
             return "Key Purged", {}
         case State.ACTIVE:
             return "Key Restored", {}
-        case State.RESTORED | State.GONE:
+        case State.RESTORED | State.GONE | State.REVOKED:
             raise ValueError(f"no event tells of {row.state}")

@@ -19,14 +19,26 @@ from botocore.exceptions import (
 )
 
 from keyjanitor.aws import code_of, refusal
-from keyjanitor.errors import CallFailed, UnexpectedAnswer, ValueTaken
+from keyjanitor.errors import (
+    CallFailed,
+    ImportRefused,
+    KeyjanitorError,
+    KeysFull,
+    UnexpectedAnswer,
+    ValueTaken,
+)
 from keyjanitor.evidence import UsagePage
+from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.pace import Pace
+from keyjanitor.policy import Quota, Rate
+from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 
 PAGE = 500  # the most that AWS gives at once (doc)
 TRIES = 10
 LONGEST_PAUSE = 60.0  # seconds: who is told to wait for longer asks again, within its run
+# How AWS says that a row of an import is bad, or its plan.
+REFUSED = frozenset({"BadRequestException", "NotFoundException"})
 SERVER_ERROR = 500  # and above: AWS's own fault, which passes
 
 # What each call needs, for the error that says so: HTTP verbs on paths (IAM: doc).
@@ -41,6 +53,8 @@ _ACTIONS = {
     "GetUsagePlanKey": "apigateway:GET on /usageplans/*/keys/*",
     "CreateUsagePlanKey": "apigateway:POST on /usageplans/*/keys",
     "GetUsage": "apigateway:GET on /usageplans/*/usage",
+    "ImportApiKeys": "apigateway:POST on /apikeys",
+    "CreateUsagePlan": "apigateway:POST on /usageplans",
 }
 
 
@@ -100,6 +114,17 @@ class ApiGateway:
                     return str(item["id"])
         return None
 
+    def keys_named(self, prefix: str) -> list[ApiKey]:
+        """The keys whose names begin so (nameQuery is a prefix that minds case: seen)."""
+        return [
+            key
+            for page in self._pages(
+                "GetApiKeys", self._client.get_api_keys, nameQuery=prefix, includeValues=False
+            )
+            for key in (_api_key(item, tags=None) for item in page.get("items", ()))
+            if key.name.startswith(prefix)
+        ]
+
     def usage_plans(self) -> list[UsagePlan]:
         """Every usage plan."""
         return [
@@ -116,12 +141,37 @@ class ApiGateway:
             for item in page.get("items", ())
         ]
 
-    def members(self, usage_plan_id: str) -> tuple[str, ...]:
-        """The ids of every key in a plan. AWS answers with their values, which stay in here."""
+    def shaped_plans(self) -> list[ShapedPlan]:
+        """Every usage plan, with what it opens and allows."""
+        return [
+            ShapedPlan(item["id"], item.get("name", ""), _shape(item))
+            for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
+            for item in page.get("items", ())
+        ]
+
+    def plans_of(self, key_id: str) -> tuple[str, ...]:
+        """The ids of the usage plans that a key is in."""
+        return tuple(
+            sorted(
+                str(item["id"])
+                for page in self._pages("GetUsagePlans", self._client.get_usage_plans, keyId=key_id)
+                for item in page.get("items", ())
+            )
+        )
+
+    def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
+        """The ids of every key in a plan, or of those whose names begin with `prefix`.
+
+        AWS answers with their values, which stay in here.
+        """
+        named = {"nameQuery": prefix} if prefix else {}
         return tuple(
             str(item["id"])
             for page in self._pages(
-                "GetUsagePlanKeys", self._client.get_usage_plan_keys, usagePlanId=usage_plan_id
+                "GetUsagePlanKeys",
+                self._client.get_usage_plan_keys,
+                usagePlanId=usage_plan_id,
+                **named,
             )
             for item in page.get("items", ())
         )
@@ -231,6 +281,53 @@ class ApiGateway:
                 raise ValueTaken from None
             raise
 
+    def import_keys(self, keys: Sequence[NewKey]) -> None:
+        """Creates keys, enabled and in their plans, all of them or none.
+
+        The same values again overwrite (doc): it may be repeated for as long as nobody else can have
+        changed the keys. Raises KeysFull if there is no room, ImportRefused if a row is bad, and
+        CallFailed: then it may have been carried out.
+        """
+        try:
+            self._call(
+                "ImportApiKeys",
+                self._client.import_api_keys,
+                body=key_file(keys),
+                format="csv",
+                failOnWarnings=True,
+            )
+        except CallFailed as err:
+            if err.code == "LimitExceededException":
+                raise KeysFull from None
+            if err.code in REFUSED:
+                raise ImportRefused(len(keys), err.code) from None
+            raise
+
+    def create_plan(self, name: str, shape: Shape) -> str:
+        """Creates a usage plan whole, and gives its id; raises CallFailed, never tried twice.
+
+        It has no client token: whether a lost answer made one has to be looked up by its name.
+        """
+        methods = {method: _limits(rate) for method, rate in shape.methods.items()}
+        params: dict[str, Any] = {
+            "name": name,
+            "description": "Made by keyjanitor. Changed limits make a new plan for new keys.",
+            "apiStages": [
+                {
+                    "apiId": stage.partition(":")[0],
+                    "stage": stage.partition(":")[2],
+                    **({"throttle": methods} if methods else {}),
+                }
+                for stage in sorted(shape.stages)
+            ],
+        }
+        if shape.throttle is not None:
+            params["throttle"] = _limits(shape.throttle)
+        if shape.quota is not None:
+            params["quota"] = {"limit": shape.quota.limit, "period": shape.quota.period}
+        call = self._client.create_usage_plan
+        return str(self._call("CreateUsagePlan", call, repeatable=False, **params)["id"])
+
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
         """Puts a key into a plan; in it already is a success. False: there is no such plan."""
         try:
@@ -266,32 +363,41 @@ class ApiGateway:
 
     # --- calling ----------------------------------------------------------------------------------
 
-    def _call(self, operation: str, call: Callable[..., Any], **params: Any) -> Any:
+    def _call(
+        self, operation: str, call: Callable[..., Any], *, repeatable: bool = True, **params: Any
+    ) -> Any:
         """One call, paced; repeated while AWS says that it is only for now.
 
-        Raises AccessDenied and CallFailed, neither with the parameters in it: they may be values,
-        which botocore's own errors print (Where else a value can show: measured).
+        What is not `repeatable` is repeated only if AWS says that it was not carried out. Raises
+        AccessDenied and CallFailed, neither with the parameters in it: they may be values, which
+        botocore's own errors print (Where else a value can show: measured).
         """
         for attempt in range(1, TRIES + 1):
             self._pace.wait()
             try:
                 answer = call(**params)
             except ParamValidationError:
-                raise CallFailed(operation, "ParamValidationError") from None
+                failed: KeyjanitorError = CallFailed(operation, "ParamValidationError")
+                break
             except ClientError as err:
                 self._pace.answered()
-                if attempt == TRIES or not self._is_for_now(err):
-                    raise refusal(err, operation, _ACTIONS[operation]) from None
+                failed = refusal(err, operation, _ACTIONS[operation])
+                sure = repeatable or _status(err) < SERVER_ERROR
+                if attempt == TRIES or not self._is_for_now(err) or not sure:
+                    break
             except (BotoConnectionError, HTTPClientError) as err:
                 self._pace.answered()
-                if attempt == TRIES:
-                    raise refusal(err, operation, _ACTIONS[operation]) from None
+                failed = refusal(err, operation, _ACTIONS[operation])
+                if attempt == TRIES or not repeatable:
+                    break
             except BotoCoreError as err:
-                raise refusal(err, operation, _ACTIONS[operation]) from None
+                failed = refusal(err, operation, _ACTIONS[operation])
+                break
             else:
                 self._pace.went_well()
                 return answer
-        raise AssertionError("unreachable")
+        # Raised out here, the error does not even carry botocore's as its context.
+        raise failed
 
     def _is_for_now(self, err: ClientError) -> bool:
         """Whether to try again. Both 429s share their status: only the code tells them apart (doc)."""
@@ -301,8 +407,11 @@ class ApiGateway:
             return True
         if code == "ConflictException":
             return "concurrent modification" in str(err.response["Error"].get("Message", ""))
-        status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return bool(status >= SERVER_ERROR)
+        return _status(err) >= SERVER_ERROR
+
+
+def _status(err: ClientError) -> int:
+    return int(err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def _retry_after(err: ClientError) -> float | None:
@@ -339,6 +448,31 @@ def _api_key(item: Mapping[str, Any], tags: Mapping[str, str] | None) -> ApiKey:
         )
     except KeyError as err:
         raise UnexpectedAnswer("API Gateway", f"a key comes without {err}") from None
+
+
+def _shape(item: Mapping[str, Any]) -> Shape | None:
+    stages = item.get("apiStages") or ()
+    methods = [
+        {method: _rate(rate) for method, rate in (stage.get("throttle") or {}).items()}
+        for stage in stages
+    ]
+    if any(one != methods[0] for one in methods):
+        return None
+    throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
+    return Shape(
+        stages=frozenset(f"{stage.get('apiId', '')}:{stage.get('stage', '')}" for stage in stages),
+        throttle=_rate(throttle) if throttle else None,
+        quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
+        methods=methods[0] if methods else {},
+    )
+
+
+def _rate(limits: Mapping[str, Any]) -> Rate:
+    return Rate(float(limits.get("rateLimit", 0)), int(limits.get("burstLimit", 0)))
+
+
+def _limits(rate: Rate) -> dict[str, float]:
+    return {"rateLimit": rate.rate_limit, "burstLimit": rate.burst_limit}
 
 
 def _texts(values: Sequence[str] | None) -> Sequence[str]:

@@ -144,6 +144,11 @@ class Policy:
         patience = min((rung.patience for rung in self.ladder if used > rung.above), default=1.0)
         return Pressure(used=round(used, 4), patience=patience)
 
+    def frozen(self, keys: int) -> frozenset[str]:
+        """The tiers that get no new keys in an account that holds so many."""
+        used = keys / self.service_quota
+        return frozenset(name for rung in self.ladder if used > rung.above for name in rung.freeze)
+
     def bind(self, plans: Mapping[str, str]) -> "BoundPolicy":
         """Ties the plans that the policy names to those of the account (id -> name).
 
@@ -356,6 +361,12 @@ def _tier(path: str, name: str, value: object) -> Tier:
         recipients=table.take("recipients", _principals, _NONE),
     )
     table.finish()
+    if len(tier.stages) * len(tier.method_throttle) > METHODS:
+        raise PolicyError(
+            f"{path}.method_throttle",
+            f"has {len(tier.method_throttle)} methods for each of {len(tier.stages)} stages; a usage "
+            f"plan holds at most {METHODS} in all",
+        )
     if tier.senders or tier.recipients:
         # Such a tier promises keys: it has to be able to issue one.
         promised = {

@@ -15,6 +15,11 @@ def tombstone_context(key_id: str) -> dict[str, str]:
     return {"purpose": "tombstone", "key_id": key_id}
 
 
+def delivery_context(recipient: str, request_id: str) -> dict[str, str]:
+    """The encryption context of a value on its way to a recipient, an ARN. It is public, too."""
+    return {"purpose": "delivery", "recipient": recipient, "request_id": request_id}
+
+
 class Sealer:
     """Seals under one KMS key. A ciphertext opens only with the context it was sealed with (doc)."""
 

@@ -21,6 +21,16 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "CALLS_PER_SECOND",
         "REPLAY_WINDOW_HOURS",
     ),
+    "provision_keys": (
+        "LEDGER_TABLE",
+        "HISTORY_BUCKET",
+        "SEALING_KEY_ARN",
+        "EVENT_BUS",
+        "REQUEST_QUEUE_URL",
+        "CALLS_PER_SECOND",
+        "COPIES",
+        "REPLAY_WINDOW_HOURS",
+    ),
 }
 
 
@@ -64,6 +74,31 @@ class SweepSettings:
             alert_topic_arn=environment["ALERT_TOPIC_ARN"],
             mode=Mode(environment["MODE"]),
             calls_per_second=float(environment["CALLS_PER_SECOND"]),
+            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionSettings:
+    """What provision_keys is set to; `calls_per_second` is this copy's share of what all may call."""
+
+    ledger_table: str
+    history_bucket: str
+    sealing_key_arn: str
+    event_bus: str
+    request_queue_url: str
+    calls_per_second: float
+    replay_window_hours: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "ProvisionSettings":
+        return cls(
+            ledger_table=environment["LEDGER_TABLE"],
+            history_bucket=environment["HISTORY_BUCKET"],
+            sealing_key_arn=environment["SEALING_KEY_ARN"],
+            event_bus=environment["EVENT_BUS"],
+            request_queue_url=environment["REQUEST_QUEUE_URL"],
+            calls_per_second=float(environment["CALLS_PER_SECOND"]) / int(environment["COPIES"]),
             replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
         )
 

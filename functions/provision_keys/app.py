@@ -1,0 +1,70 @@
+"""Every request on the queue: issue, rotate, renew, revoke, restore, protect or release a key."""
+
+from datetime import timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.aws import client, gateway_client
+from keyjanitor.bus import Bus
+from keyjanitor.clock import now
+from keyjanitor.desk import Counterparts, Run
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.ledger import Ledger
+from keyjanitor.messages import read_records
+from keyjanitor.night import Deadline
+from keyjanitor.owners import Owners
+from keyjanitor.pace import Pace
+from keyjanitor.provision import Provisioner
+from keyjanitor.queue import RequestQueue
+from keyjanitor.register import Register
+from keyjanitor.requests import Clock
+from keyjanitor.seal import Sealer
+from keyjanitor.settings import ProvisionSettings, read_policy
+from keyjanitor.table import Table
+
+UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended may still take
+
+logger = Logger()
+metrics = Metrics()
+policy = read_policy()
+settings = ProvisionSettings.read()
+table = Table(client("dynamodb"), settings.ledger_table)
+outside = Counterparts(
+    gateway=ApiGateway(gateway_client(), Pace(settings.calls_per_second)),
+    owners=Owners(client("resourcegroupstaggingapi"), client("cloudformation")),
+    ledger=Ledger(table),
+    register=Register(table),
+    history=History(client("s3"), settings.history_bucket),
+    sealer=Sealer(client("kms"), settings.sealing_key_arn),
+    bus=Bus(client("events"), settings.event_bus),
+)
+queue = RequestQueue(client("sqs"), settings.request_queue_url)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Serves a batch; what it answers names the messages that have to come again."""
+    messages = read_records(event)
+    left_ms = context.get_remaining_time_in_millis()
+    run = Run(
+        holder=context.aws_request_id,
+        until=now() + timedelta(milliseconds=left_ms) + UNANSWERED,
+        deadline=Deadline.before_the_end_of(context),
+        clock=Clock(now(), settings.replay_window_hours),
+        now=now,
+    )
+    provisioner = Provisioner(outside, policy, run)
+    left = provisioner.serve(messages)
+    queue.come_again_soon(left)
+    for name, count in (
+        ("KeysIssued", provisioner.issued),
+        ("RequestsRefused", provisioner.desk.refusals),
+        ("RequestsLeft", len(left)),
+    ):
+        metrics.add_metric(name, MetricUnit.Count, count)
+    return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in left]}

@@ -1,0 +1,108 @@
+"""Reads the body of a message by the request contract, `schemas/request.json`."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+import fastjsonschema
+
+from keyjanitor.admission import Action, KeyRequest
+from keyjanitor.errors import InvalidRequest, NotARequest
+
+LONGEST = 2048  # characters of a field that is worth repeating
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_SCHEMA = json.loads((files("keyjanitor") / "schemas" / "request.json").read_text("utf-8"))
+_check = fastjsonschema.compile(_SCHEMA, use_default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A message's body: a JSON object with a string `request_id`.
+
+    `row_id` is the id under which it is remembered, `digest` is the same for the same object
+    however it is written.
+    """
+
+    document: Mapping[str, Any]
+    digest: str
+
+    @property
+    def request_id(self) -> str:
+        """As its sender wrote it; half characters, which no event can hold, as question marks."""
+        return _whole(self.document["request_id"])
+
+    @property
+    def row_id(self) -> str:
+        request_id = self.document["request_id"]
+        if _REQUEST_ID.fullmatch(request_id):
+            return str(request_id)
+        # No valid id begins with a space.
+        return " " + sha256(request_id.encode(errors="surrogatepass")).hexdigest()
+
+    def text(self, name: str) -> str | None:
+        """A field of a request that may be invalid, if it is a text of a sensible length."""
+        value = self.document.get(name)
+        return _whole(value) if isinstance(value, str) and len(value) <= LONGEST else None
+
+
+def read(text: str) -> Body:
+    """What a message's body holds; raises NotARequest if it is no JSON object with a request_id."""
+    try:
+        document = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError):
+        raise NotARequest("it is no JSON") from None
+    if not isinstance(document, dict) or not isinstance(document.get("request_id"), str):
+        raise NotARequest("it is no JSON object with a string request_id")
+    try:
+        canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise NotARequest("it is too deep") from None
+    return Body(document, sha256(canonical.encode()).hexdigest())
+
+
+def check(body: Body, sender: str, today: date) -> KeyRequest:
+    """The request in the body, sent by `sender` on `today`; raises InvalidRequest."""
+    document = dict(body.document)
+    if twice := document.get(_TWICE):
+        raise InvalidRequest(str(twice), "stands there twice")
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("(body)", "holds half a character, which is no text") from None
+    try:
+        _check(document)
+    except fastjsonschema.JsonSchemaValueException as err:
+        field = ".".join(str(part) for part in err.path[1:]) or "(body)"
+        reason = err.message.removeprefix("data").removeprefix(f".{field}").strip()
+        raise InvalidRequest(field, reason[:300]) from None
+    days: dict[str, Any] = {
+        name: date.fromisoformat(document[name])
+        for name in ("expires_on", "until")
+        if name in document
+    }
+    fields = {name: value for name, value in document.items() if name not in ("version", "action")}
+    if "overlap_days" in fields:
+        fields["overlap_days"] = int(fields["overlap_days"])  # 7.0 is a whole number too
+    action = Action(document["action"])
+    return KeyRequest(action=action, sender=sender, today=today, **{**fields, **days})
+
+
+_TWICE = " twice"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; a name that stands there twice is noted, for who wrote it meant two things."""
+    document: dict[str, Any] = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        document[_TWICE] = next(name for name in names if names.count(name) > 1)
+    return document
+
+
+def _whole(text: str) -> str:
+    return text.encode(errors="replace").decode()

@@ -1,0 +1,324 @@
+"""Makes new keys, a hundred by one call: seal, write down, import, read back, announce.
+
+Whatever breaks, the redelivered request goes on from its grant: the same value is imported again,
+which overwrites, and that only for as long as this run alone may work on it.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.admission import Action, Code, Refusal
+from keyjanitor.announcements import ISSUED, ROTATED, answer
+from keyjanitor.clock import pause
+from keyjanitor.desk import Desk, Task
+from keyjanitor.errors import ImportRefused, KeyjanitorError, KeysFull, Unproven
+from keyjanitor.keyfile import ROWS, NewKey, batch_prefix, describe
+from keyjanitor.ledger import Change
+from keyjanitor.register import RequestChange
+from keyjanitor.seal import delivery_context
+from keyjanitor.tierplans import TierPlans
+from keyjanitor.values import new_value
+from keyjanitor.words import DAY, LIVE_STATES, ApiKey, Grant, Row, Secret, State, Status
+
+SEALERS = 8  # values that are sealed at once
+LOOKS = 3  # at what was imported, before it is imported again
+BETWEEN_LOOKS = 2  # seconds
+TRIES = 3  # to write a row that others write too
+
+logger = Logger(child=True)
+
+
+@dataclass(slots=True)
+class Making:
+    """A key that is being made for a request."""
+
+    task: Task
+    grant: Grant
+    value: Secret
+    name: str = ""
+    key: ApiKey | None = None
+
+    def as_new_key(self) -> NewKey:
+        grant, request = self.grant, self.task.the_request()
+        text = describe(grant.owner or "", grant.name, request.request_id)
+        return NewKey(self.name, self.value, text, grant.usage_plan_ids)
+
+
+class Issuing:
+    """Makes the keys of one run's requests."""
+
+    def __init__(self, desk: Desk, plans: TierPlans) -> None:
+        self._desk = desk
+        self._outside = desk.outside
+        self._plans = plans
+        self._listed: list[ApiKey] | None = None  # once the account was found full
+        self._room = 0
+
+    def make(self, tasks: Sequence[Task], grants: dict[str, Grant]) -> None:
+        """Makes a key for each task: `grants`, by request, are those that were not sealed before."""
+        making = self._sealed(tasks, grants)
+        prefix = batch_prefix(self._desk.run.clock.now.date(), secrets.token_hex(4))
+        for index, one in enumerate(making):
+            one.name = f"{prefix}{index:03}"
+        imported: list[Making] = []
+        for start in range(0, len(making), ROWS):
+            imported += self._import(making[start : start + ROWS], prefix)
+        if imported:
+            self._announce(self._proven(imported, prefix))
+
+    # --- seal -------------------------------------------------------------------------------------
+
+    def _sealed(self, tasks: Sequence[Task], grants: dict[str, Grant]) -> list[Making]:
+        """The keys to be made, each with its value, which is sealed and written down."""
+        with ThreadPoolExecutor(SEALERS) as sealers:
+            making = [
+                one
+                for one in sealers.map(
+                    lambda task: self._seal(task, grants.get(task.row_id)), tasks
+                )
+                if one is not None
+            ]
+        for one in making:
+            self._keep_in_a_plan(one)
+        making = [one for one in making if one.task.is_open]
+        new = [one for one in making if one.task.the_row().grant != one.grant]
+        changes = [
+            RequestChange(
+                one.task.the_row(),
+                replace(one.task.the_row(), status=Status.SEALED, grant=one.grant),
+            )
+            for one in new
+        ]
+        try:
+            written = self._outside.register.commit(changes)
+        except KeyjanitorError as err:
+            self._desk.leave([one.task for one in new], err)
+            written = [None] * len(new)
+        for one, row in zip(new, written, strict=True):
+            if row is None:
+                self._desk.leave([one.task], "its request was changed meanwhile")
+            else:
+                one.task.row = row
+        return [one for one in making if one.task.is_open]
+
+    def _seal(self, task: Task, grant: Grant | None) -> Making | None:
+        """A fresh value, sealed for its recipient; or the one that was written down before."""
+        try:
+            written = task.the_row().grant
+            if written is not None:
+                context = delivery_context(written.deliver_to, task.the_request().request_id)
+                value = self._outside.sealer.open(written.sealed_value, context)
+                return Making(task, written, value)
+            if grant is None:
+                raise AssertionError("a new key needs a grant")
+            value = new_value()
+            context = delivery_context(grant.deliver_to, task.the_request().request_id)
+            sealed = replace(grant, sealed_value=self._outside.sealer.seal(value, context))
+        except KeyjanitorError as err:
+            self._desk.leave([task], err)
+            return None
+        return Making(task, sealed, value)
+
+    def _keep_in_a_plan(self, one: Making) -> None:
+        """Takes the tier's plan of today for a grant of before whose plan is no more."""
+        tier = self._desk.policy.tiers.get(one.grant.tier)
+        if tier is None or one.task.the_row().grant is None:
+            return
+        try:
+            if not self._plans.there_is(one.grant.usage_plan_ids):
+                one.grant = replace(one.grant, usage_plan_ids=(self._plans.plan_for(tier),))
+        except KeyjanitorError as err:
+            self._desk.leave([one.task], err)
+
+    # --- import -----------------------------------------------------------------------------------
+
+    def _import(self, making: Sequence[Making], prefix: str) -> list[Making]:
+        """Imports keys by one call; gives those that it made. A bad row is found by halving."""
+        if not making:
+            return []
+        if self._listed is not None:
+            return self._into_what_is_left(making, prefix)
+        if self._desk.run.deadline.passed():
+            self._desk.leave(_tasks(making), "there is no time left to import its key")
+            return []
+        try:
+            self._outside.gateway.import_keys([one.as_new_key() for one in making])
+        except KeysFull:
+            return self._into_what_is_left(making, prefix)
+        except ImportRefused as err:
+            return self._halved(making, prefix, err)
+        except KeyjanitorError as err:
+            self._desk.leave(_tasks(making), err)
+            return []
+        return list(making)
+
+    def _halved(self, making: Sequence[Making], prefix: str, err: ImportRefused) -> list[Making]:
+        self._plans.forget()
+        there = [one for one in making if self._plans.there_is(one.grant.usage_plan_ids)]
+        self._desk.leave(
+            [one.task for one in making if one not in there], "its usage plan was deleted meanwhile"
+        )
+        if len(there) < len(making):
+            return self._import(there, prefix)
+        if len(making) == 1:
+            logger.error(str(err))
+            reason = f"API Gateway refuses its key ({err.code})"
+            making[0].task.refusal = Refusal(Code.INVALID_REQUEST, reason)
+            self._desk.refuse(_tasks(making))
+            return []
+        half = len(making) // 2
+        return [*self._import(making[:half], prefix), *self._import(making[half:], prefix)]
+
+    def _into_what_is_left(self, making: Sequence[Making], prefix: str) -> list[Making]:
+        """Imports as many as the account has room for; counted anew, for others make keys too."""
+        try:
+            if self._listed is None:
+                self._listed = self._outside.gateway.keys()
+                self._room = max(0, self._desk.policy.service_quota - len(self._listed))
+            names = {key.name for key in self._listed if key.name.startswith(prefix)}
+            made_before = {key.description for key in self._listed if key.description}
+            # All or nothing is what failOnWarnings promises; but what is there, is there.
+            made = [one for one in making if one.name in names]
+            # What a run that died has made takes no room: it is imported over itself.
+            again = [one for one in making if one.as_new_key().description in made_before]
+            again = [one for one in again if one not in made]
+            new = [one for one in making if one not in made and one not in again]
+            # If the count says that there is room for all, AWS knows better.
+            fitting = new[: self._room] if len(new) > self._room else []
+            self._room = 0
+            if again or fitting:
+                keys = [one.as_new_key() for one in (*again, *fitting)]
+                self._outside.gateway.import_keys(keys)
+        except KeyjanitorError as err:
+            self._desk.leave(_tasks(making), err)
+            return []
+        self._refuse_for_room([one for one in new if one not in fitting])
+        return [*made, *again, *fitting]
+
+    def _refuse_for_room(self, making: Sequence[Making]) -> None:
+        for one in making:
+            reason = "API Gateway holds as many API keys as it can"
+            one.task.refusal = Refusal(Code.CAPACITY_EXHAUSTED, reason)
+        self._desk.refuse(_tasks(making))
+
+    # --- prove ------------------------------------------------------------------------------------
+
+    def _proven(self, making: Sequence[Making], prefix: str) -> list[Making]:
+        """Those that read back enabled, under their names and in their plans."""
+        plan_ids = sorted({plan for one in making for plan in one.grant.usage_plan_ids})
+        keys: dict[str, ApiKey] = {}
+        members: dict[str, set[str]] = {}
+        try:
+            for look in range(LOOKS):
+                if look:
+                    pause(BETWEEN_LOOKS)
+                # The last look reads whole plans: that members can be asked for by the beginning of
+                # their names is documented for keys only.
+                by_name = prefix if look < LOOKS - 1 else ""
+                keys = {key.name: key for key in self._outside.gateway.keys_named(prefix)}
+                members = {
+                    plan: set(self._outside.gateway.members(plan, by_name)) for plan in plan_ids
+                }
+                if all(_fault(one, keys, members) is None for one in making):
+                    break
+        except KeyjanitorError as err:
+            self._desk.leave(_tasks(making), err)
+            return []
+        for one in making:
+            if fault := _fault(one, keys, members):
+                self._desk.leave([one.task], Unproven(one.name, fault))
+            else:
+                one.key = keys[one.name]
+        return [one for one in making if one.key is not None]
+
+    # --- announce ---------------------------------------------------------------------------------
+
+    def _announce(self, making: Iterable[Making]) -> None:
+        """Writes down the keys that were proven, and tells of them."""
+        waiting = {one.task.row_id: one for one in making}
+        for one in waiting.values():
+            one.task.counted = True
+        for attempt in range(TRIES):
+            try:
+                changes = [self._change(one, again=attempt > 0) for one in waiting.values()]
+            except KeyjanitorError as err:
+                self._desk.leave(_tasks(waiting.values()), err)
+                return
+            lost = self._desk.write(_tasks(waiting.values()), changes)
+            waiting = {task.row_id: waiting[task.row_id] for task in lost}
+            if not waiting:
+                return
+        self._desk.leave(_tasks(waiting.values()), "its rows are changed by others all the time")
+
+    def _change(self, one: Making, *, again: bool) -> RequestChange:
+        """The answer, with the row of the new key and, of a rotation, of the old one."""
+        task, grant, key = one.task, one.grant, one.key
+        request = task.the_request()
+        if key is None:
+            raise AssertionError("only a proven key is announced")
+        # A sweep may have adopted it in between; that is rare, so it is looked for in the second try.
+        stands = self._outside.ledger.row(key.key_id) if again else None
+        row = replace(
+            stands or Row(key_id=key.key_id, state=State.ACTIVE, tier=grant.tier),
+            state=State.ACTIVE,
+            tier=grant.tier,
+            owner=grant.owner,
+            name=grant.name,
+            issued=True,
+            adopted_on=(stands and stands.adopted_on) or request.today,
+            ends_on=grant.ends_on,
+            our_update=key.last_updated_date,
+            usage_plan_ids=grant.usage_plan_ids,
+            sender=grant.sender,
+            deliver_to=grant.deliver_to,
+            request_ids=(task.row_id,),
+            previous_key_ids=(),
+        )
+        changes = [Change(stands, row)]
+        more: dict[str, object] = {
+            "sealed_value": grant.sealed_value,
+            "encryption_context": delivery_context(grant.deliver_to, request.request_id),
+            "usage_plan_id": grant.usage_plan_ids[0],
+            "expires_on": grant.ends_on,
+        }
+        if request.action is Action.ROTATE:
+            ends_on, old = self._end_of_the_old(task, grant, key.key_id)
+            changes += old
+            more |= {"previous_key_id": grant.rotates, "previous_key_ends_on": ends_on}
+        detail_type = ROTATED if request.action is Action.ROTATE else ISSUED
+        detail = answer(detail_type, request, row, self._desk.policy, **more)
+        return self._desk.answer(task, detail_type, detail, *changes)
+
+    def _end_of_the_old(
+        self, task: Task, grant: Grant, new_key_id: str
+    ) -> tuple[object, list[Change]]:
+        """When the old key ends, and what its row says of it; nothing if it is gone already."""
+        request = task.the_request()
+        old = self._outside.ledger.row_of_any(grant.rotates or "")
+        ends_on = request.today + DAY * request.overlap_days
+        if old is None or old.state not in LIVE_STATES:
+            return request.today, []
+        if old.ends_on is not None:
+            ends_on = min(ends_on, old.ends_on)
+        return ends_on, [Change(old, replace(old, ends_on=ends_on, rotated_to=new_key_id))]
+
+
+def _fault(one: Making, keys: dict[str, ApiKey], members: dict[str, set[str]]) -> str | None:
+    """What is wrong with a key as it reads back, or None."""
+    key = keys.get(one.name)
+    if key is None:
+        return "API Gateway lists no key of this name"
+    if not key.enabled:
+        return "it is disabled"
+    for plan in one.grant.usage_plan_ids:
+        if key.key_id not in members[plan]:
+            return f"it is not in usage plan {plan}"
+    return None
+
+
+def _tasks(making: Iterable[Making]) -> list[Task]:
+    return [one.task for one in making]

@@ -1,0 +1,317 @@
+"""Carries out what a request asks of a key that there is: renew, revoke, restore, protect, release.
+
+Each of them may be cut off anywhere and begun again: what is done already is a success.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.admission import Action, Code, Refusal, judge_asker, judge_key
+from keyjanitor.announcements import answer
+from keyjanitor.decide import disabled_by_us
+from keyjanitor.desk import Desk, Task
+from keyjanitor.errors import (
+    Busy,
+    CallFailed,
+    ClaimLost,
+    KeyjanitorError,
+    NotRestorable,
+    TombstoneClosed,
+)
+from keyjanitor.ledger import Change
+from keyjanitor.night import settled
+from keyjanitor.policy import BoundPolicy
+from keyjanitor.register import RequestChange
+from keyjanitor.restore import half_built, restore
+from keyjanitor.words import (
+    LIVE_STATES,
+    Announcement,
+    ApiKey,
+    Claim,
+    Row,
+    State,
+    Status,
+    Tombstone,
+    Verb,
+)
+
+RENEWED = "Key Renewed"
+REVOKED = "Key Revoked"
+RESTORED = "Key Restored"
+PROTECTED = "Key Protected"
+RELEASED = "Key Released"
+TRIES = 3  # to write a row that others write too
+
+logger = Logger(child=True)
+
+
+class KeyActions:
+    """What the requests of one run do to keys, one after the other."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._outside = desk.outside
+        self._bound = BoundPolicy(desk.policy, {}, frozenset())
+
+    def look_up(self, task: Task) -> Row | None:
+        """The row of the key that a request names, with every claim of a run that died settled.
+
+        Raises Busy while a sweep is at work on the key.
+        """
+        request = task.the_request()
+        row = self._outside.ledger.row_of_any(request.key_id)
+        if row is not None and row.claim is not None and row.claim.verb is not Verb.RESTORE:
+            lease = self._outside.ledger.lease_until()
+            if lease is not None and lease > self._desk.run.now():
+                raise Busy(f"key {row.key_id}")
+            if row.state in LIVE_STATES:
+                key = self._outside.gateway.key(row.key_id)
+                change = settled(request.today, row, key, self._outside, self._bound)
+                row = self._outside.ledger.commit_one(change)
+        task.key = row
+        return row
+
+    def judge(self, task: Task) -> Refusal | None:
+        """Whether a request for a rotation, revocation or restore is refused, looking at the key."""
+        request = task.the_request()
+        row = self.look_up(task)
+        if (refusal := judge_asker(request, row, self._desk.policy)) or row is None:
+            return refusal
+        key: ApiKey | None
+        if row.state is State.PARKED:
+            try:
+                tombstone, _ = self._outside.history.dig_up(row.key_id, self._outside.sealer)
+                key = _as_key(tombstone)
+            except TombstoneClosed as err:
+                if err.for_now:
+                    raise
+                if request.action is Action.RESTORE:
+                    return Refusal(Code.NOT_RESTORABLE, str(err))
+                key = None
+        else:
+            key = self._outside.gateway.key(row.key_id)
+            if key is None and request.action is Action.ROTATE:
+                return _no_more(row)
+        if request.action is Action.RESTORE and row.claim and row.claim.verb is Verb.PURGE:
+            return Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
+        stack = self._outside.owners.stack_of(row.key_id)
+        return judge_key(request, row, key, stack, self._desk.policy)
+
+    def carry_out(self, task: Task) -> None:
+        """Does what a request asks for, and answers it."""
+        act: Callable[[Task], RequestChange | None]
+        match task.the_request().action:
+            case Action.RENEW:
+                act = self._renew
+            case Action.REVOKE:
+                act = self._revoke
+            case Action.RESTORE:
+                act = self._restore
+            case Action.PROTECT | Action.RELEASE:
+                act = self._protect
+            case other:
+                raise AssertionError(f"{other} makes a new key")
+        try:
+            for _ in range(TRIES):
+                change = self._once(act, task)
+                if task.refusal is not None:
+                    self._desk.refuse([task])
+                    return
+                if change is not None and not self._desk.write([task], [change]):
+                    return
+        except KeyjanitorError as err:
+            self._desk.leave([task], err)
+            return
+        self._desk.leave([task], "its key is changed by others all the time")
+
+    @staticmethod
+    def _once(act: Callable[[Task], RequestChange | None], task: Task) -> RequestChange | None:
+        """The answer's change; None if somebody else changed the key's row: look again."""
+        try:
+            return act(task)
+        except ClaimLost as err:
+            logger.info(str(err))
+            return None
+
+    def admit(self, task: Task) -> None:
+        """Writes down that a request is to be carried out, as often as it takes."""
+        row = task.the_row()
+        if row.status is not Status.TAKEN:
+            return
+        change = RequestChange(row, replace(row, status=Status.ADMITTED))
+        written = self._outside.register.commit([change])[0]
+        if written is None:
+            raise Busy(f"request {row.request_id}")
+        task.row = written
+
+    # --- renew ------------------------------------------------------------------------------------
+
+    def _renew(self, task: Task) -> RequestChange | None:
+        request = task.the_request()
+        row = self.look_up(task)
+        key = self._outside.gateway.key(row.key_id) if row and row.state in LIVE_STATES else None
+        first = task.the_row().status is Status.TAKEN
+        if first:
+            task.refusal = judge_asker(request, row, self._desk.policy)
+        if task.refusal is None and row is not None:
+            if key is None:
+                task.refusal = _no_more(row)
+            elif first:
+                task.refusal = judge_key(request, row, key, None, self._desk.policy)
+        if task.refusal is not None or row is None or key is None:
+            return None
+        by_us = not key.enabled and disabled_by_us(key, row)
+        renewed = replace(
+            row,
+            state=State.DISABLED if by_us else State.ACTIVE,
+            warned_on=None,
+            disable_on=None,
+            park_on=None,
+            witnessed=False,
+            because="renewed",
+            renewed_on=max(request.today, row.renewed_on or request.today),
+        )
+        why_not = None
+        if by_us:
+            self.admit(task)
+            # Its clock starts before it is enabled: no sweep that looks from now on finds it due.
+            row = self._outside.ledger.commit_one(Change(row, renewed))
+            updated = self._outside.gateway.set_enabled(row.key_id, enabled=True)
+            if updated is None:
+                task.refusal = _no_more(row)
+                return None
+            renewed = replace(row, state=State.ACTIVE, our_update=updated)
+        elif not key.enabled:
+            why_not = "somebody else has disabled this key; it stays so"
+        renewed = replace(
+            renewed,
+            # What was disabled on this date stays counted in its allowance.
+            disabled_on=row.disabled_on if row.disabled_on == request.today else None,
+        )
+        return self._answer(task, RENEWED, row, renewed, reason=why_not)
+
+    # --- protect and release ----------------------------------------------------------------------
+
+    def _protect(self, task: Task) -> RequestChange | None:
+        request = task.the_request()
+        row = self.look_up(task)
+        task.refusal = judge_asker(request, row, self._desk.policy)
+        if task.refusal is not None or row is None:
+            return None
+        after = replace(row, protected_until=request.until)
+        if request.action is Action.RELEASE:
+            return self._answer(task, RELEASED, row, after)
+        return self._answer(task, PROTECTED, row, after, protected_until=request.until)
+
+    # --- revoke -----------------------------------------------------------------------------------
+
+    def _revoke(self, task: Task) -> RequestChange | None:
+        request = task.the_request()
+        if task.the_row().status is Status.TAKEN:
+            task.refusal = self.judge(task)
+            if task.refusal is not None:
+                return None
+            self.admit(task)
+        row = self.look_up(task)
+        if row is None:
+            raise CallFailed("GetItem", "NotFound")
+        if row.state is not State.REVOKED:
+            if built := half_built(row, self._outside):
+                self._outside.gateway.delete(built)
+            # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
+            # relies on a tombstone that is about to go.
+            claim = None if row.state in LIVE_STATES else Claim(Verb.PURGE, request.today)
+            row = self._outside.ledger.commit_one(Change(row, replace(row, claim=claim)))
+            if row.state in LIVE_STATES:
+                self._outside.gateway.delete(row.key_id)
+            for key_id in (row.key_id, *row.previous_key_ids):
+                self._outside.history.destroy_tombstone(key_id)
+        after = replace(
+            row,
+            state=State.REVOKED,
+            because=request.reason or "revoked",
+            revoked_on=row.revoked_on or request.today,
+            revoked_by=row.revoked_by or request.sender,
+            warned_on=None,
+            disable_on=None,
+            park_on=None,
+            purge_on=None,
+            new_key_id=None,
+            claim=None,
+        )
+        self._make_answers_final(row)
+        return self._answer(task, REVOKED, row, after)
+
+    def _make_answers_final(self, row: Row) -> None:
+        """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
+        register = self._outside.register
+        for request_id, asked in register.requests(row.request_ids).items():
+            detail = {
+                name: value
+                for name, value in asked.detail.items()
+                if name in ("version", "request_id", "key_id", "owner", "tier", "contact", "name")
+            }
+            detail |= {"key_id": row.key_id, "reason": "revoked since"}
+            after = replace(asked, detail_type=REVOKED, detail=detail, grant=None)
+            if register.commit([RequestChange(asked, after)])[0] is None:
+                raise Busy(f"request {request_id}")
+
+    # --- restore ----------------------------------------------------------------------------------
+
+    def _restore(self, task: Task) -> RequestChange | None:
+        request = task.the_request()
+        row = self.look_up(task)
+        if row is None or row.state not in (*LIVE_STATES, State.PARKED):
+            state = row.state if row else "forgotten"
+            reason = f"key {request.key_id} is {state}"
+            task.refusal = Refusal(Code.NOT_RESTORABLE, reason)
+            return None
+        if row.state is not State.PARKED:  # an earlier run has done it
+            return self._answer(task, RESTORED, row, row, **_before(row))
+        told: dict[str, object] = {}
+
+        def tell(live: Row) -> Announcement:
+            told.update(answer(RESTORED, request, live, self._desk.policy, **_before(live)))
+            return self._desk.announcement(task.the_row(), RESTORED, told)
+
+        try:
+            restore(row, request.today, self._outside, self._desk.policy, tell)
+        except NotRestorable as err:
+            if err.for_now:
+                raise
+            task.refusal = Refusal(Code.NOT_RESTORABLE, err.reason)
+            return None
+        task.counted = True
+        return self._desk.answer(task, RESTORED, told)
+
+    # --- answering --------------------------------------------------------------------------------
+
+    def _answer(
+        self, task: Task, detail_type: str, before: Row, after: Row, **more: object
+    ) -> RequestChange:
+        request = task.the_request()
+        detail = answer(detail_type, request, after, self._desk.policy, **more)
+        rows = () if before == after else (Change(before, after),)
+        return self._desk.answer(task, detail_type, detail, *rows)
+
+
+def _before(row: Row) -> dict[str, object]:
+    return {"previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None}
+
+
+def _no_more(row: Row) -> Refusal:
+    return Refusal(Code.UNKNOWN_KEY, f"API Gateway has no key {row.key_id} any more")
+
+
+def _as_key(tombstone: Tombstone) -> ApiKey:
+    return ApiKey(
+        key_id=tombstone.key_id,
+        name=tombstone.name,
+        enabled=tombstone.enabled,
+        created_date=tombstone.created_date,
+        last_updated_date=tombstone.created_date,
+        description=tombstone.description,
+        tags=tombstone.tags,
+    )

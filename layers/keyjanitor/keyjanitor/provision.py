@@ -1,0 +1,360 @@
+"""Serves a batch of requests: take them, judge them, count them in, make and change keys, tell."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor import contract
+from keyjanitor.admission import (
+    Action,
+    Admissions,
+    Census,
+    Code,
+    Refusal,
+    Want,
+    batch_of,
+    judge_asker,
+    judge_dates,
+    still_at_work,
+)
+from keyjanitor.desk import Counterparts, Desk, Run, Task
+from keyjanitor.errors import Busy, InvalidRequest, KeyjanitorError, NotARequest, PlanRefused
+from keyjanitor.issuing import Issuing
+from keyjanitor.keyactions import KeyActions
+from keyjanitor.messages import Message
+from keyjanitor.policy import Policy
+from keyjanitor.register import RequestChange
+from keyjanitor.tierplans import TierPlans
+from keyjanitor.words import FINAL, Grant, RequestRow, Row, Status
+
+COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
+COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
+TRIES = 8  # to be counted in while other runs are
+
+logger = Logger(child=True)
+
+
+class Provisioner:
+    """Serves the requests of one run."""
+
+    def __init__(self, outside: Counterparts, policy: Policy, run: Run) -> None:
+        self._outside = outside
+        self._policy = policy
+        self._run = run
+        self.desk = Desk(outside, policy, run)
+        self._plans = TierPlans(
+            outside.gateway, outside.register, run.holder, run.until, clock=run.now
+        )
+        self._actions = KeyActions(self.desk)
+        self._issuing = Issuing(self.desk, self._plans)
+        self.made = 0  # keys, restored ones among them
+        self.issued = 0
+
+    def serve(self, messages: Sequence[Message]) -> list[Message]:
+        """Serves what it can; gives the messages that have to come again."""
+        tasks, unreadable = self._read(messages)
+        self._take(tasks)
+        self._check(tasks)
+        grants, wants = self._judge_those_who_take_a_slot(tasks)
+        self._count_in(wants)
+        self.desk.refuse(tasks)
+        slots = [task for task, _ in wants if task.is_open]
+        self._issuing.make([one for one in slots if _makes_a_key(one)], grants)
+        self._carry_out([one for one in slots if not _makes_a_key(one)])
+        self._carry_out(
+            [task for task in tasks if task.is_open and not any(task is one for one in slots)]
+        )
+        self.made = sum(task.counted for task, _ in wants)
+        self.issued = sum(task.counted for task, _ in wants if _makes_a_key(task))
+        self._count_out(wants)
+        self._release([task for task in tasks if task.left])
+        self.desk.tell_the_rest()
+        return unreadable + [message for task in tasks if task.left for message in task.messages]
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _read(self, messages: Sequence[Message]) -> tuple[list[Task], list[Message]]:
+        """One task for each request, whatever number of messages carry it."""
+        tasks: dict[tuple[str, str], Task] = {}
+        unreadable: list[Message] = []
+        for message in messages:
+            try:
+                body = contract.read(message.body)
+            except NotARequest as err:
+                logger.error("message %s: %s", message.message_id, err)
+                unreadable.append(message)
+                continue
+            task = tasks.setdefault((body.row_id, body.digest), Task([], body, body.row_id))
+            task.messages.append(message)
+        return list(tasks.values()), unreadable
+
+    def _take(self, tasks: Sequence[Task]) -> None:
+        """Takes the requests that nobody else is at work on; answers those again that are answered."""
+        try:
+            known = self._outside.register.requests(sorted({task.row_id for task in tasks}))
+            conflicts = self._conflicts(tasks, known)
+            known |= self._outside.register.requests([task.row_id for task in conflicts])
+            self._take_up(tasks, known)
+        except KeyjanitorError as err:
+            self.desk.leave(tasks, err)
+
+    @staticmethod
+    def _conflicts(tasks: Sequence[Task], known: dict[str, RequestRow]) -> list[Task]:
+        """Those that have another's id: refused, and remembered beside the one that was first."""
+        first = {row_id: row.digest for row_id, row in known.items()}
+        conflicts = []
+        for task in tasks:
+            if first.setdefault(task.row_id, task.body.digest) != task.body.digest:
+                task.row_id = f" {task.body.digest}"
+                reason = "this request_id was used with another body; choose a new one"
+                task.refusal = Refusal(Code.CONFLICTING_REQUEST, reason)
+                conflicts.append(task)
+        return conflicts
+
+    def _take_up(self, tasks: Sequence[Task], known: dict[str, RequestRow]) -> None:
+        run, changes = self._run, []
+        taken: list[Task] = []
+        again: list[Task] = []
+        for task in tasks:
+            row = known.get(task.row_id)
+            if row is not None and row.status in FINAL:
+                task.row = row
+                task.announcement = self.desk.announcement(row, row.detail_type, dict(row.detail))
+                again.append(task)
+            elif row is not None and row.held_until is not None and row.held_until > run.now():
+                self.desk.leave([task], Busy(f"request {row.request_id}"))
+            else:
+                mine = row or self._new_row(task)
+                held = replace(mine, holder=run.holder, held_until=run.until)
+                changes.append(RequestChange(row, held))
+                taken.append(task)
+        for task, written in zip(taken, self._outside.register.commit(changes), strict=True):
+            task.row = written
+            if written is None:
+                self.desk.leave([task], Busy(f"request {task.row_id}"))
+        self.desk.tell(again)
+
+    def _new_row(self, task: Task) -> RequestRow:
+        """The first sight of a request. Who moves its message back later is not its sender."""
+        message = task.messages[0]
+        return RequestRow(
+            request_id=task.row_id,
+            digest=task.body.digest,
+            sender=message.sender,
+            status=Status.TAKEN,
+            action=(task.body.text("action") or "")[:20],
+            received_on=message.today(self._run.clock),
+        )
+
+    def _check(self, tasks: Sequence[Task]) -> None:
+        """Holds each request against the contract."""
+        for task in tasks:
+            if not task.is_open or task.refusal is not None:
+                continue
+            row = task.the_row()
+            try:
+                today = task.messages[0].today(self._run.clock)
+                task.request = contract.check(task.body, row.sender, today)
+            except InvalidRequest as err:
+                task.refusal = Refusal(Code.INVALID_REQUEST, str(err))
+            else:
+                if row.status is Status.TAKEN:
+                    task.refusal = judge_dates(task.request)
+        self.desk.refuse(tasks)
+
+    # --- judging ----------------------------------------------------------------------------------
+
+    def _judge_those_who_take_a_slot(
+        self, tasks: Sequence[Task]
+    ) -> tuple[dict[str, Grant], list[tuple[Task, Want]]]:
+        """The grants of new keys, and who wants a slot of the service quota; refuses the others."""
+        grants: dict[str, Grant] = {}
+        wants: list[tuple[Task, Want]] = []
+        rotated: set[str] = set()
+        for task in tasks:
+            if not task.is_open or not _takes_a_slot(task):
+                continue
+            if self._run.deadline.passed():
+                self.desk.leave([task], "there is no time left to look at its key")
+                continue
+            try:
+                grant = self._judged(task, rotated)
+                if task.refusal is not None:
+                    continue
+                if grant is not None:
+                    grants[task.row_id] = grant
+                if (want := self._want(task, grant)) is not None:
+                    wants.append((task, want))
+            except PlanRefused as err:
+                full = err.code == "LimitExceededException"
+                code = Code.CAPACITY_EXHAUSTED if full else Code.UNKNOWN_TIER
+                task.refusal = Refusal(code, str(err))
+            except KeyjanitorError as err:
+                self.desk.leave([task], err)
+        self.desk.refuse(tasks)
+        return grants, wants
+
+    def _judged(self, task: Task, rotated: set[str]) -> Grant | None:
+        """Judges a request that nobody has judged yet; what it is granted, if that is a new key."""
+        request, row = task.the_request(), task.the_row()
+        if row.status is not Status.TAKEN:
+            return None
+        if request.action is Action.ISSUE:
+            task.refusal = judge_asker(request, None, self._policy)
+            if task.refusal is not None:
+                return None
+            tier = self._policy.tiers[request.tier]
+            return Grant(
+                sealed_value="",
+                tier=tier.name,
+                owner=request.owner,
+                name=request.name,
+                sender=row.sender,
+                deliver_to=request.deliver_to,
+                usage_plan_ids=(self._plans.plan_for(tier),),
+                ends_on=request.expires_on,
+            )
+        task.refusal = self._actions.judge(task)
+        old = task.key
+        if task.refusal is not None or request.action is Action.RESTORE or old is None:
+            return None
+        if old.key_id in rotated:
+            raise Busy(f"key {old.key_id}")
+        rotated.add(old.key_id)
+        return self._like(old)
+
+    def _like(self, old: Row) -> Grant:
+        """A new key like an old one: its plans, its name, its owner, and its agreed end."""
+        plan_ids = self._outside.gateway.plans_of(old.key_id)
+        if not plan_ids:
+            plan_ids = (self._plans.plan_for(self._policy.tiers[old.tier]),)
+        return Grant(
+            sealed_value="",
+            tier=old.tier,
+            owner=old.owner,
+            name=old.name,
+            sender=old.sender,
+            deliver_to=old.deliver_to or "",
+            usage_plan_ids=plan_ids,
+            ends_on=old.ends_on,
+            rotates=old.key_id,
+        )
+
+    def _want(self, task: Task, grant: Grant | None) -> Want | None:
+        request, written = task.the_request(), task.the_row().grant
+        granted = grant or written
+        if granted is not None:
+            tier, owner = granted.tier, granted.owner
+        else:
+            key = task.key or self._actions.look_up(task)
+            if key is None:
+                return None
+            tier, owner = key.tier, key.owner
+        of_policy = self._policy.tiers.get(tier, self._policy.unclaimed)
+        return Want(request.action, of_policy, owner)
+
+    # --- counting ---------------------------------------------------------------------------------
+
+    def _count_in(self, wants: Sequence[tuple[Task, Want]]) -> None:
+        """Gives each of the wants a slot, or a refusal; no two runs give the same one."""
+        if not wants:
+            return
+        try:
+            for _ in range(TRIES):
+                if self._counted_in(wants):
+                    self._admit_restores(wants)
+                    return
+            raise Busy("the count of the keys")
+        except KeyjanitorError as err:
+            self.desk.leave([task for task, _ in wants], err)
+
+    def _counted_in(self, wants: Sequence[tuple[Task, Want]]) -> bool:
+        now = self._run.now()
+        admissions = self._outside.register.admissions()
+        holders = self._outside.ledger.holders()
+        if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
+            admissions = self._counted(admissions)
+        refusals = self._refusals(wants, Census.of(admissions, holders, now))
+        for_room = {Code.CAPACITY_EXHAUSTED, Code.TIER_FROZEN}
+        if any(one is not None and one.code in for_room for one in refusals) and (
+            admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT_WHEN_FULL
+        ):
+            admissions = self._counted(admissions)
+            refusals = self._refusals(wants, Census.of(admissions, holders, now))
+        given = [want for (_, want), one in zip(wants, refusals, strict=True) if one is None]
+        batches = still_at_work(admissions.batches, now)
+        batches[self._run.holder] = batch_of(given, self._run.until)
+        if not self._outside.register.put_admissions(replace(admissions, batches=batches)):
+            return False
+        for (task, _), refusal in zip(wants, refusals, strict=True):
+            task.refusal = refusal
+        return True
+
+    def _counted(self, admissions: Admissions) -> Admissions:
+        keys = len(self._outside.gateway.keys())
+        return replace(admissions, counted=keys, counted_at=self._run.now(), made=0)
+
+    def _refusals(self, wants: Sequence[tuple[Task, Want]], census: Census) -> list[Refusal | None]:
+        """A verdict for each, those that were admitted before first: theirs stands."""
+        for task, want in wants:
+            if task.the_row().status is not Status.TAKEN:
+                census.take(want)
+        return [
+            census.admit(want, self._policy) if task.the_row().status is Status.TAKEN else None
+            for task, want in wants
+        ]
+
+    def _admit_restores(self, wants: Sequence[tuple[Task, Want]]) -> None:
+        for task, want in wants:
+            if want.action is Action.RESTORE and task.is_open and task.refusal is None:
+                self._actions.admit(task)
+
+    def _count_out(self, wants: Sequence[tuple[Task, Want]]) -> None:
+        """Gives back the slots that were not used. Who fails here is forgotten when its time is up."""
+        if not wants:
+            return
+        try:
+            for _ in range(TRIES):
+                admissions = self._outside.register.admissions()
+                batches = dict(admissions.batches)
+                batches.pop(self._run.holder, None)
+                after = replace(admissions, made=admissions.made + self.made, batches=batches)
+                if self._outside.register.put_admissions(after):
+                    return
+        except KeyjanitorError as err:
+            logger.warning("the slots of this run are given back later: %s", err)
+
+    # --- carrying out -----------------------------------------------------------------------------
+
+    def _carry_out(self, tasks: Iterable[Task]) -> None:
+        for task in tasks:
+            if not task.is_open:
+                continue
+            if self._run.deadline.passed():
+                self.desk.leave([task], "there is no time left for it")
+            else:
+                self._actions.carry_out(task)
+
+    def _release(self, tasks: Sequence[Task]) -> None:
+        """Lets the next run take up at once what this one leaves."""
+        held = [
+            task for task in tasks if task.row is not None and task.row.holder == self._run.holder
+        ]
+        changes = [
+            RequestChange(task.the_row(), replace(task.the_row(), holder=None, held_until=None))
+            for task in held
+        ]
+        try:
+            self._outside.register.commit(changes)
+        except KeyjanitorError as err:
+            logger.warning("what is left is taken up later: %s", err)
+
+
+def _takes_a_slot(task: Task) -> bool:
+    return _makes_a_key(task) or task.the_request().action is Action.RESTORE
+
+
+def _makes_a_key(task: Task) -> bool:
+    return task.the_request().action in (Action.ISSUE, Action.ROTATE)

@@ -1,0 +1,179 @@
+"""Talks to the ledger about requests: what was asked, how far it has come, and who counts.
+
+Its partitions: REQUEST, a row a request, for ever; PLAN, the usage plans that we made or are making,
+by their shape; and CONTROL/admissions, the count of keys that no two runs may raise at once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from keyjanitor.admission import Admissions, Batch
+from keyjanitor.ledger import Change, outbox_item, row_writes
+from keyjanitor.records import from_values, to_values
+from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
+from keyjanitor.words import Announcement, RequestRow
+
+_ADMISSIONS = {"pk": "CONTROL", "sk": "admissions"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChange:
+    """One request as it was read (None: there was none) and as it shall be, and all that goes with it.
+
+    `rows` and `announcements` are written with it or not at all, and only if nobody else has written
+    one of the rows since it was read.
+    """
+
+    before: RequestRow | None
+    after: RequestRow
+    rows: tuple[Change, ...] = ()
+    announcements: tuple[Announcement, ...] = ()
+
+
+class Register:
+    """What the ledger's table remembers of requests."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
+        """Those of the requests that were ever seen, by their ids."""
+        return {
+            item["sk"]: from_values(RequestRow, {**item, "request_id": item["sk"]})
+            for item in self._table.get_all("REQUEST", request_ids)
+        }
+
+    def commit(self, changes: Sequence[RequestChange]) -> list[RequestRow | None]:
+        """Writes each change; gives the rows in the same order, None for what others were first in."""
+        written: list[RequestRow | None] = []
+        for batch in _batches(changes):
+            if self._write(batch):
+                written += [_next(change) for change in batch]
+            else:
+                # One of them is lost; who it is shows one by one.
+                written += [_next(change) if self._write([change]) else None for change in batch]
+        return written
+
+    def _write(self, changes: Sequence[RequestChange]) -> bool:
+        writes = [write for change in changes for write in self._writes(change)]
+        return self._table.transact(writes) is None
+
+    def _writes(self, change: RequestChange) -> list[Write]:
+        condition = (
+            ABSENT if change.before is None else self._table.is_version(change.before.version)
+        )
+        writes = [self._table.put(_request_item(_next(change)), condition)]
+        for row in change.rows:
+            version = row.before.version if row.before else 0
+            writes += row_writes(self._table, row.before, replace(row.after, version=version + 1))
+        announcements = (
+            *change.announcements,
+            *(a for row in change.rows for a in row.announcements),
+        )
+        return writes + [self._table.put(outbox_item(one)) for one in announcements]
+
+    # --- the count --------------------------------------------------------------------------------
+
+    def admissions(self) -> Admissions:
+        """What was counted and admitted so far."""
+        item = self._table.get(_ADMISSIONS)
+        if item is None:
+            return Admissions()
+        return Admissions(
+            version=item["version"],
+            counted=item["counted"],
+            counted_at=_moment(item.get("counted_at")),
+            made=item["made"],
+            batches={
+                name: Batch(
+                    datetime.fromisoformat(one["until"]), one["keys"], one["tiers"], one["owners"]
+                )
+                for name, one in item["batches"].items()
+            },
+        )
+
+    def put_admissions(self, admissions: Admissions) -> bool:
+        """Writes it, if it still is of the version that was read; else gives False."""
+        item: Item = {
+            **_ADMISSIONS,
+            "version": admissions.version + 1,
+            "counted": admissions.counted,
+            "made": admissions.made,
+            "batches": {
+                name: {
+                    "until": one.until.isoformat(),
+                    "keys": one.keys,
+                    "tiers": dict(one.tiers),
+                    "owners": dict(one.owners),
+                }
+                for name, one in admissions.batches.items()
+            },
+        }
+        if admissions.counted_at is not None:
+            item["counted_at"] = admissions.counted_at.isoformat()
+        first = admissions.version == 0
+        condition = ABSENT if first else self._table.is_version(admissions.version)
+        return self._table.put_now(item, condition)
+
+    # --- usage plans ------------------------------------------------------------------------------
+
+    def made_plans(self) -> dict[str, str]:
+        """The ids of the usage plans that we made, by their shape."""
+        return {
+            item["sk"]: item["usage_plan_id"]
+            for item in self._table.query("PLAN")
+            if "usage_plan_id" in item
+        }
+
+    def claim_plan(self, shape: str, holder: str, at: datetime, until: datetime) -> bool:
+        """Whether `holder` alone may make a plan of this shape, up to a moment (real time)."""
+        claim = {"pk": "PLAN", "sk": shape, "holder": holder, "until": until.isoformat()}
+        condition = {
+            "ConditionExpression": "attribute_not_exists(pk) OR #until < :now OR holder = :me",
+            "ExpressionAttributeNames": {"#until": "until"},
+            "ExpressionAttributeValues": self._table.item({":now": at.isoformat(), ":me": holder}),
+        }
+        return self._table.put_now(claim, condition)
+
+    def give_plan_back(self, shape: str) -> None:
+        """Lets the next run make a plan of this shape."""
+        self._table.put_now({"pk": "PLAN", "sk": shape, "until": ""})
+
+    def plan_made(self, shape: str, usage_plan_id: str) -> None:
+        """Remembers a plan that we made; its claim ends with it."""
+        plan = {"pk": "PLAN", "sk": shape, "usage_plan_id": usage_plan_id, "until": ""}
+        self._table.put_now(plan)
+
+
+def _next(change: RequestChange) -> RequestRow:
+    return replace(change.after, version=(change.before.version if change.before else 0) + 1)
+
+
+def _request_item(row: RequestRow) -> Item:
+    item: Item = {"pk": "REQUEST", "sk": row.request_id, **to_values(row), "version": row.version}
+    del item["request_id"]
+    return item
+
+
+def _batches(changes: Iterable[RequestChange]) -> Iterable[list[RequestChange]]:
+    """Changes by as many as fit into one transaction."""
+    batch: list[RequestChange] = []
+    room = TRANSACTION
+    for change in changes:
+        need = 1 + len(change.announcements)
+        need += sum(2 + len(row.announcements) for row in change.rows)
+        if need > room and batch:
+            yield batch
+            batch, room = [], TRANSACTION
+        batch.append(change)
+        room -= need
+    if batch:
+        yield batch
+
+
+def _moment(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
