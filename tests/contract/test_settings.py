@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from keyjanitor.errors import PolicyError
-from keyjanitor.settings import REQUIRED, PullSettings, SweepSettings, read_policy
+from keyjanitor.settings import (
+    REQUIRED,
+    ProvisionSettings,
+    PullSettings,
+    SweepSettings,
+    read_policy,
+)
 from keyjanitor.words import Mode
 
 ENVIRONMENT = {
@@ -17,15 +23,22 @@ ENVIRONMENT = {
     "SEALING_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/k",
     "EVENT_BUS": "bus",
     "ALERT_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
+    "REQUEST_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/requests",
     "MODE": "disable",
     "CALLS_PER_SECOND": "3",
+    "COPIES": "2",
     "REPLAY_WINDOW_HOURS": "36",
 }
 SHIPPED = Path(__file__).parents[2] / "layers" / "policy" / "policy.toml"
 
 
 @pytest.mark.parametrize(
-    ("function", "settings"), [("pull_usage", PullSettings), ("expire_keys", SweepSettings)]
+    ("function", "settings"),
+    [
+        ("pull_usage", PullSettings),
+        ("expire_keys", SweepSettings),
+        ("provision_keys", ProvisionSettings),
+    ],
 )
 def test_what_is_required_is_what_is_read(function: str, settings: Any) -> None:
     environment = {name: ENVIRONMENT[name] for name in REQUIRED[function]}
@@ -44,6 +57,18 @@ def test_the_settings_of_a_sweep() -> None:
         alert_topic_arn=ENVIRONMENT["ALERT_TOPIC_ARN"],
         mode=Mode.DISABLE,
         calls_per_second=3.0,
+        replay_window_hours=36.0,
+    )
+
+
+def test_a_copy_of_provision_keys_takes_its_share_of_what_all_copies_may_call() -> None:
+    assert ProvisionSettings.read(ENVIRONMENT) == ProvisionSettings(
+        ledger_table="ledger",
+        history_bucket="history",
+        sealing_key_arn=ENVIRONMENT["SEALING_KEY_ARN"],
+        event_bus="bus",
+        request_queue_url=ENVIRONMENT["REQUEST_QUEUE_URL"],
+        calls_per_second=1.5,
         replay_window_hours=36.0,
     )
 

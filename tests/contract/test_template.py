@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,35 @@ ROOT = Path(__file__).parents[2]
 LOGICAL_IDS = {
     "PullUsageFunction": "AWS::Serverless::Function",
     "ExpireKeysFunction": "AWS::Serverless::Function",
+    "ProvisionKeysFunction": "AWS::Serverless::Function",
+    "RequestQueue": "AWS::SQS::Queue",
+    "RequestDeadLetterQueue": "AWS::SQS::Queue",
     "AlertTopic": "AWS::SNS::Topic",
     "EventBus": "AWS::Events::EventBus",
     "Ledger": "AWS::DynamoDB::Table",
     "HistoryBucket": "AWS::S3::Bucket",
     "SealingKey": "AWS::KMS::Key",
 }
-OUTPUTS = {"AlertTopicArn", "EventBusName", "LedgerTableName", "HistoryBucketName", "SealingKeyArn"}
-FUNCTIONS = {"PullUsageFunction": "pull_usage", "ExpireKeysFunction": "expire_keys"}
-RETAINED = ("Ledger", "HistoryBucket", "SealingKey")
+OUTPUTS = {
+    "RequestQueueUrl",
+    "RequestDeadLetterQueueUrl",
+    "AlertTopicArn",
+    "EventBusName",
+    "LedgerTableName",
+    "HistoryBucketName",
+    "SealingKeyArn",
+}
+MORE_OUTPUTS = {
+    "RequestQueueArn",
+    "AuditLogGroupName",
+    "PullUsageFunctionName",
+    "ExpireKeysFunctionName",
+    "ProvisionKeysFunctionName",
+}
+OF_THE_NIGHT = {"PullUsageFunction": "pull_usage", "ExpireKeysFunction": "expire_keys"}
+FUNCTIONS = OF_THE_NIGHT | {"ProvisionKeysFunction": "provision_keys"}
+RETAINED = ("Ledger", "HistoryBucket", "SealingKey", "AuditLog")
+FOURTEEN_DAYS = 14 * 24 * 3600
 
 GATEWAY = "arn:${AWS::Partition}:apigateway:${AWS::Region}::"
 BUCKET = "${HistoryBucket.Arn}"
@@ -81,6 +102,38 @@ EXPIRE_KEYS_PARKING = EXPIRE_KEYS_DISABLING | {
     ("s3:PutObject", f"{BUCKET}/tombstones/*"),
     ("kms:Encrypt", "SealingKey.Arn"),
 }
+PROVISION_KEYS = {
+    ("sqs:ChangeMessageVisibility", "RequestQueue.Arn"),
+    ("sqs:DeleteMessage", "RequestQueue.Arn"),
+    ("sqs:GetQueueAttributes", "RequestQueue.Arn"),
+    ("sqs:ReceiveMessage", "RequestQueue.Arn"),
+    ("apigateway:GET", f"{GATEWAY}/apikeys"),
+    ("apigateway:GET", f"{GATEWAY}/apikeys/*"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans/*/keys"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans/*/keys/*"),
+    ("apigateway:POST", f"{GATEWAY}/apikeys"),
+    ("apigateway:POST", f"{GATEWAY}/usageplans"),
+    ("apigateway:POST", f"{GATEWAY}/usageplans/*/keys"),
+    ("apigateway:PUT", f"{GATEWAY}/tags/*"),
+    ("apigateway:PATCH", f"{GATEWAY}/apikeys/*"),
+    ("apigateway:DELETE", f"{GATEWAY}/apikeys/*"),
+    ("cloudformation:DescribeStackResources", "*"),
+    ("dynamodb:BatchGetItem", "Ledger.Arn"),
+    ("dynamodb:DeleteItem", "Ledger.Arn"),
+    ("dynamodb:GetItem", "Ledger.Arn"),
+    ("dynamodb:PutItem", "Ledger.Arn"),
+    ("dynamodb:Query", "Ledger.Arn"),
+    ("s3:GetObject", f"{BUCKET}/tombstones/*"),
+    ("s3:DeleteObjectVersion", f"{BUCKET}/tombstones/*"),
+    ("s3:ListBucket", "HistoryBucket.Arn"),
+    ("s3:ListBucketVersions", "HistoryBucket.Arn"),
+    ("kms:Encrypt", "SealingKey.Arn"),
+    ("kms:Decrypt", "SealingKey.Arn"),
+    ("events:PutEvents", "EventBus.Arn"),
+    ("logs:CreateLogStream", "ProvisionKeysLog.Arn"),
+    ("logs:PutLogEvents", "ProvisionKeysLog.Arn"),
+}
 
 RIGHTS = [
     ("PullUsageRole", "observe", PULL_USAGE),
@@ -89,20 +142,42 @@ RIGHTS = [
     ("ExpireKeysRole", "observe", EXPIRE_KEYS_OBSERVING),
     ("ExpireKeysRole", "disable", EXPIRE_KEYS_DISABLING),
     ("ExpireKeysRole", "park", EXPIRE_KEYS_PARKING),
+    ("ProvisionKeysRole", "observe", PROVISION_KEYS),
+    ("ProvisionKeysRole", "disable", PROVISION_KEYS),
+    ("ProvisionKeysRole", "park", PROVISION_KEYS),
 ]
+ROLES = tuple(dict.fromkeys(role for role, _, _ in RIGHTS))
+TOMBSTONES = {"StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}}
+THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.amazonaws.com"}}
+OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
-    ("PullUsageRole", "s3:ListBucket"): {"StringLikeIfExists": {"s3:prefix": "evidence/*"}},
-    ("ExpireKeysRole", "s3:ListBucket"): {
+    ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
+        "StringLikeIfExists": {"s3:prefix": "evidence/*"}
+    },
+    ("ExpireKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "plans/*", "tombstones/*"]}
     },
-    ("ExpireKeysRole", "s3:ListBucketVersions"): {"StringLike": {"s3:prefix": "tombstones/*"}},
-    ("ExpireKeysRole", "kms:Encrypt"): {
-        "StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}
+    ("ExpireKeysRole", "s3:ListBucketVersions", "HistoryBucket.Arn"): {
+        "StringLike": {"s3:prefix": "tombstones/*"}
     },
-    ("ExpireKeysRole", "kms:GenerateDataKey*"): {
-        "StringEquals": {"kms:ViaService": "sns.${AWS::Region}.amazonaws.com"}
+    ("ExpireKeysRole", "kms:Encrypt", "SealingKey.Arn"): TOMBSTONES,
+    ("ExpireKeysRole", "kms:Decrypt", "SealingKey.Arn"): TOMBSTONES,
+    ("ExpireKeysRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
+    ("ExpireKeysRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
+    ("ExpireKeysRole", "events:PutEvents", "EventBus.Arn"): OUR_EVENTS,
+    ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
+        "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
     },
-    ("ExpireKeysRole", "events:PutEvents"): {"StringEquals": {"events:source": "keyjanitor"}},
+    ("ProvisionKeysRole", "s3:ListBucketVersions", "HistoryBucket.Arn"): {
+        "StringLike": {"s3:prefix": "tombstones/*"}
+    },
+    ("ProvisionKeysRole", "kms:Encrypt", "SealingKey.Arn"): {
+        "StringEquals": {"kms:EncryptionContext:purpose": "delivery"}
+    },
+    ("ProvisionKeysRole", "kms:Decrypt", "SealingKey.Arn"): {
+        "StringEquals": {"kms:EncryptionContext:purpose": ["delivery", "tombstone"]}
+    },
+    ("ProvisionKeysRole", "events:PutEvents", "EventBus.Arn"): OUR_EVENTS,
 }
 
 
@@ -172,7 +247,12 @@ def as_list(value: Any) -> list[Any]:
 
 
 def statements(role: str, **parameters: str) -> Iterator[dict[str, Any]]:
-    for policy in resources("AWS::IAM::Role", **parameters)[role]["Policies"]:
+    """What a role may do, in its own policies and in those that are attached to it."""
+    attached = resources("AWS::IAM::Policy", **parameters).values()
+    for policy in (
+        *resources("AWS::IAM::Role", **parameters)[role]["Policies"],
+        *(policy for policy in attached if role in policy["Roles"]),
+    ):
         yield from policy["PolicyDocument"]["Statement"]
 
 
@@ -194,13 +274,30 @@ def schedules() -> dict[str, dict[str, Any]]:
     }
 
 
+def request_source() -> dict[str, Any]:
+    """How Lambda takes requests from their queue."""
+    (event,) = resources("AWS::Serverless::Function")["ProvisionKeysFunction"]["Events"].values()
+    assert event["Type"] == "SQS"
+    source: dict[str, Any] = event["Properties"]
+    return source
+
+
 def test_logical_ids_are_those_of_the_design() -> None:
     kinds = {name: resource["Type"] for name, resource in TEMPLATE["Resources"].items()}
     assert {name: kinds.get(name) for name in LOGICAL_IDS} == LOGICAL_IDS
 
 
 def test_outputs_are_those_of_the_design() -> None:
-    assert set(TEMPLATE["Outputs"]) == OUTPUTS | {"PullUsageFunctionName", "ExpireKeysFunctionName"}
+    assert set(TEMPLATE["Outputs"]) == OUTPUTS | MORE_OUTPUTS
+
+
+def test_what_a_sender_and_a_recipient_need_is_said_with_it() -> None:
+    outputs = {name: deployed(output) for name, output in TEMPLATE["Outputs"].items()}
+    assert outputs["RequestQueueUrl"]["Value"] == "RequestQueue"
+    assert outputs["RequestDeadLetterQueueUrl"]["Value"] == "RequestDeadLetterQueue"
+    assert outputs["AuditLogGroupName"]["Value"] == "AuditLog"
+    assert "sqs:SendMessage" in outputs["RequestQueueArn"]["Description"]
+    assert "kms:Decrypt" in outputs["SealingKeyArn"]["Description"]
 
 
 def test_nothing_is_changed_until_its_owner_says_so() -> None:
@@ -216,6 +313,7 @@ def test_defaults_are_those_of_the_design() -> None:
     assert defaults == {
         "Mode": "observe",
         "NightCallsPerSecond": 3,
+        "RequestCallsPerSecond": 2,
         "ReplayWindowHours": 36,
         "PullUsageSchedule": "cron(15 2 * * ? *)",
         "ExpireKeysSchedule": "cron(15 3-5 * * ? *)",
@@ -226,6 +324,12 @@ def test_defaults_are_those_of_the_design() -> None:
     }
 
 
+def test_both_shares_leave_half_of_the_control_plane_to_deploys() -> None:
+    shares = ("NightCallsPerSecond", "RequestCallsPerSecond")
+    assert sum(TEMPLATE["Parameters"][name]["Default"] for name in shares) == 5
+    assert {TEMPLATE["Parameters"][name]["MinValue"] for name in shares} == {0.1}
+
+
 def test_a_second_stack_fails_by_a_fixed_name_before_anything_retained_is_made() -> None:
     fixed = {name: p["Name"] for name, p in resources("AWS::SSM::Parameter").items()}
     assert fixed == {"OnlyStack": "/keyjanitor/stack"}
@@ -233,7 +337,7 @@ def test_a_second_stack_fails_by_a_fixed_name_before_anything_retained_is_made()
 
 
 @pytest.mark.parametrize("name", RETAINED)
-def test_key_ledger_and_bucket_outlive_the_stack(name: str) -> None:
+def test_key_ledger_bucket_and_audit_log_outlive_the_stack(name: str) -> None:
     resource = TEMPLATE["Resources"][name]
     assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
@@ -263,15 +367,48 @@ def test_no_rule_expires_a_version_of_a_tombstone() -> None:
     assert not [rule for rule in rules if "ExpirationInDays" in rule or "ExpirationDate" in rule]
 
 
-def test_the_sealing_key_rotates_and_opens_only_for_a_purpose() -> None:
+def test_whoever_administers_the_sealing_key_does_not_thereby_open_what_it_sealed() -> None:
     key = resources("AWS::KMS::Key")["SealingKey"]
-    administer, use = key["KeyPolicy"]["Statement"]
+    administer = key["KeyPolicy"]["Statement"][0]
     assert key["EnableKeyRotation"] is True
-    assert not {"kms:*", "kms:Encrypt", "kms:Decrypt", "kms:GenerateDataKey*"} & set(
-        administer["Action"]
-    )
-    assert use["Action"] == ["kms:Encrypt", "kms:Decrypt"]
-    assert use["Condition"] == {"StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}}
+    opens = ("Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GenerateDataKey", "CreateGrant")
+    for action in (f"kms:{name}" for name in opens):
+        assert not [wide for wide in administer["Action"] if fnmatch(action, wide)]
+
+
+def test_the_sealing_key_opens_for_a_purpose_and_a_delivery_for_its_recipient_or_its_sealer() -> (
+    None
+):
+    _, *use = resources("AWS::KMS::Key")["SealingKey"]["KeyPolicy"]["Statement"]
+    account = {"AWS": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
+    assert {(s["Effect"], s["Resource"], *s["Principal"].items()) for s in use} == {
+        ("Allow", "*", *account.items())
+    }
+    assert [(as_list(s["Action"]), s["Condition"]) for s in use] == [
+        (["kms:Encrypt", "kms:Decrypt"], TOMBSTONES),
+        (
+            ["kms:Decrypt"],
+            {
+                "StringEquals": {
+                    "kms:EncryptionContext:purpose": "delivery",
+                    "kms:EncryptionContext:recipient": "${aws:PrincipalArn}",
+                }
+            },
+        ),
+        (
+            ["kms:Encrypt", "kms:Decrypt"],
+            {
+                "StringEquals": {"kms:EncryptionContext:purpose": "delivery"},
+                "ArnEquals": {"aws:PrincipalArn": "ProvisionKeysRole.Arn"},
+            },
+        ),
+    ]
+
+
+def test_the_variable_in_the_key_policy_is_left_to_kms() -> None:
+    recipients = TEMPLATE["Resources"]["SealingKey"]["Properties"]["KeyPolicy"]["Statement"][2]
+    condition = recipients["Condition"]["StringEquals"]
+    assert condition["kms:EncryptionContext:recipient"] == "${aws:PrincipalArn}"  # not !Sub
 
 
 @pytest.mark.parametrize(("role", "mode", "expected"), RIGHTS)
@@ -283,8 +420,16 @@ def test_a_role_can_do_what_its_function_does_in_this_mode_and_nothing_else(
 
 def test_every_function_has_a_role_of_its_own_in_the_table() -> None:
     roles = {f["Role"] for f in resources("AWS::Serverless::Function").values()}
-    assert roles == {f"{role}.Arn" for role, _, _ in RIGHTS}
-    assert set(resources("AWS::IAM::Role")) == {role for role, _, _ in RIGHTS}
+    assert roles == {f"{role}.Arn" for role in ROLES}
+    assert set(resources("AWS::IAM::Role")) == set(ROLES)
+
+
+def test_what_is_attached_to_a_role_is_there_before_its_function() -> None:
+    attached = resources("AWS::IAM::Policy")
+    assert {name: policy["Roles"] for name, policy in attached.items()} == {
+        "ProvisionKeysSealing": ["ProvisionKeysRole"]
+    }
+    assert TEMPLATE["Resources"]["ProvisionKeysFunction"]["DependsOn"] == "ProvisionKeysSealing"
 
 
 def test_roles_hold_no_managed_policy_and_only_lambda_takes_them() -> None:
@@ -296,11 +441,12 @@ def test_roles_hold_no_managed_policy_and_only_lambda_takes_them() -> None:
 
 def test_rights_are_narrowed_where_an_arn_cannot() -> None:
     found = {
-        (role, action): statement["Condition"]
-        for role in ("PullUsageRole", "ExpireKeysRole")
+        (role, action, resource): statement["Condition"]
+        for role in ROLES
         for statement in statements(role, Mode="park")
         for action in as_list(statement["Action"])
-        if "Condition" in statement and action != "kms:Decrypt"
+        for resource in as_list(statement["Resource"])
+        if "Condition" in statement
     }
     assert found == CONDITIONS
 
@@ -312,7 +458,7 @@ def test_every_statement_says_why() -> None:
 
 @pytest.mark.parametrize("mode", ["observe", "disable", "park"])
 def test_no_right_is_wider_than_aws_makes_it(mode: str) -> None:
-    granted = rights("PullUsageRole", mode) | rights("ExpireKeysRole", mode)
+    granted = {right for role in ROLES for right in rights(role, mode)}
     anywhere = {action for action, resource in granted if resource == "*"}
     assert anywhere == {"tag:GetResources", "cloudformation:DescribeStackResources"}
     many = {action for action, _ in granted if "*" in action}
@@ -324,8 +470,14 @@ def test_a_permissions_boundary_bounds_every_role() -> None:
     functions = resources("AWS::Serverless::Function", **boundary).values()
     bounded = [
         *resources("AWS::IAM::Role", **boundary).values(),
-        *(event["Properties"] for f in functions for event in f["Events"].values()),
+        *(
+            event["Properties"]
+            for f in functions
+            for event in f["Events"].values()
+            if event["Type"] == "ScheduleV2"  # SAM makes a role for each
+        ),
     ]
+    assert len(bounded) == len(ROLES) + len(schedules())
     assert {made.get("PermissionsBoundary") for made in bounded} == set(boundary.values())
     assert "PermissionsBoundary" not in resources("AWS::IAM::Role")["PullUsageRole"]
 
@@ -345,12 +497,88 @@ def test_nothing_goes_without_tls_unless_in_a_sandbox() -> None:
     assert denials("true") == {
         "NothingWithoutTlsAlertTopicPolicy",
         "NothingWithoutTlsHistoryBucketPolicy",
+        "NothingWithoutTlsRequestDeadLetterQueuePolicy",
+        "NothingWithoutTlsRequestQueuePolicy",
         "NothingWithoutTlsRunDeadLetterQueuePolicy",
     }
 
 
-def test_a_schedule_starts_each_function_and_names_its_instant() -> None:
-    assert set(schedules()) == set(FUNCTIONS)
+def test_a_queue_has_one_policy_and_it_is_about_that_queue() -> None:
+    policies = resources("AWS::SQS::QueuePolicy")
+    assert sorted(policy["Queues"] for policy in policies.values()) == sorted(
+        [queue] for queue in resources("AWS::SQS::Queue")
+    )
+    for policy in policies.values():
+        (queue,) = policy["Queues"]
+        found = {statement["Resource"] for statement in policy["PolicyDocument"]["Statement"]}
+        assert found == {f"{queue}.Arn"}
+
+
+def test_only_the_audit_rule_is_let_in_from_outside_the_account() -> None:
+    allowed = {
+        name: [s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
+        for name, policy in resources("AWS::SQS::QueuePolicy", RequireTls="false").items()
+    }
+    assert allowed == {
+        "RunDeadLetterQueuePolicy": [
+            {
+                "Sid": "TheAuditRuleSendsWhatTheLogDidNotTake",
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": "RunDeadLetterQueue.Arn",
+                "Condition": {"ArnEquals": {"aws:SourceArn": "AuditRule.Arn"}},
+            }
+        ]
+    }
+
+
+def test_every_queue_is_encrypted_and_keeps_a_message_for_14_days() -> None:
+    for queue in resources("AWS::SQS::Queue").values():
+        assert queue["SqsManagedSseEnabled"] is True
+        assert queue["MessageRetentionPeriod"] == FOURTEEN_DAYS
+
+
+def test_a_request_is_tried_ten_times_and_then_is_a_dead_letter() -> None:
+    queues = resources("AWS::SQS::Queue")
+    assert {name: queue.get("RedrivePolicy") for name, queue in queues.items()} == {
+        "RunDeadLetterQueue": None,
+        "RequestDeadLetterQueue": None,
+        "RequestQueue": {
+            "deadLetterTargetArn": "RequestDeadLetterQueue.Arn",
+            "maxReceiveCount": 10,
+        },
+    }
+
+
+def test_a_message_stays_hidden_for_six_times_as_long_as_a_run_may_take() -> None:
+    function = resources("AWS::Serverless::Function")["ProvisionKeysFunction"]
+    queue = resources("AWS::SQS::Queue")["RequestQueue"]
+    assert function["Timeout"] == 300
+    assert queue["VisibilityTimeout"] == 6 * function["Timeout"]
+
+
+def test_requests_come_in_large_batches_and_fail_one_by_one() -> None:
+    assert request_source() == {
+        "Queue": "RequestQueue.Arn",
+        "BatchSize": 500,
+        "MaximumBatchingWindowInSeconds": 5,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "ScalingConfig": {"MaximumConcurrency": 2},
+    }
+
+
+def test_as_many_copies_share_the_calls_as_run_at_once() -> None:
+    function = resources("AWS::Serverless::Function", RequestCallsPerSecond="4")[
+        "ProvisionKeysFunction"
+    ]
+    variables = function["Environment"]["Variables"]
+    assert variables["CALLS_PER_SECOND"] == "4"
+    assert variables["COPIES"] == str(request_source()["ScalingConfig"]["MaximumConcurrency"])
+
+
+def test_a_schedule_starts_each_function_of_the_night_and_names_its_instant() -> None:
+    assert set(schedules()) == set(OF_THE_NIGHT)
     for schedule in schedules().values():
         assert json.loads(schedule["Input"]) == {"time": "<aws.scheduler.scheduled-time>"}
         assert schedule["ScheduleExpressionTimezone"] == "UTC"
@@ -368,18 +596,58 @@ def test_runs_that_fail_for_good_become_dead_letters() -> None:
     found = {
         name: (invoke["MaximumRetryAttempts"], invoke["DestinationConfig"]["OnFailure"])
         for name, f in resources("AWS::Serverless::Function").items()
-        for invoke in [f["EventInvokeConfig"]]
+        if (invoke := f.get("EventInvokeConfig"))
     }
     queue = {"Type": "SQS", "Destination": "RunDeadLetterQueue.Arn"}
     assert found == {"PullUsageFunction": (2, queue), "ExpireKeysFunction": (0, queue)}
-    assert resources("AWS::SQS::Queue")["RunDeadLetterQueue"]["SqsManagedSseEnabled"] is True
 
 
 def test_every_function_writes_to_a_log_group_with_retention() -> None:
     groups = resources("AWS::Logs::LogGroup", LogRetentionDays="30")
     used = {f["LoggingConfig"]["LogGroup"] for f in resources("AWS::Serverless::Function").values()}
-    assert used == set(groups)
-    assert {group["RetentionInDays"] for group in groups.values()} == {"30"}
+    assert used == set(groups) - {"AuditLog"}
+    assert {groups[name]["RetentionInDays"] for name in used} == {"30"}
+
+
+def test_every_event_of_ours_and_no_other_goes_to_the_audit_log() -> None:
+    (rule,) = resources("AWS::Events::Rule").values()
+    assert rule["EventBusName"] == "EventBus"
+    assert rule["EventPattern"] == {"source": ["keyjanitor"]}
+    assert rule.get("State", "ENABLED") == "ENABLED"
+    # The ARN that !GetAtt gives ends with :* and is not a target's.
+    logs = "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group"
+    assert rule["Targets"] == [
+        {
+            "Id": "audit-log",
+            "Arn": f"{logs}:${{AuditLog}}",
+            "DeadLetterConfig": {"Arn": "RunDeadLetterQueue.Arn"},
+        }
+    ]
+
+
+def test_the_audit_log_is_kept_for_400_days_and_in_no_later_stacks_way() -> None:
+    log = resources("AWS::Logs::LogGroup", LogRetentionDays="30")["AuditLog"]
+    assert log["RetentionInDays"] == 400
+    stack_id = {"Fn::Select": [2, {"Fn::Split": ["/", "AWS::StackId"]}]}
+    assert log["LogGroupName"] == {"Fn::Join": ["/", ["/aws/events", "AWS::StackName", stack_id]]}
+
+
+def test_only_eventbridge_writes_to_the_audit_log_and_only_for_our_rule() -> None:
+    (policy,) = resources("AWS::Logs::ResourcePolicy").values()
+    document = json.loads(policy["PolicyDocument"])
+    made = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["events.amazonaws.com", "delivery.logs.amazonaws.com"]},
+        "Resource": "${AuditLog.Arn}",
+    }
+    assert [{k: v for k, v in s.items() if k != "Sid"} for s in document["Statement"]] == [
+        {**made, "Action": "logs:CreateLogStream"},
+        {
+            **made,
+            "Action": "logs:PutLogEvents",
+            "Condition": {"ArnEquals": {"aws:SourceArn": "${AuditRule.Arn}"}},
+        },
+    ]
 
 
 def test_alarms_watch_what_must_not_stay_unseen() -> None:
@@ -390,6 +658,14 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
     assert watched == {
         ("AWS/Lambda", "Errors", "PullUsageFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "ExpireKeysFunction", "notBreaching"),
+        ("AWS/Lambda", "Errors", "ProvisionKeysFunction", "notBreaching"),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RequestQueue.QueueName", "notBreaching"),
+        (
+            "AWS/SQS",
+            "ApproximateNumberOfMessagesVisible",
+            "RequestDeadLetterQueue.QueueName",
+            "notBreaching",
+        ),
         (
             "AWS/SQS",
             "ApproximateNumberOfMessagesVisible",
@@ -406,6 +682,29 @@ def test_alarms_call_someone_and_say_what_to_do_first() -> None:
     for alarm in resources("AWS::CloudWatch::Alarm").values():
         assert alarm["AlarmActions"] == ["AlertTopic"]
         assert "irst" in alarm["AlarmDescription"]
+
+
+def test_a_request_that_waits_for_15_minutes_and_any_dead_letter_is_told() -> None:
+    alarms = resources("AWS::CloudWatch::Alarm")
+    found = {
+        name: (a["Statistic"], a["Period"] * a["EvaluationPeriods"], a["Threshold"])
+        for name, a in alarms.items()
+        if a["Namespace"] == "AWS/SQS"
+    }
+    assert found == {
+        "RequestsOldAlarm": ("Maximum", 300, 15 * 60),
+        "RequestDeadLettersAlarm": ("Maximum", 300, 0),
+        "RunDeadLetterAlarm": ("Maximum", 300, 0),
+    }
+    over = {a["ComparisonOperator"] for a in alarms.values() if a["Namespace"] == "AWS/SQS"}
+    assert over == {"GreaterThanThreshold"}
+
+
+def test_the_alarm_on_dead_requests_says_how_to_look_at_them_and_how_to_send_them_back() -> None:
+    told = resources("AWS::CloudWatch::Alarm")["RequestDeadLettersAlarm"]["AlarmDescription"]
+    look = "aws sqs receive-message --queue-url ${RequestDeadLetterQueue}"
+    send_back = "aws sqs start-message-move-task --source-arn ${RequestDeadLetterQueue.Arn}"
+    assert 0 < told.index(look) < told.index(send_back)
 
 
 def test_a_night_that_did_not_run_is_missed_within_26_hours() -> None:
@@ -427,6 +726,11 @@ def test_mail_is_sent_only_to_somebody() -> None:
     assert resources("AWS::SNS::Subscription") == {}
     (subscription,) = resources("AWS::SNS::Subscription", AlertEmail="api@example.org").values()
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "api@example.org")
+
+
+def test_the_template_has_a_function_for_every_group_of_settings() -> None:
+    assert set(resources("AWS::Serverless::Function")) == set(FUNCTIONS)
+    assert set(settings.REQUIRED) == set(FUNCTIONS.values())
 
 
 @pytest.mark.parametrize(("name", "folder"), FUNCTIONS.items())
