@@ -4,6 +4,7 @@ Each behaviour is documented by AWS or was seen; what is only believed says so, 
 come to depend on it.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -19,6 +20,7 @@ from ministack.services import apigateway_v1
 
 from sandbox.clock import Clock
 from sandbox.faults import Faults
+from sandbox.stages import check_one_plan_a_stage
 from sandbox.stores import KeyStore, MemberStore, Record, Scope, shuffled
 from sandbox.wire import (
     Answer,
@@ -182,6 +184,7 @@ class ApiKeys:
             try:
                 _check_value(row["key"])
                 _check_name(row["name"])
+                self._check_not_spoiled(row)
             except Refused as refused:
                 warnings.append(f"Row {number}: {refused.message}")
                 continue
@@ -190,8 +193,21 @@ class ApiKeys:
                 for plan_id in _plan_ids(row)
                 if plan_id not in apigateway_v1._usage_plans
             ]
+            try:
+                self._check_plans(row)
+            except Refused as refused:
+                warnings.append(f"Row {number}: {refused.message}")
             good.append(row)
         return good, warnings
+
+    def _check_not_spoiled(self, row: Mapping[str, str]) -> None:
+        texts = row["name"], row.get("description", "")
+        if any(text.startswith(bad) for bad in self._faults.import_refuses for text in texts):
+            raise Refused("BadRequestException", "The sandbox was told to refuse it")
+
+    def _check_plans(self, row: Mapping[str, str]) -> None:
+        record = self._keys.with_value(_scope(), row["key"]) or {}
+        check_one_plan_a_stage(_scope(), self._members, record.get("id"), _plan_ids(row))
 
     def _upsert(self, row: dict[str, str]) -> str:
         now = int(self._clock.now().timestamp())
@@ -212,7 +228,9 @@ class ApiKeys:
             self._keys[record["id"]] = record
         for plan_id in _plan_ids(row):
             if plan_id in apigateway_v1._usage_plans:
-                self._members.join(plan_id, str(record["id"]))
+                with contextlib.suppress(Refused):  # a warning told of it
+                    check_one_plan_a_stage(_scope(), self._members, record["id"], [plan_id])
+                    self._members.join(plan_id, str(record["id"]))
         return str(record["id"])
 
     def tags(self, method: str, key_id: str, body: bytes, query: Query) -> Answer:

@@ -44,6 +44,7 @@ class ControlPlane:
         apigateway_v1._now_unix = lambda: int(self.clock.now().timestamp())
         apigateway_v1._create_api_key = _answering(self.api_keys.create)
         apigateway_v1._delete_api_key = _answering(self.api_keys.delete)
+        apigateway_v1._create_usage_plan = _answering(self.usage_plans.create)
         apigateway_v1._create_usage_plan_key = _answering(self.usage_plans.attach)
         apigateway_v1._delete_usage_plan_key = _answering(self.usage_plans.detach)
         apigateway_v1.handle_request = self.handle

@@ -23,6 +23,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from sandbox.queues import Queues
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -116,7 +118,7 @@ def sandbox_python() -> str:
     )
 
 
-class Sandbox:
+class Sandbox(Queues):
     """A running sandbox: starts the process, or attaches to one, and sets what AWS would not."""
 
     def __init__(self, endpoint: str, account: str = ACCOUNT, region: str = REGION) -> None:
@@ -328,7 +330,7 @@ class Sandbox:
         self._set("misbehaviour", reset=True)
 
     def wipe(self) -> None:
-        """Forget every key, plan, use, call, event and alert; stacks and their data stay."""
+        """Forget every key, plan, use, call, event, alert and message; stacks, data and logs stay."""
         self._set("wipe")
 
     # -- keys and their past ------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """`make demo`: thirty nights of an account of 9,300 keys, lived in the sandbox in a few minutes."""
 
+import base64
 import gzip
 import json
 import sys
@@ -12,14 +13,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from sandbox.client import REPOSITORY, Sandbox
+from sandbox.client import ACCOUNT, REPOSITORY, Sandbox
 from sandbox.life import READING, SWEEP, Life
-from sandbox.population import Kind, population
+from sandbox.population import TIERS, Kind, population
 from sandbox.stack import Stack
 
 KEYS = 9_300
 NIGHTS = 30
 SPEED = 100  # times AWS's throttles; the functions' share is as many times larger
+REQUEST_SHARE = 2  # and those that answer requests
 SHARE = 3  # calls a second that a night's function takes of AWS's ten
 REQUESTS = 120  # that go through the API for real on each day
 PATIENCE = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/policy.toml
@@ -28,6 +30,8 @@ KEPT = REPOSITORY / ".demo"
 
 PARK, HOLD, RESUME, UNDO = 4, 13, 20, 24  # nights on which the operator does something
 UNDONE = 12  # the night that is undone
+ASKED = 26  # the night while which other systems ask for keys
+PORTAL = f"arn:aws:iam::{ACCOUNT}:role/portal"
 
 
 class Demo:
@@ -39,6 +43,8 @@ class Demo:
         self.size = keys
         self.began = real_time.monotonic()
         self.stack: Stack
+        self.policy: Path
+        self.opened = ""  # the value of a key that was asked for
         self.life: Life
         self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
         self.did: Counter[str] = Counter()
@@ -63,12 +69,19 @@ class Demo:
         """Everything, in order."""
         self.type("sam build && sam deploy --config-env local   (Mode=observe)")
         with self.console.status("building and deploying the stack into the sandbox"):
-            share = {"NightCallsPerSecond": str(SHARE * SPEED)}
-            self.stack = Stack.deploy(self.sandbox, POLICY, {"Mode": "observe", **share})
+            api_id = self.sandbox.rest_api([tier.stage for tier in TIERS])
+            KEPT.mkdir(parents=True, exist_ok=True)
+            self.policy = KEPT / "policy.toml"
+            self.policy.write_text(POLICY.read_text().replace("apiid:", f"{api_id}:"))
+            shares = {
+                "NightCallsPerSecond": str(SHARE * SPEED),
+                "RequestCallsPerSecond": str(REQUEST_SHARE * SPEED),
+            }
+            self.stack = Stack.deploy(self.sandbox, self.policy, {"Mode": "observe", **shares})
         self.say(f"deployed: {len(self.stack.outputs)} outputs, functions and tables are up")
         with self.console.status(f"laying down {self.size:,} keys with 120 days of life"):
             lived = population(self.size, self.first - timedelta(days=1))
-            self.life = Life(self.sandbox, lived)
+            self.life = Life(self.sandbox, lived, api_id)
             self.life.begin()
         self.say(f"laid down {self.size:,} keys with 120 days of life, up to {lived.until}")
         self.say(
@@ -77,9 +90,13 @@ class Demo:
         self.header()
         for night in range(1, NIGHTS + 1):
             self.operate_before(night)
+            if night == ASKED:
+                self.ask()
             with self.console.status(f"night {night}"):
                 answer = self.night(night)
             self.row(night, answer)
+            if night == ASKED:
+                self.hear_answers()
             self.operate_after(night, answer)
             with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
                 self.statuses += self.life.live_through(self.day(night), REQUESTS)
@@ -110,7 +127,7 @@ class Demo:
         if night == PARK:
             self.type("sam deploy ... Mode=park   (what it would do reads well)")
             with self.console.status("deploying with Mode=park"):
-                self.stack.update(POLICY, Mode="park")
+                self.stack.update(self.policy, Mode="park")
         elif night == HOLD:
             self.operate(night, {"hold": "a campaign is on; nobody is to lose a key this week"})
         elif night == RESUME:
@@ -132,6 +149,64 @@ class Demo:
                 f"undone: night {UNDONE}; {applied['enable']} keys enabled, "
                 f"{applied['restore']} restored from their tombstones"
             )
+
+    def ask(self) -> None:
+        """Fifty requests of other systems, three of them bad, while the night runs."""
+        self.type("aws sqs send-message-batch --queue-url $RequestQueueUrl ...   (50 requests)")
+        bodies = [a_request(number) for number in range(1, 51)]
+        bodies[10]["tier"] = "gold"
+        bodies[20]["deliver_to"] = f"arn:aws:iam::{ACCOUNT}:role/stranger"
+        del bodies[30]["owner"]
+        self.sandbox.send_requests(self.stack.outputs["RequestQueueUrl"], bodies)
+
+    def hear_answers(self) -> None:
+        """What came back; then the recipient opens one of the keys, and calls the API with it."""
+        self.sandbox.wait_for_queue(self.stack.outputs["RequestQueueUrl"], 120)
+        told = [
+            (event["DetailType"], json.loads(event["Detail"]))
+            for event in self.sandbox.events()
+            if "request_id" in json.loads(event["Detail"])
+        ]
+        issued = [detail for kind, detail in told if kind == "Key Issued"]
+        refused = [detail for kind, detail in told if kind == "Key Request Refused"]
+        self.say(
+            f"50 requests came while that night ran: {len(issued)} x Key Issued, "
+            f"{len(refused)} x Key Request Refused"
+        )
+        for detail in issued[:3]:
+            self.say(
+                f"  Key Issued            {detail['request_id']}  key {detail['key_id']} "
+                f"for {detail['owner']}, sealed for {_role(detail['encryption_context'])}"
+            )
+        for detail in refused:
+            self.say(f"  Key Request Refused   {detail['request_id']}  {detail['code']}")
+        value = self.open_as_recipient(issued[0])
+        status = self.sandbox.call_api(self.life.api_id, "prod", value)
+        self.say(
+            f"GET /hello with {issued[0]['key_id']}'s value, which only its recipient's role opens: "
+            f"[bold]{status}[/bold]"
+        )
+        self.opened = value
+        if (len(issued), len(refused), status) != (47, 3, 200):
+            raise SystemExit("a request was not answered as it must be")
+
+    def open_as_recipient(self, detail: dict[str, Any]) -> str:
+        """A key's value, opened by the role that it was delivered to (docs/recipient.md)."""
+        own = {"purpose": "delivery", "recipient": PORTAL}
+        statement = {
+            "Effect": "Allow",
+            "Action": "kms:Decrypt",
+            "Resource": self.stack.outputs["SealingKeyArn"],
+            "Condition": {
+                "StringEquals": {f"kms:EncryptionContext:{name}": own[name] for name in own}
+            },
+        }
+        kms = self.sandbox.client("kms", **self.sandbox.role("portal", statement))
+        answer = kms.decrypt(
+            CiphertextBlob=base64.b64decode(detail["sealed_value"]),
+            EncryptionContext=detail["encryption_context"],
+        )
+        return str(answer["Plaintext"].decode())
 
     def operate(self, night: int, event: dict[str, Any]) -> dict[str, Any]:
         """Sends an event as an operator would."""
@@ -239,6 +314,23 @@ class Demo:
             ("how to deploy it to your account", REPOSITORY / "README.md"),
         ):
             self.say(f"  {where.relative_to(REPOSITORY)!s:20} {what}")
+
+
+def _role(context: dict[str, str]) -> str:
+    return context["recipient"].rpartition(":")[2]
+
+
+def a_request(number: int) -> dict[str, Any]:
+    """What a sign-up portal puts on the queue for one of its users."""
+    return {
+        "version": 1,
+        "action": "issue",
+        "request_id": f"signup-{number:03}",
+        "tier": "external",
+        "owner": f"user-{number:03}",
+        "name": "weather app",
+        "deliver_to": PORTAL,
+    }
 
 
 def main() -> int:

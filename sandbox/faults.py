@@ -30,7 +30,10 @@ class Faults:
     empty_keys: bool = False  # GetApiKeys lists nothing, with 200
     # limits
     key_limit: int = 10_000
+    plan_limit: int = 300
     conflict_chance: float = 0.0  # that a CreateUsagePlanKey answers "concurrent modification"
+    # Beginnings of names and descriptions: a row of an import that has one is bad
+    import_refuses: list[str] = field(default_factory=list)
     # other services
     tagging: str | None = None  # error code of every tagging call
     stacks: str | None = None  # error code of every DescribeStackResources

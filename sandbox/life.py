@@ -14,11 +14,11 @@ SWEEP = time(3, 15, tzinfo=UTC)
 class Life:
     """A population that lives in a sandbox from the day after `population.until` on."""
 
-    def __init__(self, sandbox: Sandbox, population: Population) -> None:
+    def __init__(self, sandbox: Sandbox, population: Population, api_id: str) -> None:
         self._sandbox = sandbox
         self._population = population
         self._events_seen = 0
-        self.api_id = sandbox.rest_api([tier.stage for tier in TIERS])
+        self.api_id = api_id
         self.plan_ids = {
             tier.name: sandbox.usage_plan(
                 tier.name, [(self.api_id, tier.stage)], tier.quota, tier.throttle

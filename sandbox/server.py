@@ -24,7 +24,10 @@ from sandbox.calls import Call, CallLog, operation_of
 from sandbox.clock import Clock
 from sandbox.dataplane import DataPlane
 from sandbox.environment import ACCOUNT, REGION
+from sandbox.event_sources import EventSources
 from sandbox.faults import Faults, failure
+from sandbox.log_targets import LogTargets
+from sandbox.policy_variables import PolicyVariables
 from sandbox.settings import Settings
 from sandbox.throttles import ControlPlaneThrottles
 from sandbox.wire import Answer, Refused
@@ -66,9 +69,12 @@ class Server:
             completions.Tagging(control),
             completions.Stacks(control),
             completions.ConditionKeys(),
+            PolicyVariables(),
             completions.ScheduledTime(),
             completions.ErrorTypes(),
             completions.KeyConditions(),
+            LogTargets(),
+            EventSources(clock),
             published,
         ):
             addition.install()

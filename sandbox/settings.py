@@ -1,6 +1,5 @@
 """What tests and the demo may set or see: each method is `/_sandbox/` and its name with hyphens."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -8,7 +7,7 @@ from typing import Any
 
 from ministack.services import apigateway_v1
 
-from sandbox import completions, stored
+from sandbox import completions, event_sources, stored
 from sandbox.api_keys import new_value
 from sandbox.apigateway import ControlPlane
 from sandbox.calls import CallLog
@@ -121,8 +120,15 @@ class Settings:
         return {"id": completions.make_rest_api(list(given["stages"]))}
 
     def usage_plan(self, given: Given) -> dict[str, Any]:
-        plan = json.loads(apigateway_v1._create_usage_plan(dict(given))[2])
-        return {"id": plan["id"]}
+        return {"id": self.control.usage_plans.lay_down(given)["id"]}
+
+    def log_lines(self, given: Given) -> dict[str, Any]:
+        """The lines of a log group in the order of their time."""
+        return {"lines": stored.log_lines(given["group"])}
+
+    def redeliver(self, given: Given) -> dict[str, Any]:
+        """End the visibility timeout of every message that somebody received from a queue."""
+        return {"messages": event_sources.redeliver(given["queue_url"])}
 
     def events(self, _: Given) -> dict[str, Any]:
         return {"events": completions.put_events()}
@@ -138,7 +144,7 @@ class Settings:
         return {"workers": list(workers())}
 
     def wipe(self, _: Given) -> dict[str, Any]:
-        """Forget every key, plan, use, call, event and alert; stacks and functions stay."""
+        """Forget every key, plan, use, call, event, alert and message; stacks and functions stay."""
         for key_id in list(self.control.keys):
             self.control.keys.pop(key_id)
         for plan_id in list(apigateway_v1._usage_plans):
@@ -148,4 +154,5 @@ class Settings:
         self.calls_made.forget()
         self.published.messages.clear()
         completions.forget_events()
+        event_sources.forget_messages()
         return {}

@@ -34,6 +34,16 @@ def _logs() -> Iterator[Row]:
                 yield _row(f"logs {name} {stream}", line["message"])
 
 
+def log_lines(group: str) -> list[str]:
+    """The lines of one log group, over all its streams, in the order of their time."""
+    kept = cloudwatch_logs._log_groups.get(group)
+    if kept is None:
+        raise ValueError(f"no such log group: {group}")
+    lines = [line for stream in list(kept["streams"].values()) for line in stream["events"]]
+    lines.sort(key=lambda line: (line["timestamp"], line["ingestionTime"]))
+    return [line["message"] for line in lines]
+
+
 def _objects() -> Iterator[Row]:
     for (_, bucket), kept in list(s3._buckets._data.items()):
         for key, record in kept["objects"].items():

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from ministack.core.responses import get_account_id, get_region
 from ministack.services import apigateway_v1
 
 from sandbox.clock import Clock
 from sandbox.faults import Faults
 from sandbox.planpatch import patch_plan
+from sandbox.stages import check_one_plan_a_stage, check_stages
 from sandbox.stores import KeyStore, Members, MemberStore, Record, shuffled
 from sandbox.usage import Quota, Usage
 from sandbox.wire import (
@@ -47,6 +49,7 @@ class UsagePlans:
         self._member_store = members
         self._usage = usage
         self._chance = random.Random(0)
+        self._keep = apigateway_v1._create_usage_plan
 
     def respond(self, method: str, parts: list[str], body: bytes, query: Query) -> Answer:
         """Answer a call on /usageplans; `parts` is the rest of its path."""
@@ -63,10 +66,7 @@ class UsagePlans:
                 raise Refused("NotFoundException", "Unable to find resource")
 
     def _on_all(self, method: str, body: bytes, query: Query) -> Answer:
-        if method == "GET":
-            return self.get_all(query)
-        created: Answer = apigateway_v1._create_usage_plan(json_object(body))
-        return created
+        return self.get_all(query) if method == "GET" else self.create(json_object(body))
 
     def _on_one(self, method: str, plan_id: str, body: bytes) -> Answer:
         plan = self._plan(plan_id)
@@ -126,6 +126,22 @@ class UsagePlans:
         items = [plan_view(self._plan(plan_id)) for plan_id in shown]
         return listing(items, position)
 
+    def create(self, data: Mapping[str, Any]) -> Answer:
+        """CreateUsagePlan: whole in one call, with its stages, throttles and quota, or not at all."""
+        if not data.get("name"):
+            raise Refused("BadRequestException", "Usage Plan name must be specified")
+        check_stages(dict(data))
+        # That the 301st is refused is documented as a quota; the error and its words are believed.
+        if len(list(apigateway_v1._usage_plans.keys())) >= self._faults.plan_limit:
+            raise Refused("LimitExceededException", "Usage Plans limit exceeded", retry_after=60)
+        return answer_with(201, plan_view(self.lay_down(data)))
+
+    def lay_down(self, data: Mapping[str, Any]) -> Record:
+        """Make a usage plan without asking whether AWS would."""
+        stages = [{n: v for n, v in e.items() if v} for e in data.get("apiStages") or []]
+        made = json.loads(self._keep({**data, "apiStages": stages})[2])
+        return self._plan(made["id"])
+
     def list_members(self, plan_id: str, query: Query) -> Answer:
         """GetUsagePlanKeys: an unknown plan has no members, with 200, and values show (seen)."""
         if code := self._faults.unreadable_members.get(plan_id):
@@ -161,6 +177,8 @@ class UsagePlans:
         if key_id in members:
             # Believed: that it is refused is likely, its wording is a guess.
             raise Refused("ConflictException", "API Key already exists in the usage plan")
+        scope = get_account_id(), get_region()
+        check_one_plan_a_stage(scope, self._member_store, key_id, [plan_id])
         self._member_store.join(plan_id, key_id)
         return answer_with(201, self._member_view(key_id))
 

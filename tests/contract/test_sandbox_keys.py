@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
 
 from sandbox.client import LaidKey, Sandbox
 
@@ -300,3 +300,44 @@ def test_an_import_without_a_key_column_is_refused(gateway: Any) -> None:
     with pytest.raises(ClientError) as error:
         gateway.import_api_keys(body="Name,Value\na,b", format="csv")
     assert code_of(error) == ("BadRequestException", 400)
+
+
+def test_an_import_over_the_limit_creates_nothing(sandbox: Sandbox, gateway: Any) -> None:
+    sandbox.misbehave(key_limit=2)
+    body = "\n".join(["Name,Key", *(f"n{n},{n:030}" for n in range(3))])
+    for fails in (False, True):
+        with pytest.raises(ClientError) as error:
+            gateway.import_api_keys(body=body, format="csv", failOnWarnings=fails)
+        assert code_of(error) == ("LimitExceededException", 429)
+    assert listed(gateway) == []
+
+
+def test_an_import_whose_answer_was_lost_is_the_same_import_again(
+    sandbox: Sandbox, gateway: Any
+) -> None:
+    plan_id = sandbox.usage_plan("p")
+    body = "\n".join(["Name,Key,UsagePlanIds", *(f"n{n},{n:030},{plan_id}" for n in range(9))])
+    sandbox.misbehave(lose_next={"ImportApiKeys": 1}, key_limit=9)
+    with pytest.raises(HTTPClientError):
+        gateway.import_api_keys(body=body, format="csv", failOnWarnings=True)
+    before = {item["id"] for item in listed(gateway)}
+    again = gateway.import_api_keys(body=body, format="csv", failOnWarnings=True)
+    assert (set(again["ids"]), again["warnings"]) == (before, [])
+    members = gateway.get_usage_plan_keys(usagePlanId=plan_id)["items"]
+    assert {member["id"] for member in members} == before
+    assert len(before) == 9
+
+
+@pytest.mark.parametrize("column", ["Name", "Description"])
+def test_a_row_of_an_import_can_be_spoiled(sandbox: Sandbox, gateway: Any, column: str) -> None:
+    header = ["Key", "Name", "Description"]
+    rows = [dict(zip(header, (f"{n:030}", f"n{n}", f"d{n}"), strict=True)) for n in range(3)]
+    sandbox.misbehave(import_refuses=[rows[1][column]])
+    body = "\n".join([",".join(header), *(",".join(row.values()) for row in rows)])
+    with pytest.raises(ClientError, match="Row 2") as error:
+        gateway.import_api_keys(body=body, format="csv", failOnWarnings=True)
+    assert code_of(error) == ("BadRequestException", 400)
+    assert rows[1]["Key"] not in str(error.value)
+    assert listed(gateway) == []
+    gateway.import_api_keys(body=body, format="csv")
+    assert {item["name"] for item in listed(gateway)} == {"n0", "n2"}

@@ -1,6 +1,7 @@
 """The stack, deployed by SAM into a sandbox with IAM enforced and throttles on."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ FAST = 100  # times AWS's throttles, for tests that are not about the pace
 
 TODAY = date(2026, 11, 21)
 PLANS = ("external", "front-end", "partners")
+STAGES = ["prod", "b2b", "keys"]
 
 
 # The longest first, so that two workers end together.
@@ -37,10 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class World:
     """One test's account: the deployed stack, three plans on three stages, and time."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, api_id: str) -> None:
         self.stack = stack
         self.sandbox = stack.sandbox
-        self.api_id = self.sandbox.rest_api(["prod", "b2b"])
+        self.api_id = api_id
         quota = {"limit": 50_000, "period": "MONTH"}
         self.plans = {
             name: self.sandbox.usage_plan(name, [(self.api_id, stage)], quota if not n else None)
@@ -83,22 +85,38 @@ class World:
         return {item["id"]: item for page in pages for item in page["items"]}
 
 
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """The stack of a test run, and the API whose stages its policy names."""
+
+    stack: Stack
+    api_id: str
+
+
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """The stack of this test run, in `park`."""
-    log = tmp_path_factory.mktemp("sandbox") / "log"
-    with Sandbox.start(speed=FAST, log=log) as sandbox:
-        share = {"Mode": "park", "NightCallsPerSecond": str(3 * FAST)}
-        yield Stack.deploy(sandbox, POLICY, share)
+    folder = tmp_path_factory.mktemp("sandbox")
+    with Sandbox.start(speed=FAST, log=folder / "log") as sandbox:
+        api_id = sandbox.rest_api(STAGES)
+        policy = folder / "policy.toml"
+        policy.write_text(POLICY.read_text().replace("apiid:", f"{api_id}:"))
+        shares = {"NightCallsPerSecond": str(3 * FAST), "RequestCallsPerSecond": str(2 * FAST)}
+        yield Deployed(Stack.deploy(sandbox, policy, {"Mode": "park", **shares}), api_id)
 
 
 @pytest.fixture
-def world(deployed: Stack) -> World:
+def world(deployed: Deployed) -> World:
     """An empty account, and a stack that remembers nothing."""
-    deployed.sandbox.wipe()
-    deployed.sandbox.behave()
-    deployed.sandbox.set_throttles(FAST)
-    deployed.forget()
-    for function in deployed.functions:
-        deployed.configure(function, timeout=900, CALLS_PER_SECOND=str(3 * FAST))
-    return World(deployed)
+    stack, sandbox = deployed.stack, deployed.stack.sandbox
+    sandbox.wipe()
+    sandbox.behave()
+    sandbox.set_throttles(FAST)
+    stack.forget()
+    for function in stack.functions:
+        nightly = function != "ProvisionKeysFunction"
+        share = 3 if nightly else 2
+        stack.configure(
+            function, timeout=900 if nightly else 300, CALLS_PER_SECOND=str(share * FAST)
+        )
+    return World(stack, deployed.api_id)

@@ -21,7 +21,7 @@ def lived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[demo.Demo, S
     with Sandbox.start(speed=demo.SPEED, log=tmp_path / "log") as sandbox:
         run = demo.Demo(sandbox, Console(file=printed, width=120), keys=KEYS)
         run.run()
-        values = {key.value for key in run.life.keys.values()}
+        values = {key.value for key in run.life.keys.values()} | {run.opened}
         assert len(values) > KEYS
         found = _where_values_show(sandbox, values)
     assert found == []
@@ -51,6 +51,7 @@ def test_thirty_nights_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, s
     assert "the brake is on" in printed
     assert "undone: night 12" in printed
     assert "403 before, 200 after" in printed
+    assert "47 x Key Issued, 3 x Key Request Refused" in printed
     assert run.life.wronged(demo.PATIENCE) == []
     assert run.did["park"] > 100
     shut = {run.life.keys[key_id].kind for key_id in run.life.disabled_on}

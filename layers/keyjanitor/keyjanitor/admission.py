@@ -129,8 +129,6 @@ def judge_key(
             return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is {row.state}, not parked")
         case Action.ROTATE | Action.REVOKE | Action.RESTORE:
             return _owned(row, key, stack, policy) or _shielded(request, row, key)
-        case Action.RENEW:
-            return _ended(request, row)
         case _:
             return None
 
@@ -182,12 +180,12 @@ def _rotated(row: Row) -> Refusal | None:
 
 
 def _ended(request: KeyRequest, row: Row) -> Refusal | None:
-    """An agreed end that has come is not put off by renewing or rotating the key."""
+    """A new key would have the same agreed end, which has come."""
     if row.ends_on is None or row.ends_on > request.today:
         return None
     return Refusal(
         Code.NOT_RESTORABLE,
-        f"the agreed end of key {row.key_id}, {row.ends_on}, has come; ask for a new key",
+        f"the agreed end of key {row.key_id}, {row.ends_on}, has come; renew it first, or ask for another key",
     )
 
 

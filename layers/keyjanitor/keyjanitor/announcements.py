@@ -57,6 +57,7 @@ def answer(
     detail: dict[str, object] = {
         "version": VERSION,
         "request_id": request.request_id,
+        "requested_by": request.sender,
         "key_id": row.key_id,
         "owner": row.owner,
         "tier": row.tier,
@@ -65,18 +66,19 @@ def answer(
     }
     if detail_type in NEW_KEYS:
         detail["usable"] = "within minutes"  # as AWS says of every new key
-    told = {"reason": request.reason, **more}
-    return detail | {name: _plain(value) for name, value in told.items() if value is not None}
+    told = [("reason", request.reason), *more.items()]
+    return detail | {name: _plain(value) for name, value in told if value is not None}
 
 
 def refused(
-    request_id: str, action: str | None, refusal: Refusal, **known: str | None
+    request_id: str, sender: str, action: str | None, refusal: Refusal, **known: str | None
 ) -> dict[str, object]:
     """The detail of a `Key Request Refused`; `known` is what the request and the ledger say."""
     named = {name: known.get(name) for name in ("key_id", "owner", "tier", "contact")}
     return {
         "version": VERSION,
         "request_id": request_id,
+        "requested_by": sender,
         "action": action,
         "code": str(refusal.code),
         "reason": refusal.reason,

@@ -14,10 +14,21 @@ import fastjsonschema
 from keyjanitor.admission import Action, KeyRequest
 from keyjanitor.errors import InvalidRequest, NotARequest
 
+LONGEST_NUMBER = 20  # digits
 LONGEST = 2048  # characters of a field that is worth repeating
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _SCHEMA = json.loads((files("keyjanitor") / "schemas" / "request.json").read_text("utf-8"))
-_check = fastjsonschema.compile(_SCHEMA, use_default=False)
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return bool(_DATE.fullmatch(text)) and bool(date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+_check = fastjsonschema.compile(_SCHEMA, formats={"date": _is_date}, use_default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class Body:
 def read(text: str) -> Body:
     """What a message's body holds; raises NotARequest if it is no JSON object with a request_id."""
     try:
-        document = json.loads(text, object_pairs_hook=_object)
+        document = json.loads(text, object_pairs_hook=_object, parse_int=_number)
     except (ValueError, RecursionError):
         raise NotARequest("it is no JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("request_id"), str):
@@ -78,8 +89,7 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
         _check(document)
     except fastjsonschema.JsonSchemaValueException as err:
         field = ".".join(str(part) for part in err.path[1:]) or "(body)"
-        reason = err.message.removeprefix("data").removeprefix(f".{field}").strip()
-        raise InvalidRequest(field, reason[:300]) from None
+        raise InvalidRequest(field, _reason(err.message, field)) from None
     days: dict[str, Any] = {
         name: date.fromisoformat(document[name])
         for name in ("expires_on", "until")
@@ -102,6 +112,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         document[_TWICE] = next(name for name in names if names.count(name) > 1)
     return document
+
+
+def _reason(message: str, field: str) -> str:
+    """What is wrong with a field, in words that do not speak of data and properties."""
+    reason = message.removeprefix("data").removeprefix(f".{field}").strip()
+    reason = re.sub(r"^must contain \[(.*)\] properties$", r"lacks \1", reason)
+    reason = re.sub(r"^must not contain \{(.*)\} properties$", r"has fields it may not: \1", reason)
+    return reason[:300]
+
+
+def _number(digits: str) -> int | float:
+    """A number; Python counts the digits of whole ones and refuses to read what is very long."""
+    return int(digits) if len(digits) <= LONGEST_NUMBER else float(digits)
 
 
 def _whole(text: str) -> str:

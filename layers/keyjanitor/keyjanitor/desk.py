@@ -150,7 +150,9 @@ class Desk:
         action = body.text("action")
         if action not in list(Action):
             action = None
-        detail = refused(body.request_id[:1024], action, task.refusal, **known)
+        detail = refused(
+            body.request_id[:1024], task.the_row().sender, action, task.refusal, **known
+        )
         self.refusals += 1
         return self.answer(task, REFUSED, detail)
 

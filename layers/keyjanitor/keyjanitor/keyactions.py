@@ -42,6 +42,8 @@ REVOKED = "Key Revoked"
 RESTORED = "Key Restored"
 PROTECTED = "Key Protected"
 RELEASED = "Key Released"
+# What an answer still says once its key is revoked.
+KEPT = ("version", "request_id", "requested_by", "owner", "tier", "contact", "name")
 TRIES = 3  # to write a row that others write too
 
 logger = Logger(child=True)
@@ -152,20 +154,20 @@ class KeyActions:
         request = task.the_request()
         row = self.look_up(task)
         key = self._outside.gateway.key(row.key_id) if row and row.state in LIVE_STATES else None
-        first = task.the_row().status is Status.TAKEN
-        if first:
+        if task.the_row().status is Status.TAKEN:
             task.refusal = judge_asker(request, row, self._desk.policy)
-        if task.refusal is None and row is not None:
-            if key is None:
-                task.refusal = _no_more(row)
-            elif first:
-                task.refusal = judge_key(request, row, key, None, self._desk.policy)
+        if task.refusal is None and row is not None and key is None:
+            task.refusal = _no_more(row)
         if task.refusal is not None or row is None or key is None:
             return None
         by_us = not key.enabled and disabled_by_us(key, row)
+        # Who renews a key whose agreed end has come wants it to live, as who undoes a sweep does.
+        ended = row.ends_on is not None and row.ends_on <= request.today
         renewed = replace(
             row,
             state=State.DISABLED if by_us else State.ACTIVE,
+            ends_on=None if ended else row.ends_on,
+            rotated_to=None if ended else row.rotated_to,
             warned_on=None,
             disable_on=None,
             park_on=None,
@@ -248,11 +250,7 @@ class KeyActions:
         """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
         register = self._outside.register
         for request_id, asked in register.requests(row.request_ids).items():
-            detail = {
-                name: value
-                for name, value in asked.detail.items()
-                if name in ("version", "request_id", "key_id", "owner", "tier", "contact", "name")
-            }
+            detail = {name: value for name, value in asked.detail.items() if name in KEPT}
             detail |= {"key_id": row.key_id, "reason": "revoked since"}
             after = replace(asked, detail_type=REVOKED, detail=detail, grant=None)
             if register.commit([RequestChange(asked, after)])[0] is None:
@@ -273,7 +271,9 @@ class KeyActions:
         told: dict[str, object] = {}
 
         def tell(live: Row) -> Announcement:
-            told.update(answer(RESTORED, request, live, self._desk.policy, **_before(live)))
+            without = live.because if live.because != "restored" else None
+            more = {**_before(live), "reason": without}
+            told.update(answer(RESTORED, request, live, self._desk.policy, **more))
             return self._desk.announcement(task.the_row(), RESTORED, told)
 
         try:
