@@ -1,0 +1,638 @@
+"""What docs/ promises other systems is what the schemas, the samples and the code say."""
+
+import base64
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import fastjsonschema
+import pytest
+from botocore.stub import Stubber
+
+from keyjanitor.admission import Action, Code, KeyRequest, Refusal
+from keyjanitor.announcements import answer, refused
+from keyjanitor.messages import Message
+from tests.builders import TODAY, a_policy, a_row, a_tier
+from tests.events_schema import check_event, schema_path, schemas
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+REQUEST = REPOSITORY / "layers/keyjanitor/keyjanitor/schemas/request.json"
+DOCUMENTS = {
+    path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
+    for path in (
+        REPOSITORY / "README.md",
+        REPOSITORY / "CHANGELOG.md",
+        *sorted(DOCS.rglob("*.md")),
+    )
+}
+TEMPLATE = (REPOSITORY / "template.yaml").read_text(encoding="utf-8")
+README = DOCUMENTS["README.md"]
+CODES = (
+    "conflicting_request",
+    "invalid_request",
+    "unknown_tier",
+    "unknown_key",
+    "sender_not_allowed",
+    "recipient_not_allowed",
+    "owned_elsewhere",
+    "protected",
+    "not_restorable",
+    "too_many_keys",
+    "capacity_exhausted",
+    "tier_frozen",
+)
+TOLD_BY_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
+ANSWERS = (
+    "Key Issued",
+    "Key Rotated",
+    "Key Renewed",
+    "Key Revoked",
+    "Key Restored",
+    "Key Protected",
+    "Key Released",
+    "Key Request Refused",
+)
+FENCED = re.compile(
+    r"(?:^<!-- (?P<marker>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
+VALUE = "keyj" + "0" * 36
+SESSION: Any = boto3.session.Session("key", "secret", region_name="us-east-1")
+
+
+def blocks(document: str, language: str, marker: str | None = None) -> list[str]:
+    """The fenced blocks of a language in a document, all or those under a `<!-- marker -->`."""
+    return [
+        found["text"]
+        for found in FENCED.finditer(DOCUMENTS[document])
+        if found["language"] == language and marker in (None, found["marker"])
+    ]
+
+
+def the_block(document: str, language: str, marker: str) -> str:
+    [text] = blocks(document, language, marker)
+    return text
+
+
+def section(document: str, heading: str) -> str:
+    """What stands under a heading, up to the next one that is as high."""
+    level = heading.split(" ", maxsplit=1)[0]
+    _, _, rest = DOCUMENTS[document].partition(f"\n{heading}\n")
+    assert rest, f"{document} has no heading {heading!r}"
+    return re.split(rf"^#{{2,{len(level)}}} ", rest, maxsplit=1, flags=re.M)[0]
+
+
+def defined(code: str, name: str) -> Any:
+    """What a block of Python defines under a name."""
+    names: dict[str, Any] = {}
+    exec(compile(code, "<docs>", "exec"), names)
+    return names[name]
+
+
+def anchors(document: str) -> set[str]:
+    """The anchors of a document's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", DOCUMENTS[document]), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# --- tables that are generated ----------------------------------------------------------------------
+
+
+def form(field: Mapping[str, Any]) -> str:
+    """How a field has to look, from its schema, in the words of the documents."""
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return ", ".join(f"`{one}`" for one in field["enum"])
+    if field.get("format") == "date":
+        return "a date, YYYY-MM-DD"
+    if field["type"] == "integer":
+        return f"a whole number from {field['minimum']} to {field['maximum']}"
+    if field["type"] == "object":
+        return "an object"
+    if field["type"] == ["string", "null"]:
+        return "text or null"
+    if "maxLength" in field:
+        return f"text of {field['minLength']} to {field['maxLength']:,} characters"
+    if "pattern" in field and "minLength" not in field:
+        return f"text that fits `{field['pattern']}`"
+    return "text"
+
+
+def event_rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, field in schema["properties"].items():
+        always = "yes" if name in schema["required"] else "no"
+        what = "why, for programs" if name == "code" else form(field)
+        yield f"| `{prefix}{name}` | {always} | {what} | {field['description']} |"
+        if "properties" in field:
+            yield from event_rows(field, f"{name}.")
+
+
+def event_table(detail_type: str) -> str:
+    """The table of an event's fields."""
+    head = ["| field | always | form | what it is |", "|---|---|---|---|"]
+    return "\n".join([*head, *event_rows(schemas()[detail_type])])
+
+
+def request_definitions() -> dict[str, dict[str, Any]]:
+    """The schema's definition for each action."""
+    schema = json.loads(REQUEST.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = {}
+    for case in schema["allOf"]:
+        action = case["if"]["properties"]["action"]
+        name = case["then"]["$ref"].rsplit("/", 1)[-1]
+        for one in action.get("enum", [action.get("const")]):
+            found[one] = schema["definitions"][name]
+    assert set(found) == set(schema["properties"]["action"]["enum"])
+    return {action: found[action] for action in schema["properties"]["action"]["enum"]}
+
+
+def request_table() -> str:
+    """The table of a request's fields: which action needs it, with which it may come."""
+    schema = json.loads(REQUEST.read_text(encoding="utf-8"))
+    definitions = request_definitions()
+    names = dict.fromkeys(name for one in definitions.values() for name in one["properties"])
+    rows = ["| field | needed by | may come with | form | what it is |", "|---|---|---|---|---|"]
+    for name in names:
+        has = [action for action, one in definitions.items() if name in one["properties"]]
+        needs = [action for action in has if name in definitions[action]["required"]]
+        may = [action for action in has if action not in needs]
+        field = definitions[has[0]]["properties"][name]
+        if "$ref" in field:
+            field = schema["definitions"][field["$ref"].rsplit("/", 1)[-1]]
+        if name == "action":
+            field = {"enum": has}
+        told = {"version": "The version of this contract.", "action": "What is asked for."}
+        rows.append(
+            f"| `{name}` | {_actions(needs, definitions)} | {_actions(may, definitions)} "
+            f"| {form(field)} | {field.get('description') or told[name]} |"
+        )
+    return "\n".join(rows)
+
+
+def _actions(some: list[str], of: Mapping[str, Any]) -> str:
+    left = [action for action in of if action not in some]
+    if not left:
+        return "all"
+    if some and len(left) == 1:
+        return f"all but `{left[0]}`"
+    return ", ".join(f"`{action}`" for action in some)
+
+
+# --- every document ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", DOCUMENTS[document])):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = (REPOSITORY / document).parent / file if file else REPOSITORY / document
+        assert path.resolve().is_relative_to(REPOSITORY), target
+        assert path.exists(), f"{document} links to {target}, which is not there"
+        if anchor:
+            name = path.resolve().relative_to(REPOSITORY).as_posix()
+            assert anchor in anchors(name), f"{document} links to {target}: no such heading"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_of_events_that_is_named_exists(document: str) -> None:
+    for name in re.findall(r"\bevents/\w+\.json", DOCUMENTS[document]):
+        assert (REPOSITORY / name).is_file(), f"{document} names {name}, which is not there"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_block_is_what_it_says_it_is(document: str) -> None:
+    for text in blocks(document, "json"):
+        json.loads(text)
+    for text in blocks(document, "toml"):
+        tomllib.loads(text)
+    for text in blocks(document, "python"):
+        compile(text, document, "exec")
+
+
+def test_the_outputs_and_alarms_that_are_named_are_the_templates() -> None:
+    outputs = set(re.findall(r"^  (\w+):$", TEMPLATE.partition("\nOutputs:\n")[2], flags=re.M))
+    alarms = set(re.findall(r"^  (\w+Alarm):$", TEMPLATE, flags=re.M))
+    assert len(outputs) > 10
+    assert len(alarms) > 5
+    for document, text in DOCUMENTS.items():
+        assert (
+            set(re.findall(r"`(\w+(?:Url|Arn|TableName|BucketName|BusName|GroupName))`", text))
+            <= outputs
+        )
+        assert set(re.findall(r"OutputKey=='(\w+)'", text)) <= outputs, document
+        assert set(re.findall(r"`(\w+Alarm)`", text)) <= alarms, document
+
+
+def test_every_request_that_is_shown_is_valid() -> None:
+    check = fastjsonschema.compile(json.loads(REQUEST.read_text(encoding="utf-8")))
+    shown = [
+        request
+        for document in DOCUMENTS
+        for request in map(json.loads, blocks(document, "json"))
+        if "action" in request and "code" not in request
+    ]
+    assert len(shown) >= 2
+    shown += [
+        json.loads(body) for body in re.findall(r"--message-body '(\{.*?\})'", README, flags=re.S)
+    ]
+    assert len(shown) >= 3
+    for request in shown:
+        check(request)
+
+
+# --- README.md --------------------------------------------------------------------------------------
+
+
+def test_the_readme_leads_to_every_document_and_fits_on_two_screens() -> None:
+    for path in DOCS.glob("*.md"):
+        assert f"(docs/{path.name})" in README
+    assert len(README.splitlines()) <= 100
+
+
+def test_the_readme_counts_what_costs_something_as_it_is_deployed() -> None:
+    metrics = {
+        name
+        for app in (REPOSITORY / "functions").glob("*/app.py")
+        for found in re.findall(
+            r'"((?:[A-Z][a-z]+)+)"|\b((?:[A-Z][a-z]+)+)=', app.read_text(encoding="utf-8")
+        )
+        for name in found
+        if name
+    }
+    costs = section("README.md", "## What it costs")
+    for what, price, count in (
+        ("KMS keys", 1.00, TEMPLATE.count("Type: AWS::KMS::Key\n")),
+        ("custom metrics", 0.30, len(metrics)),
+        ("alarms", 0.10, TEMPLATE.count("Type: AWS::CloudWatch::Alarm\n")),
+    ):
+        number = {2: "two", 9: "nine"}[count]
+        assert f"{number} {what} ${count * price:.2f}" in costs
+
+
+# --- docs/decisions ---------------------------------------------------------------------------------
+
+
+def test_a_decision_has_its_number_and_says_why_and_what_follows() -> None:
+    decisions = sorted((DOCS / "decisions").glob("*.md"))
+    for number, path in enumerate(decisions, 1):
+        text = path.read_text(encoding="utf-8")
+        assert path.name.startswith(f"{number:04}-")
+        assert text.startswith(f"# {number}. ")
+        assert re.findall(r"^\*\*(\w+)\.\*\*", text, flags=re.M) == [
+            "Context",
+            "Decision",
+            "Consequence",
+        ]
+
+
+# --- docs/requests.md -------------------------------------------------------------------------------
+
+
+def test_the_request_schema_stands_in_its_document_word_for_word() -> None:
+    assert the_block("docs/requests.md", "json", "schema") == REQUEST.read_text(encoding="utf-8")
+
+
+def test_the_table_of_request_fields_is_the_schemas() -> None:
+    assert request_table() in section("docs/requests.md", "## Fields")
+
+
+def test_every_action_has_its_row_with_answer_and_sample() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| `([\w ]+)` \| \[(\w+\.json)\]\(\.\./events/\3\) \|$",
+        section("docs/requests.md", "## The seven actions"),
+        flags=re.M,
+    )
+    assert [action for action, _, _ in rows] == list(request_definitions())
+    assert [answer for _, answer, _ in rows] == list(ANSWERS[:-1])
+    assert [sample for _, _, sample in rows] == [f"{action}_key.json" for action, _, _ in rows]
+
+
+def test_the_codes_are_those_of_the_design_in_its_order() -> None:
+    told = re.findall(r"^\| `(\w+)` \|", section("docs/requests.md", "## Refusals"), flags=re.M)
+    assert tuple(told) == CODES
+    assert tuple(schemas()["Key Request Refused"]["properties"]["code"]["enum"]) == CODES
+
+
+def test_a_senders_statement_allows_to_send_and_nothing_else() -> None:
+    statement = json.loads(the_block("docs/requests.md", "json", "sender statement"))
+    assert statement == {
+        "Sid": "AskForKeys",
+        "Effect": "Allow",
+        "Action": "sqs:SendMessage",
+        "Resource": "REQUEST_QUEUE_ARN",
+    }
+
+
+def test_the_code_of_a_sender_sends_the_request_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sqs = SESSION.client("sqs")
+    monkeypatch.setattr(boto3, "client", lambda service: sqs)
+    [code] = blocks("docs/requests.md", "python")
+    url = "https://sqs.us-east-1.amazonaws.com/123456789012/requests"
+    request = {"version": 1, "action": "renew", "request_id": "r1", "key_id": "k1"}
+    with Stubber(sqs) as stub:
+        stub.add_response("send_message", {}, {"QueueUrl": url, "MessageBody": json.dumps(request)})
+        defined(code, "ask")(url, request)
+        stub.assert_no_pending_responses()
+
+
+def test_how_long_it_takes_is_what_code_and_template_say() -> None:
+    receives = int(re.findall(r"maxReceiveCount: (\d+)", TEMPLATE)[0])
+    waits = [
+        Message("m", "{}", "s", None, receive_count=count).comes_again_after
+        for count in range(1, receives + 1)
+    ]
+    text = " ".join(section("docs/requests.md", "## How long it takes").split())
+    assert waits[:5] == [30, 60, 120, 240, 480]
+    assert set(waits[5:]) == {15 * 60}
+    assert "after 30 seconds, then after 1, 2, 4 and 8 minutes, then every 15" in text
+    assert 80 * 60 < sum(waits) < 100 * 60
+    assert "Ten tries take about an hour and a half" in text
+    [visibility] = re.findall(r"VisibilityTimeout: (\d+)", TEMPLATE)
+    assert f"come back after {int(visibility) // 60} minutes" in text
+    longest = int(TEMPLATE.partition("functions/provision_keys/")[2].split("Timeout: ")[1][:3])
+    assert f"another run may take it up {longest // 60 + 1} minutes after" in text
+
+
+# --- docs/events.md and docs/schemas ----------------------------------------------------------------
+
+
+def test_there_is_a_schema_for_each_event_in_a_file_of_its_name() -> None:
+    assert set(schemas()) == {*ANSWERS, *TOLD_BY_SWEEPS}
+    for detail_type, schema in schemas().items():
+        assert json.loads(schema_path(detail_type).read_text(encoding="utf-8")) == schema
+
+
+def fields_of(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for name, field in schema["properties"].items():
+        yield name, field
+        if "properties" in field:
+            yield from fields_of(field)
+
+
+@pytest.mark.parametrize("detail_type", sorted(schemas()))
+def test_a_schema_is_closed_and_tells_what_each_field_is(detail_type: str) -> None:
+    schema = schemas()[detail_type]
+    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
+    assert schema["description"]
+    for name, field in [("detail", schema), *fields_of(schema)]:
+        assert field["description"].endswith("."), name
+        if field.get("type") == "object":
+            assert field["additionalProperties"] is False, name
+        if name.endswith(("_on", "_until")):
+            assert field["format"] == "date", name
+
+
+def test_a_field_has_the_same_form_in_all_events() -> None:
+    forms: dict[str, set[str]] = {}
+    for detail_type, schema in schemas().items():
+        if detail_type != "Key Request Refused":  # there it is what was sent, or nothing
+            for name, field in schema["properties"].items():
+                forms.setdefault(name, set()).add(form(field))
+    assert {name: found for name, found in forms.items() if len(found) > 1} == {}
+
+
+def samples(detail_type: str) -> list[dict[str, Any]]:
+    found = FENCED.finditer(section("docs/events.md", f"## {detail_type}"))
+    return [json.loads(block["text"]) for block in found if block["language"] == "json"]
+
+
+@pytest.mark.parametrize("detail_type", sorted(schemas()))
+def test_every_event_has_its_table_its_sample_and_its_schema(detail_type: str) -> None:
+    text = section("docs/events.md", f"## {detail_type}")
+    assert event_table(detail_type) in text
+    path = schema_path(detail_type).relative_to(DOCS).as_posix()
+    assert f"[{path}]({path})" in text
+    assert samples(detail_type)
+    for sample in samples(detail_type):
+        check_event(detail_type, sample)
+
+
+@pytest.mark.parametrize("detail_type", sorted(schemas()))
+def test_a_detail_with_a_field_too_many_or_too_few_is_refused(detail_type: str) -> None:
+    sample = samples(detail_type)[0]
+    with pytest.raises(AssertionError, match="extra"):
+        check_event(detail_type, {**sample, "extra": 1})
+    for missing in schemas()[detail_type]["required"]:
+        with pytest.raises(AssertionError, match=missing):
+            check_event(detail_type, {k: v for k, v in sample.items() if k != missing})
+
+
+@pytest.mark.parametrize("detail_type", ["Key Issued", "Key Rotated"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("version", 2),
+        ("version", True),
+        ("owner", 7),
+        ("key_id", ""),
+        ("key_id", None),
+        ("usable", "at once"),
+        ("expires_on", "21.11.2026"),
+        ("sealed_value", VALUE + "!"),
+        ("encryption_context", {"purpose": "delivery", "recipient": "r"}),
+        ("encryption_context", {"purpose": "tombstone", "recipient": "r", "request_id": "i"}),
+    ],
+)
+def test_a_field_of_another_form_is_refused(detail_type: str, field: str, value: object) -> None:
+    with pytest.raises(AssertionError, match=field):
+        check_event(detail_type, {**samples(detail_type)[0], field: value})
+
+
+def test_a_restore_that_answers_a_request_tells_name_and_old_id() -> None:
+    asked, undone = samples("Key Restored")
+    assert "request_id" in asked
+    assert not {"request_id", "requested_by", "name"} & set(undone)
+    for missing in ("requested_by", "name", "previous_key_id"):
+        with pytest.raises(AssertionError, match=missing):
+            check_event("Key Restored", {k: v for k, v in asked.items() if k != missing})
+
+
+def test_every_answer_says_who_asked() -> None:
+    for detail_type in ANSWERS:
+        schema = schemas()[detail_type]
+        assert schema["properties"]["requested_by"]["type"] == "string"
+        assert ("requested_by" in schema["required"]) is (detail_type != "Key Restored")
+    for detail_type in TOLD_BY_SWEEPS:
+        assert "requested_by" not in schemas()[detail_type]["properties"]
+
+
+@pytest.mark.parametrize("sender", ["AROAEXAMPLEPORTALROLE", ""])
+def test_what_the_code_answers_fits_its_schema(sender: str) -> None:
+    request = KeyRequest("r1", Action.RENEW, sender, TODAY, reason="still needed")
+    renewed = answer("Key Renewed", request, a_row(name="n"), a_policy(a_tier()))
+    check_event("Key Renewed", renewed)
+    assert renewed["requested_by"] == sender
+    refusal = refused("r1", sender, "renew", Refusal(Code.UNKNOWN_KEY, "no such key"))
+    check_event("Key Request Refused", refusal)
+    assert refusal["requested_by"] == sender
+
+
+def test_an_event_without_a_schema_is_refused() -> None:
+    with pytest.raises(AssertionError, match="Key Lost"):
+        check_event("Key Lost", {"version": 1})
+
+
+def test_the_envelope_that_is_shown_holds_a_valid_detail() -> None:
+    event = json.loads(the_block("docs/events.md", "json", "envelope"))
+    check_event(event["detail-type"], event["detail"])
+
+
+def test_every_event_is_in_the_list_at_the_top() -> None:
+    top = DOCUMENTS["docs/events.md"].partition("\n## ")[0]
+    told = re.findall(r"^\| \[(Key [\w ]+)\]\(#([\w-]+)\) \|", top, flags=re.M)
+    assert [name for name, _ in told] == [*ANSWERS, *TOLD_BY_SWEEPS]
+    assert {anchor for _, anchor in told} <= anchors("docs/events.md")
+
+
+@pytest.mark.parametrize("document", ["docs/events.md", "docs/requests.md"])
+def test_a_pattern_asks_for_events_and_fields_that_there_are(document: str) -> None:
+    patterns = [json.loads(text) for text in blocks(document, "json", "pattern")]
+    assert patterns
+    for pattern in patterns:
+        assert pattern["source"] == ["keyjanitor"]
+        types = pattern.get("detail-type", list(schemas()))
+        for detail_type in types:
+            assert detail_type in schemas()
+        names = {name for one in types for name in schemas()[one]["properties"]}
+        assert set(pattern.get("detail", {})) <= names
+        assert set(pattern.get("detail", {}).get("code", [])) <= set(CODES)
+
+
+# --- docs/recipient.md ------------------------------------------------------------------------------
+
+
+def test_a_recipients_statement_opens_only_what_was_delivered_to_it() -> None:
+    statement = json.loads(the_block("docs/recipient.md", "json", "statement"))
+    assert statement == {
+        "Sid": "OpenKeysDeliveredToMe",
+        "Effect": "Allow",
+        "Action": "kms:Decrypt",
+        "Resource": "SEALING_KEY_ARN",
+        "Condition": {
+            "StringEquals": {
+                "kms:EncryptionContext:purpose": "delivery",
+                "kms:EncryptionContext:recipient": "RECIPIENT_ARN",
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize("detail_type", ["Key Issued", "Key Rotated"])
+def test_the_code_of_a_recipient_opens_a_delivery(
+    detail_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kms = SESSION.client("kms")
+    monkeypatch.setattr(boto3, "client", lambda service: kms)
+    detail = samples(detail_type)[0]
+    with Stubber(kms) as stub:
+        stub.add_response(
+            "decrypt",
+            {"Plaintext": VALUE.encode()},
+            {
+                "CiphertextBlob": base64.b64decode(detail["sealed_value"]),
+                "EncryptionContext": detail["encryption_context"],
+            },
+        )
+        open_key = defined(the_block("docs/recipient.md", "python", "code"), "open_key")
+        assert open_key(detail) == VALUE
+
+
+# --- docs/audit.md ----------------------------------------------------------------------------------
+
+
+def test_every_query_asks_for_events_and_fields_that_there_are() -> None:
+    queries = blocks("docs/audit.md", "text", "query")
+    assert len(queries) == 8
+    fields = {
+        f"detail.{prefix}{name}"
+        for schema in schemas().values()
+        for prefix, part in [("", schema)]
+        for name in part["properties"]
+    }
+    for query in queries:
+        assert set(re.findall(r"\bdetail\.\w+", query)) <= fields
+        assert set(re.findall(r'"(Key [\w ]+)"', query)) <= set(schemas())
+        # A hyphen without backticks is a minus.
+        assert "detail-type" not in query.replace("`detail-type`", "")
+
+
+# --- docs/secret-scanning.md ------------------------------------------------------------------------
+
+
+def test_the_code_of_a_scanner_knows_the_values_that_are_made() -> None:
+    values = pytest.importorskip("keyjanitor.values")
+    is_ours = defined(the_block("docs/secret-scanning.md", "python", "code"), "is_ours")
+    for _ in range(200):
+        value = values.new_value().reveal()
+        wrong = value[:-1] + ("0" if value[-1] != "0" else "1")
+        for candidate in (value, wrong, value + "0", value[1:], value.lower(), VALUE, "", "keyj"):
+            assert is_ours(candidate) is values.looks_like_ours(candidate)
+        assert is_ours(value)
+        assert not is_ours(wrong)
+
+
+def test_every_pattern_finds_a_value_in_a_leak() -> None:
+    values = pytest.importorskip("keyjanitor.values")
+    document = "docs/secret-scanning.md"
+    [rule] = tomllib.loads(the_block(document, "toml", "gitleaks"))["rules"]
+    github = dict(re.findall(r"^\| (\w+ \w+) \| `(.+)` \|$", DOCUMENTS[document], flags=re.M))
+    before, after = (
+        github[f"{where} secret"].replace("\\|", "|").replace(r"\z", r"\Z")
+        for where in ("Before", "After")
+    )
+    patterns = [
+        the_block(document, "text", "pattern").strip(),
+        rule["regex"],
+        f"(?:{before})({github['Secret format']})(?:{after})",
+    ]
+    value = values.new_value().reveal()
+    assert any(keyword in value for keyword in rule["keywords"])
+    for pattern in patterns:
+        for leak in (value, f'api_key = "{value}"', f"x-api-key: {value}\n", f"({value})"):
+            found = re.search(pattern, leak)
+            assert found, (pattern, leak.replace(value, "VALUE"))
+            assert value in found.group()
+        for harmless in (f"a{value}", f"{value}a", value[:-1], value.upper()):
+            assert not re.search(pattern, harmless)
+
+
+# --- docs/runbook.md --------------------------------------------------------------------------------
+
+
+def test_the_runbook_has_a_part_for_everything_it_lists() -> None:
+    top = DOCUMENTS["docs/runbook.md"].partition("\n## ")[0]
+    listed = re.findall(r"\]\(#([\w-]+)\)", top)
+    headings = re.findall(r"^## (.+)$", DOCUMENTS["docs/runbook.md"], flags=re.M)
+    assert len(listed) == len(headings)
+    assert set(listed) <= anchors("docs/runbook.md")
+    for heading in headings:
+        text = section("docs/runbook.md", f"## {heading}")
+        assert "**Means**" in text, heading
+        assert "**How bad:**" in text, heading
+        assert "```sh" in text, heading
+
+
+def test_the_runbook_finds_a_leaked_key_without_showing_its_value(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apigateway = SESSION.client("apigateway")
+    monkeypatch.setattr(boto3, "client", lambda service: apigateway)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: VALUE)
+    others = [{"id": f"k{number}", "value": f"other-{number}"} for number in range(2)]
+    asked = {"includeValues": True, "limit": 500}
+    with Stubber(apigateway) as stub:
+        stub.add_response("get_api_keys", {"items": others, "position": "p2"}, asked)
+        stub.add_response(
+            "get_api_keys",
+            {"items": [{"id": "k9", "name": "kj-1", "value": VALUE, "enabled": True}]},
+            {**asked, "position": "p2"},
+        )
+        exec(compile(the_block("docs/runbook.md", "python", "find"), "<docs>", "exec"), {})
+    assert capsys.readouterr().out == "k9 kj-1 enabled\n"
