@@ -21,7 +21,14 @@ STAGES = ["prod", "b2b", "keys"]
 
 
 # The longest first, so that two workers end together.
-LONGEST = ("test_thirty_nights", "test_1200_keys", "test_a_night_makes", "test_the_table")
+LONGEST = (
+    "test_a_function_that_dies",
+    "test_thirty_nights",
+    "test_1200_keys",
+    "test_200_requests",
+    "test_a_night_makes",
+    "test_the_table",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

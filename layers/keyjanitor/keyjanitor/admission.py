@@ -125,8 +125,6 @@ def judge_key(
     that owns it.
     """
     match request.action:
-        case Action.RESTORE if row.state is not State.PARKED:
-            return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is {row.state}, not parked")
         case Action.ROTATE | Action.REVOKE | Action.RESTORE:
             return _owned(row, key, stack, policy) or _shielded(request, row, key)
         case _:
@@ -157,7 +155,7 @@ def _owned(row: Row, key: ApiKey | None, stack: str | None, policy: Policy) -> R
 
 def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | None:
     if request.action is Action.RESTORE:
-        return None
+        return _not_parked(row)
     if row.protected_until is not None and row.protected_until >= request.today:
         return Refusal(
             Code.PROTECTED,
@@ -168,6 +166,12 @@ def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | No
     if request.action is not Action.ROTATE:
         return None
     return _ended(request, row) or _rotated(row)
+
+
+def _not_parked(row: Row) -> Refusal | None:
+    if row.state is State.PARKED:
+        return None
+    return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is {row.state}, not parked")
 
 
 def _rotated(row: Row) -> Refusal | None:

@@ -18,6 +18,7 @@ from keyjanitor.errors import (
     ClaimLost,
     Held,
     KeyjanitorError,
+    KeysFull,
     NotRestorable,
     TombstoneClosed,
     UnexpectedAnswer,
@@ -257,7 +258,7 @@ class Sweeper:
     def _restore(self, row: Row) -> None:
         try:
             restore(row, self._today, self._outside, self._bound.policy)
-        except (NotRestorable, ClaimLost, CallFailed, UnexpectedAnswer) as err:
+        except (NotRestorable, KeysFull, ClaimLost, CallFailed, UnexpectedAnswer) as err:
             logger.error("key %s was not restored: %s", row.key_id, err)
             self.outcome.failed.append(row.key_id)
         else:

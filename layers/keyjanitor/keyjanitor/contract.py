@@ -16,6 +16,7 @@ from keyjanitor.errors import InvalidRequest, NotARequest
 
 LONGEST_NUMBER = 20  # digits
 LONGEST = 2048  # characters of a field that is worth repeating
+LONGEST_NAME = 100  # characters of a field's name
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _SCHEMA = json.loads((files("keyjanitor") / "schemas" / "request.json").read_text("utf-8"))
@@ -80,7 +81,8 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
     """The request in the body, sent by `sender` on `today`; raises InvalidRequest."""
     document = dict(body.document)
     if twice := document.get(_TWICE):
-        raise InvalidRequest(str(twice), "stands there twice")
+        # It may be as long as the body, and half a character.
+        raise InvalidRequest(_whole(str(twice))[:LONGEST_NAME], "stands there twice")
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -51,7 +51,7 @@ class Run:
     now: Callable[[], datetime]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Task:
     """One request on its way through a run; `messages` are all that carry it.
 

@@ -157,8 +157,12 @@ class Issuing:
         return list(making)
 
     def _halved(self, making: Sequence[Making], prefix: str, err: ImportRefused) -> list[Making]:
-        self._plans.forget()
-        there = [one for one in making if self._plans.there_is(one.grant.usage_plan_ids)]
+        try:
+            self._plans.forget()
+            there = [one for one in making if self._plans.there_is(one.grant.usage_plan_ids)]
+        except KeyjanitorError as unlisted:
+            self._desk.leave(_tasks(making), unlisted)
+            return []
         self._desk.leave(
             [one.task for one in making if one not in there], "its usage plan was deleted meanwhile"
         )

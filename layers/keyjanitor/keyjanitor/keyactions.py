@@ -5,6 +5,7 @@ Each of them may be cut off anywhere and begun again: what is done already is a 
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 
 from aws_lambda_powertools import Logger
 
@@ -17,6 +18,7 @@ from keyjanitor.errors import (
     CallFailed,
     ClaimLost,
     KeyjanitorError,
+    KeysFull,
     NotRestorable,
     TombstoneClosed,
 )
@@ -24,7 +26,7 @@ from keyjanitor.ledger import Change
 from keyjanitor.night import settled
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.register import RequestChange
-from keyjanitor.restore import half_built, restore
+from keyjanitor.restore import WITHOUT_PLANS, half_built, restore
 from keyjanitor.words import (
     LIVE_STATES,
     Announcement,
@@ -82,6 +84,7 @@ class KeyActions:
         if (refusal := judge_asker(request, row, self._desk.policy)) or row is None:
             return refusal
         key: ApiKey | None
+        closed: Refusal | None = None
         if row.state is State.PARKED:
             try:
                 tombstone, _ = self._outside.history.dig_up(row.key_id, self._outside.sealer)
@@ -90,16 +93,16 @@ class KeyActions:
                 if err.for_now:
                     raise
                 if request.action is Action.RESTORE:
-                    return Refusal(Code.NOT_RESTORABLE, str(err))
+                    closed = Refusal(Code.NOT_RESTORABLE, str(err))
                 key = None
         else:
             key = self._outside.gateway.key(row.key_id)
             if key is None and request.action is Action.ROTATE:
                 return _no_more(row)
         if request.action is Action.RESTORE and row.claim and row.claim.verb is Verb.PURGE:
-            return Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
+            closed = Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
         stack = self._outside.owners.stack_of(row.key_id)
-        return judge_key(request, row, key, stack, self._desk.policy)
+        return judge_key(request, row, key, stack, self._desk.policy) or closed
 
     def carry_out(self, task: Task) -> None:
         """Does what a request asks for, and answers it."""
@@ -161,20 +164,9 @@ class KeyActions:
         if task.refusal is not None or row is None or key is None:
             return None
         by_us = not key.enabled and disabled_by_us(key, row)
-        # Who renews a key whose agreed end has come wants it to live, as who undoes a sweep does.
-        ended = row.ends_on is not None and row.ends_on <= request.today
-        renewed = replace(
-            row,
-            state=State.DISABLED if by_us else State.ACTIVE,
-            ends_on=None if ended else row.ends_on,
-            rotated_to=None if ended else row.rotated_to,
-            warned_on=None,
-            disable_on=None,
-            park_on=None,
-            witnessed=False,
-            because="renewed",
-            renewed_on=max(request.today, row.renewed_on or request.today),
-        )
+        renewed = _renewed(row, request.today)
+        if by_us:
+            renewed = replace(renewed, state=State.DISABLED)
         why_not = None
         if by_us:
             self.admit(task)
@@ -267,13 +259,11 @@ class KeyActions:
             task.refusal = Refusal(Code.NOT_RESTORABLE, reason)
             return None
         if row.state is not State.PARKED:  # an earlier run has done it
-            return self._answer(task, RESTORED, row, row, **_before(row))
+            return self._answer(task, RESTORED, row, row, **_as_restored(row))
         told: dict[str, object] = {}
 
         def tell(live: Row) -> Announcement:
-            without = live.because if live.because != "restored" else None
-            more = {**_before(live), "reason": without}
-            told.update(answer(RESTORED, request, live, self._desk.policy, **more))
+            told.update(answer(RESTORED, request, live, self._desk.policy, **_as_restored(live)))
             return self._desk.announcement(task.the_row(), RESTORED, told)
 
         try:
@@ -282,6 +272,9 @@ class KeyActions:
             if err.for_now:
                 raise
             task.refusal = Refusal(Code.NOT_RESTORABLE, err.reason)
+            return None
+        except KeysFull as err:
+            task.refusal = Refusal(Code.CAPACITY_EXHAUSTED, str(err))
             return None
         task.counted = True
         return self._desk.answer(task, RESTORED, told)
@@ -297,8 +290,34 @@ class KeyActions:
         return self._desk.answer(task, detail_type, detail, *rows)
 
 
-def _before(row: Row) -> dict[str, object]:
-    return {"previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None}
+def _renewed(row: Row, today: date) -> Row:
+    """The row of a key whose idle clock starts again, and whose announced dates are taken back.
+
+    An agreed end that is still to come stays, and so does its announcement. One that has come is
+    lifted: who renews such a key wants it to live, as who undoes a sweep does.
+    """
+    renewed = replace(row, renewed_on=max(today, row.renewed_on or today), because="renewed")
+    if row.ends_on is not None and row.ends_on > today:
+        if row.disable_on is not None and row.disable_on >= row.ends_on:
+            return replace(renewed, because=row.because)
+    else:
+        renewed = replace(renewed, ends_on=None, rotated_to=None if row.ends_on else row.rotated_to)
+    return replace(
+        renewed,
+        state=State.ACTIVE,
+        warned_on=None,
+        disable_on=None,
+        park_on=None,
+        witnessed=False,
+    )
+
+
+def _as_restored(row: Row) -> dict[str, object]:
+    """What only the answer to a restore says: the former id, and what the key came back without."""
+    return {
+        "previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None,
+        "reason": row.because if row.because.startswith(WITHOUT_PLANS) else None,
+    }
 
 
 def _no_more(row: Row) -> Refusal:

@@ -1,6 +1,6 @@
 """Serves a batch of requests: take them, judge them, count them in, make and change keys, tell."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -31,6 +31,7 @@ from keyjanitor.words import FINAL, Grant, RequestRow, Row, Status
 
 COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
 COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
+AT_ONCE = 25  # rotations and restores that are looked at before the first is made
 TRIES = 8  # to be counted in while other runs are
 
 logger = Logger(child=True)
@@ -49,29 +50,32 @@ class Provisioner:
         )
         self._actions = KeyActions(self.desk)
         self._issuing = Issuing(self.desk, self._plans)
-        self.made = 0  # keys, restored ones among them
-        self.issued = 0
+        self.issued = 0  # new keys
 
     def serve(self, messages: Sequence[Message]) -> list[Message]:
         """Serves what it can; gives the messages that have to come again."""
         tasks, unreadable = self._read(messages)
         self._take(tasks)
         self._check(tasks)
+        for part in _parts(tasks):
+            self._serve(part)
+        self._release([task for task in tasks if task.left])
+        self.desk.tell_the_rest()
+        return unreadable + [message for task in tasks if task.left for message in task.messages]
+
+    def _serve(self, tasks: Sequence[Task]) -> None:
+        """Serves some of the requests, from their verdicts to their answers."""
+        if not _takes_a_slot(tasks[0]):
+            self._carry_out(tasks)
+            return
         grants, wants = self._judge_those_who_take_a_slot(tasks)
         self._count_in(wants)
         self.desk.refuse(tasks)
         slots = [task for task, _ in wants if task.is_open]
         self._issuing.make([one for one in slots if _makes_a_key(one)], grants)
         self._carry_out([one for one in slots if not _makes_a_key(one)])
-        self._carry_out(
-            [task for task in tasks if task.is_open and not any(task is one for one in slots)]
-        )
-        self.made = sum(task.counted for task, _ in wants)
-        self.issued = sum(task.counted for task, _ in wants if _makes_a_key(task))
-        self._count_out(wants)
-        self._release([task for task in tasks if task.left])
-        self.desk.tell_the_rest()
-        return unreadable + [message for task in tasks if task.left for message in task.messages]
+        self.issued += sum(task.counted for task, _ in wants if _makes_a_key(task))
+        self._count_out(wants, made=sum(task.counted for task, _ in wants))
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -311,7 +315,7 @@ class Provisioner:
             if want.action is Action.RESTORE and task.is_open and task.refusal is None:
                 self._actions.admit(task)
 
-    def _count_out(self, wants: Sequence[tuple[Task, Want]]) -> None:
+    def _count_out(self, wants: Sequence[tuple[Task, Want]], made: int) -> None:
         """Gives back the slots that were not used. Who fails here is forgotten when its time is up."""
         if not wants:
             return
@@ -320,7 +324,7 @@ class Provisioner:
                 admissions = self._outside.register.admissions()
                 batches = dict(admissions.batches)
                 batches.pop(self._run.holder, None)
-                after = replace(admissions, made=admissions.made + self.made, batches=batches)
+                after = replace(admissions, made=admissions.made + made, batches=batches)
                 if self._outside.register.put_admissions(after):
                     return
         except KeyjanitorError as err:
@@ -350,6 +354,20 @@ class Provisioner:
             self._outside.register.commit(changes)
         except KeyjanitorError as err:
             logger.warning("what is left is taken up later: %s", err)
+
+
+def _parts(tasks: Sequence[Task]) -> Iterator[list[Task]]:
+    """Issues first and all together, for they cost the least; the others by as many as fit a run.
+
+    Each rotation and each restore takes calls of its own, so that looking at all of them first could
+    take the time in which the first of them is made.
+    """
+    open_ones = [task for task in tasks if task.is_open]
+    issues = [task for task in open_ones if task.the_request().action is Action.ISSUE]
+    slots = [task for task in open_ones if _takes_a_slot(task) and task not in issues]
+    others = [task for task in open_ones if not _takes_a_slot(task)]
+    parts = [slots[start : start + AT_ONCE] for start in range(0, len(slots), AT_ONCE)]
+    yield from (part for part in (issues, *parts, others) if part)
 
 
 def _takes_a_slot(task: Task) -> bool:

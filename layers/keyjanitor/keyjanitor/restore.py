@@ -9,7 +9,9 @@ from aws_lambda_powertools import Logger
 from keyjanitor.announcements import announce
 from keyjanitor.decide import RESTORE_MARKER
 from keyjanitor.errors import (
+    CallFailed,
     ClaimLost,
+    KeysFull,
     NotRestorable,
     TombstoneClosed,
     UnexpectedAnswer,
@@ -19,6 +21,8 @@ from keyjanitor.ledger import Change
 from keyjanitor.night import Keeper, enabled, forget_tombstone
 from keyjanitor.policy import Policy
 from keyjanitor.words import Announcement, ApiKey, Claim, Row, Secret, State, Tombstone, Verb
+
+WITHOUT_PLANS = "restored without its usage plans"
 
 Told = Callable[[Row], Announcement]  # the event that tells of a key which lives again
 
@@ -32,7 +36,7 @@ def restore(
 
     The key is created disabled and under a marker name, attached, renamed and then enabled, so
     that what is half done opens nothing and can be told from somebody's living key. Raises
-    NotRestorable (the row stays parked), ClaimLost, and what the adapters raise.
+    NotRestorable or KeysFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
     claim = Change(row, replace(row, claim=Claim(Verb.RESTORE, today)))
     claimed = outside.ledger.commit_one(claim)
@@ -42,6 +46,11 @@ def restore(
     except (NotRestorable, TombstoneClosed) as err:
         outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
         raise NotRestorable(row.key_id, str(err), for_now=err.for_now) from err
+    except CallFailed as err:
+        if err.code != "LimitExceededException":
+            raise
+        outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
+        raise KeysFull from None
     if claimed.new_key_id != new_id:
         built = Change(claimed, replace(claimed, new_key_id=new_id))
         claimed = outside.ledger.commit_one(built)
@@ -50,9 +59,7 @@ def restore(
     if missing := set(tombstone.usage_plan_ids) - set(attached):
         logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
         lost = ", ".join(sorted(missing))
-        claimed = replace(
-            claimed, because=f"restored without its usage plans {lost}: they are no more"
-        )
+        claimed = replace(claimed, because=f"{WITHOUT_PLANS} {lost}: they are no more")
     else:
         claimed = replace(claimed, because="restored")
     outside.gateway.rename(new_id, tombstone.name)
