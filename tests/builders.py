@@ -9,8 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from keyjanitor.admission import Action, KeyRequest
 from keyjanitor.decide import Night, decide
 from keyjanitor.evidence import Evidence, PlanReading, PlanUsage, UsagePage
+from keyjanitor.keyfile import NewKey
 from keyjanitor.plan import Plan, Verdict
 from keyjanitor.policy import (
     Alerts,
@@ -19,11 +21,23 @@ from keyjanitor.policy import (
     Owned,
     Policy,
     Pressure,
+    Rate,
     Rung,
     Sweep,
     Tier,
 )
-from keyjanitor.words import ApiKey, Row, State, Tombstone, UsagePlan, Verb
+from keyjanitor.words import (
+    ApiKey,
+    Grant,
+    RequestRow,
+    Row,
+    Secret,
+    State,
+    Status,
+    Tombstone,
+    UsagePlan,
+    Verb,
+)
 
 TODAY = date(2026, 11, 21)
 DAY = timedelta(days=1)
@@ -363,3 +377,102 @@ def a_verdict(key: ApiKey, row: Row | None = None, **night: Any) -> Verdict:
 
 
 CALM = Pressure(used=0.0, patience=1.0)
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+ASKER = "AROASENDER"  # a role's id, as it stands before the colon of a message's SenderId
+ADMIN = "AROAADMIN"
+PORTAL = "arn:aws:iam::123456789012:role/portal"
+
+
+def an_issuing_tier(name: str = "external", **more: Any) -> Tier:
+    """A tier in which everybody may ask for keys, to be delivered to the portal's role."""
+    values: dict[str, Any] = {
+        "stages": (STAGE,),
+        "throttle": Rate(10, 20),
+        "senders": ("*",),
+        "admins": (ADMIN,),
+        "recipients": (PORTAL,),
+        **more,
+    }
+    return a_tier(name, **values)
+
+
+def a_document(action: str = "issue", **more: Any) -> dict[str, Any]:
+    """The body of a request, as its sender writes it before it is text."""
+    named: dict[str, Any] = {"key_id": KEY_ID}
+    if action == "issue":
+        named = {"tier": "external", "owner": "user-8f1c", "name": "app", "deliver_to": PORTAL}
+    if action == "protect":
+        named["until"] = str(in_days(30))
+    return {"version": 1, "action": action, "request_id": "r1", **named, **more}
+
+
+def a_request(action: Action = Action.ISSUE, **more: Any) -> KeyRequest:
+    """A request that fits the contract; for a new key, or about `k0`."""
+    named: dict[str, Any] = {"key_id": KEY_ID}
+    if action is Action.ISSUE:
+        named = {"tier": "external", "owner": "user-8f1c", "name": "app", "deliver_to": PORTAL}
+    if action is Action.PROTECT:
+        named["until"] = in_days(30)
+    values: dict[str, Any] = {
+        "request_id": "r1",
+        "sender": ASKER,
+        "today": TODAY,
+        **named,
+        **more,
+    }
+    return KeyRequest(action=action, **values)
+
+
+def an_issued_row(key_id: str = KEY_ID, state: State = State.ACTIVE, **more: Any) -> Row:
+    """A row of a key that was issued: to the portal, for the sender of most requests."""
+    values: dict[str, Any] = {
+        "issued": True,
+        "owner": "user-8f1c",
+        "name": "app",
+        "sender": ASKER,
+        "deliver_to": PORTAL,
+        **more,
+    }
+    return a_row(key_id, state, **values)
+
+
+def a_request_row(request_id: str = "r1", status: Status = Status.TAKEN, **more: Any) -> RequestRow:
+    """What the ledger remembers of a request that was seen today."""
+    values: dict[str, Any] = {
+        "digest": "0" * 64,
+        "sender": ASKER,
+        "action": "issue",
+        "received_on": TODAY,
+        **more,
+    }
+    return RequestRow(request_id=request_id, status=status, **values)
+
+
+def a_grant(**more: Any) -> Grant:
+    """What a request for a new key in `external` was granted."""
+    values: dict[str, Any] = {
+        "sealed_value": "c2VhbGVk",
+        "tier": "external",
+        "owner": "user-8f1c",
+        "name": "app",
+        "sender": ASKER,
+        "deliver_to": PORTAL,
+        "usage_plan_ids": (PLAN_ID,),
+        **more,
+    }
+    return Grant(**values)
+
+
+def a_new_key(number: int = 0, **more: Any) -> NewKey:
+    """A key to be imported into `plan1`, with a value that only this number has."""
+    values: dict[str, Any] = {
+        "name": f"kj-20261121-0a1b2c3d-{number:03}",
+        "value": Secret(f"keyj{number:036}"),
+        "description": f"owner=o{number} name=n{number} request=r{number}",
+        "usage_plan_ids": (PLAN_ID,),
+        **more,
+    }
+    return NewKey(**values)

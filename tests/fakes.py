@@ -27,7 +27,7 @@ from keyjanitor.keyfile import NewKey
 from keyjanitor.ledger import Change, Ledger
 from keyjanitor.messages import Message
 from keyjanitor.night import Outside
-from keyjanitor.policy import Policy
+from keyjanitor.policy import METHODS, Policy
 from keyjanitor.register import Register
 from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings
@@ -36,9 +36,11 @@ from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.words import ApiKey, Mode, Row, Secret, Tombstone, UsagePlan
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
+from tests.events_schema import check_event
 
 SHORTEST_VALUE = 20
 LONGEST_VALUE = 128
+LONGEST_NAME = 1024
 BUSY = "busy000000"
 SENDER = "AROASENDER"
 
@@ -224,13 +226,10 @@ class FakeApiGateway:
 
     def import_keys(self, keys: Sequence[NewKey]) -> None:
         ids = {value: key_id for key_id, value in self._values.items()}
-        for new in keys:
-            if self.spoiled and self.spoiled in new.description:
-                raise ImportRefused(len(keys), "BadRequestException")
-            if not set(new.usage_plan_ids) <= set(self._plans):
-                raise ImportRefused(len(keys), "BadRequestException")
-        if len(self._keys) + sum(new.value not in ids for new in keys) > self.key_limit:
+        if len(self._keys) + len({new.value for new in keys} - set(ids)) > self.key_limit:
             raise KeysFull
+        if any(self._is_bad(new, ids.get(new.value)) for new in keys):
+            raise ImportRefused(len(keys), "BadRequestException")
         for new in keys:
             if new.value not in ids:
                 self._made += 1
@@ -245,15 +244,33 @@ class FakeApiGateway:
                 )
                 self._values[ids[new.value]] = new.value
             key_id = ids[new.value]
-            self.change(key_id, name=new.name, description=new.description, enabled=True)
+            description = new.description or self._keys[key_id].description
+            self.change(key_id, name=new.name, description=description, enabled=True)
             for plan_id in new.usage_plan_ids:
                 self.attach(plan_id, key_id)
 
+    def _is_bad(self, new: NewKey, key_id: str | None) -> bool:
+        """Whether a row of an import is refused; `key_id` is of the key that has its value."""
+        return (
+            bool(self.spoiled and self.spoiled in new.description)
+            or not SHORTEST_VALUE <= len(new.value.reveal()) <= LONGEST_VALUE
+            or len(new.name) > LONGEST_NAME
+            or not set(new.usage_plan_ids) <= set(self._plans)
+            or self._opens_a_stage_twice(key_id, new.usage_plan_ids)
+        )
+
+    def _opens_a_stage_twice(self, key_id: str | None, joining: Sequence[str]) -> bool:
+        """Whether a key would be in two plans for one stage."""
+        plans = {*joining, *(self.plans_of(key_id) if key_id else ())}
+        stages = [stage for plan_id in plans for stage in self._plans[plan_id].stages]
+        return len(set(stages)) < len(stages)
+
     def create_plan(self, name: str, shape: Shape) -> str:
-        if len(self._plans) >= self.plan_limit:
-            raise CallFailed("CreateUsagePlan", "LimitExceededException")
         if self.stages is not None and not shape.stages <= self.stages:
             raise CallFailed("CreateUsagePlan", "NotFoundException")
+        too_many_methods = len(shape.stages) * len(shape.methods) > METHODS
+        if too_many_methods or len(self._plans) >= self.plan_limit:
+            raise CallFailed("CreateUsagePlan", "LimitExceededException")
         self._made += 1
         plan_id = f"plan{self._made:06}"
         stages = tuple(sorted(shape.stages))
@@ -264,8 +281,11 @@ class FakeApiGateway:
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
         if usage_plan_id not in self._plans or key_id not in self._keys:
             return False
-        if key_id not in self._members[usage_plan_id]:
-            self._members[usage_plan_id].append(key_id)
+        if key_id in self._members[usage_plan_id]:
+            return True
+        if self._opens_a_stage_twice(key_id, [usage_plan_id]):
+            raise CallFailed("CreateUsagePlanKey", "ConflictException")
+        self._members[usage_plan_id].append(key_id)
         return True
 
 
@@ -331,6 +351,11 @@ class FakeDynamoDb:
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         with self._lock:
             item = self._standing(request, "Key") or request["Key"]
+            if request["UpdateExpression"] == "ADD #name :number":
+                name, added = names["#name"], values[":number"]["N"]
+                number = int(item.get(name, {"N": "0"})["N"]) + int(added)
+                self._table(request)[_place(item)] = {**item, name: {"N": str(number)}}
+                return {}
             for one in request["UpdateExpression"].removeprefix("SET ").split(", "):
                 name, value = one.split(" = ")
                 item = {**item, names[name]: values[value]}
@@ -338,6 +363,9 @@ class FakeDynamoDb:
         return {}
 
     def batch_get_item(self, *, RequestItems: Mapping[str, Any]) -> Item:  # noqa: N803
+        for asked in RequestItems.values():
+            if len(set(map(_place, asked["Keys"]))) < len(asked["Keys"]):
+                raise refused("BatchGetItem", "ValidationException")
         with self._lock:
             found = {
                 table: [
@@ -360,10 +388,16 @@ class FakeDynamoDb:
             ]
         page = items[: self._page]
         last = {name: page[-1][name] for name in ("pk", "sk")} if items[self._page :] else None
+        if "ProjectionExpression" in request:
+            names = request["ExpressionAttributeNames"]
+            only = {names[one] for one in request["ProjectionExpression"].split(", ")}
+            page = [{name: item[name] for name in item if name in only} for item in page]
         return {"Items": page, **({"LastEvaluatedKey": last} if last else {})}
 
     def transact_write_items(self, *, TransactItems: Sequence[Item]) -> Item:  # noqa: N803
         with self._lock:
+            if len({_written(write) for write in TransactItems}) < len(TransactItems):
+                raise refused("TransactWriteItems", "ValidationException")
             reasons = [{"Code": self._verdict(write)} for write in TransactItems]
             if any(reason["Code"] != "None" for reason in reasons):
                 raise refused(
@@ -414,6 +448,12 @@ class FakeDynamoDb:
 
 def _place(item: Item) -> tuple[str, str]:
     return item["pk"]["S"], item["sk"]["S"]
+
+
+def _written(write: Item) -> tuple[str, tuple[str, str]]:
+    """The item that a write of a transaction is about: of each there may be one."""
+    ((kind, request),) = write.items()
+    return request["TableName"], _place(request["Item" if kind == "Put" else "Key"])
 
 
 def _holds(condition: str, request: Item, item: Item | None) -> bool:
@@ -523,10 +563,13 @@ class FakeKms:
 
 
 class FakeQueue:
-    """A queue that hears which messages are to come again."""
+    """A queue that hears which messages are to come again, and after how many seconds."""
+
+    def __init__(self) -> None:
+        self.heard: dict[str, int] = {}
 
     def come_again_soon(self, messages: Sequence[Message]) -> None:
-        pass
+        self.heard = {one.message_id: one.comes_again_after for one in messages}
 
 
 def sqs_event(
@@ -705,6 +748,7 @@ class Account:
     events: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
+    queue: FakeQueue = field(default_factory=FakeQueue)
 
     def __post_init__(self) -> None:
         self.gateway = FakeApiGateway(at(self.today, 3))
@@ -749,13 +793,12 @@ class Account:
             sealer=self.outside.sealer,
             bus=self.outside.bus,
         )
-        queue = FakeQueue()
         for function, values in (
             (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
             (self.pull_usage, {"gateway": gateway, "history": self.outside.history}),
             (
                 self.provision_keys,
-                {"outside": counterparts, "policy": self.policy, "queue": queue},
+                {"outside": counterparts, "policy": self.policy, "queue": self.queue},
             ),
         ):
             for name, value in {**values, "settings": settings, "now": self._now}.items():
@@ -825,10 +868,15 @@ class Account:
         return cast("dict[str, Any]", answer)
 
     def ask(
-        self, *bodies: Any, sender: str = SENDER, context: Any = None, received: int = 1
+        self,
+        *bodies: Any,
+        sender: str = SENDER,
+        context: Any = None,
+        sent: datetime | None = None,
+        received: int = 1,
     ) -> list[int]:
         """Has requests served as one batch; gives the numbers of those that have to come again."""
-        event = sqs_event(*bodies, sender=sender, sent=self.real_now, received=received)
+        event = sqs_event(*bodies, sender=sender, sent=sent or self.real_now, received=received)
         answer = self.provision_keys.lambda_handler(event, context or self.context())
         return [int(one["itemIdentifier"]) for one in answer["batchItemFailures"]]
 
@@ -872,6 +920,10 @@ class Account:
     def ledger(self) -> Ledger:
         """The ledger beside what is watched."""
         return Ledger(Table(self.clients.dynamodb, self.table))
+
+    @property
+    def register(self) -> Register:
+        return Register(Table(self.clients.dynamodb, self.table))
 
     @property
     def history(self) -> History:
@@ -970,7 +1022,7 @@ class Account:
 
 
 class _Told:
-    """A client that writes down which events and alerts AWS took."""
+    """A client that writes down which events and alerts AWS took; the events fit their contract."""
 
     def __init__(self, client: Any, account: Account) -> None:
         self._client = client
@@ -983,7 +1035,9 @@ class _Told:
         answer = self._client.put_events(**params)
         for entry, told in zip(params["Entries"], answer["Entries"], strict=True):
             if not told.get("ErrorCode"):
-                self._account.events.append({**entry, "Detail": json.loads(entry["Detail"])})
+                detail = json.loads(entry["Detail"])
+                check_event(entry["DetailType"], detail)
+                self._account.events.append({**entry, "Detail": detail})
         return answer
 
     def publish(self, **params: Any) -> Any:

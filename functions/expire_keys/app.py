@@ -17,9 +17,11 @@ from keyjanitor.bus import Bus
 from keyjanitor.clock import now
 from keyjanitor.decide import decide
 from keyjanitor.errors import AlreadyRunning
+from keyjanitor.forecast import DAYS, Growth, forecast
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.keysfile import key_lines
+from keyjanitor.ladder import climb
 from keyjanitor.ledger import Ledger
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
 from keyjanitor.owners import Owners
@@ -29,7 +31,7 @@ from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings, read_policy
 from keyjanitor.table import Table
 from keyjanitor.topic import Topic
-from keyjanitor.words import Mode
+from keyjanitor.words import DAY, Mode, Verb
 
 logger = Logger()
 metrics = Metrics()
@@ -79,15 +81,19 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     mode = Mode.OBSERVE if held else run.mode
     gathered = gather(run.today, outside, policy, acting=mode is not Mode.OBSERVE)
     plan = decide(gathered.night, gathered.bound)
+    ladder = climb(gathered.night, gathered.bound, plan)
     outcome, brake = Outcome(), plan.brake()
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True)
+        outside.ledger.put_ladder(ladder)
         plan, brake = check(plan.for_mode(mode), run, outside)
     outside.history.put_keys(run.today, key_lines(plan))
     if mode is not Mode.OBSERVE:
         sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
         sweeper.finish_restores(gathered.unfinished)
         outcome = sweeper.apply(plan)
+        parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
+        outside.ledger.remember(run.today, parked=parked)
     outcome.unopened += not gathered.night.tombstones_open
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
@@ -98,7 +104,15 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         remaining=outcome.remaining,
         brake=brake,
         held=held or outcome.held,
+        ladder=ladder,
+        growth=growth_until(run.today),
     )
+
+
+def growth_until(today: date) -> Growth | None:
+    """How the account grows, by the counts of the last weeks; None: nobody knows yet."""
+    counts = outside.ledger.counts(today - DAY * DAYS, today)
+    return forecast({day: row.keys for day, row in counts.items()}, policy.service_quota).growth
 
 
 def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:

@@ -6,25 +6,40 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     EndpointConnectionError,
     NoCredentialsError,
+    ParamValidationError,
     ReadTimeoutError,
 )
 from botocore.stub import ANY, Stubber
 
 from keyjanitor.aws import gateway_client
-from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer, ValueTaken
+from keyjanitor.errors import (
+    AccessDenied,
+    CallFailed,
+    ImportRefused,
+    KeyjanitorError,
+    KeysFull,
+    UnexpectedAnswer,
+    ValueTaken,
+)
 from keyjanitor.evidence import UsagePage
 from keyjanitor.gateway import ApiGateway
+from keyjanitor.keyfile import key_file
 from keyjanitor.pace import RECOVERY, Pace
+from keyjanitor.policy import Quota, Rate
+from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
+from tests.builders import STAGE, a_new_key, an_issuing_tier
 from tests.fakes import value_of
 
 VALUE = value_of("k0")
@@ -234,6 +249,140 @@ def test_the_members_of_every_page_come_without_their_values(stubbed: Stubbed) -
     assert stubbed.gateway.members("p1") == ("k0", "k1")
 
 
+def test_keys_by_the_beginning_of_their_names_over_two_pages(stubbed: Stubbed) -> None:
+    params = {"nameQuery": "kj-20261121-0a1b2c3d-", "includeValues": False, **PAGE}
+    first = an_item("k0", name="kj-20261121-0a1b2c3d-000", description="owner=o name=n")
+    stubbed.answers(
+        "get_api_keys",
+        {
+            "items": [
+                first,
+                an_item("longer", name="a kj-20261121-0a1b2c3d-000"),
+                an_item("case", name="KJ-20261121-0A1B2C3D-000"),
+            ],
+            "position": "p1",
+        },
+        **params,
+    )
+    second = an_item("k1", name="kj-20261121-0a1b2c3d-001", enabled=False)
+    stubbed.answers("get_api_keys", {"items": [second]}, position="p1", **params)
+    assert stubbed.gateway.keys_named("kj-20261121-0a1b2c3d-") == [
+        a_key("k0", name="kj-20261121-0a1b2c3d-000", description="owner=o name=n"),
+        a_key("k1", name="kj-20261121-0a1b2c3d-001", enabled=False),
+    ]
+
+
+def test_members_by_the_beginning_of_their_names_over_two_pages(stubbed: Stubbed) -> None:
+    params = {"usagePlanId": "p1", "nameQuery": "kj-", **PAGE}
+    item = {"type": "API_KEY", "value": VALUE, "name": "kj-1"}
+    stubbed.answers(
+        "get_usage_plan_keys", {"items": [{"id": "k0", **item}], "position": "p"}, **params
+    )
+    stubbed.answers(
+        "get_usage_plan_keys", {"items": [{"id": "k1", **item}]}, position="p", **params
+    )
+    assert stubbed.gateway.members("p1", "kj-") == ("k0", "k1")
+
+
+def test_the_plans_of_a_key_over_two_pages(stubbed: Stubbed) -> None:
+    params = {"keyId": "k0", **PAGE}
+    stubbed.answers(
+        "get_usage_plans", {"items": [{"id": "p3"}, {"id": "p2"}], "position": "p"}, **params
+    )
+    stubbed.answers("get_usage_plans", {"items": [{"id": "p1"}]}, position="p", **params)
+    assert stubbed.gateway.plans_of("k0") == ("p1", "p2", "p3")
+    stubbed.answers("get_usage_plans", {}, **params)
+    assert stubbed.gateway.plans_of("k0") == ()
+
+
+FULL = Shape(
+    stages=frozenset({"api1:prod", "api2:web"}),
+    throttle=Rate(10, 20),
+    quota=Quota(50_000, "MONTH"),
+    methods={"/search/POST": Rate(2.5, 4), "/*/GET": Rate(1, 1)},
+)
+METHODS = {
+    "/search/POST": {"rateLimit": 2.5, "burstLimit": 4},
+    "/*/GET": {"rateLimit": 1.0, "burstLimit": 1},
+}
+
+
+def test_the_plans_of_every_page_with_what_they_open_and_allow(stubbed: Stubbed) -> None:
+    whole = {
+        "id": "p1",
+        "name": "external",
+        "description": "d",
+        "apiStages": [
+            {"apiId": "api2", "stage": "web", "throttle": dict(reversed(METHODS.items()))},
+            {"apiId": "api1", "stage": "prod", "throttle": METHODS},
+        ],
+        "throttle": {"rateLimit": 10.0, "burstLimit": 20},
+        "quota": {"limit": 50_000, "offset": 0, "period": "MONTH"},
+        "tags": {"t": "v"},
+    }
+    stubbed.answers("get_usage_plans", {"items": [whole], "position": "next"}, **PAGE)
+    stubbed.answers("get_usage_plans", {"items": [{"id": "p2"}]}, position="next", **PAGE)
+    assert stubbed.gateway.shaped_plans() == [
+        ShapedPlan("p1", "external", FULL),
+        ShapedPlan("p2", "", Shape(frozenset())),
+    ]
+
+
+ONE_STAGE = {"apiId": "api1", "stage": "prod"}
+SLOW = {"/search/POST": {"rateLimit": 2.0, "burstLimit": 4}}
+
+
+@pytest.mark.parametrize(
+    ("plan", "shape"),
+    [
+        ({"apiStages": [ONE_STAGE]}, Shape(frozenset({STAGE}))),
+        (
+            {"apiStages": [{**ONE_STAGE, "throttle": {}}], "throttle": {}, "quota": {}},
+            Shape(frozenset({STAGE})),
+        ),
+        (
+            {"apiStages": [ONE_STAGE], "throttle": {"rateLimit": 10.0, "burstLimit": 20}},
+            Shape.of(an_issuing_tier()),
+        ),
+        (
+            {"apiStages": [ONE_STAGE], "quota": {"limit": 5, "offset": 0, "period": "DAY"}},
+            Shape.of(an_issuing_tier(throttle=None, quota=Quota(5, "DAY"))),
+        ),
+        (
+            {"apiStages": [{**ONE_STAGE, "throttle": SLOW}]},
+            Shape.of(an_issuing_tier(throttle=None, method_throttle={"/search/POST": Rate(2, 4)})),
+        ),
+        # Only a rate, or only a burst: no tier has such a throttle.
+        (
+            {"apiStages": [ONE_STAGE], "throttle": {"rateLimit": 10.0}},
+            Shape(frozenset({STAGE}), Rate(10, 0)),
+        ),
+        ({"apiStages": [ONE_STAGE], "quota": {"limit": 0}}, Shape(frozenset({STAGE}))),
+        ({"apiStages": []}, Shape(frozenset())),
+        # Stages whose methods differ.
+        ({"apiStages": [{**ONE_STAGE, "throttle": SLOW}, {"apiId": "api2", "stage": "web"}]}, None),
+        (
+            {
+                "apiStages": [
+                    {**ONE_STAGE, "throttle": SLOW},
+                    {
+                        "apiId": "api2",
+                        "stage": "web",
+                        "throttle": {"/search/POST": {"rateLimit": 2.0, "burstLimit": 5}},
+                    },
+                ]
+            },
+            None,
+        ),
+    ],
+)
+def test_a_plan_as_aws_tells_of_it_is_the_shape_of_a_tier_or_not(
+    stubbed: Stubbed, plan: dict[str, Any], shape: Shape | None
+) -> None:
+    stubbed.answers("get_usage_plans", {"items": [{"id": "p1", "name": "n", **plan}]}, **PAGE)
+    assert stubbed.gateway.shaped_plans() == [ShapedPlan("p1", "n", shape)]
+
+
 def test_usage_comes_page_by_page_and_none_of_it_is_lost(stubbed: Stubbed) -> None:
     """`build_full_result` would keep the first page only: `items` is a dict."""
     start, end = date(2026, 11, 1), date(2026, 11, 2)
@@ -385,6 +534,199 @@ def test_a_conflict_that_leaves_the_key_out_of_the_plan_is_no_success(stubbed: S
     stubbed.fails("get_usage_plan_key", "NotFoundException", 404)
     with pytest.raises(CallFailed, match="ConflictException"):
         stubbed.gateway.attach("p1", "k0")
+
+
+# --- importing ------------------------------------------------------------------------------------
+
+NEW = [a_new_key(0, value=Secret(VALUE)), a_new_key(1, usage_plan_ids=("p1", "p2"))]
+IMPORT = {"body": key_file(NEW), "format": "csv", "failOnWarnings": True}
+IMPORTED: dict[str, Any] = {"ids": ["k1", "k0"], "warnings": []}
+
+
+def test_keys_are_imported_by_one_call_all_or_none(stubbed: Stubbed) -> None:
+    stubbed.answers("import_api_keys", IMPORTED, **IMPORT)
+    stubbed.gateway.import_keys(NEW)
+    assert IMPORT["body"] == (
+        b"Name,Key,Description,Enabled,UsagePlanIds\n"
+        b"kj-20261121-0a1b2c3d-000," + VALUE.encode() + b",owner=o0 name=n0 request=r0,true,plan1\n"
+        b"kj-20261121-0a1b2c3d-001,keyj000000000000000000000000000000000001,"
+        b'owner=o1 name=n1 request=r1,true,"p1,p2"\n'
+    )
+
+
+def test_a_full_account_takes_no_import_and_is_not_asked_again(stubbed: Stubbed) -> None:
+    stubbed.fails("import_api_keys", "LimitExceededException", 429)
+    with pytest.raises(KeysFull) as err:
+        stubbed.gateway.import_keys(NEW)
+    assert (stubbed.pace.rate, stubbed.pace.throttled) == (3, 0)
+    assert nothing_shows(err.value)
+
+
+def test_an_import_that_came_too_soon_is_repeated_as_it_was(stubbed: Stubbed) -> None:
+    stubbed.fails("import_api_keys", "TooManyRequestsException", 429)
+    stubbed.answers("import_api_keys", IMPORTED, **IMPORT)
+    stubbed.gateway.import_keys(NEW)
+    assert stubbed.pace.throttled == 1
+
+
+@pytest.mark.parametrize("status", [500, 503, 504])
+def test_an_import_that_may_have_been_carried_out_is_repeated_with_the_same_values(
+    stubbed: Stubbed, status: int
+) -> None:
+    """The same values again overwrite (doc)."""
+    stubbed.fails("import_api_keys", "InternalServerErrorException", status)
+    stubbed.answers("import_api_keys", IMPORTED, **IMPORT)
+    stubbed.gateway.import_keys(NEW)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("BadRequestException", 400), ("NotFoundException", 404)]
+)
+def test_an_import_with_a_bad_row_is_refused_as_a_whole(
+    stubbed: Stubbed, code: str, status: int
+) -> None:
+    stubbed.fails("import_api_keys", code, status, f"Row 1: {VALUE} is bad")
+    with pytest.raises(ImportRefused) as err:
+        stubbed.gateway.import_keys(NEW)
+    assert (err.value.keys, err.value.code) == (2, code)
+    assert nothing_shows(err.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("ConflictException", 409),
+        ("UnauthorizedException", 401),
+        ("ExpiredTokenException", 403),
+        ("RequestEntityTooLargeException", 413),
+    ],
+)
+def test_an_import_that_failed_otherwise_may_be_tried_later(
+    stubbed: Stubbed, code: str, status: int
+) -> None:
+    stubbed.fails("import_api_keys", code, status)
+    with pytest.raises(CallFailed) as err:
+        stubbed.gateway.import_keys(NEW)
+    assert (err.value.operation, err.value.code) == ("ImportApiKeys", code)
+    assert nothing_shows(err.value)
+
+
+# --- usage plans ----------------------------------------------------------------------------------
+
+MADE = "Made by keyjanitor. Changed limits make a new plan for new keys."
+
+
+def test_a_plan_is_created_whole_by_one_call(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "create_usage_plan",
+        {"id": "p1"},
+        name="keyjanitor external 0a1b2c3d",
+        description=MADE,
+        apiStages=[
+            {"apiId": "api1", "stage": "prod", "throttle": METHODS},
+            {"apiId": "api2", "stage": "web", "throttle": METHODS},
+        ],
+        throttle={"rateLimit": 10, "burstLimit": 20},
+        quota={"limit": 50_000, "period": "MONTH"},
+    )
+    assert stubbed.gateway.create_plan("keyjanitor external 0a1b2c3d", FULL) == "p1"
+
+
+def test_what_a_plan_does_not_limit_is_not_sent(stubbed: Stubbed) -> None:
+    stubbed.answers(
+        "create_usage_plan", {"id": "p1"}, name="n", description=MADE, apiStages=[ONE_STAGE]
+    )
+    assert stubbed.gateway.create_plan("n", Shape(frozenset({STAGE}))) == "p1"
+
+
+def test_what_was_created_is_told_as_it_was_asked_for(stubbed: Stubbed) -> None:
+    sent: dict[str, Any] = {}
+
+    class Keeps:
+        def create_usage_plan(self, **params: Any) -> dict[str, Any]:
+            sent.update(params)
+            return {"id": "p1"}
+
+    gateway = ApiGateway(Keeps(), stubbed.pace)
+    for shape in (FULL, Shape(frozenset({STAGE})), Shape(frozenset({STAGE}), Rate(0.5, 1))):
+        sent.clear()
+        gateway.create_plan("n", shape)
+        stubbed.answers("get_usage_plans", {"items": [{"id": "p1", **sent}]}, **PAGE)
+        assert stubbed.gateway.shaped_plans() == [ShapedPlan("p1", "n", shape)]
+
+
+def plan(gateway: ApiGateway) -> str:
+    return gateway.create_plan("n", Shape(frozenset({STAGE})))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_plan_that_may_have_been_created_is_not_created_again(
+    stubbed: Stubbed, status: int
+) -> None:
+    """It has no client token; whoever comes next looks for it by its name."""
+    stubbed.fails("create_usage_plan", "InternalServerErrorException", status)
+    with pytest.raises(CallFailed) as err:
+        plan(stubbed.gateway)
+    assert (err.value.operation, err.value.code) == (
+        "CreateUsagePlan",
+        "InternalServerErrorException",
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ReadTimeoutError(endpoint_url=VALUE),
+        ConnectTimeoutError(endpoint_url=VALUE),
+        EndpointConnectionError(endpoint_url=VALUE),
+        ConnectionClosedError(endpoint_url=VALUE),
+    ],
+)
+def test_nor_is_one_whose_answer_was_lost(error: Exception) -> None:
+    tries: list[dict[str, Any]] = []
+
+    class Client:
+        def create_usage_plan(self, **params: Any) -> None:
+            tries.append(params)
+            raise error
+
+    with pytest.raises(CallFailed, match=type(error).__name__) as err:
+        plan(ApiGateway(Client(), Pace(3, sleep=lambda _: None)))
+    assert len(tries) == 1
+    assert nothing_shows(err.value)
+
+
+def test_a_plan_that_was_surely_not_created_is_tried_again(stubbed: Stubbed) -> None:
+    stubbed.fails("create_usage_plan", "TooManyRequestsException", 429)
+    message = "Unable to complete operation due to concurrent modification. Please try again later."
+    stubbed.fails("create_usage_plan", "ConflictException", 409, message)
+    stubbed.answers("create_usage_plan", {"id": "p1"}, name="n", description=MADE, apiStages=ANY)
+    assert plan(stubbed.gateway) == "p1"
+    assert stubbed.pace.throttled == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("LimitExceededException", 429),
+        ("BadRequestException", 400),
+        ("NotFoundException", 404),
+        ("ConflictException", 409),
+    ],
+)
+def test_a_plan_that_aws_refuses_is_refused_once(stubbed: Stubbed, code: str, status: int) -> None:
+    stubbed.fails("create_usage_plan", code, status)
+    with pytest.raises(CallFailed) as err:
+        plan(stubbed.gateway)
+    assert (err.value.operation, err.value.code) == ("CreateUsagePlan", code)
+    assert (stubbed.pace.rate, stubbed.pace.throttled) == (3, 0)
+
+
+def test_a_plan_that_botocore_refuses_was_not_sent() -> None:
+    wrong: Any = Shape(frozenset({STAGE}), Rate("fast", 1))  # type: ignore[arg-type]
+    with pytest.raises(CallFailed, match="CreateUsagePlan failed: ParamValidationError") as err:
+        Stubbed().gateway.create_plan("n", wrong)
+    assert "fast" not in shown(err.value)
 
 
 # --- trying again ---------------------------------------------------------------------------------
@@ -554,6 +896,40 @@ def test_no_value_is_logged_when_the_level_of_all_loggers_is_debug(
     assert VALUE not in caplog.text
 
 
+def test_an_import_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+    client = gateway_client()
+    sent: list[Any] = []
+
+    class Raw(BytesIO):
+        def stream(self, **_: Any) -> Iterator[bytes]:
+            yield self.read()
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        sent.append(request)
+        raw: Any = Raw(b'{"ids": ["k0", "k1"]}')
+        return AWSResponse("https://x", 201, cast("Any", {}), raw)
+
+    client.meta.events.register("before-send.api-gateway", answer)
+    ApiGateway(client, Pace(3)).import_keys(NEW)
+    (request,) = sent
+    path, _, query = request.url.partition("?")
+    assert (request.method, path) == ("POST", "https://apigateway.us-east-1.amazonaws.com/apikeys")
+    assert sorted(query.split("&")) == ["failonwarnings=true", "format=csv", "mode=import"]
+    assert request.body == key_file(NEW)
+
+
+def test_no_value_of_an_import_is_logged_when_the_level_of_all_loggers_is_debug(
+    on_the_wire: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = on_the_wire(b'{"ids": ["k0", "k1"]}', status=201)
+    with caplog.at_level(logging.DEBUG):
+        gateway.import_keys(NEW)
+    assert not any(secret in caplog.text for secret in SECRETS)
+
+
 def test_every_try_waits_for_its_turn(stubbed: Stubbed) -> None:
     for _ in range(4):
         stubbed.fails("delete_api_key", "ServiceUnavailableException", 503)
@@ -580,12 +956,14 @@ CALLS: dict[str, tuple[str, Callable[[ApiGateway], Any]]] = {
         "POST on /usageplans/*/keys",
         lambda gateway: gateway.attach("p1", "k0"),
     ),
+    "create_usage_plan": ("POST on /usageplans", plan),
 }
 
 
-@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize("method", [*CALLS, "import_api_keys"])
 def test_access_denied_names_the_action_and_the_role(stubbed: Stubbed, method: str) -> None:
-    action, call = CALLS[method]
+    importing = ("POST on /apikeys", lambda gateway: gateway.import_keys(NEW))
+    action, call = CALLS.get(method, importing)
     stubbed.fails(
         method,
         "AccessDeniedException",
@@ -640,11 +1018,84 @@ def test_an_error_before_the_call_is_one_of_ours() -> None:
         ApiGateway(Client(), Pace(3)).delete("k0")
 
 
+SECRETS = (VALUE, NEW[1].value.reveal(), "Name,Key,Description")
+
+
+def shown(err: BaseException) -> str:
+    """All that can be seen of an error, and of those that it came from."""
+    text = "".join(traceback.format_exception(err))
+    seen: list[BaseException] = []
+    left: list[BaseException | None] = [err]
+    while left:
+        one = left.pop()
+        if one is None or one in seen:
+            continue
+        seen.append(one)
+        text += repr(one) + str(one) + repr(one.args) + repr(vars(one))
+        text += repr(getattr(one, "__notes__", ""))
+        left += [one.__context__, one.__cause__]
+    return text
+
+
+IMPORT_FAILURES: dict[str, Exception] = {
+    **{
+        code: ClientError(
+            {
+                "Error": {"Code": code, "Message": key_file(NEW).decode()},
+                "ResponseMetadata": {"HTTPStatusCode": status},  # type: ignore[typeddict-item]
+            },
+            key_file(NEW).decode(),
+        )
+        for code, status in (
+            ("BadRequestException", 400),
+            ("NotFoundException", 404),
+            ("LimitExceededException", 429),
+            ("TooManyRequestsException", 429),
+            ("ConflictException", 409),
+            ("AccessDeniedException", 403),
+            ("InternalServerErrorException", 500),
+        )
+    },
+    "invalid": ParamValidationError(report=f"Invalid body: {key_file(NEW)!r}"),
+    "timeout": ReadTimeoutError(endpoint_url=key_file(NEW).decode()),
+    "closed": ConnectionClosedError(endpoint_url=key_file(NEW).decode()),
+    "credentials": NoCredentialsError(report=key_file(NEW).decode()),
+}
+
+
+@pytest.mark.parametrize("how", IMPORT_FAILURES)
+def test_no_error_of_an_import_nor_what_it_came_from_holds_a_value(how: str) -> None:
+    """Neither the exception, nor the one that was at work, nor a traceback of either."""
+    failure = IMPORT_FAILURES[how]
+
+    class Client:
+        def import_api_keys(self, **_: Any) -> None:
+            raise failure
+
+    gateway = ApiGateway(Client(), Pace(3, sleep=lambda _: None))
+    assert any(secret in shown(failure) for secret in SECRETS) or how == "credentials"
+    with pytest.raises(KeyjanitorError) as err:
+        gateway.import_keys(NEW)
+    text = shown(err.value)
+    assert [secret for secret in SECRETS if secret in text] == []
+
+
+def test_what_botocore_refuses_of_an_import_is_not_told() -> None:
+    wrong: Any = a_new_key(usage_plan_ids=(VALUE,), value=Secret(VALUE))
+
+    class Client:
+        def import_api_keys(self, body: bytes, **params: Any) -> None:
+            Stubbed().client.import_api_keys(body=[body], **params)
+
+    with pytest.raises(CallFailed, match="ImportApiKeys failed: ParamValidationError") as err:
+        ApiGateway(Client(), Pace(3)).import_keys([wrong])
+    assert not any(secret in shown(err.value) for secret in SECRETS)
+
+
 def nothing_shows(err: BaseException) -> bool:
     """Whether an error can be logged as Lambda and Powertools do."""
-    text = "".join(traceback.format_exception(err)) + repr(err) + str(err)
-    text += repr(vars(err)) + logging.Formatter().formatException((type(err), err, None))
-    return VALUE not in text
+    text = shown(err) + logging.Formatter().formatException((type(err), err, None))
+    return not any(secret in text for secret in SECRETS)
 
 
 def test_a_plan_that_aws_does_not_know_is_an_error_to_whoever_asks_for_its_usage(

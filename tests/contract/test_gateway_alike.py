@@ -10,18 +10,22 @@ from typing import Any, Protocol
 
 import pytest
 
-from keyjanitor.errors import CallFailed, ValueTaken
+from keyjanitor.errors import CallFailed, ImportRefused, KeysFull, ValueTaken
 from keyjanitor.evidence import UsagePage
 from keyjanitor.gateway import ApiGateway
+from keyjanitor.keyfile import NewKey, describe
 from keyjanitor.owners import Owners
 from keyjanitor.pace import Pace
+from keyjanitor.policy import Quota, Rate
+from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 from sandbox.client import LaidKey, Sandbox
-from tests.builders import DAY, TODAY, at
+from tests.builders import DAY, TODAY, a_new_key, at
 from tests.fakes import FakeApiGateway, FakeOwners, value_of
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
 CREATED = at(TODAY - DAY * 100)
+MONTHLY = Shape(frozenset(), quota=Quota(100_000, "MONTH"))
 VALUE = value_of("k0")
 
 
@@ -35,7 +39,13 @@ class Side(Protocol):
 
     def lay_down(self, key: LaidKey) -> str: ...
 
-    def plan(self, name: str) -> str: ...
+    def stages(self) -> tuple[str, str]:
+        """Two stages that there are."""
+        ...
+
+    def plan(self, name: str, shape: Shape = MONTHLY) -> str: ...
+
+    def limit(self, *, keys: int = 10_000, plans: int = 300) -> None: ...
 
     def use(self, plan_id: str, key_id: str, day: date, requests: int) -> None: ...
 
@@ -71,13 +81,26 @@ class Fake:
             self.owners.stacks[key_id] = key.owner_stack
         return key_id
 
-    def plan(self, name: str) -> str:
+    def stages(self) -> tuple[str, str]:
+        self.gateway.stages = {"api1:prod", "api1:web"}
+        return "api1:prod", "api1:web"
+
+    def plan(self, name: str, shape: Shape = MONTHLY) -> str:
         plan_id = f"plan-{name}"
-        self.gateway.add_plan(UsagePlan(plan_id, name, (), has_quota=True))
+        stages = tuple(sorted(shape.stages))
+        has_quota = shape.quota is not None
+        self.gateway.add_plan(UsagePlan(plan_id, name, stages, has_quota=has_quota), shape)
         return plan_id
+
+    def limit(self, *, keys: int = 10_000, plans: int = 300) -> None:
+        self.gateway.key_limit, self.gateway.plan_limit = keys, plans
 
     def use(self, plan_id: str, key_id: str, day: date, requests: int) -> None:
         self.gateway.use(plan_id, key_id, day, requests)
+
+
+def limits(rate: Rate) -> dict[str, float]:
+    return {"rateLimit": rate.rate_limit, "burstLimit": rate.burst_limit}
 
 
 class Real:
@@ -98,8 +121,22 @@ class Real:
         (key_id,) = self._sandbox.lay_down([key])
         return key_id
 
-    def plan(self, name: str) -> str:
-        return self._sandbox.usage_plan(name, quota={"limit": 100_000, "period": "MONTH"})
+    def stages(self) -> tuple[str, str]:
+        api_id = self._sandbox.rest_api(["prod", "web"])
+        return f"{api_id}:prod", f"{api_id}:web"
+
+    def plan(self, name: str, shape: Shape = MONTHLY) -> str:
+        quota, throttle = shape.quota, shape.throttle
+        return self._sandbox.usage_plan(
+            name,
+            [(stage.partition(":")[0], stage.partition(":")[2]) for stage in sorted(shape.stages)],
+            {"limit": quota.limit, "period": quota.period} if quota else None,
+            limits(throttle) if throttle else None,
+            {method: limits(rate) for method, rate in shape.methods.items()},
+        )
+
+    def limit(self, *, keys: int = 10_000, plans: int = 300) -> None:
+        self._sandbox.misbehave(key_limit=keys, plan_limit=plans)
 
     def use(self, plan_id: str, key_id: str, day: date, requests: int) -> None:
         self._sandbox.lay_down_usage([(plan_id, key_id, day, requests)])
@@ -326,6 +363,329 @@ def test_a_key_is_put_into_a_plan_once(side: Side) -> None:
     assert side.gateway.attach(plan, key_id)
     assert side.gateway.members(plan) == (key_id,)
     assert not side.gateway.attach("nobody", key_id)
+
+
+# --- keys by their names, plans of a key ----------------------------------------------------------
+
+
+def test_keys_by_the_beginning_of_their_names(side: Side) -> None:
+    names = ("kj-1-000", "kj-1-001", "kj-10-000", "KJ-1-000", "a kj-1-000", "kj-1", "")
+    ids = {
+        name: side.lay_down(LaidKey(name=name, value=value_of(name), created=CREATED))
+        for name in names
+    }
+    found_: list[ApiKey] = side.gateway.keys_named("kj-1-")
+    assert {key.name: key.key_id for key in found_} == {
+        name: ids[name] for name in ("kj-1-000", "kj-1-001")
+    }
+    assert sorted(found_, key=lambda key: key.name)[0] == ApiKey(
+        key_id=ids["kj-1-000"],
+        name="kj-1-000",
+        enabled=True,
+        created_date=CREATED,
+        last_updated_date=CREATED,
+    )
+    assert side.gateway.keys_named("nobody-") == []
+
+
+def test_members_by_the_beginning_of_their_names(side: Side) -> None:
+    one, two = side.plan("one"), side.plan("two")
+    ids = {
+        name: side.lay_down(LaidKey(name=name, value=value_of(name), plans=plans))
+        for name, plans in (
+            ("kj-1-000", [one]),
+            ("kj-1-001", [one, two]),
+            ("kj-2-000", [one]),
+            ("KJ-1-000", [one]),
+            ("kj-1-002", [two]),
+            ("kj-1-003", []),
+        )
+    }
+    assert set(side.gateway.members(one, "kj-1-")) == {ids["kj-1-000"], ids["kj-1-001"]}
+    assert set(side.gateway.members(two, "kj-1-")) == {ids["kj-1-001"], ids["kj-1-002"]}
+    assert side.gateway.members(one, "nobody") == ()
+    assert side.gateway.members("nobody", "kj-") == ()
+    assert set(side.gateway.members(one, "")) == set(side.gateway.members(one))
+    assert len(side.gateway.members(one)) == 4
+
+
+def test_the_plans_of_a_key(side: Side) -> None:
+    plans = [side.plan(name) for name in ("one", "two", "three")]
+    key_id = side.lay_down(a_laid_key(plans=[plans[2], plans[0]]))
+    free = side.lay_down(a_laid_key(value=value_of("free")))
+    assert side.gateway.plans_of(key_id) == tuple(sorted((plans[0], plans[2])))
+    assert side.gateway.plans_of(free) == ()
+    assert side.gateway.plans_of("nobody0000") == ()
+    side.gateway.delete(key_id)
+    assert side.gateway.plans_of(key_id) == ()
+
+
+# --- plans ----------------------------------------------------------------------------------------
+
+
+def shapes_on(stages: tuple[str, str]) -> dict[str, Shape]:
+    both, prod = frozenset(stages), frozenset(stages[:1])
+    return {
+        "minimal": Shape(prod),
+        "throttled": Shape(prod, Rate(10, 20)),
+        "quota": Shape(both, None, Quota(5, "DAY")),
+        "methods": Shape(both, Rate(0.5, 1), None, {"/search/POST": Rate(2, 4)}),
+        "whole": Shape(
+            both,
+            Rate(10, 20),
+            Quota(50_000, "MONTH"),
+            {"/search/POST": Rate(2.5, 4), "/*/GET": Rate(1, 1)},
+        ),
+    }
+
+
+def test_every_plan_is_listed_with_its_shape(side: Side) -> None:
+    shapes = {"nothing": Shape(frozenset()), **shapes_on(side.stages())}
+    ids = {name: side.plan(name, shape) for name, shape in shapes.items()}
+    plans: list[ShapedPlan] = side.gateway.shaped_plans()
+    assert {plan.name: plan for plan in plans} == {
+        name: ShapedPlan(ids[name], name, shape) for name, shape in shapes.items()
+    }
+
+
+def test_a_plan_is_created_whole(side: Side) -> None:
+    assert side.gateway.shaped_plans() == []
+    shapes = shapes_on(side.stages())
+    ids = {name: side.gateway.create_plan(name, shape) for name, shape in shapes.items()}
+    plans: list[ShapedPlan] = side.gateway.shaped_plans()
+    assert {plan.name: plan for plan in plans} == {
+        name: ShapedPlan(ids[name], name, shape) for name, shape in shapes.items()
+    }
+    listed_: list[UsagePlan] = side.gateway.usage_plans()
+    assert {plan.usage_plan_id: plan for plan in listed_} == {
+        ids[name]: UsagePlan(
+            ids[name], name, tuple(sorted(shape.stages)), has_quota=shape.quota is not None
+        )
+        for name, shape in shapes.items()
+    }
+    assert side.gateway.members(ids["whole"]) == ()
+
+
+def test_a_name_of_a_plan_is_not_unique(side: Side) -> None:
+    shape = Shape(frozenset(side.stages()))
+    assert side.gateway.create_plan("twin", shape) != side.gateway.create_plan("twin", shape)
+
+
+def refusal_of_plan(side: Side, shape: Shape) -> str:
+    before = side.gateway.shaped_plans()
+    with pytest.raises(CallFailed) as err:
+        side.gateway.create_plan("n", shape)
+    assert err.value.operation == "CreateUsagePlan"
+    assert side.gateway.shaped_plans() == before
+    return err.value.code
+
+
+def test_a_plan_of_a_stage_that_there_is_not_is_refused(side: Side) -> None:
+    prod, web = side.stages()
+    for stages in ({f"{prod}x"}, {prod, f"{web}x"}, {"nobody:prod"}):
+        assert refusal_of_plan(side, Shape(frozenset(stages))) == "NotFoundException"
+
+
+def test_a_plan_for_which_there_is_no_room_is_refused(side: Side) -> None:
+    shape = Shape(frozenset(side.stages()))
+    side.limit(plans=1)
+    side.gateway.create_plan("one", shape)
+    assert refusal_of_plan(side, shape) == "LimitExceededException"
+    # What can never be is told before what cannot be now.
+    assert refusal_of_plan(side, Shape(frozenset({"nobody:prod"}))) == "NotFoundException"
+
+
+def test_a_plan_holds_twenty_method_throttles_in_all(side: Side) -> None:
+    stages = frozenset(side.stages())
+    methods = {f"/path{number}/GET": Rate(1, 1) for number in range(11)}
+    assert refusal_of_plan(side, Shape(stages, methods=methods)) == "LimitExceededException"
+    del methods["/path0/GET"]
+    assert side.gateway.create_plan("n", Shape(stages, methods=methods))
+
+
+# --- importing ------------------------------------------------------------------------------------
+
+
+def imported(side: Side, *keys: NewKey) -> dict[str, str]:
+    """Imports keys; gives the ids by their names."""
+    side.gateway.import_keys(keys)
+    listed_: list[ApiKey] = side.gateway.keys()
+    return {key.name: key.key_id for key in listed_}
+
+
+def everything(side: Side) -> list[Any]:
+    """Every key with its value and its plans."""
+    return [
+        (side.gateway.key_with_value(key_id), side.gateway.plans_of(key_id))
+        for key_id in sorted(listed(side))
+    ]
+
+
+def test_keys_are_imported_enabled_under_their_names_and_in_their_plans(side: Side) -> None:
+    one, two = side.plan("one"), side.plan("two")
+    new = [a_new_key(0, usage_plan_ids=(one,)), a_new_key(1, usage_plan_ids=(two, one))]
+    ids = imported(side, *new)
+    assert set(ids) == {key.name for key in new}
+    for key in new:
+        key_id = ids[key.name]
+        expected = ApiKey(
+            key_id=key_id,
+            name=key.name,
+            enabled=True,
+            created_date=NOW,
+            last_updated_date=NOW,
+            description=key.description,
+            tags={},
+        )
+        assert side.gateway.key_with_value(key_id) == (expected, key.value)
+        assert side.gateway.plans_of(key_id) == tuple(sorted(key.usage_plan_ids))
+        assert side.gateway.key_named(key.name, key.value) == key_id
+    assert set(side.gateway.members(one)) == set(ids.values())
+    assert side.gateway.members(two) == (ids[new[1].name],)
+    assert {key.key_id for key in side.gateway.keys_named("kj-20261121-0a1b2c3d-")} == set(
+        ids.values()
+    )
+
+
+def test_a_hundred_keys_are_imported_by_one_call(side: Side) -> None:
+    plan = side.plan("one")
+    new = [a_new_key(number, usage_plan_ids=(plan,)) for number in range(100)]
+    ids = imported(side, *new)
+    assert len(ids) == 100
+    assert set(side.gateway.members(plan, "kj-20261121-0a1b2c3d-")) == set(ids.values())
+
+
+UGLY = 'a,b"c\r\n=1\t\N{GRINNING FACE}\0'
+
+
+def test_what_a_sender_wrote_stands_encoded_in_the_description(side: Side) -> None:
+    plan = side.plan("one")
+    description = describe(UGLY, UGLY * 100, "r1")
+    new = a_new_key(description=description, usage_plan_ids=(plan,))
+    (key_id,) = imported(side, new).values()
+    assert found(side, key_id).description == description
+
+
+def test_the_same_value_again_overwrites(side: Side) -> None:
+    plan, other = side.plan("one"), side.plan("two")
+    before = a_new_key(usage_plan_ids=(plan,))
+    (key_id,) = imported(side, before).values()
+    side.set_clock(NOW + timedelta(minutes=1))
+    side.gateway.set_enabled(key_id, enabled=False)
+    side.set_clock(NOW + timedelta(minutes=2))
+    again = replace(before, name="kj-20261121-ffffffff-000", description="owner=x")
+    assert imported(side, replace(again, usage_plan_ids=(other,))) == {again.name: key_id}
+    assert found(side, key_id) == ApiKey(
+        key_id=key_id,
+        name=again.name,
+        enabled=True,
+        created_date=NOW,
+        last_updated_date=NOW + timedelta(minutes=2),
+        description="owner=x",
+        tags={},
+    )
+    # It leaves no plan that it was in.
+    assert side.gateway.plans_of(key_id) == tuple(sorted((plan, other)))
+
+
+def test_an_import_over_somebodys_key_keeps_what_it_does_not_say(side: Side) -> None:
+    plan = side.plan("one")
+    key_id = side.lay_down(
+        a_laid_key(
+            value=a_new_key().value.reveal(),
+            enabled=False,
+            description="d",
+            customer_id="c",
+            tags={"t": "v"},
+            stage_keys=["api1/prod"],
+        )
+    )
+    before = found(side, key_id)
+    new = a_new_key(description="", usage_plan_ids=(plan,))
+    assert imported(side, new) == {new.name: key_id}
+    assert found(side, key_id) == replace(
+        before, name=new.name, enabled=True, last_updated_date=NOW
+    )
+
+
+def test_a_value_that_stands_in_an_import_twice_is_one_key(side: Side) -> None:
+    plan, other = side.plan("one"), side.plan("two")
+    first = a_new_key(usage_plan_ids=(plan,))
+    second = replace(first, name="the second", usage_plan_ids=(other,))
+    side.limit(keys=1)
+    ((name, key_id),) = imported(side, first, second).items()
+    assert name == "the second"
+    assert side.gateway.plans_of(key_id) == tuple(sorted((plan, other)))
+
+
+def test_a_full_account_imports_nobody_and_overwrites_still(side: Side) -> None:
+    plan = side.plan("one")
+    new = [a_new_key(number, usage_plan_ids=(plan,)) for number in range(4)]
+    side.limit(keys=3)
+    imported(side, *new[:2])
+    before = everything(side)
+    with pytest.raises(KeysFull):
+        side.gateway.import_keys(new[2:])
+    with pytest.raises(KeysFull):
+        side.gateway.import_keys(new)
+    assert everything(side) == before
+    imported(side, new[2])
+    imported(side, *new[:3])
+    with pytest.raises(KeysFull):
+        side.gateway.import_keys(new[3:])
+    assert len(listed(side)) == 3
+
+
+BAD: dict[str, dict[str, Any]] = {
+    "no such plan": {"usage_plan_ids": ("nobody",)},
+    "a short value": {"value": Secret("v" * 19)},
+    "a long value": {"value": Secret("v" * 129)},
+    "a long name": {"name": "n" * 1025},
+}
+
+
+@pytest.mark.parametrize("how", BAD)
+def test_one_bad_row_spoils_the_whole_import(side: Side, how: str) -> None:
+    plan = side.plan("one")
+    new = [a_new_key(number, usage_plan_ids=(plan,)) for number in range(4)]
+    imported(side, new[0])
+    before = everything(side)
+    for bad in (BAD[how], {"usage_plan_ids": (plan, "nobody")}):
+        with pytest.raises(ImportRefused) as err:
+            side.gateway.import_keys([new[1], replace(new[2], **bad), new[3]])
+        assert (err.value.keys, err.value.code) == (3, "BadRequestException")
+        with pytest.raises(ImportRefused):
+            side.gateway.import_keys([replace(new[0], **bad)])
+    assert everything(side) == before
+
+
+def test_a_full_account_is_told_of_before_a_bad_row(side: Side) -> None:
+    side.limit(keys=1)
+    bad = [a_new_key(number, usage_plan_ids=("nobody",)) for number in range(2)]
+    with pytest.raises(KeysFull):
+        side.gateway.import_keys(bad)
+    with pytest.raises(ImportRefused):
+        side.gateway.import_keys(bad[:1])
+
+
+def test_a_key_is_in_one_plan_for_a_stage(side: Side) -> None:
+    prod, web = side.stages()
+    one = side.plan("one", Shape(frozenset({prod})))
+    same = side.plan("same", Shape(frozenset({prod, web})))
+    beside = side.plan("beside", Shape(frozenset({web})))
+    new = a_new_key(usage_plan_ids=(one, beside))
+    (key_id,) = imported(side, new).values()
+    before = everything(side)
+    for bad in (
+        replace(new, usage_plan_ids=(same,)),
+        a_new_key(1, usage_plan_ids=(one, same)),
+    ):
+        with pytest.raises(ImportRefused):
+            side.gateway.import_keys([a_new_key(2, usage_plan_ids=(one,)), bad])
+    with pytest.raises(CallFailed) as err:
+        side.gateway.attach(same, key_id)
+    assert err.value.code == "ConflictException"
+    assert everything(side) == before
 
 
 # --- owners ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -194,7 +195,7 @@ ACCIDENTS: dict[str, Callable[[Clients, str], None]] = {
 
 
 @pytest.mark.parametrize("accident", ACCIDENTS.values(), ids=ACCIDENTS)
-def test_a_tombstone_to_which_something_happened_stays_closed(
+def test_a_tombstone_to_which_something_happened_stays_closed_for_good(
     history: History,
     sealer: Sealer,
     either: Clients,
@@ -205,7 +206,57 @@ def test_a_tombstone_to_which_something_happened_stays_closed(
     accident(either, bucket)
     with pytest.raises(TombstoneClosed) as err:
         history.dig_up(KEY_ID, sealer)
-    assert err.value.key_id == KEY_ID
+    assert (err.value.key_id, err.value.for_now) == (KEY_ID, False)
+
+
+@pytest.mark.parametrize("call", ["s3.get_object", "kms.decrypt"])
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "AccessDeniedException", "InternalError", "KMSInvalidStateException"]
+)
+def test_a_tombstone_that_cannot_be_read_right_now_may_be_opened_later(
+    sealer: Sealer, either: Clients, bucket: str, call: str, code: str
+) -> None:
+    broken = [False]
+
+    def around(name: str, do: Callable[[], Any]) -> Any:
+        if broken[0] and name == call:
+            raise refused("Any", code, 500)
+        return do()
+
+    watched = Sealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = History(Watched(either.s3, "s3", around), bucket)
+    tombstone = sealed(sealer)
+    history.bury(tombstone, VALUE, watched)
+    broken[0] = True
+    with pytest.raises(TombstoneClosed) as err:
+        history.dig_up(KEY_ID, watched)
+    assert err.value.for_now
+    broken[0] = False
+    assert history.dig_up(KEY_ID, watched) == (tombstone, VALUE)
+
+
+def test_no_error_of_a_tombstone_holds_its_value(
+    sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    def around(name: str, do: Callable[[], Any]) -> Any:
+        raise refused(VALUE.reveal(), "InternalError", 500)
+
+    watched = Sealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = History(either.s3, bucket)
+    history.bury(sealed(sealer), VALUE, sealer)
+    with pytest.raises(TombstoneClosed) as err:
+        history.dig_up(KEY_ID, watched)
+    shown = "".join(traceback.format_exception(err.value)) + repr(vars(err.value))
+    assert VALUE.reveal() not in shown
+
+
+def test_the_tombstones_of_a_key_and_of_one_whose_id_begins_so_are_destroyed_apart(
+    history: History, sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    history.bury(sealed(sealer), VALUE, sealer)
+    either.s3.put_object(Bucket=bucket, Key=f"tombstones/{KEY_ID}0.json", Body=b"x")
+    history.destroy_tombstone(KEY_ID)
+    assert versions(either, bucket) == [f"tombstones/{KEY_ID}0.json"]
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,8 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
         a_row("restored", State.RESTORED, parked_on=TODAY),
         a_row("live"),
     )
-    assert ledger.shelf(TODAY) == Shelf((due,), older, {Verb.PARK: 2, Verb.PURGE: 1})
+    ids = frozenset({"due", "older", "today", "purged", "restored"})
+    assert ledger.shelf(TODAY) == Shelf((due,), older, {Verb.PARK: 2, Verb.PURGE: 1}, ids=ids)
 
 
 def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_parked_still(

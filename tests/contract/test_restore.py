@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.errors import ModeRefused, NotRestorable
-from keyjanitor.restore import restore
-from keyjanitor.words import Mode, Row, State
+from keyjanitor.errors import (
+    CallFailed,
+    ClaimLost,
+    KeysFull,
+    ModeRefused,
+    NotRestorable,
+    UnexpectedAnswer,
+)
+from keyjanitor.restore import half_built, restore
+from keyjanitor.words import Announcement, Mode, Row, State
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
-from tests.fakes import Account, Call, Calls, brisk, value_of
+from tests.fakes import Account, Call, Calls, Killed, brisk, refused, value_of
 
 AccountMaker = Callable[..., Account]
 LONG = brisk(retain_days=365)
@@ -191,6 +198,224 @@ def test_a_tombstone_that_does_not_open_leaves_its_key_parked(
     still = account.row(KEY_ID)
     assert still is not None
     assert (still.state, still.claim) == (State.PARKED, None)
+
+
+# --- told and taken up again ----------------------------------------------------------------------
+
+
+def told_so(row: Row) -> Announcement:
+    detail = {"key_id": row.key_id, "state": str(row.state), "because": row.because}
+    return Announcement("the answer", "Key Restored", detail, not_before=at(TODAY))
+
+
+def test_who_restores_says_what_is_told_of_it(account: Account) -> None:
+    row = parked(account)
+    live = restore(row, account.today, account.outside, account.policy, told_so)
+    detail = {"key_id": live.key_id, "state": "active", "because": "restored"}
+    assert account.ledger.unsent() == [
+        Announcement("the answer", "Key Restored", detail, not_before=at(TODAY))
+    ]
+
+
+def test_a_key_that_comes_back_without_a_plan_says_so(account: Account) -> None:
+    for plan_id in ("plan2", "plan3"):
+        account.gateway.add_plan(a_usage_plan(plan_id, name=plan_id))
+    row = parked(account, plans=("plan3", PLAN_ID, "plan2"))
+    for plan_id in ("plan2", "plan3"):
+        account.gateway.delete_plan(plan_id)
+    live = restore(row, account.today, account.outside, account.policy, told_so)
+    because = "restored without its usage plans plan2, plan3: they are no more"
+    assert live.because == because
+    (told,) = account.ledger.unsent()
+    assert told.detail["because"] == because
+
+
+def test_nothing_is_told_of_a_key_that_is_not_back_yet(account: Account) -> None:
+    row = parked(account)
+    account.around = Calls(apigateway_set_enabled=fail_once(TimeoutError()))
+    with pytest.raises(TimeoutError):
+        restore(row, account.today, account.outside, account.policy, told_so)
+    assert account.ledger.unsent() == []
+    restore(the_row(account), account.today, account.outside, account.policy, told_so)
+    assert [one.announcement_id for one in account.ledger.unsent()] == ["the answer"]
+
+
+def the_row(account: Account) -> Row:
+    row = account.row(KEY_ID)
+    assert row is not None
+    return row
+
+
+def fail_once(err: BaseException) -> Callable[[Call], Any]:
+    left = [err]
+
+    def act(call: Call) -> Any:
+        if left:
+            raise left.pop()
+        return call()
+
+    return act
+
+
+def lose_once(err: BaseException) -> Callable[[Call], Any]:
+    """The call is carried out, and its answer lost."""
+    left = [err]
+
+    def act(call: Call) -> Any:
+        answer = call()
+        if left:
+            raise left.pop()
+        return answer
+
+    return act
+
+
+STEPS = ("create_disabled", "attach", "rename", "set_enabled", "key")
+
+
+@pytest.mark.parametrize("how", [fail_once, lose_once])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_restore_that_was_cut_off_goes_on_with_the_key_that_it_built(
+    account: Account, step: str, how: Callable[[BaseException], Callable[[Call], Any]]
+) -> None:
+    row = parked(account)
+    account.around = Calls(**{f"apigateway_{step}": how(TimeoutError())})
+    with pytest.raises(TimeoutError):
+        brought_back(account, row)
+    new_id = brought_back(account, the_row(account))
+    assert set(account.gateway.ids) == {"busy000000", new_id}
+    key, value, plans = account.gateway.whole(new_id)
+    assert (key.name, key.enabled) == (f"name of {KEY_ID}", True)
+    assert (value, plans) == (value_of(KEY_ID), (PLAN_ID,))
+    assert account.versions("tombstones/") == []
+    assert account.states() == {
+        "busy000000": "active",
+        KEY_ID: "restored",
+        new_id: "active",
+    }
+
+
+def test_a_half_built_key_that_somebody_deleted_is_built_again(account: Account) -> None:
+    row = parked(account)
+    account.around = Calls(apigateway_attach=fail_once(TimeoutError()))
+    with pytest.raises(TimeoutError):
+        brought_back(account, row)
+    first = the_row(account).new_key_id
+    assert first is not None
+    account.gateway.delete(first)
+    new_id = brought_back(account, the_row(account))
+    assert new_id != first
+    assert set(account.gateway.ids) == {"busy000000", new_id}
+
+
+def test_a_key_that_does_not_read_back_as_it_was_is_not_announced(account: Account) -> None:
+    row = parked(account)
+
+    def unlike(call: Call) -> Any:
+        key = call()
+        return replace(key, enabled=False) if key else None
+
+    account.around = Calls(apigateway_key=unlike)
+    with pytest.raises(UnexpectedAnswer, match="does not read back as it was restored"):
+        brought_back(account, row)
+    assert the_row(account).state is State.PARKED
+    assert account.ledger.unsent() == []
+    assert list(account.buried()) == [KEY_ID]
+    account.around = Calls()
+    assert account.enabled(brought_back(account, the_row(account)))
+
+
+def test_a_restore_whose_row_somebody_else_has_written_leaves_the_key_parked(
+    account: Account,
+) -> None:
+    row = parked(account)
+    account.change_row(KEY_ID, owner="another")
+    before = account.gateway.keys()
+    with pytest.raises(ClaimLost):
+        brought_back(account, row)
+    assert account.gateway.keys() == before
+
+
+def test_a_full_account_leaves_the_key_parked_and_its_tombstone_closed(account: Account) -> None:
+    row = parked(account)
+
+    def full(_: Call) -> Any:
+        raise CallFailed("CreateApiKey", "LimitExceededException")
+
+    account.around = Calls(apigateway_create_disabled=full)
+    with pytest.raises(KeysFull):
+        brought_back(account, row)
+    assert (the_row(account).state, the_row(account).claim) == (State.PARKED, None)
+    account.around = Calls()
+    assert account.enabled(brought_back(account, the_row(account)))
+
+
+@pytest.mark.parametrize(
+    ("failing", "for_now"), [("s3_get_object", True), ("kms_decrypt", True), (None, False)]
+)
+def test_whether_it_is_of_use_to_try_again_is_said(
+    account: Account, failing: str | None, for_now: bool
+) -> None:
+    row = parked(account)
+    if failing:
+        account.around = Calls(**{failing: fail_once(refused("Any", "InternalError", 500))})
+    else:
+        account.history.destroy_tombstone(KEY_ID)
+    with pytest.raises(NotRestorable) as err:
+        brought_back(account, row)
+    assert err.value.for_now is for_now
+    assert the_row(account).state is State.PARKED
+    if for_now:
+        assert account.enabled(brought_back(account, the_row(account)))
+
+
+# --- half built -----------------------------------------------------------------------------------
+
+
+def test_a_key_that_nobody_began_to_restore_is_not_half_built(account: Account) -> None:
+    account.around = calls = Calls()
+    assert half_built(parked(account), account.outside) is None
+    assert calls.count("apigateway.key_named") == 0
+
+
+@pytest.mark.parametrize("step", ["create_disabled", "attach", "rename"])
+def test_what_a_restore_that_died_has_built_is_found(account: Account, step: str) -> None:
+    """Whoever revokes the key has to know: it has the value."""
+    row = parked(account)
+    account.around = Calls(**{f"apigateway_{step}": lose_once(Killed())})
+    with pytest.raises(Killed):
+        brought_back(account, row)
+    (built,) = set(account.gateway.ids) - {"busy000000"}
+    account.around = Calls()
+    assert half_built(the_row(account), account.outside) == built
+    account.gateway.delete(built)
+    assert half_built(the_row(account), account.outside) is None
+
+
+@pytest.mark.parametrize("failing", ["s3_get_object", "kms_decrypt"])
+def test_what_was_built_is_found_though_a_second_try_could_not_open_the_tombstone(
+    account: Account, failing: str
+) -> None:
+    row = parked(account)
+    account.around = Calls(apigateway_create_disabled=lose_once(Killed()))
+    with pytest.raises(Killed):
+        brought_back(account, row)
+    account.around = Calls(**{failing: fail_once(refused("Any", "InternalError", 500))})
+    with pytest.raises(NotRestorable):
+        brought_back(account, the_row(account))
+    (built,) = set(account.gateway.ids) - {"busy000000"}
+    assert half_built(the_row(account), account.outside) == built
+    assert brought_back(account, the_row(account)) == built
+
+
+def test_a_living_key_with_the_value_is_not_half_built(account: Account) -> None:
+    row = parked(account)
+    account.around = Calls(apigateway_create_disabled=fail_once(Killed()))
+    with pytest.raises(Killed):
+        brought_back(account, row)
+    theirs = replace(account.gateway.whole("busy000000")[0], key_id="living", name="theirs")
+    account.gateway.add_key(theirs, value_of(KEY_ID))
+    assert half_built(the_row(account), account.outside) is None
 
 
 # --- undo -----------------------------------------------------------------------------------------

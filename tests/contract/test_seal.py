@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectTimeoutError, ParamValidationError
 from botocore.stub import Stubber
 
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.seal import Sealer, tombstone_context
+from keyjanitor.seal import Sealer, delivery_context, tombstone_context
 from keyjanitor.words import Secret
 from tests.fakes import Clients, refused, value_of
 
@@ -33,6 +33,50 @@ def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clien
 
 def test_a_tombstones_context_names_its_purpose_and_its_key() -> None:
     assert CONTEXT == {"purpose": "tombstone", "key_id": "k0"}
+
+
+def test_a_deliverys_context_names_its_recipient_and_its_request() -> None:
+    recipient = "arn:aws:iam::123456789012:role/portal"
+    assert delivery_context(recipient, "r1") == {
+        "purpose": "delivery",
+        "recipient": recipient,
+        "request_id": "r1",
+    }
+
+
+def test_a_delivery_opens_for_its_own_recipient_and_request_alone(either: Clients) -> None:
+    sealer = Sealer(either.kms, either.key_arn)
+    context = delivery_context("arn:aws:iam::123456789012:role/portal", "r1")
+    sealed = sealer.seal(Secret(VALUE), context)
+    assert sealer.open(sealed, context) == Secret(VALUE)
+    assert sealer.open(sealed, dict(reversed(context.items()))) == Secret(VALUE)
+    for other in (
+        delivery_context("arn:aws:iam::123456789012:role/porta", "r1"),
+        delivery_context("arn:aws:iam::123456789012:role/portal", "r2"),
+        {**context, "purpose": "tombstone"},
+        {**context, "more": "1"},
+        {name: context[name] for name in ("purpose", "recipient")},
+        tombstone_context("r1"),
+    ):
+        with pytest.raises(CallFailed):
+            sealer.open(sealed, other)
+
+
+def test_the_same_value_is_sealed_otherwise_each_time(either: Clients) -> None:
+    """Who sees two deliveries cannot tell whether they hold the same."""
+    sealer = Sealer(either.kms, either.key_arn)
+    context = delivery_context("arn:aws:iam::123456789012:role/portal", "r1")
+    sealed = {sealer.seal(Secret(VALUE), context) for _ in range(3)}
+    assert len(sealed) == 3
+    assert {sealer.open(one, context) for one in sealed} == {Secret(VALUE)}
+
+
+def test_what_was_tampered_with_does_not_open(either: Clients) -> None:
+    sealer = Sealer(either.kms, either.key_arn)
+    sealed = base64.b64decode(sealer.seal(Secret(VALUE), CONTEXT))
+    for other in (sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1]), sealed + b"x"):
+        with pytest.raises(CallFailed):
+            sealer.open(base64.b64encode(other).decode(), CONTEXT)
 
 
 def test_the_calls_are_as_awss_model_has_them() -> None:

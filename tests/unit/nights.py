@@ -189,6 +189,9 @@ class Memory:
     def hold(self) -> str | None:
         return self.held
 
+    def ladder(self) -> None:
+        return None
+
     def unsent(self, at: datetime | None = None) -> list[Announcement]:
         return [self.outbox[name] for name in sorted(self.outbox)]
 

@@ -374,11 +374,23 @@ def test_the_highest_rung_that_is_passed_counts() -> None:
     assert [policy.pressure(keys) for keys in (0, 5_000, 5_001, 9_000, 9_001, 10_000)] == [
         Pressure(0.0, 1.0),
         Pressure(0.5, 1.0),
-        Pressure(0.5001, 0.8),
-        Pressure(0.9, 0.8),
-        Pressure(0.9001, 0.4),
-        Pressure(1.0, 0.4),
+        Pressure(0.5001, 0.8, above=0.5),
+        Pressure(0.9, 0.8, above=0.5),
+        Pressure(0.9001, 0.4, above=0.9),
+        Pressure(1.0, 0.4, above=0.9),
     ]
+
+
+def test_a_rung_is_left_only_a_margin_below_its_edge() -> None:
+    policy = a_policy(ladder=(Rung(0.5, 0.8, ()), Rung(0.9, 0.4, ())), service_quota=10_000)
+    margin = int(policy.alerts.clear_margin * 10_000)
+    stands = [
+        policy.pressure(keys, standing=0.9).above
+        for keys in (9_001, 9_000, 9_001 - margin, 9_000 - margin, 5_001 - margin, 5_000 - margin)
+    ]
+    assert stands == [0.9, 0.9, 0.9, 0.5, 0.5, None]
+    # What did not stand is not reached by the margin.
+    assert policy.pressure(9_000, standing=0.5).above == 0.5
 
 
 def test_the_more_patient_tier_is_the_one_that_waits_longer() -> None:

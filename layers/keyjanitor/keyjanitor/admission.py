@@ -7,7 +7,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from hashlib import sha256
 
-from keyjanitor.decide import KEEP_TAG, owner_by_marks
+from keyjanitor.decide import KEEP_TAG, disabled_by_us, owner_by_marks
 from keyjanitor.policy import BoundPolicy, Policy, Tier
 from keyjanitor.words import LIVE_STATES, ApiKey, Row, State
 
@@ -165,6 +165,11 @@ def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | No
         return Refusal(Code.PROTECTED, f"key {row.key_id} has the tag {KEEP_TAG}")
     if request.action is not Action.ROTATE:
         return None
+    if key is not None and not key.enabled and not disabled_by_us(key, row):
+        return Refusal(
+            Code.PROTECTED,
+            f"somebody else has disabled key {row.key_id}; it has no successor until enabled",
+        )
     return _ended(request, row) or _rotated(row)
 
 
@@ -264,6 +269,7 @@ class Census:
     keys: int
     tiers: Counter[str]
     owners: Counter[str]
+    rung: float | None = None  # of the ladder, that stands by the last sweep
 
     @classmethod
     def of(
@@ -271,6 +277,7 @@ class Census:
         admissions: Admissions,
         holders: Mapping[tuple[str, str | None], int],
         now: datetime,
+        rung: float | None = None,
     ) -> "Census":
         """The census from the last count, the ledger's living keys, and other runs' batches."""
         keys = admissions.counted + admissions.made
@@ -284,7 +291,7 @@ class Census:
             keys += batch.keys
             tiers.update(batch.tiers)
             owners.update(batch.owners)
-        return cls(keys, tiers, owners)
+        return cls(keys, tiers, owners, rung)
 
     def admit(self, want: Want, policy: Policy) -> Refusal | None:
         """Takes a slot for a request, or says why it gets none."""
@@ -329,7 +336,9 @@ class Census:
         )
 
     def _frozen(self, want: Want, policy: Policy) -> Refusal | None:
-        if want.action is not Action.ISSUE or want.tier.name not in policy.frozen(self.keys):
+        if want.action is not Action.ISSUE or want.tier.name not in policy.frozen(
+            self.keys, self.rung
+        ):
             return None
         return Refusal(
             Code.TIER_FROZEN,

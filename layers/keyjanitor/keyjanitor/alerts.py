@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from keyjanitor.plan import Brake
 from keyjanitor.policy import Policy
@@ -19,8 +19,8 @@ SAM_INVOKE = "sam remote invoke ExpireKeysFunction --stack-name keyjanitor --eve
 class Alert:
     """One publish: `subject` is ASCII under 100 characters, `form` is JSON for programs."""
 
-    kind: Literal["expiring", "brake"]
-    severity: Literal["info", "warning", "critical"]
+    kind: str  # see the design, "Alerts"
+    severity: str  # info, warning or critical
     subject: str
     text: str
     form: dict[str, Any]

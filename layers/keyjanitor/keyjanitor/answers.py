@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from keyjanitor.forecast import Growth
+from keyjanitor.ladder import days_gained
 from keyjanitor.plan import VERDICT_WORDS, Brake, Plan
 from keyjanitor.requests import SweepRequest
-from keyjanitor.words import Mode, Verb
+from keyjanitor.words import LadderRow, Mode, Verb
 
 
 def answer(
@@ -16,10 +18,14 @@ def answer(
     remaining: int = 0,
     brake: Brake | None = None,
     held: str | None = None,
+    ladder: LadderRow | None = None,
+    growth: Growth | None = None,
 ) -> dict[str, Any]:
     """The answer in the shape that the design fixes; without a plan its counts are zero.
 
-    `observed_because` is there only when a sweep that might have done more had to observe.
+    `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
+    days of the account's growth that is. `observed_because` is there only when a sweep that might
+    have done more had to observe.
     """
     document: dict[str, Any] = {
         "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
@@ -42,6 +48,20 @@ def answer(
         },
         "held": held,
     }
+    if ladder is not None and (ladder.rungs or ladder.above is not None):
+        document["ladder"] = {
+            "above": ladder.above,
+            "rungs": [
+                {
+                    "above": rung.above,
+                    "patience": rung.patience,
+                    "more_keys": rung.more_keys,
+                    "tiers": dict(rung.tiers),
+                    "days_gained": days_gained(rung.more_keys, growth),
+                }
+                for rung in ladder.rungs
+            ],
+        }
     if run.observed_because is not None:
         document["observed_because"] = run.observed_because
     return document

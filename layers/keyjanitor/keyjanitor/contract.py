@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -111,8 +112,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; a name that stands there twice is noted, for who wrote it meant two things."""
     document: dict[str, Any] = dict(pairs)
     if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        document[_TWICE] = next(name for name in names if names.count(name) > 1)
+        names = Counter(name for name, _ in pairs)  # there may be a hundred thousand
+        document[_TWICE] = next(name for name, times in names.items() if times > 1)
     return document
 
 

@@ -26,7 +26,7 @@ from keyjanitor.plan import (
     Warn,
     plan_night,
 )
-from keyjanitor.policy import BoundPolicy, Tier
+from keyjanitor.policy import BoundPolicy, Pressure, Tier
 from keyjanitor.reasons import Due, Reason
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb, stands_disabled
 
@@ -43,7 +43,8 @@ class Night:
 
     `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
     ones whose time to be purged has come; `stepped` how many keys took which step on this date
-    already. `warnings_only` says why nothing but warnings may be given (None: all may).
+    already. `warnings_only` says why nothing but warnings may be given (None: all may). `rung`
+    names the rung of the ladder that stood until now.
     """
 
     today: date
@@ -54,14 +55,16 @@ class Night:
     stepped: Mapping[Verb, int]
     warnings_only: str | None = None
     tombstones_open: bool = True
+    rung: float | None = None
 
 
-def decide(night: Night, bound: BoundPolicy) -> Plan:
+def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
     """The plan of the night: a verdict for every key, and what is to be done, within the allowance.
 
-    Keys are judged one by one; the order of the input makes no difference.
+    Keys are judged one by one; the order of the input makes no difference. `pressure` is another
+    than that of the account, to see what would be.
     """
-    judge = _Judge(night, bound)
+    judge = _Judge(night, bound, pressure)
     verdicts = [judge.verdict(key) for key in night.keys]
     notes = [note for key in night.keys if (note := judge.note(key))]
     return plan_night(
@@ -142,7 +145,7 @@ def outage(evidence: Evidence) -> reasons.Outage | None:
 class _Judge:
     """Judges the keys of one night; what is the same for all of them is worked out once."""
 
-    def __init__(self, night: Night, bound: BoundPolicy) -> None:
+    def __init__(self, night: Night, bound: BoundPolicy, pressure: Pressure | None) -> None:
         self._night = night
         self._today = night.today
         self._bound = bound
@@ -154,7 +157,7 @@ class _Judge:
             plan_id for plan_id, plan in evidence.plans.items() if evidence.is_witnessed(plan)
         }
         self._tier_of: dict[tuple[str, ...], Tier] = {}
-        self.pressure = bound.policy.pressure(len(night.keys))
+        self.pressure = pressure or bound.policy.pressure(len(night.keys), night.rung)
         self.clears: list[Clear] = []
         self.enables: list[Enable] = []
 

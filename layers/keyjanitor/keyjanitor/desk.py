@@ -68,6 +68,7 @@ class Task:
     answered: bool = False
     left: bool = False
     counted: bool = False  # it made a key
+    freed: bool = False  # it took one
     announcement: Announcement | None = None
 
     @property

@@ -17,6 +17,8 @@ from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.words import Secret, Tombstone
 
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+# What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
+CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 
 
 class History:
@@ -149,7 +151,8 @@ class History:
             tombstone = _read_tombstone(json.loads(body))
             return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(key_id))
         except (AccessDenied, CallFailed) as err:
-            raise TombstoneClosed(key_id, str(err), for_now=True) from err
+            for_good = isinstance(err, CallFailed) and err.code in CLOSED
+            raise TombstoneClosed(key_id, str(err), for_now=not for_good) from err
         except (ValueError, KeyError, TypeError) as err:
             raise TombstoneClosed(key_id, f"it is damaged ({type(err).__name__})") from None
 

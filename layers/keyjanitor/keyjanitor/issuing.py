@@ -160,6 +160,8 @@ class Issuing:
         try:
             self._plans.forget()
             there = [one for one in making if self._plans.there_is(one.grant.usage_plan_ids)]
+            if len(making) == 1 and self._outside.gateway.keys_named(making[0].name):
+                return list(making)  # what is there, is there
         except KeyjanitorError as unlisted:
             self._desk.leave(_tasks(making), unlisted)
             return []
@@ -247,23 +249,39 @@ class Issuing:
         for one in waiting.values():
             one.task.counted = True
         for attempt in range(TRIES):
+            changes = {}
             try:
-                changes = [self._change(one, again=attempt > 0) for one in waiting.values()]
+                for one in list(waiting.values()):
+                    change = self._change(one, again=attempt > 0)
+                    if change is None:
+                        self._take_back(one)
+                        del waiting[one.task.row_id]
+                    else:
+                        changes[one.task.row_id] = change
             except KeyjanitorError as err:
                 self._desk.leave(_tasks(waiting.values()), err)
                 return
-            lost = self._desk.write(_tasks(waiting.values()), changes)
+            lost = self._desk.write(_tasks(waiting.values()), list(changes.values()))
             waiting = {task.row_id: waiting[task.row_id] for task in lost}
             if not waiting:
                 return
         self._desk.leave(_tasks(waiting.values()), "its rows are changed by others all the time")
 
-    def _change(self, one: Making, *, again: bool) -> RequestChange:
-        """The answer, with the row of the new key and, of a rotation, of the old one."""
-        task, grant, key = one.task, one.grant, one.key
+    def _take_back(self, one: Making) -> None:
+        """Deletes a key of which nobody has heard: another request has rotated the old one meanwhile."""
+        self._outside.gateway.delete(_proven_key(one).key_id)
+        one.task.counted = False
+        reason = f"key {one.grant.rotates} was rotated by another request just now"
+        one.task.refusal = Refusal(Code.TOO_MANY_KEYS, reason)
+        self._desk.refuse([one.task])
+
+    def _change(self, one: Making, *, again: bool) -> RequestChange | None:
+        """The answer, with the row of the new key and, of a rotation, of the old one.
+
+        None if the old one was rotated by another request.
+        """
+        task, grant, key = one.task, one.grant, _proven_key(one)
         request = task.the_request()
-        if key is None:
-            raise AssertionError("only a proven key is announced")
         # A sweep may have adopted it in between; that is rare, so it is looked for in the second try.
         stands = self._outside.ledger.row(key.key_id) if again else None
         row = replace(
@@ -291,6 +309,8 @@ class Issuing:
         }
         if request.action is Action.ROTATE:
             ends_on, old = self._end_of_the_old(task, grant, key.key_id)
+            if any(change.before and change.before.rotated_to for change in old):
+                return None
             changes += old
             more |= {"previous_key_id": grant.rotates, "previous_key_ends_on": ends_on}
         detail_type = ROTATED if request.action is Action.ROTATE else ISSUED
@@ -309,6 +329,12 @@ class Issuing:
         if old.ends_on is not None:
             ends_on = min(ends_on, old.ends_on)
         return ends_on, [Change(old, replace(old, ends_on=ends_on, rotated_to=new_key_id))]
+
+
+def _proven_key(one: Making) -> ApiKey:
+    if one.key is None:
+        raise AssertionError("only a proven key is announced")
+    return one.key
 
 
 def _fault(one: Making, keys: dict[str, ApiKey], members: dict[str, set[str]]) -> str | None:

@@ -23,7 +23,7 @@ from keyjanitor.errors import (
     TombstoneClosed,
 )
 from keyjanitor.ledger import Change
-from keyjanitor.night import settled
+from keyjanitor.night import regretted, settled
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.register import RequestChange
 from keyjanitor.restore import WITHOUT_PLANS, half_built, restore
@@ -102,7 +102,13 @@ class KeyActions:
         if request.action is Action.RESTORE and row.claim and row.claim.verb is Verb.PURGE:
             closed = Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
         stack = self._outside.owners.stack_of(row.key_id)
-        return judge_key(request, row, key, stack, self._desk.policy) or closed
+        refusal = judge_key(request, row, key, stack, self._desk.policy)
+        if refusal is not None and key is not None and not key.enabled:
+            # A sweep may have disabled it between the two looks, at the row and at the key.
+            stands = self._outside.ledger.row_of_any(row.key_id)
+            if stands is None or stands.version != row.version:
+                raise Busy(f"key {row.key_id}")
+        return refusal or closed
 
     def carry_out(self, task: Task) -> None:
         """Does what a request asks for, and answers it."""
@@ -176,7 +182,7 @@ class KeyActions:
             if updated is None:
                 task.refusal = _no_more(row)
                 return None
-            renewed = replace(row, state=State.ACTIVE, our_update=updated)
+            renewed = replace(regretted(row, request.today), state=State.ACTIVE, our_update=updated)
         elif not key.enabled:
             why_not = "somebody else has disabled this key; it stays so"
         renewed = replace(
@@ -212,14 +218,13 @@ class KeyActions:
         if row is None:
             raise CallFailed("GetItem", "NotFound")
         if row.state is not State.REVOKED:
-            if built := half_built(row, self._outside):
-                self._outside.gateway.delete(built)
             # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
             # relies on a tombstone that is about to go.
             claim = None if row.state in LIVE_STATES else Claim(Verb.PURGE, request.today)
             row = self._outside.ledger.commit_one(Change(row, replace(row, claim=claim)))
-            if row.state in LIVE_STATES:
-                self._outside.gateway.delete(row.key_id)
+            task.freed = row.state in LIVE_STATES
+            if there := row.key_id if task.freed else half_built(row, self._outside):
+                self._outside.gateway.delete(there)
             for key_id in (row.key_id, *row.previous_key_ids):
                 self._outside.history.destroy_tombstone(key_id)
         after = replace(
@@ -241,11 +246,15 @@ class KeyActions:
     def _make_answers_final(self, row: Row) -> None:
         """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
         register = self._outside.register
+        waiting = {one.announcement_id for one in self._outside.ledger.unsent()}
         for request_id, asked in register.requests(row.request_ids).items():
             detail = {name: value for name, value in asked.detail.items() if name in KEPT}
             detail |= {"key_id": row.key_id, "reason": "revoked since"}
             after = replace(asked, detail_type=REVOKED, detail=detail, grant=None)
-            if register.commit([RequestChange(asked, after)])[0] is None:
+            told = self._desk.announcement(asked, REVOKED, detail)
+            # One that waits in the outbox would still carry the value: this takes its place.
+            instead = (told,) if told.announcement_id in waiting else ()
+            if register.commit([RequestChange(asked, after, announcements=instead)])[0] is None:
                 raise Busy(f"request {request_id}")
 
     # --- restore ----------------------------------------------------------------------------------
@@ -255,7 +264,15 @@ class KeyActions:
         row = self.look_up(task)
         if row is None or row.state not in (*LIVE_STATES, State.PARKED):
             state = row.state if row else "forgotten"
+            revoked = row is not None and row.state is State.REVOKED
+            # An earlier run of this request may have built it and died.
+            if row is not None and revoked and (built := half_built(row, self._outside)):
+                self._outside.gateway.delete(built)
             reason = f"key {request.key_id} is {state}"
+            task.refusal = Refusal(Code.NOT_RESTORABLE, reason)
+            return None
+        if row.state is State.PARKED and row.claim and row.claim.verb is Verb.PURGE:
+            reason = f"key {row.key_id} is being revoked, or purged"
             task.refusal = Refusal(Code.NOT_RESTORABLE, reason)
             return None
         if row.state is not State.PARKED:  # an earlier run has done it

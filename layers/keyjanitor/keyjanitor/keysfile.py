@@ -34,13 +34,13 @@ def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
             "idle_since": _text(verdict.idle_since),
             "idle_days": (plan.today - verdict.idle_since).days if verdict.idle_since else None,
             "usage_plan_ids": list(verdict.usage_plan_ids),
-            **{name: _text(day) for name, day in _dates(plan.today, verdict).items()},
+            **{name: _text(day) for name, day in dates_ahead(plan.today, verdict).items()},
             "verdict": word or verdict.word,
             "reason": str(verdict.because),
         }
 
 
-def _dates(today: date, verdict: Verdict) -> dict[str, date | None]:
+def dates_ahead(today: date, verdict: Verdict) -> dict[str, date | None]:
     """When the key will be disabled, parked and purged, as far as that has begun."""
     row, tier, step = verdict.row, verdict.tier, verdict.step
     disable_on = row.disable_on if row else None

@@ -1,7 +1,7 @@
 """Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
-left it; NIGHT, a row a date; CONTROL, the hold and the lease; OUTBOX, events that the bus has not
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the lease and the ladder; OUTBOX, events that the bus has not
 taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`.
 """
 
@@ -15,8 +15,11 @@ from keyjanitor.errors import AlreadyRunning, ClaimLost, Held
 from keyjanitor.records import from_values, to_values
 from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.words import (
+    DAY,
     LIVE_STATES,
     Announcement,
+    CountRow,
+    LadderRow,
     NightRow,
     Row,
     State,
@@ -29,6 +32,7 @@ RESTORES = 100  # of one key, whose ids are followed
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
 _LEASE = {"pk": "CONTROL", "sk": "sweep"}
+_LADDER = {"pk": "CONTROL", "sk": "ladder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class Shelf:
     stepped: Mapping[Verb, int] = field(default_factory=dict)
     restored: tuple[Row, ...] = ()
     unfinished: tuple[Row, ...] = ()
+    ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
 
 
 class Ledger:
@@ -98,9 +103,12 @@ class Ledger:
         due: list[Row] = []
         restored: list[Row] = []
         unfinished: list[Row] = []
+        ids: set[str] = set()
         oldest: Row | None = None
         parked = purged = 0
         for row in self._shelf():
+            if row.state is not State.GONE:
+                ids.add(row.key_id)
             parked += row.parked_on == today
             purged += row.purged_on == today
             if row.state is State.RESTORED and row.claim is not None:
@@ -116,7 +124,9 @@ class Ledger:
             if oldest is None or _shelf_age(row) < _shelf_age(oldest):
                 oldest = row
         stepped = {Verb.PARK: parked, Verb.PURGE: purged}
-        return Shelf(tuple(due), oldest, stepped, tuple(restored), tuple(unfinished))
+        return Shelf(
+            tuple(due), oldest, stepped, tuple(restored), tuple(unfinished), frozenset(ids)
+        )
 
     def shelf_of(self, day: date) -> list[Row]:
         """The parked keys that the sweeps of a date disabled or parked."""
@@ -174,6 +184,28 @@ class Ledger:
             raise Held(self.hold() or "somebody held and resumed")
         return None
 
+    # --- capacity ---------------------------------------------------------------------------------
+
+    def put_ladder(self, ladder: LadderRow) -> None:
+        """Remembers which rung stands, and what those above it would free."""
+        self._table.put_now({**_LADDER, **to_values(ladder)})
+
+    def ladder(self) -> LadderRow | None:
+        """What the last sweep worked out of the ladder, or None if there was none."""
+        item = self._table.get(_LADDER)
+        return from_values(LadderRow, item) if item else None
+
+    def put_count(self, count: CountRow) -> None:
+        """Writes a date's count over the one before it; counts are kept for ever."""
+        self._table.put_now({"pk": "COUNT", "sk": str(count.date), **to_values(count)})
+
+    def counts(self, since: date, until: date) -> dict[date, CountRow]:
+        """The last counts of the dates from one to the other, of those that were counted."""
+        days = [str(since + DAY * index) for index in range((until - since).days + 1)]
+        items = self._table.get_all("COUNT", days)
+        rows = [from_values(CountRow, {**item, "date": item["sk"]}) for item in items]
+        return {row.date: row for row in rows}
+
     # --- nights -----------------------------------------------------------------------------------
 
     def night(self, day: date) -> NightRow:
@@ -185,7 +217,26 @@ class Ledger:
             announced=int(item.get("announced", 0)),
             brake_alerted=bool(item.get("brake_alerted")),
             approved=item.get("approved"),
+            parked=int(item.get("parked", 0)),
+            revoked=int(item.get("revoked", 0)),
         )
+
+    def add_revoked(self, day: date, keys: int) -> None:
+        """Counts keys that were revoked on a date."""
+        self._table.add_now({"pk": "NIGHT", "sk": str(day)}, "revoked", keys)
+
+    def nights(self, since: date, until: date) -> dict[date, NightRow]:
+        """What is remembered of the sweeps of the dates from one to the other."""
+        days = [str(since + DAY * index) for index in range((until - since).days + 1)]
+        return {
+            date.fromisoformat(item["sk"]): NightRow(
+                date=date.fromisoformat(item["sk"]),
+                swept=bool(item.get("swept")),
+                parked=int(item.get("parked", 0)),
+                revoked=int(item.get("revoked", 0)),
+            )
+            for item in self._table.get_all("NIGHT", days)
+        }
 
     def remember(self, day: date, **what: Any) -> None:
         """Writes fields of a date's NightRow, by their names."""

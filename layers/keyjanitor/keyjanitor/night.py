@@ -27,6 +27,7 @@ from keyjanitor.seal import Sealer
 from keyjanitor.topic import Topic
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb
 
+REGRETTED_WITHIN = DAY * 30
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
 
 logger = Logger(child=True)
@@ -94,26 +95,30 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     if evidence is None:
         raise NoEvidence(today)
     bound = policy.bind({plan.usage_plan_id: plan.name for plan in evidence.plans.values()})
-    keys = outside.gateway.keys()
+    # The rows first: a key that is revoked in between is missed, and not taken for a new one.
     rows = outside.ledger.live_rows()
+    keys = outside.gateway.keys()
     if not keys and (known := max(len(rows), len(evidence.members()))):
         raise EmptyListing("API keys", known)
     keys = _with_tags(keys, outside.owners)
     rows = _settle(today, rows, keys, outside, bound, acting=acting)
     shelf = outside.ledger.shelf(today)
+    ladder = outside.ledger.ladder()
     if acting:
         for row in shelf.restored:
             forget_tombstone(row, outside)
     return Gathered(
         night=Night(
             today=today,
-            keys=keys,
+            # A key that was revoked since the list was read is not adopted.
+            keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],
             rows=rows,
             shelf=shelf.due,
             evidence=evidence,
             stepped=_stepped(today, rows, shelf),
             warnings_only=None if _was_swept(today, outside.ledger) else NOT_SWEPT,
             tombstones_open=_opens(shelf, outside),
+            rung=ladder.above if ladder else None,
         ),
         bound=bound,
         unfinished=shelf.unfinished,
@@ -263,7 +268,7 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
     An agreed end is gone with it: who undoes it wants the key to live.
     """
     return replace(
-        row,
+        regretted(row, today),
         state=State.ACTIVE,
         warned_on=None,
         disable_on=None,
@@ -278,6 +283,14 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         our_update=key.last_updated_date,
         claim=None,
     )
+
+
+def regretted(row: Row, today: date) -> Row:
+    """The row of a key that comes back: if within a month, it was taken too soon."""
+    taken = row.parked_on or row.disabled_on
+    if taken is None or today - taken > REGRETTED_WITHIN:
+        return row
+    return replace(row, regretted_on=today)
 
 
 def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:

@@ -115,10 +115,14 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """How near the service quota is (`used`, a share), and what that does to patience (a factor)."""
+    """How near the service quota is (`used`, a share), and what that does to patience (a factor).
+
+    `above` names the rung of the ladder that stands; None: none does.
+    """
 
     used: float
     patience: float
+    above: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +142,32 @@ class Policy:
         """The tier of keys that no other tier names."""
         return self.tiers[UNCLAIMED]
 
-    def pressure(self, keys: int) -> Pressure:
-        """The rung for an account that holds so many keys."""
-        used = keys / self.service_quota
-        patience = min((rung.patience for rung in self.ladder if used > rung.above), default=1.0)
-        return Pressure(used=round(used, 4), patience=patience)
+    def pressure(self, keys: int, standing: float | None = None) -> Pressure:
+        """The rung for an account that holds so many keys; `standing` names the one that stood."""
+        reached = self._reached(keys, standing)
+        return Pressure(
+            used=round(keys / self.service_quota, 4),
+            patience=min((rung.patience for rung in reached), default=1.0),
+            above=max((rung.above for rung in reached), default=None),
+        )
 
-    def frozen(self, keys: int) -> frozenset[str]:
+    def frozen(self, keys: int, standing: float | None = None) -> frozenset[str]:
         """The tiers that get no new keys in an account that holds so many."""
+        return frozenset(name for rung in self._reached(keys, standing) for name in rung.freeze)
+
+    def _reached(self, keys: int, standing: float | None) -> list[Rung]:
+        """The rungs that stand: one that stood is left only well below its edge."""
         used = keys / self.service_quota
-        return frozenset(name for rung in self.ladder if used > rung.above for name in rung.freeze)
+        return [
+            rung
+            for rung in self.ladder
+            if used > rung.above
+            or (
+                standing is not None
+                and rung.above <= standing
+                and used > rung.above - self.alerts.clear_margin
+            )
+        ]
 
     def bind(self, plans: Mapping[str, str]) -> "BoundPolicy":
         """Ties the plans that the policy names to those of the account (id -> name).

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
 
@@ -20,7 +20,14 @@ from keyjanitor.admission import (
     still_at_work,
 )
 from keyjanitor.desk import Counterparts, Desk, Run, Task
-from keyjanitor.errors import Busy, InvalidRequest, KeyjanitorError, NotARequest, PlanRefused
+from keyjanitor.errors import (
+    Busy,
+    EmptyListing,
+    InvalidRequest,
+    KeyjanitorError,
+    NotARequest,
+    PlanRefused,
+)
 from keyjanitor.issuing import Issuing
 from keyjanitor.keyactions import KeyActions
 from keyjanitor.messages import Message
@@ -51,6 +58,7 @@ class Provisioner:
         self._actions = KeyActions(self.desk)
         self._issuing = Issuing(self.desk, self._plans)
         self.issued = 0  # new keys
+        self._counted_at: datetime | None = None  # the keys, when this run was counted in
 
     def serve(self, messages: Sequence[Message]) -> list[Message]:
         """Serves what it can; gives the messages that have to come again."""
@@ -59,6 +67,7 @@ class Provisioner:
         self._check(tasks)
         for part in _parts(tasks):
             self._serve(part)
+        self._note_revoked([task for task in tasks if task.freed and task.answered])
         self._release([task for task in tasks if task.left])
         self.desk.tell_the_rest()
         return unreadable + [message for task in tasks if task.left for message in task.messages]
@@ -111,7 +120,7 @@ class Provisioner:
         conflicts = []
         for task in tasks:
             if first.setdefault(task.row_id, task.body.digest) != task.body.digest:
-                task.row_id = f" {task.body.digest}"
+                task.row_id = f" conflict {task.body.digest}"  # no other row is called so
                 reason = "this request_id was used with another body; choose a new one"
                 task.refusal = Refusal(Code.CONFLICTING_REQUEST, reason)
                 conflicts.append(task)
@@ -231,8 +240,9 @@ class Provisioner:
 
     def _like(self, old: Row) -> Grant:
         """A new key like an old one: its plans, its name, its owner, and its agreed end."""
-        plan_ids = self._outside.gateway.plans_of(old.key_id)
-        if not plan_ids:
+        # An empty answer is no proof of emptiness: then the ledger says which they were.
+        plan_ids = self._outside.gateway.plans_of(old.key_id) or old.usage_plan_ids
+        if not plan_ids or not self._plans.there_is(plan_ids):
             plan_ids = (self._plans.plan_for(self._policy.tiers[old.tier]),)
         return Grant(
             sealed_value="",
@@ -278,26 +288,38 @@ class Provisioner:
         now = self._run.now()
         admissions = self._outside.register.admissions()
         holders = self._outside.ledger.holders()
+        ladder = self._outside.ledger.ladder()
+        rung = ladder.above if ladder else None
         if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
-            admissions = self._counted(admissions)
-        refusals = self._refusals(wants, Census.of(admissions, holders, now))
+            admissions = self._counted(admissions, holders.total())
+        refusals = self._refusals(wants, Census.of(admissions, holders, now, rung))
         for_room = {Code.CAPACITY_EXHAUSTED, Code.TIER_FROZEN}
         if any(one is not None and one.code in for_room for one in refusals) and (
             admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT_WHEN_FULL
         ):
-            admissions = self._counted(admissions)
-            refusals = self._refusals(wants, Census.of(admissions, holders, now))
+            admissions = self._counted(admissions, holders.total())
+            refusals = self._refusals(wants, Census.of(admissions, holders, now, rung))
+        # What other runs are making may come to nothing, and some of it is counted already: for that
+        # alone nobody is refused, for a refusal stands. Who has to wait for it is left.
+        alone = Census.of(replace(admissions, batches={}), holders, now, rung)
+        for_good = self._refusals(wants, alone)
         given = [want for (_, want), one in zip(wants, refusals, strict=True) if one is None]
         batches = still_at_work(admissions.batches, now)
         batches[self._run.holder] = batch_of(given, self._run.until)
         if not self._outside.register.put_admissions(replace(admissions, batches=batches)):
             return False
-        for (task, _), refusal in zip(wants, refusals, strict=True):
-            task.refusal = refusal
+        self._counted_at = admissions.counted_at
+        for (task, _), refusal, stands in zip(wants, refusals, for_good, strict=True):
+            if refusal is not None and stands is None:
+                self.desk.leave([task], Busy("a slot that it may have"))
+            elif refusal is not None:
+                task.refusal = stands
         return True
 
-    def _counted(self, admissions: Admissions) -> Admissions:
+    def _counted(self, admissions: Admissions, known: int) -> Admissions:
         keys = len(self._outside.gateway.keys())
+        if not keys and known:
+            raise EmptyListing("API keys", known)
         return replace(admissions, counted=keys, counted_at=self._run.now(), made=0)
 
     def _refusals(self, wants: Sequence[tuple[Task, Want]], census: Census) -> list[Refusal | None]:
@@ -325,6 +347,9 @@ class Provisioner:
                 batches = dict(admissions.batches)
                 batches.pop(self._run.holder, None)
                 after = replace(admissions, made=admissions.made + made, batches=batches)
+                if admissions.counted_at != self._counted_at:
+                    # Another run has counted in between, and some of this run's keys with the others.
+                    after = replace(after, counted_at=None)
                 if self._outside.register.put_admissions(after):
                     return
         except KeyjanitorError as err:
@@ -340,6 +365,15 @@ class Provisioner:
                 self.desk.leave([task], "there is no time left for it")
             else:
                 self._actions.carry_out(task)
+
+    def _note_revoked(self, tasks: Sequence[Task]) -> None:
+        """Says how many keys went, so that nobody is woken by their absence."""
+        if not tasks:
+            return
+        try:
+            self._outside.ledger.add_revoked(tasks[0].the_request().today, len(tasks))
+        except KeyjanitorError as err:
+            logger.warning("%d revoked keys are not counted: %s", len(tasks), err)
 
     def _release(self, tasks: Sequence[Task]) -> None:
         """Lets the next run take up at once what this one leaves."""

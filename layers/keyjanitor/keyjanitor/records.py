@@ -3,12 +3,13 @@
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields
 from datetime import date, datetime
+from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
-from keyjanitor.words import Claim, Grant, Verb
+from keyjanitor.words import Claim, Grant, PendingAlert, RungRow, Verb
 
 R = TypeVar("R")
 
@@ -27,7 +28,8 @@ def to_values(record: Any) -> dict[str, Any]:
 def from_values(record: type[R], values: Mapping[str, Any]) -> R:
     """The record that `to_values` made these values of; what is none of its fields is left out."""
     readers = _readers(cast("Hashable", record))
-    return record(**{name: readers[name](v) for name, v in values.items() if name in readers})
+    known = {name: value for name, value in values.items() if name in readers}
+    return record(**{name: v if v is None else readers[name](v) for name, v in known.items()})
 
 
 def _plain(value: Any) -> Any:
@@ -39,8 +41,10 @@ def _plain(value: Any) -> Any:
         case datetime() | date():
             return value.isoformat()
         case tuple():
-            return list(value)
-        case Grant():
+            return [_plain(one) for one in value]
+        case float():
+            return Decimal(str(value))
+        case Grant() | RungRow() | PendingAlert():
             return to_values(value)
         case Mapping():
             return dict(value)
@@ -64,9 +68,12 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if hint is Grant:
         return partial(from_values, Grant)
     if getattr(hint, "__origin__", None) is tuple:
-        return tuple
-    if hint is int or (isinstance(hint, type) and issubclass(hint, Enum)):
-        return hint
+        read_one = _reader(get_args(hint)[0])
+        return lambda values: tuple(read_one(value) for value in values)
+    if hint is RungRow or hint is PendingAlert:
+        return partial(from_values, hint)
+    if hint in (int, float) or (isinstance(hint, type) and issubclass(hint, Enum)):
+        return cast("Callable[[Any], Any]", hint)
     return _same
 
 

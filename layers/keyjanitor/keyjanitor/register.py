@@ -4,6 +4,7 @@ Its partitions: REQUEST, a row a request, for ever; PLAN, the usage plans that w
 by their shape; and CONTROL/admissions, the count of keys that no two runs may raise at once.
 """
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -115,8 +116,17 @@ class Register:
         }
         if admissions.counted_at is not None:
             item["counted_at"] = admissions.counted_at.isoformat()
+        # botocore repeats a write whose answer was lost: what it finds then is its own, not another's.
+        item["put_id"] = put_id = secrets.token_hex(8)
         first = admissions.version == 0
-        condition = ABSENT if first else self._table.is_version(admissions.version)
+        known: Item = {**ABSENT} if first else self._table.is_version(admissions.version)
+        condition = {
+            "ConditionExpression": f"{known['ConditionExpression']} OR put_id = :put_id",
+            "ExpressionAttributeValues": {
+                **known.get("ExpressionAttributeValues", {}),
+                **self._table.item({":put_id": put_id}),
+            },
+        }
         return self._table.put_now(item, condition)
 
     # --- usage plans ------------------------------------------------------------------------------
@@ -160,17 +170,20 @@ def _request_item(row: RequestRow) -> Item:
 
 
 def _batches(changes: Iterable[RequestChange]) -> Iterable[list[RequestChange]]:
-    """Changes by as many as fit into one transaction."""
+    """Changes by as many as fit into one transaction, in which each item may be written once (doc)."""
     batch: list[RequestChange] = []
     room = TRANSACTION
+    written: set[str] = set()  # key ids
     for change in changes:
         need = 1 + len(change.announcements)
         need += sum(2 + len(row.announcements) for row in change.rows)
-        if need > room and batch:
+        key_ids = {row.after.key_id for row in change.rows}
+        if batch and (need > room or key_ids & written):
             yield batch
-            batch, room = [], TRANSACTION
+            batch, room, written = [], TRANSACTION, set()
         batch.append(change)
         room -= need
+        written |= key_ids
     if batch:
         yield batch
 

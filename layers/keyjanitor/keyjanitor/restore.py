@@ -44,16 +44,24 @@ def restore(
         tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
         new_id = _built(claimed, outside) or _create(tombstone, value, outside)
     except (NotRestorable, TombstoneClosed) as err:
-        outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
+        # For now the claim stays: it tells whoever comes next that there may be a key already. Else
+        # ClaimLost says that another run, which has restored it, is why nothing is there.
+        if not err.for_now:
+            outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
         raise NotRestorable(row.key_id, str(err), for_now=err.for_now) from err
     except CallFailed as err:
         if err.code != "LimitExceededException":
             raise
-        outside.ledger.commit([Change(claimed, replace(claimed, claim=None))])
+        outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
         raise KeysFull from None
     if claimed.new_key_id != new_id:
         built = Change(claimed, replace(claimed, new_key_id=new_id))
-        claimed = outside.ledger.commit_one(built)
+        try:
+            claimed = outside.ledger.commit_one(built)
+        except ClaimLost:
+            if _is_ended(outside.ledger.row_of_any(row.key_id)):
+                outside.gateway.delete(new_id)
+            raise
 
     attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
     if missing := set(tombstone.usage_plan_ids) - set(attached):
@@ -76,13 +84,24 @@ def _told_by_sweep(today: date, policy: Policy) -> Told:
 
 
 def half_built(row: Row, outside: Keeper) -> str | None:
-    """The id of the key that a restore which died has built, if there is one."""
-    if row.claim is None or row.claim.verb is not Verb.RESTORE:
-        return None
+    """The id of the key that a restore of a parked key has built and not brought to an end.
+
+    It is known by its marker name, for the tombstone may be gone.
+    """
     if built := _built(row, outside):
         return built
-    _, value = outside.history.dig_up(row.key_id, outside.sealer)
-    return outside.gateway.key_named(RESTORE_MARKER + row.key_id, value)
+    marker = RESTORE_MARKER + row.key_id
+    return next(
+        (key.key_id for key in outside.gateway.keys_named(marker) if key.name == marker), None
+    )
+
+
+def _is_ended(row: Row | None) -> bool:
+    """Whether somebody revokes the key or purges it, or has done so."""
+    if row is None:
+        return False
+    purging = row.claim is not None and row.claim.verb is Verb.PURGE
+    return row.state in (State.REVOKED, State.PURGED) or purging
 
 
 def _built(claimed: Row, outside: Keeper) -> str | None:

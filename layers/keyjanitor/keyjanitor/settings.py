@@ -21,6 +21,15 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "CALLS_PER_SECOND",
         "REPLAY_WINDOW_HOURS",
     ),
+    "watch_capacity": (
+        "LEDGER_TABLE",
+        "HISTORY_BUCKET",
+        "ALERT_TOPIC_ARN",
+        "REQUEST_DEAD_LETTER_QUEUE_URL",
+        "RUN_DEAD_LETTER_QUEUE_URL",
+        "CALLS_PER_SECOND",
+        "REPLAY_WINDOW_HOURS",
+    ),
     "provision_keys": (
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
@@ -99,6 +108,32 @@ class ProvisionSettings:
             event_bus=environment["EVENT_BUS"],
             request_queue_url=environment["REQUEST_QUEUE_URL"],
             calls_per_second=float(environment["CALLS_PER_SECOND"]) / int(environment["COPIES"]),
+            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """What watch_capacity is set to."""
+
+    ledger_table: str
+    history_bucket: str
+    alert_topic_arn: str
+    dead_letter_queues: Mapping[str, str]
+    calls_per_second: float
+    replay_window_hours: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WatchSettings":
+        return cls(
+            ledger_table=environment["LEDGER_TABLE"],
+            history_bucket=environment["HISTORY_BUCKET"],
+            alert_topic_arn=environment["ALERT_TOPIC_ARN"],
+            dead_letter_queues={
+                "RequestDeadLetterQueue": environment["REQUEST_DEAD_LETTER_QUEUE_URL"],
+                "RunDeadLetterQueue": environment["RUN_DEAD_LETTER_QUEUE_URL"],
+            },
+            calls_per_second=float(environment["CALLS_PER_SECOND"]),
             replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
         )
 

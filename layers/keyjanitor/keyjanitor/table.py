@@ -158,6 +158,17 @@ class Table:
             ExpressionAttributeValues=self.item({f":{name}": v for name, v in what.items()}),
         )
 
+    def add_now(self, key: Mapping[str, str], name: str, number: int) -> None:
+        """Adds to a number of one item, which is made if it is not there."""
+        self._call(
+            "UpdateItem",
+            self._client.update_item,
+            Key=self.item(key),
+            UpdateExpression="ADD #name :number",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues=self.item({":number": number}),
+        )
+
     def _on_condition(self, operation: str, call: Any, params: Mapping[str, Any]) -> bool:
         try:
             self._call(operation, call, **params)
@@ -186,9 +197,11 @@ class Table:
 
 
 def _without_decimals(value: Any) -> Any:
-    """DynamoDB gives every number back as a Decimal; ours are whole."""
+    """DynamoDB gives every number back as a Decimal."""
     if isinstance(value, Decimal):
-        return int(value)
+        return int(value) if value == value.to_integral_value() else float(value)
     if isinstance(value, dict):
         return {name: _without_decimals(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_decimals(one) for one in value]
     return value

@@ -6,7 +6,7 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from keyjanitor.clock import now, pause
-from keyjanitor.errors import Busy, CallFailed, KeyjanitorError, PlanRefused
+from keyjanitor.errors import Busy, CallFailed, EmptyListing, KeyjanitorError, PlanRefused
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.policy import Tier
 from keyjanitor.register import Register
@@ -35,7 +35,7 @@ class TierPlans:
         self._clock = clock
         self._listed: list[ShapedPlan] | None = None
         self._found: dict[str, str] = {}
-        self._refused: dict[str, PlanRefused] = {}
+        self._failed: dict[str, KeyjanitorError] = {}  # asked once a run: it takes calls, and waits
 
     def plan_for(self, tier: Tier) -> str:
         """The id of the plan with the tier's stages and limits.
@@ -43,13 +43,13 @@ class TierPlans:
         One that the tier names, or that we made, or else a new one. Raises PlanRefused if API
         Gateway will not have it, and Busy if another run makes it right now.
         """
-        if tier.name in self._refused:
-            raise self._refused[tier.name]
+        if tier.name in self._failed:
+            raise self._failed[tier.name]
         if tier.name not in self._found:
             try:
                 self._found[tier.name] = self._find(tier) or self._make(tier)
-            except PlanRefused as err:
-                self._refused[tier.name] = err
+            except KeyjanitorError as err:
+                self._failed[tier.name] = err
                 raise
         return self._found[tier.name]
 
@@ -62,10 +62,15 @@ class TierPlans:
         """Has the plans listed anew: one of them may be no more."""
         self._listed = None
         self._found.clear()
+        self._failed.clear()
 
     def _plans(self) -> list[ShapedPlan]:
         if self._listed is None:
-            self._listed = self._gateway.shaped_plans()
+            listed = self._gateway.shaped_plans()
+            # An empty answer is no proof that the plans we made are gone; it would make another each time.
+            if not listed and (made := len(self._register.made_plans())):
+                raise EmptyListing("usage plans", made)
+            self._listed = listed
         return self._listed
 
     def _find(self, tier: Tier) -> str | None:
@@ -115,5 +120,6 @@ class TierPlans:
                 case _:
                     raise
             raise PlanRefused(tier.name, err.code, reason) from None
+        self._listed = [*self._plans(), ShapedPlan(plan_id, name, Shape.of(tier))]
         logger.info("made usage plan %s, %r, for the new keys of tier %s", plan_id, name, tier.name)
         return plan_id

@@ -35,6 +35,25 @@ class Topic:
         except (ClientError, BotoCoreError) as err:
             raise refusal(err, "Publish", f"sns:Publish on {self._arn}") from None
 
+    def unconfirmed(self) -> list[str]:
+        """The endpoints of subscriptions that nobody has confirmed; raises as `publish` does."""
+        endpoints: list[str] = []
+        token: dict[str, str] = {}
+        while True:
+            try:
+                page = self._client.list_subscriptions_by_topic(TopicArn=self._arn, **token)
+            except (ClientError, BotoCoreError) as err:
+                action = f"sns:ListSubscriptionsByTopic on {self._arn}"
+                raise refusal(err, "ListSubscriptionsByTopic", action) from None
+            endpoints += [
+                str(one["Endpoint"])
+                for one in page["Subscriptions"]
+                if one["SubscriptionArn"] == "PendingConfirmation"
+            ]
+            if not page.get("NextToken"):
+                return endpoints
+            token = {"NextToken": page["NextToken"]}
+
 
 def _message(alert: Alert) -> str:
     """The alert in all its forms; what does not fit together is cut, the programs' form first."""

@@ -155,6 +155,7 @@ class Row:
     deliver_to: str | None = None
     request_ids: tuple[str, ...] = ()  # whose answers carry the key's sealed value
     rotated_to: str | None = None
+    regretted_on: date | None = None  # it came back within a month of being disabled or parked
     revoked_on: date | None = None
     revoked_by: str | None = None
     claim: Claim | None = None
@@ -193,6 +194,65 @@ class NightRow:
     announced: int = 0  # how many of its warnings were published
     brake_alerted: bool = False
     approved: str | None = None  # digest of the plan an operator approved on this date
+    parked: int = 0  # keys, by all of its runs
+    revoked: int = 0  # keys, at somebody's request
+
+
+@dataclass(frozen=True, slots=True)
+class CountRow:
+    """The last count of a date: keys by tier and state, and usage plans; `freed` are slots."""
+
+    date: date
+    keys: int
+    plans: int = 0
+    issued: int = 0
+    freed: int = 0
+    tiers: Mapping[str, int] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RungRow:
+    """A rung above the one that stands: how many more keys it would free in 30 days, by tier."""
+
+    above: float
+    patience: float
+    more_keys: int
+    tiers: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LadderRow:
+    """What the last sweep worked out: the rung that stands (None: none), and those above it."""
+
+    date: date
+    above: float | None
+    rungs: tuple[RungRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PendingAlert:
+    """An alert that is to be published; until `not_before` (real time) by who wrote it alone."""
+
+    alert_id: str
+    kind: str
+    severity: str
+    subject: str
+    text: str
+    form: Mapping[str, object]
+    not_before: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """What was told of the account and stands, and what is yet to be published."""
+
+    version: int = 0
+    level: float | None = None
+    mark: int | None = None
+    told_on: date | None = None
+    troubles: Mapping[str, tuple[date, tuple[str, ...]]] = field(default_factory=dict)
+    pending: tuple[PendingAlert, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

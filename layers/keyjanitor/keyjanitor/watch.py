@@ -1,0 +1,272 @@
+"""Looks at the account: counts its keys, forecasts, and tells whom it concerns, once."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.alertbook import AlertBook
+from keyjanitor.alerts import Alert
+from keyjanitor.capacity import Situation, news
+from keyjanitor.capacity_alerts import write
+from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.evidence import Evidence
+from keyjanitor.forecast import DAYS, forecast
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.ledger import Ledger
+from keyjanitor.letters import Letters
+from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.topic import Topic
+from keyjanitor.words import DAY, AlertRow, ApiKey, CountRow, NightRow, PendingAlert, Row, State
+
+REGRET = 30  # days within which a key that comes back was taken too soon
+WEEK = 7
+SWEEPS_LOOKED_FOR = 3  # days
+TRIES = 5
+
+logger = Logger(child=True)
+
+
+class Sights(NamedTuple):
+    """Everything that watch_capacity talks to."""
+
+    gateway: ApiGateway
+    ledger: Ledger
+    book: AlertBook
+    history: History
+    topic: Topic
+    letters: Letters
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found, and what is measured of it."""
+
+    situation: Situation
+    regret: float | None  # of a hundred keys that were disabled or parked, how many came back
+    evidence_age: int | None  # days
+
+
+def look(today: date, sights: Sights, policy: Policy) -> Look:
+    """Counts the account, writes the count down, and gathers all that an alert should say."""
+    keys = sights.gateway.keys()
+    plans = sights.gateway.usage_plans()
+    rows = sights.ledger.live_rows()
+    latest = sights.history.evidence(today) or sights.history.evidence_before(today)
+    before = sights.history.evidence_before(latest.day) if latest else None
+    nights = sights.ledger.nights(today - DAY * REGRET, today)
+    bound = _bound(policy, latest)
+    count = CountRow(
+        date=today,
+        keys=len(keys),
+        plans=len(plans),
+        issued=sum(row.issued and row.adopted_on == today for row in rows.values()),
+        freed=_freed(nights.get(today)),
+        tiers=dict(_tiers(keys, rows, latest, bound)),
+        states=dict(Counter(_state(key, rows) for key in keys)),
+    )
+    sights.ledger.put_count(count)
+    counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
+    week_ago = counts.get(today - DAY * WEEK)
+    owners = Counter(row.owner for row in rows.values() if row.owner is not None)
+    situation = Situation(
+        today=today,
+        count=count,
+        yesterday=counts.get(today - DAY),
+        forecast=forecast({day: row.keys for day, row in counts.items()}, policy.service_quota),
+        owners=owners.most_common(5),
+        growing={tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
+        if week_ago
+        else {},
+        ladder=sights.ledger.ladder(),
+        swept_on=max(
+            (
+                night.date
+                for night in nights.values()
+                if night.swept and today - night.date <= DAY * SWEEPS_LOOKED_FOR
+            ),
+            default=None,
+        ),
+        held=sights.ledger.hold(),
+        unread=_unread(latest, before),
+        silent=_silent(latest, bound),
+        letters=sights.letters.waiting(),
+        unconfirmed=sights.topic.unconfirmed(),
+    )
+    return Look(
+        situation,
+        regret=_regret(today, rows, nights),
+        evidence_age=(today - latest.day).days if latest else None,
+    )
+
+
+def tell(
+    situation: Situation,
+    sights: Sights,
+    policy: Policy,
+    now: Callable[[], datetime],
+    until: datetime,
+) -> list[Alert]:
+    """Publishes what is new, and what an earlier run could not; gives what was published.
+
+    What is to be told is written down before, by one of two runs at once, and stays written until
+    it was published: it is told at least once.
+    """
+    for _ in range(TRIES):
+        standing = sights.book.read()
+        told, after = news(situation, standing, policy)
+        fresh = [_pending(write(one, situation, policy), until) for one in told]
+        # What another run may be publishing right now is left to it.
+        mine = [
+            replace(one, not_before=until) for one in standing.pending if one.not_before <= now()
+        ]
+        others = [one for one in standing.pending if one.not_before > now()]
+        if not fresh and not mine:
+            return []
+        written = sights.book.write(replace(after, pending=(*others, *mine, *fresh)))
+        if written is not None:
+            return _publish([*mine, *fresh], written, sights)
+    logger.info("another run tells of this")
+    return []
+
+
+def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, sights: Sights) -> list[Alert]:
+    published: list[Alert] = []
+    done: set[str] = set()
+    for one in alerts:
+        alert = Alert(one.kind, one.severity, one.subject, one.text, dict(one.form))
+        try:
+            sights.topic.publish(alert)
+        except (AccessDenied, CallFailed) as err:
+            logger.error("the alert %r waits for the next run: %s", one.subject, err)
+            continue
+        published.append(alert)
+        done.add(one.alert_id)
+    failed = {one.alert_id for one in alerts} - done
+    for _ in range(TRIES):
+        left = tuple(
+            replace(one, not_before=datetime.min.replace(tzinfo=one.not_before.tzinfo))
+            if one.alert_id in failed
+            else one
+            for one in standing.pending
+            if one.alert_id not in done
+        )
+        if sights.book.write(replace(standing, pending=left)) is not None:
+            break
+        standing = sights.book.read()
+    return published
+
+
+def _pending(alert: Alert, until: datetime) -> PendingAlert:
+    return PendingAlert(
+        alert_id=uuid4().hex,
+        kind=alert.kind,
+        severity=alert.severity,
+        subject=alert.subject,
+        text=alert.text,
+        form=alert.form,
+        not_before=until,
+    )
+
+
+# --- what is counted ------------------------------------------------------------------------------
+
+
+def _bound(policy: Policy, latest: Evidence | None) -> BoundPolicy:
+    """The policy tied to the plans of the latest evidence; loosely, for here nobody is swept."""
+    plans = latest.plans.values() if latest else ()
+    tiers = {
+        plan.usage_plan_id: tier
+        for tier in sorted(policy.tiers.values(), key=lambda tier: tier.patience_rank())
+        for plan in plans
+        if plan.usage_plan_id in tier.usage_plans or plan.name in tier.usage_plans
+    }
+    silent = {
+        plan.usage_plan_id
+        for plan in plans
+        if plan.usage_plan_id in policy.silent_plans or plan.name in policy.silent_plans
+    }
+    return BoundPolicy(policy, tiers, frozenset(silent))
+
+
+def _tiers(
+    keys: Sequence[ApiKey], rows: Mapping[str, Row], latest: Evidence | None, bound: BoundPolicy
+) -> Counter[str]:
+    """The keys by tier: as the ledger knows them, else as their plans say."""
+    members = latest.members() if latest else {}
+    return Counter(
+        rows[key.key_id].tier
+        if key.key_id in rows
+        else bound.tier_by_plans(members.get(key.key_id, ())).name
+        for key in keys
+    )
+
+
+def _state(key: ApiKey, rows: Mapping[str, Row]) -> str:
+    row = rows.get(key.key_id)
+    if row is not None and (row.state is not State.ACTIVE or key.enabled):
+        return str(row.state)
+    return str(State.ACTIVE) if key.enabled else "disabled_by_others"
+
+
+def _freed(night: NightRow | None) -> int:
+    return night.parked + night.revoked if night else 0
+
+
+def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
+    """The plans that were read neither tonight nor the night before, and why."""
+    if latest is None or before is None:
+        return {}
+    return {
+        plan_id: plan.unread
+        for plan_id, plan in latest.plans.items()
+        if plan.unread is not None
+        and plan_id in before.plans
+        and before.plans[plan_id].unread is not None
+    }
+
+
+def _silent(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
+    """The plans that have keys, and in which nobody ever saw a request."""
+    if latest is None:
+        return []
+    return [
+        plan_id
+        for plan_id, plan in latest.plans.items()
+        if plan.members and not latest.is_witnessed(plan) and plan_id not in bound.silent_plans
+    ]
+
+
+def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow]) -> float | None:
+    """Of a hundred keys disabled or parked in thirty days, how many came back within thirty."""
+    since = today - timedelta(days=REGRET)
+    back = sum(bool(row.regretted_on and row.regretted_on > since) for row in rows.values())
+    shut = sum(bool(row.disabled_on and row.disabled_on > since) for row in rows.values())
+    shut += sum(night.parked for night in nights.values())
+    return round(100 * back / (back + shut), 1) if back + shut else None
+
+
+def measures(one: Look, policy: Policy) -> dict[str, float]:
+    """The metrics of one look, by name; what nobody knows is not among them."""
+    situation = one.situation
+    count, seen = situation.count, situation.forecast
+    days = None if seen.growth is None else (seen.days if seen.days is not None else 730)
+    known: dict[str, Any] = {
+        "CapacityCounted": 1,
+        "ApiKeys": count.keys,
+        "QuotaShare": round(100 * count.keys / policy.service_quota, 2),
+        "DaysToLimit": days,
+        "KeysWarned": count.states.get(State.WARNED, 0),
+        "KeysDisabled": count.states.get(State.DISABLED, 0),
+        "KeysFreedToday": count.freed,
+        "KeysIssuedToday": count.issued,
+        "UsagePlans": count.plans,
+        "UsageAge": one.evidence_age,
+        "Regret": one.regret,
+    }
+    return {name: value for name, value in known.items() if value is not None}

@@ -1,0 +1,135 @@
+"""The request queue: the adapter against botocore's model of SQS."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ParamValidationError
+from botocore.stub import Stubber
+
+from keyjanitor.messages import Message
+from keyjanitor.queue import RequestQueue
+
+URL = "https://sqs.us-east-1.amazonaws.com/123456789012/requests"
+BODY = "keyj" + "0" * 36
+
+
+@pytest.fixture
+def client() -> Any:
+    return boto3.client(
+        "sqs", region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+
+
+@pytest.fixture
+def aws(client: Any) -> Iterator[Stubber]:
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def messages(count: int, received: int = 1) -> list[Message]:
+    return [
+        Message(f"m{number}", BODY, "AROASENDER", None, f"receipt {number}", received)
+        for number in range(count)
+    ]
+
+
+def entry(index: int, number: int, seconds: int = 30) -> dict[str, Any]:
+    return {
+        "Id": str(index),
+        "ReceiptHandle": f"receipt {number}",
+        "VisibilityTimeout": seconds,
+    }
+
+
+def changed(
+    aws: Stubber, entries: Sequence[dict[str, Any]], failed: Sequence[dict[str, Any]] = ()
+) -> None:
+    lost = {one["Id"] for one in failed}
+    aws.add_response(
+        "change_message_visibility_batch",
+        {
+            "Successful": [{"Id": one["Id"]} for one in entries if one["Id"] not in lost],
+            "Failed": list(failed),
+        },
+        {"QueueUrl": URL, "Entries": list(entries)},
+    )
+
+
+def test_messages_become_visible_by_tens(client: Any, aws: Stubber) -> None:
+    changed(aws, [entry(index, index) for index in range(10)])
+    changed(aws, [entry(index, 10 + index) for index in range(10)])
+    changed(aws, [entry(0, 20)])
+    RequestQueue(client, URL).come_again_soon(messages(21))
+
+
+def test_each_message_comes_again_by_how_often_it_came(client: Any, aws: Stubber) -> None:
+    changed(aws, [entry(0, 0, 30), entry(1, 0, 60), entry(2, 0, 900)])
+    often = [messages(1, received)[0] for received in (1, 2, 9)]
+    RequestQueue(client, URL).come_again_soon(often)
+
+
+def test_without_messages_nobody_is_asked(client: Any, aws: Stubber) -> None:
+    RequestQueue(client, URL).come_again_soon([])
+
+
+def test_a_message_that_failed_does_not_keep_the_others(
+    client: Any, aws: Stubber, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = [
+        {"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": True, "Message": "receipt 0"},
+        {"Id": "3", "Code": "ReceiptHandleIsInvalid", "SenderFault": True},
+        {"Id": "4", "Code": "InternalError", "SenderFault": False},
+    ]
+    changed(aws, [entry(index, index) for index in range(10)], failed)
+    changed(aws, [entry(0, 10)])
+    with caplog.at_level(logging.INFO):
+        RequestQueue(client, URL).come_again_soon(messages(11))
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "messages that come again only later, by code: "
+        "{'ReceiptHandleIsInvalid': 2, 'InternalError': 1}"
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "AWS.SimpleQueueService.NonExistentQueue", "InternalFailure"]
+)
+def test_a_call_that_fails_is_no_error(
+    client: Any, aws: Stubber, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
+    """What comes again comes by itself, only later."""
+    aws.add_client_error("change_message_visibility_batch", code, BODY, 400)
+    RequestQueue(client, URL).come_again_soon(messages(25))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert BODY not in caplog.text
+    assert "receipt" not in caplog.text
+    if code == "AccessDenied":
+        assert "sqs:ChangeMessageVisibility on the request queue" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "err", [ConnectTimeoutError(endpoint_url=BODY), ParamValidationError(report=BODY)]
+)
+def test_nor_is_a_call_that_was_never_made(
+    err: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raises:
+        def change_message_visibility_batch(self, **_: Any) -> Any:
+            raise err
+
+    RequestQueue(Raises(), URL).come_again_soon(messages(1))
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert BODY not in caplog.text
+
+
+def test_a_message_without_a_receipt_keeps_nobody(client: Any, aws: Stubber) -> None:
+    """A function that is tried out by hand is given what it is given."""
+    nameless = Message("m0", BODY, "", None)
+    changed(aws, [{"Id": "0", "ReceiptHandle": "", "VisibilityTimeout": 30}])
+    RequestQueue(client, URL).come_again_soon([nameless])

@@ -1,0 +1,442 @@
+"""What is answered to a request: the events' fields, what is written down, and when it is told."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+import pytest
+
+from keyjanitor import contract
+from keyjanitor.admission import Action, Code, Refusal
+from keyjanitor.announcements import ISSUED, REFUSED, ROTATED, answer, refused
+from keyjanitor.bus import Bus
+from keyjanitor.desk import Counterparts, Desk, Run, Task
+from keyjanitor.errors import CallFailed
+from keyjanitor.keyactions import PROTECTED, RELEASED, RENEWED, RESTORED, REVOKED
+from keyjanitor.ledger import Change, Ledger
+from keyjanitor.messages import Message
+from keyjanitor.night import Deadline
+from keyjanitor.policy import Policy
+from keyjanitor.register import Register, RequestChange
+from keyjanitor.requests import Clock
+from keyjanitor.seal import delivery_context
+from keyjanitor.table import Table
+from keyjanitor.words import Announcement, RequestRow, Status
+from tests.builders import (
+    ASKER,
+    CONTACT,
+    PLAN_ID,
+    PORTAL,
+    TODAY,
+    a_document,
+    a_grant,
+    a_policy,
+    a_request,
+    a_request_row,
+    an_issued_row,
+    an_issuing_tier,
+    at,
+    in_days,
+    unclaimed,
+)
+from tests.events_schema import check_event
+from tests.fakes import Clients, Watched, clients_in_memory
+from tests.fakes import refused as failed
+
+POLICY = a_policy(an_issuing_tier(), unclaimed(contact=None))
+NOW = at(TODAY, 3)
+UNTIL = NOW + timedelta(minutes=5)
+CONTEXT = delivery_context(PORTAL, "r1")
+NEW_KEY = {
+    "sealed_value": "c2VhbGVk",
+    "encryption_context": CONTEXT,
+    "usage_plan_id": PLAN_ID,
+}
+COMMON = {
+    "version": 1,
+    "request_id": "r1",
+    "requested_by": ASKER,
+    "key_id": "k0",
+    "owner": "user-8f1c",
+    "tier": "external",
+    "contact": CONTACT,
+    "name": "app",
+}
+
+# --- the events -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("detail_type", "action", "more", "told"),
+    [
+        (
+            ISSUED,
+            Action.ISSUE,
+            {**NEW_KEY, "expires_on": None},
+            {**NEW_KEY, "usable": "within minutes"},
+        ),
+        (
+            ISSUED,
+            Action.ISSUE,
+            {**NEW_KEY, "expires_on": in_days(9)},
+            {**NEW_KEY, "usable": "within minutes", "expires_on": "2026-11-30"},
+        ),
+        (
+            ROTATED,
+            Action.ROTATE,
+            {**NEW_KEY, "previous_key_id": "old", "previous_key_ends_on": in_days(7)},
+            {
+                **NEW_KEY,
+                "usable": "within minutes",
+                "previous_key_id": "old",
+                "previous_key_ends_on": "2026-11-28",
+            },
+        ),
+        (RENEWED, Action.RENEW, {}, {}),
+        (RENEWED, Action.RENEW, {"reason": "it stays disabled"}, {"reason": "it stays disabled"}),
+        (REVOKED, Action.REVOKE, {}, {}),
+        (RESTORED, Action.RESTORE, {"previous_key_id": "old"}, {"previous_key_id": "old"}),
+        (
+            PROTECTED,
+            Action.PROTECT,
+            {"protected_until": in_days(30)},
+            {"protected_until": "2026-12-21"},
+        ),
+        (RELEASED, Action.RELEASE, {}, {}),
+    ],
+)
+def test_an_answer_has_the_fields_of_its_event(
+    detail_type: str, action: Action, more: Mapping[str, Any], told: Mapping[str, Any]
+) -> None:
+    detail = answer(detail_type, a_request(action), an_issued_row(), POLICY, **more)
+    assert detail == {**COMMON, **told}
+    check_event(detail_type, detail)
+
+
+def test_an_answer_repeats_the_reason_unless_there_is_another() -> None:
+    request = a_request(Action.RENEW, reason="still needed")
+    row = an_issued_row()
+    assert answer(RENEWED, request, row, POLICY)["reason"] == "still needed"
+    assert answer(RENEWED, request, row, POLICY, reason=None)["reason"] == "still needed"
+    assert answer(RENEWED, request, row, POLICY, reason="disabled")["reason"] == "disabled"
+
+
+@pytest.mark.parametrize("tier", ["gone", "unclaimed"])
+def test_a_tier_without_a_contact_has_none_in_its_answers(tier: str) -> None:
+    row = an_issued_row(tier=tier, owner=None, name="")
+    detail = answer(RENEWED, a_request(Action.RENEW), row, POLICY)
+    assert detail == {**COMMON, "owner": None, "tier": tier, "contact": None, "name": ""}
+    check_event(RENEWED, detail)
+
+
+UGLY = 'a,b"c\r\n=1\t\N{GRINNING FACE}\0'
+
+
+def test_what_a_sender_wrote_comes_back_unchanged() -> None:
+    row = an_issued_row(owner=UGLY, name=UGLY * 100)
+    request = a_request(Action.RENEW, reason=UGLY)
+    detail = answer(RENEWED, request, row, POLICY)
+    assert (detail["owner"], detail["name"], detail["reason"]) == (UGLY, UGLY * 100, UGLY)
+    check_event(RENEWED, detail)
+
+
+@pytest.mark.parametrize("code", Code)
+def test_a_refusal_has_its_code_and_its_reason(code: Code) -> None:
+    detail = refused(
+        "r1",
+        ASKER,
+        "rotate",
+        Refusal(code, "because"),
+        key_id="k0",
+        owner="user-8f1c",
+        tier="external",
+        contact=CONTACT,
+    )
+    assert detail == {
+        "version": 1,
+        "request_id": "r1",
+        "requested_by": ASKER,
+        "action": "rotate",
+        "code": str(code),
+        "reason": "because",
+        "key_id": "k0",
+        "owner": "user-8f1c",
+        "tier": "external",
+        "contact": CONTACT,
+    }
+    check_event(REFUSED, detail)
+
+
+def test_what_nobody_knows_of_a_refused_request_is_null() -> None:
+    detail = refused("", "", None, Refusal(Code.INVALID_REQUEST, "because"))
+    assert detail == {
+        "version": 1,
+        "request_id": "",
+        "requested_by": "",
+        "action": None,
+        "code": "invalid_request",
+        "reason": "because",
+        "key_id": None,
+        "owner": None,
+        "tier": None,
+        "contact": None,
+    }
+    check_event(REFUSED, detail)
+
+
+# --- the desk -------------------------------------------------------------------------------------
+
+
+class FakeBus:
+    """A bus that takes what is not among `refuses`, and nothing while it `fails`."""
+
+    def __init__(self) -> None:
+        self.taken: list[Announcement] = []
+        self.refuses: set[str] = set()
+        self.fails = False
+
+    def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+        if self.fails:
+            raise CallFailed("PutEvents", "InternalException")
+        taken = [one for one in announcements if one.announcement_id not in self.refuses]
+        self.taken += taken
+        return taken
+
+
+class Office:
+    """A desk with a ledger in memory."""
+
+    def __init__(self, clients: Clients | None = None, policy: Policy = POLICY) -> None:
+        clients = clients or clients_in_memory()
+        table = Table(clients.dynamodb, clients.new_table())
+        self.bus = FakeBus()
+        self.register = Register(table)
+        self.ledger = Ledger(table)
+        nobody: Any = None
+        outside = Counterparts(
+            gateway=nobody,
+            owners=nobody,
+            ledger=self.ledger,
+            register=self.register,
+            history=nobody,
+            sealer=nobody,
+            bus=cast("Bus", self.bus),
+        )
+        run = Run("run", UNTIL, Deadline(lambda: 1_000, 0), Clock(NOW, 36), lambda: NOW)
+        self.desk = Desk(outside, policy, run)
+
+    def take(self, **document: Any) -> Task:
+        """A task whose row is written; its body is that of an issue."""
+        body = contract.read(json.dumps(a_document(**document)))
+        row = a_request_row(
+            body.row_id, digest=body.digest, holder="run", held_until=UNTIL, grant=a_grant()
+        )
+        (written,) = self.register.commit([RequestChange(None, row)])
+        message = Message("m1", "", ASKER, NOW)
+        return Task([message], body, body.row_id, row=written)
+
+    def row(self, request_id: str = "r1") -> RequestRow | None:
+        return self.register.requests([request_id]).get(request_id)
+
+    def waiting(self, at_: datetime | None = None) -> list[str]:
+        return [one.announcement_id for one in self.ledger.unsent(at_)]
+
+
+EVENT = "2026-11-21#Request#r1"
+
+
+def test_an_answer_is_written_with_what_it_did_and_ends_the_request() -> None:
+    office = Office()
+    task = office.take()
+    before = task.the_row()
+    new = Change(None, an_issued_row())
+    change = office.desk.answer(task, ISSUED, {"version": 1}, new)
+    announcement = Announcement(EVENT, ISSUED, {"version": 1}, not_before=UNTIL)
+    assert change == RequestChange(
+        before,
+        replace(
+            before,
+            status=Status.ANSWERED,
+            holder=None,
+            held_until=None,
+            detail_type=ISSUED,
+            detail={"version": 1},
+            grant=None,
+        ),
+        (new,),
+        (announcement,),
+    )
+    assert task.announcement == announcement
+
+
+def test_a_refusal_is_final_and_told() -> None:
+    office = Office()
+    task = office.take(action="issue", tier="gone")
+    task.refusal = Refusal(Code.UNKNOWN_TIER, "policy.toml has no tier 'gone'")
+    office.desk.refuse([task])
+    detail = {
+        "version": 1,
+        "request_id": "r1",
+        "requested_by": ASKER,
+        "action": "issue",
+        "code": "unknown_tier",
+        "reason": "policy.toml has no tier 'gone'",
+        "key_id": None,
+        "owner": "user-8f1c",
+        "tier": "gone",
+        "contact": None,
+    }
+    check_event(REFUSED, detail)
+    assert office.bus.taken == [Announcement(EVENT, REFUSED, detail, not_before=UNTIL)]
+    assert office.row() == a_request_row(
+        digest=task.body.digest,
+        status=Status.REFUSED,
+        version=2,
+        detail_type=REFUSED,
+        detail=detail,
+    )
+    assert (task.answered, task.left, office.desk.refusals) == (True, False, 1)
+    assert office.waiting() == []
+
+
+def test_a_refusal_says_what_the_ledger_knows_of_the_key() -> None:
+    office = Office()
+    task = office.take(action="revoke", key_id="older")
+    task.key = an_issued_row(owner="user-of-the-key")
+    task.refusal = Refusal(Code.PROTECTED, "key k0 is protected")
+    office.desk.refuse([task])
+    (told,) = office.bus.taken
+    assert told.detail == {
+        "version": 1,
+        "request_id": "r1",
+        "requested_by": ASKER,
+        "action": "revoke",
+        "code": "protected",
+        "reason": "key k0 is protected",
+        "key_id": "older",
+        "owner": "user-of-the-key",
+        "tier": "external",
+        "contact": CONTACT,
+    }
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"action": "explode"},
+        {"action": ["issue"]},
+        {"action": None},
+        {"tier": 7, "owner": {"a": 1}, "key_id": ["k"]},
+        {"tier": "t" * 3000, "owner": "o" * 3000, "key_id": "k" * 3000},
+        {"request_id": "x" * 5000},
+        {"request_id": "\ud83d half"},
+        {"owner": "\ud83d half", "tier": "\udc00", "key_id": "\ud800\ud800"},
+        {"action": "\ud83d"},
+    ],
+)
+def test_a_request_that_is_anything_is_refused_by_an_event_that_fits(
+    document: dict[str, Any],
+) -> None:
+    office = Office()
+    task = office.take(**{"action": "issue", **document})
+    task.refusal = Refusal(Code.INVALID_REQUEST, "because")
+    office.desk.refuse([task])
+    (told,) = office.bus.taken
+    check_event(REFUSED, told.detail)
+    assert len(json.dumps(dict(told.detail))) < 20_000
+    assert task.answered
+
+
+def test_what_has_no_refusal_or_is_over_is_not_refused() -> None:
+    office = Office()
+    fine, over, left = (office.take(request_id=f"r{n}") for n in range(3))
+    over.refusal = left.refusal = Refusal(Code.UNKNOWN_KEY, "because")
+    over.answered = left.left = True
+    office.desk.refuse([fine, over, left])
+    assert office.bus.taken == []
+    assert fine.is_open
+
+
+def test_a_request_that_somebody_else_changed_is_left() -> None:
+    office = Office()
+    task = office.take()
+    row = task.the_row()
+    (others,) = office.register.commit([RequestChange(row, replace(row, holder="another"))])
+    task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
+    office.desk.refuse([task])
+    assert (task.answered, task.left, office.row()) == (False, True, others)
+    assert (office.bus.taken, office.waiting()) == ([], [])
+
+
+def test_an_answer_that_could_not_be_written_is_left_and_not_told() -> None:
+    broken = [False]
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        if broken[0]:
+            raise failed("TransactWriteItems", "InternalServerError", 500)
+        return call()
+
+    clients = clients_in_memory()
+    office = Office(replace(clients, dynamodb=Watched(clients.dynamodb, "dynamodb", around)))
+    tasks = [office.take(request_id=f"r{n}") for n in range(2)]
+    broken[0] = True
+    changes = [office.desk.answer(task, RENEWED, {"version": 1}) for task in tasks]
+    assert office.desk.write(tasks, changes) == []
+    assert [(task.answered, task.left) for task in tasks] == [(False, True)] * 2
+    broken[0] = False
+    assert (office.bus.taken, office.waiting()) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["the call fails", "the entry fails"])
+def test_an_event_that_the_bus_does_not_take_waits_in_the_outbox(how: str) -> None:
+    office = Office()
+    tasks = [office.take(request_id=f"r{n}") for n in range(2)]
+    for task in tasks:
+        task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
+    office.bus.fails = how == "the call fails"
+    office.bus.refuses = {"2026-11-21#Request#r1"}
+    office.desk.refuse(tasks)
+    lost = {"r0", "r1"} if office.bus.fails else {"r1"}
+    assert {task.row_id for task in tasks if task.left} == lost
+    assert {task.row_id for task in tasks if task.answered} == {"r0", "r1"} - lost
+    assert office.waiting() == [f"2026-11-21#Request#{one}" for one in sorted(lost)]
+    # Up to its end it is this run's to put; later it is anybody's.
+    assert office.waiting(UNTIL - timedelta(seconds=1)) == []
+    office.bus.fails, office.bus.refuses = False, set()
+    office.desk.tell_the_rest()
+    assert office.waiting() != []
+    late = replace(office.desk.run, now=lambda: UNTIL)
+    Desk(office.desk.outside, POLICY, late).tell_the_rest()
+    assert office.waiting() == []
+    assert {one.detail["request_id"] for one in office.bus.taken} == {"r0", "r1"}
+
+
+def test_an_answer_given_again_is_the_same_event() -> None:
+    office = Office()
+    task = office.take()
+    task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
+    office.desk.refuse([task])
+    row = office.row()
+    assert row is not None
+    again = office.desk.announcement(row, row.detail_type, dict(row.detail))
+    assert [again] == office.bus.taken
+
+
+def test_many_answers_are_put_ten_at_a_time() -> None:
+    office = Office()
+    tasks = [office.take(request_id=f"r{n:02}") for n in range(25)]
+    sizes: list[int] = []
+    put = office.bus.put
+
+    def counted(announcements: Sequence[Announcement]) -> list[Announcement]:
+        sizes.append(len(announcements))
+        return put(announcements)
+
+    office.bus.put = counted  # type: ignore[method-assign]
+    for task in tasks:
+        task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
+    office.desk.refuse(tasks)
+    assert sizes == [10, 10, 5]
+    assert all(task.answered for task in tasks)

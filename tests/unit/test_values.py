@@ -1,0 +1,118 @@
+"""Key values: of one form, never the same twice, and told from any other text by their checksum."""
+
+import random
+import re
+from zlib import crc32
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyjanitor.values import ALPHABET, PATTERN, looks_like_ours, new_value
+from tests.fakes import value_of
+
+SCANNERS = re.compile(r"\bkeyj[0-9A-Za-z]{36}\b")  # as docs/secret-scanning.md gives it
+A_VALUE = "keyj" + "0" * 30 + "0I7IRA"
+
+
+def a_value() -> str:
+    return new_value().reveal()
+
+
+def in_base_62(text: str) -> int:
+    number = 0
+    for character in text:
+        number = number * 62 + ALPHABET.index(character)
+    return number
+
+
+def test_a_value_is_forty_letters_and_digits_that_begin_as_ours_do() -> None:
+    for _ in range(200):
+        value = a_value()
+        assert re.fullmatch(r"keyj[0-9A-Za-z]{36}", value)
+        assert PATTERN.fullmatch(value)
+
+
+def test_a_value_ends_with_the_checksum_of_what_comes_before() -> None:
+    for _ in range(200):
+        value = a_value()
+        assert in_base_62(value[-6:]) == crc32(value[:-6].encode())
+        assert looks_like_ours(value)
+
+
+def test_the_checksum_is_the_same_in_every_version() -> None:
+    """Scanners that others run know it."""
+    assert ALPHABET == "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    assert looks_like_ours(A_VALUE)
+
+
+def test_no_two_values_are_the_same() -> None:
+    assert len({a_value() for _ in range(5_000)}) == 5_000
+
+
+def test_every_letter_and_digit_may_stand_in_every_place() -> None:
+    values = [a_value() for _ in range(3_000)]
+    for place in range(4, 34):
+        assert {value[place] for value in values} == set(ALPHABET)
+
+
+def test_a_value_cannot_be_had_again_by_whoever_knows_the_seed() -> None:
+    state = random.getstate()
+    try:
+        random.seed(1)
+        first = a_value()
+        random.seed(1)
+        assert a_value() != first
+    finally:
+        random.setstate(state)
+
+
+def test_a_value_does_not_show_itself() -> None:
+    assert repr(new_value()) == str(new_value()) == "Secret(***)"
+
+
+@given(st.integers(0, 39), st.sampled_from(ALPHABET))
+def test_a_value_with_a_changed_character_is_none_of_ours(place: int, character: str) -> None:
+    value = a_value()
+    changed = value[:place] + character + value[place + 1 :]
+    assert looks_like_ours(changed) is (changed == value)
+
+
+@given(st.integers(4, 38))
+def test_a_value_with_two_characters_swapped_is_none_of_ours(place: int) -> None:
+    value = a_value()
+    swapped = value[:place] + value[place + 1] + value[place] + value[place + 2 :]
+    assert looks_like_ours(swapped) is (swapped == value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "keyj",
+        A_VALUE[:-1],
+        A_VALUE + "0",
+        A_VALUE + "\n",
+        " " + A_VALUE,
+        A_VALUE.upper(),
+        "keyJ" + A_VALUE[4:],
+        "keyj" + "\N{FULLWIDTH DIGIT ZERO}" * 30 + A_VALUE[34:],
+        value_of("k0"),
+    ],
+)
+def test_other_texts_are_none_of_ours(text: str) -> None:
+    assert not looks_like_ours(text)
+
+
+@given(st.text())
+def test_any_text_may_be_asked_about(text: str) -> None:
+    assert not looks_like_ours(text)
+
+
+@pytest.mark.parametrize(
+    "leak",
+    ["{}", "x-api-key: {}\r\n", '{{"key": "{}"}}', "https://api.example/?key={}&a=b", "({})"],
+)
+def test_a_scanner_finds_a_value_in_a_leak(leak: str) -> None:
+    value = a_value()
+    assert SCANNERS.findall(leak.format(value)) == [value]
