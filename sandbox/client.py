@@ -24,6 +24,7 @@ import boto3
 from botocore.config import Config
 
 from sandbox.queues import Queues
+from sandbox.watching import Watching
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ACCOUNT = "123456789012"
@@ -118,7 +119,7 @@ def sandbox_python() -> str:
     )
 
 
-class Sandbox(Queues):
+class Sandbox(Queues, Watching):
     """A running sandbox: starts the process, or attaches to one, and sets what AWS would not."""
 
     def __init__(self, endpoint: str, account: str = ACCOUNT, region: str = REGION) -> None:
@@ -302,19 +303,19 @@ class Sandbox(Queues):
             return json.load(response)
 
     def set_clock(self, when: datetime) -> None:
-        """Set API Gateway's clock to an aware datetime; it stands still from then on."""
+        """Set API Gateway's and CloudWatch's clock to an aware datetime; it stands still then."""
         self._set("time", now=when.isoformat())
 
     def run_clock(self) -> None:
-        """Let API Gateway's clock go on from where it stands."""
+        """Let that clock go on from where it stands."""
         self._set("time", run=True)
 
     def reset_clock(self) -> None:
-        """Let API Gateway's clock show real time again."""
+        """Let that clock show real time again."""
         self._set("time", reset=True)
 
     def now(self) -> datetime:
-        """API Gateway's time (UTC)."""
+        """The time of API Gateway and CloudWatch (UTC)."""
         return datetime.fromisoformat(self._set("time")["now"]).astimezone(UTC)
 
     def set_throttles(self, speed: float | None) -> None:
@@ -330,7 +331,10 @@ class Sandbox(Queues):
         self._set("misbehaviour", reset=True)
 
     def wipe(self) -> None:
-        """Forget every key, plan, use, call, event, alert and message; stacks, data and logs stay."""
+        """Forget every key, plan, use, call, event, alert, message and metric.
+
+        Alarms are as newly created; stacks, data and logs stay.
+        """
         self._set("wipe")
 
     # -- keys and their past ------------------------------------------------------------------

@@ -30,29 +30,38 @@ class EventSources:
 
     def install(self) -> None:
         self._attributes = sqs._build_send_sys_attrs
+        self._complete = sqs._ensure_msg_fields
         self._run_batch = lambda_svc._run_sqs_batch
         self._create = lambda_svc._create_esm
         self._action_of = iam_actions.extract_iam_action
         self._provision = provisioners._RESOURCE_HANDLERS[_MAPPING]["create"]
         iam_actions.extract_iam_action = self.action_of
         sqs._build_send_sys_attrs = self.attributes_of_sent
+        sqs._ensure_msg_fields = self.complete
         lambda_svc._run_sqs_batch = self.run_batch
         lambda_svc._create_esm = self.create
         provisioners._RESOURCE_HANDLERS[_MAPPING]["create"] = self.provision
 
     def action_of(self, service: str, *request: Any) -> str | None:
-        """The right that a call needs: for a batch on a queue it is that of one message.
+        """The right that a call needs: for a batch on a queue or topic it is that of one message.
 
         "You cannot set permissions explicitly for SendMessageBatch" and the others (documented).
         """
         action: str | None = self._action_of(service, *request)
-        return action.removesuffix("Batch") if action and service == "sqs" else action
+        return action.removesuffix("Batch") if action and service in ("sqs", "sns") else action
 
     def attributes_of_sent(self, now: float, given: Mapping[str, Any]) -> dict[str, Any]:
         """The system attributes of a message that is being sent."""
         sent = str(int(self._clock.now().timestamp() * 1000))
         attributes: dict[str, Any] = self._attributes(now, given)
         return attributes | {"SentTimestamp": sent, "SenderId": _sender_id()}
+
+    def complete(self, message: dict[str, Any]) -> None:
+        """The same for a message from a topic or a rule, whose sender MiniStack does not name."""
+        if "sys" not in message:
+            sent = str(int(self._clock.now().timestamp() * 1000))
+            message["sys"] = {"SenderId": get_account_id(), "SentTimestamp": sent}
+        self._complete(message)
 
     def run_batch(
         self, mapping: Any, function: Any, event: dict[str, Any], batch: Any, *rest: Any

@@ -19,6 +19,7 @@ from ministack.core.router import extract_access_key_id
 from ministack.services import apigateway_v1, sts
 
 from sandbox import completions
+from sandbox.alarms import Alarms
 from sandbox.apigateway import ControlPlane
 from sandbox.calls import Call, CallLog, operation_of
 from sandbox.clock import Clock
@@ -27,9 +28,11 @@ from sandbox.environment import ACCOUNT, REGION
 from sandbox.event_sources import EventSources
 from sandbox.faults import Faults, failure
 from sandbox.log_targets import LogTargets
+from sandbox.metrics import Metrics
 from sandbox.policy_variables import PolicyVariables
 from sandbox.settings import Settings
 from sandbox.throttles import ControlPlaneThrottles
+from sandbox.topics import Topics
 from sandbox.wire import Answer, Refused
 from sandbox.workers import end_all_workers, kill_busy_workers
 
@@ -61,7 +64,12 @@ class Server:
         self.faults = control.faults
         self.calls = CallLog()
         self.throttles = ControlPlaneThrottles(speed)
-        self.settings = Settings(clock, self.faults, self.throttles, self.calls, control, published)
+        metrics, topics = Metrics(clock), Topics()
+        alarms = Alarms(clock, metrics)
+        self.settings = Settings(
+            *(clock, self.faults, self.throttles, self.calls, control, published),
+            *(metrics, alarms, topics),
+        )
         self._dispatch = ministack._dispatch_service_request
         for addition in (
             control,
@@ -76,6 +84,9 @@ class Server:
             LogTargets(),
             EventSources(clock),
             published,
+            metrics,
+            alarms,
+            topics,
         ):
             addition.install()
         self._handle_key_call = apigateway_v1.handle_request

@@ -8,13 +8,16 @@ from typing import Any
 from ministack.services import apigateway_v1
 
 from sandbox import completions, event_sources, stored
+from sandbox.alarms import Alarms
 from sandbox.api_keys import new_value
 from sandbox.apigateway import ControlPlane
 from sandbox.calls import CallLog
 from sandbox.clock import Clock
 from sandbox.environment import ACCOUNT, REGION
 from sandbox.faults import Faults
+from sandbox.metrics import Metrics
 from sandbox.throttles import ControlPlaneThrottles
+from sandbox.topics import Topics
 from sandbox.workers import workers
 
 Given = Mapping[str, Any]
@@ -31,6 +34,9 @@ class Settings:
     calls_made: CallLog
     control: ControlPlane
     published: completions.Published
+    metrics: Metrics
+    alarms: Alarms
+    topics: Topics
 
     def named(self, name: str) -> Setting | None:
         """The setting of that name, or None."""
@@ -136,6 +142,14 @@ class Settings:
     def alerts(self, _: Given) -> dict[str, Any]:
         return {"alerts": self.published.messages}
 
+    def evaluate_alarms(self, _: Given) -> dict[str, Any]:
+        """Evaluate every alarm at the clock's now; gives their states."""
+        return {"states": self.alarms.evaluate()}
+
+    def confirm_email(self, given: Given) -> dict[str, Any]:
+        self.topics.confirm_mail(given["topic_arn"], given["endpoint"])
+        return {}
+
     def stored(self, _: Given) -> Iterator[dict[str, str]]:
         """Everything that is stored outside API Gateway, as rows of where and base64 content."""
         return stored.everything(completions.put_events(), self.published.messages)
@@ -144,7 +158,7 @@ class Settings:
         return {"workers": list(workers())}
 
     def wipe(self, _: Given) -> dict[str, Any]:
-        """Forget every key, plan, use, call, event, alert and message; stacks and functions stay."""
+        """Forget every key, plan, use, call, event, alert, message and metric; stacks stay."""
         for key_id in list(self.control.keys):
             self.control.keys.pop(key_id)
         for plan_id in list(apigateway_v1._usage_plans):
@@ -155,4 +169,6 @@ class Settings:
         self.published.messages.clear()
         completions.forget_events()
         event_sources.forget_messages()
+        self.metrics.forget()
+        self.alarms.forget()
         return {}
