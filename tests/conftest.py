@@ -88,7 +88,11 @@ def functions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModuleType]
 def account(clients: Clients, functions: dict[str, ModuleType]) -> Account:
     """An account with one plan and one busy key, on which the functions live their nights."""
     return Account(
-        clients, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+        clients,
+        functions["expire_keys"],
+        functions["pull_usage"],
+        functions["provision_keys"],
+        functions["watch_capacity"],
     )
 
 
@@ -102,6 +106,7 @@ def an_account(clients: Clients, functions: dict[str, ModuleType]) -> Callable[.
             functions["expire_keys"],
             functions["pull_usage"],
             functions["provision_keys"],
+            functions["watch_capacity"],
             **more,
         )
 

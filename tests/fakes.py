@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
+from keyjanitor.alertbook import AlertBook
 from keyjanitor.bus import Bus
 from keyjanitor.desk import Counterparts
 from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFull, ValueTaken
@@ -34,6 +35,7 @@ from keyjanitor.settings import SweepSettings
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.table import Table
 from keyjanitor.topic import Topic
+from keyjanitor.watch import Sights
 from keyjanitor.words import ApiKey, Mode, Row, Secret, Tombstone, UsagePlan
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
@@ -598,6 +600,16 @@ def sqs_event(
     }
 
 
+class FakeLetters:
+    """The dead-letter queues, and how much lies in them."""
+
+    def __init__(self) -> None:
+        self.count = {"RequestDeadLetterQueue": 0, "RunDeadLetterQueue": 0}
+
+    def waiting(self) -> dict[str, int]:
+        return dict(self.count)
+
+
 class FakeTold:
     """A bus and a topic that take everything."""
 
@@ -606,6 +618,9 @@ class FakeTold:
 
     def publish(self, **_: Any) -> Item:
         return {}
+
+    def list_subscriptions_by_topic(self, **_: Any) -> Item:
+        return {"Subscriptions": []}
 
 
 # --- an account and its nights ---------------------------------------------------------------------
@@ -740,6 +755,7 @@ class Account:
     expire_keys: ModuleType
     pull_usage: ModuleType
     provision_keys: ModuleType
+    watch_capacity: ModuleType
     policy: Policy = field(default_factory=brisk)
     today: date = TODAY
     mode: Mode = Mode.PARK
@@ -753,6 +769,7 @@ class Account:
     def __post_init__(self) -> None:
         self.gateway = FakeApiGateway(at(self.today, 3))
         self.owners = FakeOwners(self.gateway)
+        self.letters = FakeLetters()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = at(self.today, 3)
@@ -796,6 +813,20 @@ class Account:
         for function, values in (
             (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
             (self.pull_usage, {"gateway": gateway, "history": self.outside.history}),
+            (
+                self.watch_capacity,
+                {
+                    "policy": self.policy,
+                    "sights": Sights(
+                        gateway=gateway,
+                        ledger=self.outside.ledger,
+                        book=AlertBook(Table(self._watched("dynamodb"), self.table)),
+                        history=self.outside.history,
+                        topic=self.outside.topic,
+                        letters=cast("Any", Watched(self.letters, "letters", self._around)),
+                    ),
+                },
+            ),
             (
                 self.provision_keys,
                 {"outside": counterparts, "policy": self.policy, "queue": self.queue},
@@ -887,6 +918,11 @@ class Account:
             for one in self.events
             if one["Detail"].get("request_id") == request_id
         ]
+
+    def watch(self) -> dict[str, Any]:
+        """What watch_capacity answers at twenty to four of today."""
+        event = {"time": f"{self.today}T03:40:00Z"}
+        return cast("dict[str, Any]", self.watch_capacity.lambda_handler(event, self.context()))
 
     def night(self, **event: Any) -> dict[str, Any]:
         """One night: the reading and a sweep. Gives the sweep's answer."""

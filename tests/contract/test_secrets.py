@@ -1,19 +1,38 @@
-"""A key's value is readable in API Gateway, and sealed in tombstones, and nowhere else."""
+"""A key's value is readable in API Gateway, sealed in tombstones and deliveries, and nowhere else."""
 
 import base64
+import json
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ParamValidationError
 
 from keyjanitor.aws import client as aws_client
 from keyjanitor.errors import KeyjanitorError
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.pace import Pace
 from keyjanitor.seal import Sealer, tombstone_context
+from keyjanitor.values import new_value as really_new_value
 from keyjanitor.words import Secret
-from tests.builders import KEY_ID
+from tests.builders import DAY, KEY_ID
 from tests.fakes import BUSY, Account, Calls, Clients, refused, value_of
+from tests.requesting import (
+    an_asking_policy,
+    asked,
+    codes_of,
+    issue,
+    issues,
+    protect,
+    release,
+    renew,
+    restore,
+    revoke,
+    rotate,
+)
 
 
 def shapes(value: str) -> Iterator[bytes]:
@@ -112,7 +131,11 @@ def test_no_value_is_readable_anywhere_in_a_whole_life_of_keys(
     name = "moto" if memory == "moto" else "clients"
     clients: Clients = request.getfixturevalue(name)
     account = Account(
-        clients, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+        clients,
+        functions["expire_keys"],
+        functions["pull_usage"],
+        functions["provision_keys"],
+        functions["watch_capacity"],
     )
     values = [value_of(key_id) for key_id in (BUSY, *(f"idle{index}" for index in range(5)))]
     for _ in lived(account):
@@ -172,6 +195,146 @@ def failing(number: int, values: list[str], *, carried_out: bool) -> Callable[..
         raise err
 
     return around
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every value that is made from now on."""
+    values: list[str] = []
+
+    def new_value() -> Secret:
+        value = really_new_value()
+        values.append(value.reveal())
+        return value
+
+    monkeypatch.setattr("keyjanitor.issuing.new_value", new_value)
+    return values
+
+
+def a_batch(account: Account) -> list[Any]:
+    """Every kind of request, with keys in the states that it takes, and some that are refused."""
+    parked = asked(account, issue(101))
+    for _ in range(5):
+        account.night()
+        account.pass_day()
+    ids = [asked(account, issue(number)) for number in range(102, 107)]
+    return [
+        issue(1),
+        restore(parked),
+        rotate(ids[0]),
+        renew(ids[1]),
+        protect(ids[2], account.today + DAY),
+        release(ids[3]),
+        revoke(ids[4]),
+        issue(2, deliver_to="nobody"),
+        issue(101, name="another"),
+    ]
+
+
+@pytest.mark.parametrize("memory", ["memory", "moto"])
+def test_no_value_is_readable_anywhere_when_requests_are_served(
+    request: pytest.FixtureRequest,
+    functions: dict[str, Any],
+    log: Log,
+    made: list[str],
+    memory: str,
+    capfd: Any,
+) -> None:
+    clients: Clients = request.getfixturevalue("moto" if memory == "moto" else "clients")
+    policy = an_asking_policy(never_used_days=2)
+    account = Account(clients, **functions, policy=policy)
+    bodies = a_batch(account)
+    for _ in range(2):
+        assert account.ask(*bodies) == []
+    told = capfd.readouterr()
+    assert len(made) == 8
+    assert Counter(one["DetailType"] for one in account.events)["Key Request Refused"] == 4
+    assert shown(made, everywhere(account, log, [told.out, told.err])) == []
+    assert log.lines
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_no_value_is_readable_when_any_call_of_a_batch_fails(
+    an_account: Callable[..., Account], log: Log, made: list[str], carried_out: bool, capfd: Any
+) -> None:
+    account = an_account(policy=an_asking_policy(never_used_days=2))
+    bodies = a_batch(account)
+    snapshot = account.snapshot()
+    account.around = counted = Calls()
+    assert account.ask(*bodies) == []
+    left = 0
+    for number, name in enumerate(counted.names):
+        account.around = failing(number, made, carried_out=carried_out)
+        account.go_back(snapshot)
+        errors: list[str] = []
+        try:
+            left += len(account.ask(*bodies))
+        except KeyjanitorError as err:
+            errors.append(said(err))
+        told = capfd.readouterr()
+        places = everywhere(account, log, [*errors, told.out, told.err])
+        assert shown(made, places) == [], name
+        log.lines.clear()
+    assert left
+
+
+def test_what_a_sender_writes_where_it_does_not_belong_is_not_repeated(
+    an_account: Callable[..., Account], log: Log, capfd: Any
+) -> None:
+    account = an_account(policy=an_asking_policy())
+    value = really_new_value().reveal()
+    bodies: list[Any] = [
+        json.dumps({"value": value}),
+        f"{value} is no JSON",
+        f'{{"request_id": ["{value}"]}}',
+        issue(1, value=value),
+        issue(2, expires_on=value),
+        issue(3, owner=[value]),
+        issue(4, version=value),
+        {**issue(5), "action": value},
+        {**rotate("k"), "overlap_days": value},
+    ]
+    assert account.ask(*bodies) == [0, 1, 2]
+    assert codes_of(account, bodies[3:]) == ["invalid_request"] * 6
+    told = capfd.readouterr()
+    assert shown([value], everywhere(account, log, [told.out, told.err])) == []
+
+
+def with_message(code: str, message: str) -> Exception:
+    return refused("ImportApiKeys", code, Error={"Code": code, "Message": message})
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        lambda sent: ParamValidationError(report=f"Invalid type for parameter body: {sent}"),
+        lambda sent: with_message("BadRequestException", f"bad row: {sent}"),
+        lambda sent: with_message("AccessDeniedException", f"not allowed: {sent}"),
+    ],
+    ids=["botocore", "a bad row", "no right"],
+)
+def test_an_import_that_is_refused_with_its_file_in_the_error_shows_no_value(
+    an_account: Callable[..., Account],
+    monkeypatch: pytest.MonkeyPatch,
+    log: Log,
+    made: list[str],
+    capfd: Any,
+    refusal: Callable[[Any], Exception],
+) -> None:
+    class Client:
+        def import_api_keys(self, **params: Any) -> Any:
+            raise refusal(params)
+
+    account = an_account(policy=an_asking_policy())
+    real = ApiGateway(Client(), Pace(1000))
+    monkeypatch.setattr(account.gateway, "import_keys", real.import_keys)
+    account.ask(*issues(3))
+    told = capfd.readouterr()
+    assert len(made) == 3
+    assert shown(made, everywhere(account, log, [told.out, told.err])) == []
 
 
 # --- what botocore logs ---------------------------------------------------------------------------

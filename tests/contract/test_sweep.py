@@ -122,7 +122,11 @@ def test_the_same_life_is_lived_on_another_memory_of_aws(
     moto: Clients, functions: dict[str, Any]
 ) -> None:
     account = Account(
-        moto, functions["expire_keys"], functions["pull_usage"], functions["provision_keys"]
+        moto,
+        functions["expire_keys"],
+        functions["pull_usage"],
+        functions["provision_keys"],
+        functions["watch_capacity"],
     )
     account.key(KEY_ID, idle=60)
     account.nights(4)

@@ -9,7 +9,7 @@ from datetime import date
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.admission import Action, Code, Refusal, judge_asker, judge_key
+from keyjanitor.admission import Action, Code, KeyRequest, Refusal, judge_asker, judge_key
 from keyjanitor.announcements import answer
 from keyjanitor.decide import disabled_by_us
 from keyjanitor.desk import Desk, Task
@@ -165,6 +165,8 @@ class KeyActions:
         key = self._outside.gateway.key(row.key_id) if row and row.state in LIVE_STATES else None
         if task.the_row().status is Status.TAKEN:
             task.refusal = judge_asker(request, row, self._desk.policy)
+            if task.refusal is None and row is not None:
+                task.refusal = _has_a_successor(request, row)
         if task.refusal is None and row is not None and key is None:
             task.refusal = _no_more(row)
         if task.refusal is not None or row is None or key is None:
@@ -307,6 +309,16 @@ class KeyActions:
         return self._desk.answer(task, detail_type, detail, *rows)
 
 
+def _has_a_successor(request: KeyRequest, row: Row) -> Refusal | None:
+    """A key whose rotation has ended would be one more than its owner was given."""
+    if row.rotated_to is None or row.ends_on is None or row.ends_on > request.today:
+        return None
+    return Refusal(
+        Code.TOO_MANY_KEYS,
+        f"key {row.key_id} was rotated to {row.rotated_to}, and its time is over; renew that one",
+    )
+
+
 def _renewed(row: Row, today: date) -> Row:
     """The row of a key whose idle clock starts again, and whose announced dates are taken back.
 
@@ -318,7 +330,7 @@ def _renewed(row: Row, today: date) -> Row:
         if row.disable_on is not None and row.disable_on >= row.ends_on:
             return replace(renewed, because=row.because)
     else:
-        renewed = replace(renewed, ends_on=None, rotated_to=None if row.ends_on else row.rotated_to)
+        renewed = replace(renewed, ends_on=None)
     return replace(
         renewed,
         state=State.ACTIVE,

@@ -32,9 +32,9 @@ class Message:
             message_id=str(record["messageId"]),
             body=str(record.get("body", "")),
             sender=str(attributes.get("SenderId", "")).partition(":")[0],
-            sent_at=datetime.fromtimestamp(int(sent) / 1000, UTC) if sent.isdigit() else None,
+            sent_at=_moment(sent),
             receipt_handle=str(record.get("receiptHandle", "")),
-            receive_count=int(count) if count.isdigit() else 1,
+            receive_count=int(count) if count.isdecimal() else 1,
         )
 
     def today(self, clock: Clock) -> date:
@@ -48,6 +48,15 @@ class Message:
         """Seconds until it is tried again, if it is left."""
         doublings = min(max(self.receive_count, 1) - 1, 10)
         return min(LATEST, SOONEST << doublings)
+
+
+def _moment(milliseconds: str) -> datetime | None:
+    if not milliseconds.isdecimal():
+        return None
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # of an event that a hand has made: its other messages must not suffer
 
 
 def read_records(event: Mapping[str, Any]) -> list[Message]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import MISSING, fields
 from datetime import date, datetime
-from decimal import Decimal
 from enum import Enum
 from functools import cache, partial
 from types import UnionType
@@ -42,8 +41,6 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case tuple():
             return [_plain(one) for one in value]
-        case float():
-            return Decimal(str(value))
         case Grant() | RungRow() | PendingAlert():
             return to_values(value)
         case Mapping():

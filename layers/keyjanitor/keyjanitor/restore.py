@@ -38,6 +38,25 @@ def restore(
     that what is half done opens nothing and can be told from somebody's living key. Raises
     NotRestorable or KeysFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
+    claimed, tombstone, new_id = _build(row, today, outside)
+    attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
+    if missing := set(tombstone.usage_plan_ids) - set(attached):
+        logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
+        lost = ", ".join(sorted(missing))
+        claimed = replace(claimed, because=f"{WITHOUT_PLANS} {lost}: they are no more")
+    else:
+        claimed = replace(claimed, because="restored")
+    outside.gateway.rename(new_id, tombstone.name)
+    if tombstone.enabled:
+        outside.gateway.set_enabled(new_id, enabled=True)
+    key = outside.gateway.key(new_id)
+    if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
+        raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
+    return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
+
+
+def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
+    """Claims the row, and gives it with its tombstone and the id of the key under its marker name."""
     claim = Change(row, replace(row, claim=Claim(Verb.RESTORE, today)))
     claimed = outside.ledger.commit_one(claim)
     try:
@@ -62,21 +81,7 @@ def restore(
             if _is_ended(outside.ledger.row_of_any(row.key_id)):
                 outside.gateway.delete(new_id)
             raise
-
-    attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
-    if missing := set(tombstone.usage_plan_ids) - set(attached):
-        logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
-        lost = ", ".join(sorted(missing))
-        claimed = replace(claimed, because=f"{WITHOUT_PLANS} {lost}: they are no more")
-    else:
-        claimed = replace(claimed, because="restored")
-    outside.gateway.rename(new_id, tombstone.name)
-    if tombstone.enabled:
-        outside.gateway.set_enabled(new_id, enabled=True)
-    key = outside.gateway.key(new_id)
-    if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
-        raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
-    return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
+    return claimed, tombstone, new_id
 
 
 def _told_by_sweep(today: date, policy: Policy) -> Told:
@@ -91,8 +96,14 @@ def half_built(row: Row, outside: Keeper) -> str | None:
     if built := _built(row, outside):
         return built
     marker = RESTORE_MARKER + row.key_id
+    # One that is enabled is somebody's living key, whatever its name: ours is renamed before.
     return next(
-        (key.key_id for key in outside.gateway.keys_named(marker) if key.name == marker), None
+        (
+            key.key_id
+            for key in outside.gateway.keys_named(marker)
+            if key.name == marker and not key.enabled
+        ),
+        None,
     )
 
 

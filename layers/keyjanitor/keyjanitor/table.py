@@ -83,7 +83,7 @@ class Table:
 
     def item(self, values: Mapping[str, Any]) -> Item:
         """The values as DynamoDB wants them."""
-        return {name: self._serialize(value) for name, value in values.items()}
+        return {name: self._serialize(_with_decimals(value)) for name, value in values.items()}
 
     def put(self, values: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> Write:
         """A write for `transact`: the item as a whole."""
@@ -194,6 +194,17 @@ class Table:
 
     def _action(self, operation: str) -> str:
         return f"dynamodb:{operation} on {self._name}"
+
+
+def _with_decimals(value: Any) -> Any:
+    """DynamoDB knows no floats."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {name: _with_decimals(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_decimals(one) for one in value]
+    return value
 
 
 def _without_decimals(value: Any) -> Any:

@@ -1,0 +1,208 @@
+"""watch_capacity on an account: what it counts, tells once, and never drops."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from keyjanitor.errors import CallFailed, KeyjanitorError
+from keyjanitor.words import CountRow
+from tests.builders import DAY, TODAY, a_policy, a_tier
+from tests.fakes import BUSY, Account, Call, Calls, refused
+
+QUOTA = 100
+
+
+@pytest.fixture
+def account(an_account: Callable[..., Account]) -> Account:
+    """An account of a hundred keys at the most, of which 79 are there."""
+    account = an_account(policy=a_policy(a_tier(warn_days=1, grace_days=1), service_quota=QUOTA))
+    grow(account, to=79)
+    return account
+
+
+def grow(account: Account, *, to: int) -> None:
+    for index in range(len(account.gateway.ids), to):
+        account.key(f"key{index:03}", age=5)
+
+
+def kinds(account: Account) -> list[str]:
+    return [alert["MessageAttributes"]["kind"]["StringValue"] for alert in account.alerts]
+
+
+def test_the_answer_tells_what_was_counted(account: Account) -> None:
+    account.night()
+    account.key("by hand", enabled=False, plans=())
+    answer = account.watch()
+    assert answer == {
+        "time": f"{TODAY}T03:40:00Z",
+        "keys": 80,
+        "share": 0.8,
+        "tiers": {"external": 79, "unclaimed": 1},
+        "states": {"active": 79, "disabled_by_others": 1},
+        "usage_plans": 1,
+        "growth": None,
+        "days_to_limit": None,
+        "alerts": [
+            {"kind": "level", "subject": "keyjanitor: 80% reached: 80 API keys, 80.0% of the limit"}
+        ],
+    }
+
+
+def test_a_days_last_count_is_kept_and_those_of_other_days_stay(account: Account) -> None:
+    account.watch()
+    grow(account, to=85)
+    account.watch()
+    account.pass_day()
+    account.watch()
+    counts = account.ledger.counts(TODAY - DAY, TODAY + DAY)
+    assert {day: row.keys for day, row in counts.items()} == {TODAY: 85, TODAY + DAY: 85}
+
+
+def test_keys_that_no_row_knows_are_counted_by_their_plans(account: Account) -> None:
+    account.read()
+    assert account.watch()["tiers"] == {"external": 79}
+
+
+def test_without_any_evidence_the_keys_are_counted_all_the_same(account: Account) -> None:
+    assert account.watch()["keys"] == 79
+
+
+def test_a_level_is_told_once_however_often_one_looks(account: Account) -> None:
+    grow(account, to=81)
+    for _ in range(5):
+        account.watch()
+    assert kinds(account) == ["level"]
+
+
+def test_two_looks_at_the_same_time_tell_once(account: Account) -> None:
+    grow(account, to=81)
+    begun: list[int] = []
+
+    def another_look(call: Call) -> Any:
+        if not begun:
+            begun.append(1)
+            account.watch()
+        return call()
+
+    for name in ("dynamodb_put_item", "dynamodb_get_item", "sns_publish", "apigateway_keys"):
+        account.alerts.clear()
+        begun.clear()
+        account.clients.dynamodb.delete_item(
+            TableName=account.table, Key={"pk": {"S": "CONTROL"}, "sk": {"S": "alerts"}}
+        )
+        account.around = Calls(**{name: another_look})
+        account.watch()
+        assert (begun, kinds(account)) == ([1], ["level"]), name
+
+
+def test_an_alert_that_could_not_be_published_comes_with_the_next_look(account: Account) -> None:
+    grow(account, to=81)
+
+    def fails(_: Call) -> Any:
+        raise refused("Publish", "InternalError", 500)
+
+    account.around = Calls(sns_publish=fails)
+    assert account.watch()["alerts"] == []
+    account.around = Calls()
+    assert [one["kind"] for one in account.watch()["alerts"]] == ["level"]
+    assert account.watch()["alerts"] == []
+
+
+def test_an_alert_is_told_at_least_once_wherever_a_look_ends(account: Account) -> None:
+    """Every call is refused in its turn, before it is carried out and after."""
+    grow(account, to=81)
+    account.around = undisturbed = Calls()
+    snapshot = account.snapshot()
+    account.go_back(snapshot)
+    account.watch()
+    names = list(undisturbed.names)
+    for carried_out in (False, True):
+        for number in range(len(names)):
+            account.go_back(snapshot)
+            account.around = _refuse(number, carried_out=carried_out)
+            with suppress(KeyjanitorError):
+                account.watch()
+            account.around = Calls()
+            account.real_now += 16 * 60 * (DAY / 86_400)
+            account.watch()
+            account.watch()
+            assert 1 <= len(kinds(account)) <= 2, names[number]
+            assert set(kinds(account)) == {"level"}
+
+
+def _refuse(number: int, *, carried_out: bool) -> Any:
+    seen: list[str] = []
+
+    def around(name: str, call: Call) -> Any:
+        seen.append(name)
+        if len(seen) - 1 != number:
+            return call()
+        if carried_out:
+            call()
+        service, method = name.split(".")
+        if service in ("apigateway", "letters"):
+            raise CallFailed(method, "InternalServerErrorException")
+        raise refused(method, "InternalError", 500)
+
+    return around
+
+
+def test_growth_over_weeks_is_forecast_and_told_and_the_sweeps_are_told_of(
+    account: Account,
+) -> None:
+    for _ in range(10):
+        account.night()
+        answer = account.watch()
+        account.pass_day()
+        grow(account, to=len(account.gateway.ids) + 1)
+    assert answer["growth"] == 1
+    assert answer["days_to_limit"] == QUOTA - answer["keys"]
+    text = next(one["Message"] for one in account.alerts if "days to the limit" in one["Subject"])
+    assert "1.0 keys a day" in text
+    assert "it ran last night" in text
+
+
+def test_dead_letters_and_missing_keys_are_told_of(account: Account) -> None:
+    account.watch()
+    account.letters.count["RequestDeadLetterQueue"] = 2
+    account.pass_day()
+    for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
+        account.gateway.delete(key_id)
+    account.watch()
+    assert kinds(account) == ["dead_letters", "fewer_keys"]
+
+
+def test_keys_that_were_parked_or_revoked_are_not_missed(account: Account) -> None:
+    account.watch()
+    account.pass_day()
+    for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
+        account.gateway.delete(key_id)
+    account.ledger.remember(account.today, parked=30)
+    account.ledger.add_revoked(account.today, 4)
+    account.ledger.add_revoked(account.today, 6)
+    account.watch()
+    assert kinds(account) == []
+    count = account.ledger.counts(account.today, account.today)[account.today]
+    assert count == CountRow(
+        account.today,
+        39,
+        plans=1,
+        freed=40,
+        tiers={"unclaimed": 39},
+        states={"active": 39},
+    )
+
+
+def test_a_plan_unread_for_two_nights_is_told_of(account: Account) -> None:
+    def unread(_: Call) -> Any:
+        raise CallFailed("GetUsage", "AccessDeniedException")
+
+    account.read()
+    account.around = Calls(apigateway_usage=unread)
+    for _ in range(2):
+        account.pass_day()
+        account.read()
+        account.watch()
+    assert kinds(account) == ["unread_plan"]
