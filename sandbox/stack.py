@@ -13,12 +13,13 @@ from typing import Any, Self
 from sandbox.client import REPOSITORY, Sandbox
 
 NAME = "keyjanitor"
-# All four of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
+# All five of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
 LOCAL = {
     "RequireTls": "false",
     "ReplayWindowHours": "0",
     "PullUsageSchedule": "cron(0 0 1 1 ? 2199)",
     "ExpireKeysSchedule": "cron(0 0 1 1 ? 2199)",
+    "WatchCapacitySchedule": "cron(0 0 1 1 ? 2199)",
 }
 
 
@@ -137,3 +138,7 @@ class Stack:
     def sweep(self, time: str, **event: Any) -> Any:
         """Sweeps the night that begins at this time."""
         return self.invoke("ExpireKeysFunction", {"time": time, **event})
+
+    def watch(self, time: str) -> Any:
+        """Counts the keys of the hour of this time, and alerts."""
+        return self.invoke("WatchCapacityFunction", {"time": time})

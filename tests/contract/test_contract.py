@@ -141,6 +141,33 @@ def test_every_field_that_an_action_needs_is_missed(action: str) -> None:
             assert name in str(refused(without(document, name)))
 
 
+@pytest.mark.parametrize(
+    ("document", "field", "reason"),
+    [
+        (without(a_document(), "owner"), "(body)", "lacks 'owner'"),
+        ({**a_document(), "more": 1}, "(body)", "has fields it may not: 'more'"),
+        (a_document(owner=7), "owner", "must be string"),
+        (a_document(owner=""), "owner", "must be longer than or equal to 1 characters"),
+        (
+            a_document("rotate", overlap_days=91),
+            "overlap_days",
+            "must be smaller than or equal to 90",
+        ),
+        (a_document("protect", until="soon"), "until", "must be date"),
+        (
+            {**a_document(), "action": "explode"},
+            "action",
+            "must be one of ['issue', 'rotate', 'renew', 'revoke', 'restore', 'protect', 'release']",
+        ),
+    ],
+)
+def test_a_refusal_says_where_and_what_is_wrong(
+    document: dict[str, Any], field: str, reason: str
+) -> None:
+    err = refused(document)
+    assert (err.field, err.reason) == (field, reason)
+
+
 OTHERS: dict[str, Any] = {
     "tier": "external",
     "owner": "user-8f1c",

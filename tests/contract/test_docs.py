@@ -13,11 +13,28 @@ import fastjsonschema
 import pytest
 from botocore.stub import Stubber
 
+from keyjanitor import alerts
 from keyjanitor.admission import Action, Code, KeyRequest, Refusal
+from keyjanitor.alerts import Alert
 from keyjanitor.announcements import answer, refused
+from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble
+from keyjanitor.capacity_alerts import write
+from keyjanitor.forecast import Forecast, Growth
 from keyjanitor.messages import Message
-from tests.builders import TODAY, a_policy, a_row, a_tier
-from tests.events_schema import check_event, schema_path, schemas
+from keyjanitor.plan import Brake
+from keyjanitor.topic import Topic
+from keyjanitor.words import CountRow, LadderRow, RungRow, Verb
+from tests.builders import (
+    TODAY,
+    a_disabled_row,
+    a_policy,
+    a_row,
+    a_tier,
+    a_warned_row,
+)
+from tests.contract.test_template import emitted
+from tests.events_schema import check_event, schema_path
+from tests.events_schema import schemas as every_schema
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -46,6 +63,19 @@ CODES = (
     "capacity_exhausted",
     "tier_frozen",
 )
+KINDS = (
+    "level",
+    "days_to_limit",
+    "clear",
+    "reminder",
+    "brake",
+    "unread_plan",
+    "silent_plans",
+    "fewer_keys",
+    "dead_letters",
+    "subscription",
+    "expiring",
+)
 TOLD_BY_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
 ANSWERS = (
     "Key Issued",
@@ -61,7 +91,14 @@ FENCED = re.compile(
     r"(?:^<!-- (?P<marker>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 VALUE = "keyj" + "0" * 36
+ALERT: dict[str, Any] = json.loads((DOCS / "schemas" / "alert.json").read_text(encoding="utf-8"))
+fits_the_alerts_schema = fastjsonschema.compile(ALERT)
 SESSION: Any = boto3.session.Session("key", "secret", region_name="us-east-1")
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The schemas of events, by their detail-type; alerts have one for all kinds."""
+    return {name: one for name, one in every_schema().items() if name != ALERT["title"]}
 
 
 def blocks(document: str, language: str, marker: str | None = None) -> list[str]:
@@ -102,20 +139,29 @@ def anchors(document: str) -> set[str]:
 # --- tables that are generated ----------------------------------------------------------------------
 
 
+JSON_TYPES = {
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
 def form(field: Mapping[str, Any]) -> str:
     """How a field has to look, from its schema, in the words of the documents."""
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
         return ", ".join(f"`{one}`" for one in field["enum"])
+    types = field["type"] if isinstance(field["type"], list) else [field["type"]]
     if field.get("format") == "date":
-        return "a date, YYYY-MM-DD"
-    if field["type"] == "integer":
+        return "a date, YYYY-MM-DD" + (", or null" if "null" in types else "")
+    if "maximum" in field:
         return f"a whole number from {field['minimum']} to {field['maximum']}"
-    if field["type"] == "object":
-        return "an object"
-    if field["type"] == ["string", "null"]:
-        return "text or null"
+    if types != ["string"]:
+        return " or ".join(JSON_TYPES[one] for one in types)
     if "maxLength" in field:
         return f"text of {field['minLength']} to {field['maxLength']:,} characters"
     if "pattern" in field and "minLength" not in field:
@@ -136,6 +182,22 @@ def event_table(detail_type: str) -> str:
     """The table of an event's fields."""
     head = ["| field | always | form | what it is |", "|---|---|---|---|"]
     return "\n".join([*head, *event_rows(schemas()[detail_type])])
+
+
+def alert_rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, field in schema["properties"].items():
+        always = "yes" if name in schema["required"] else "no"
+        yield f"| `{prefix}{name}` | {always} | {form(field)} | {field['description']} |"
+        if "properties" in field:
+            yield from alert_rows(field, f"{prefix}{name}.")
+        if "properties" in field.get("items", {}):
+            yield from alert_rows(field["items"], f"{prefix}{name}[].")
+
+
+def alert_table(definition: str) -> str:
+    """The table of the fields of some kinds of alert."""
+    head = ["| field | always | form | what it is |", "|---|---|---|---|"]
+    return "\n".join([*head, *alert_rows(ALERT["definitions"][definition])])
 
 
 def request_definitions() -> dict[str, dict[str, Any]]:
@@ -236,7 +298,7 @@ def test_every_request_that_is_shown_is_valid() -> None:
         request
         for document in DOCUMENTS
         for request in map(json.loads, blocks(document, "json"))
-        if "action" in request and "code" not in request
+        if "action" in request and not {"code", "kind"} & request.keys()
     ]
     assert len(shown) >= 2
     shown += [
@@ -257,23 +319,21 @@ def test_the_readme_leads_to_every_document_and_fits_on_two_screens() -> None:
 
 
 def test_the_readme_counts_what_costs_something_as_it_is_deployed() -> None:
-    metrics = {
-        name
-        for app in (REPOSITORY / "functions").glob("*/app.py")
-        for found in re.findall(
-            r'"((?:[A-Z][a-z]+)+)"|\b((?:[A-Z][a-z]+)+)=', app.read_text(encoding="utf-8")
-        )
-        for name in found
-        if name
-    }
-    costs = section("README.md", "## What it costs")
+    costs = " ".join(section("README.md", "## What it costs").split())
+    words = {1: "a", 2: "two", 15: "fifteen", 20: "twenty"}
+    total = 0.0
     for what, price, count in (
-        ("KMS keys", 1.00, TEMPLATE.count("Type: AWS::KMS::Key\n")),
-        ("custom metrics", 0.30, len(metrics)),
-        ("alarms", 0.10, TEMPLATE.count("Type: AWS::CloudWatch::Alarm\n")),
+        ("KMS key", 1.00, TEMPLATE.count("Type: AWS::KMS::Key\n")),
+        ("custom metric", 0.30, len(emitted())),
+        ("alarm", 0.10, TEMPLATE.count("Type: AWS::CloudWatch::Alarm\n")),
+        ("dashboard", 3.00, TEMPLATE.count("Type: AWS::CloudWatch::Dashboard\n")),
     ):
-        number = {2: "two", 9: "nine"}[count]
-        assert f"{number} {what} ${count * price:.2f}" in costs
+        total += count * price
+        plural = "" if count == 1 else "s"
+        assert f"{words[count]} {what}{plural} ${count * price:.2f}" in costs
+    [rest] = re.findall(r"logs under \$(\d\.\d\d)", costs)
+    [about] = re.findall(r"About \$(\d+) a month", costs)
+    assert total < int(about) < total + float(rest)
 
 
 # --- docs/decisions ---------------------------------------------------------------------------------
@@ -505,6 +565,211 @@ def test_a_pattern_asks_for_events_and_fields_that_there_are(document: str) -> N
         assert set(pattern.get("detail", {}).get("code", [])) <= set(CODES)
 
 
+# --- docs/alerts.md and its schema ------------------------------------------------------------------
+
+SITUATION = Situation(
+    today=TODAY,
+    count=CountRow(TODAY, 9_012, plans=12, freed=3, tiers={"external": 9_012}),
+    yesterday=CountRow(TODAY, 9_400),
+    forecast=Forecast(Growth(27.4, 23.1, 31.7), 36, 31, 43),
+    owners=[("user-\u00fc", 7)],
+    growing={"external": 190},
+    ladder=LadderRow(TODAY, None, (RungRow(0.95, 0.5, 1_130, {"external": 1_130}),)),
+    swept_on=TODAY,
+    unread={"p1l2n3": "CallFailed: GetUsage"},
+    silent=["p7l8n9"],
+    letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
+    unconfirmed=["you@example.org"],
+)
+NOTHING_KNOWN = Situation(
+    today=TODAY, count=CountRow(TODAY, 10_000), yesterday=None, forecast=Forecast(None)
+)
+OUT_OF_SIGHT = Situation(
+    today=TODAY,
+    count=CountRow(TODAY, 8_000),
+    yesterday=None,
+    forecast=Forecast(Growth(-11.2, -15.9, -6.5)),
+)
+FAR = Situation(
+    today=TODAY,
+    count=CountRow(TODAY, 8_000),
+    yesterday=None,
+    forecast=Forecast(Growth(3, -1, 7), 600, 300),
+    ladder=LadderRow(TODAY, 0.8, (RungRow(0.9, 0.5, 0),)),
+)
+ABOUT_CAPACITY: tuple[News, ...] = (
+    Crossed(0.9),
+    Near(14),
+    Cleared(level=0.9),
+    Cleared(mark=14),
+    Reminder(),
+)
+TROUBLES = (
+    Trouble("unread_plan", ("p1l2n3",)),
+    Trouble("silent_plans", ("p7l8n9",)),
+    Trouble("fewer_keys", (str(TODAY),)),
+    Trouble("dead_letters", ("RequestDeadLetterQueue",)),
+    Trouble("subscription", ("you@example.org",)),
+)
+
+
+def every_alert() -> list[Alert]:
+    """An alert of every kind, as the code writes it, on good days and bad."""
+    policy = a_policy(a_tier())
+    warned = [a_warned_row("k1"), a_disabled_row("k2", park_in=9), a_warned_row("k3", tier="gone")]
+    many = [a_warned_row(f"k{number}", name="n" * 100) for number in range(10_000)]
+    return [
+        *(
+            write(one, situation, policy)
+            for situation in (SITUATION, NOTHING_KNOWN, OUT_OF_SIGHT, FAR)
+            for one in ABOUT_CAPACITY
+            if not isinstance(one, Near) or situation.forecast.days is not None
+        ),
+        *(write(one, SITUATION, policy) for one in TROUBLES),
+        *(
+            alerts.brake(TODAY, Brake(verb, 1_200, 500), "0123456789abcdef", ["k1  idle"])
+            for verb in (Verb.DISABLE, Verb.PARK, Verb.PURGE)
+        ),
+        alerts.expiring(TODAY, warned, policy),
+        alerts.expiring(TODAY, many, policy),
+    ]
+
+
+class Published:
+    """Takes what is published, as SNS's client does."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def publish(self, **call: Any) -> None:
+        self.calls.append(call)
+
+
+def test_every_alert_goes_out_in_the_form_that_its_schema_says() -> None:
+    sns = Published()
+    for alert in every_alert():
+        Topic(sns, "arn:aws:sns:us-east-1:123456789012:alerts").publish(alert)
+    seen = set()
+    for call in sns.calls:
+        forms = json.loads(call["Message"])
+        body = json.loads(forms["sqs"])
+        fits_the_alerts_schema(body)
+        assert forms["sqs"] == forms["lambda"] == forms["https"]
+        assert {name: one["StringValue"] for name, one in call["MessageAttributes"].items()} == {
+            "kind": body["kind"],
+            "severity": body["severity"],
+        }
+        seen.add(body["kind"])
+    assert seen == set(KINDS)
+
+
+def test_a_subject_is_plain_ascii_under_100_characters_and_the_text_says_what_to_do() -> None:
+    for alert in every_alert():
+        assert alert.subject.isascii()
+        assert len(alert.subject) < 100
+        assert alert.subject.startswith("keyjanitor: ")
+        if alert.kind != "clear":
+            assert re.search(r"^  (sam|aws) \w", alert.text, flags=re.M), alert.kind
+
+
+def test_the_schema_of_alerts_names_the_kinds_of_the_design_and_tells_what_each_field_is() -> None:
+    assert tuple(ALERT["properties"]["kind"]["enum"]) == KINDS
+    told: list[str] = []
+    for definition in ALERT["definitions"].values():
+        kind = definition["properties"]["kind"]
+        told += kind.get("enum", [kind.get("const")])
+        pending = [definition]
+        while pending:
+            one = pending.pop()
+            assert one["description"].endswith("."), one
+            if "properties" in one:
+                assert one["additionalProperties"] is False
+                pending += one["properties"].values()
+            pending += [one["items"]] if "properties" in one.get("items", {}) else []
+    assert sorted(told) == sorted(KINDS)
+
+
+ALERT_SAMPLES = [
+    sample
+    for sample in map(json.loads, blocks("docs/alerts.md", "json"))
+    if isinstance(sample.get("kind"), str)
+]
+
+
+def test_every_kind_of_alert_has_its_table_and_its_sample() -> None:
+    for definition in ALERT["definitions"]:
+        assert alert_table(definition) in DOCUMENTS["docs/alerts.md"]
+    assert {sample["kind"] for sample in ALERT_SAMPLES} == set(KINDS)
+    for sample in ALERT_SAMPLES:
+        fits_the_alerts_schema(sample)
+
+
+@pytest.mark.parametrize("number", range(len(ALERT_SAMPLES)))
+def test_an_alert_with_a_field_too_many_or_too_few_is_refused(number: int) -> None:
+    sample = ALERT_SAMPLES[number]
+    refused_with = fastjsonschema.JsonSchemaValueException
+    with pytest.raises(refused_with):
+        fits_the_alerts_schema({**sample, "extra": 1})
+    with pytest.raises(refused_with):
+        fits_the_alerts_schema({**sample, "severity": "mild"})
+    for missing in sample:
+        with pytest.raises(refused_with):
+            fits_the_alerts_schema({k: v for k, v in sample.items() if k != missing})
+
+
+def test_an_alert_names_the_level_or_the_mark_that_it_is_about() -> None:
+    by_kind = {sample["kind"]: sample for sample in ALERT_SAMPLES}
+    for kind, wrong in (
+        ("level", {"level": None}),
+        ("level", {"mark": 14}),
+        ("days_to_limit", {"mark": None}),
+        ("days_to_limit", {"level": 0.9}),
+        ("days_to_limit", {"days_to_limit": None}),
+        ("clear", {"level": 0.9}),
+        ("clear", {"mark": None}),
+        ("reminder", {"level": 0.9}),
+    ):
+        with pytest.raises(fastjsonschema.JsonSchemaValueException):
+            fits_the_alerts_schema({**by_kind[kind], **wrong})
+
+
+def test_the_list_at_the_top_says_how_urgent_each_kind_is() -> None:
+    top = DOCUMENTS["docs/alerts.md"].partition("\n## ")[0]
+    told = re.findall(r"^\| \[`(\w+)`\]\(#[\w-]+\) \| ([^|]+) \|", top, flags=re.M)
+    assert [kind for kind, _ in told] == list(KINDS)
+    severities = {kind: set(re.findall(r"`(info|warning|critical)`", how)) for kind, how in told}
+    severities["reminder"] = severities["level"]  # "as the level's"
+    found: dict[str, set[str]] = {}
+    for alert in every_alert():
+        found.setdefault(alert.kind, set()).add(alert.severity)
+    assert {kind: found[kind] <= severities[kind] for kind in KINDS} == dict.fromkeys(KINDS, True)
+
+
+def test_what_a_queue_gets_is_as_it_is_shown() -> None:
+    shown = json.loads(the_block("docs/alerts.md", "json", "envelope"))
+    body = json.loads(shown["Message"])
+    fits_the_alerts_schema(body)
+    attributes = {name: one["Value"] for name, one in shown["MessageAttributes"].items()}
+    assert attributes == {"kind": body["kind"], "severity": body["severity"]}
+    [as_written] = [a for a in every_alert() if a.kind == body["kind"]]
+    assert (shown["Subject"], body) == (as_written.subject, as_written.form)
+
+
+def test_a_filter_asks_for_what_there_is() -> None:
+    allowed = {"severity": {"info", "warning", "critical"}, "kind": set(KINDS)}
+    filters = [json.loads(text) for text in blocks("docs/alerts.md", "json", "filter")]
+    assert len(filters) == 4
+    in_commands = re.findall(r'"FilterPolicy": "(.+?)"\}\'', DOCUMENTS["docs/alerts.md"])
+    filters += [json.loads(text.replace('\\"', '"')) for text in in_commands]
+    assert len(filters) == 5
+    for one in filters:
+        assert one.keys() <= allowed.keys()
+        for name, wanted in one.items():
+            for rule in wanted:
+                values = rule["anything-but"] if isinstance(rule, dict) else [rule]
+                assert set(values) <= allowed[name]
+
+
 # --- docs/recipient.md ------------------------------------------------------------------------------
 
 
@@ -608,15 +873,36 @@ def test_every_pattern_finds_a_value_in_a_leak() -> None:
 
 def test_the_runbook_has_a_part_for_everything_it_lists() -> None:
     top = DOCUMENTS["docs/runbook.md"].partition("\n## ")[0]
-    listed = re.findall(r"\]\(#([\w-]+)\)", top)
+    listed = set(re.findall(r"\]\(#([\w-]+)\)", top))
     headings = re.findall(r"^## (.+)$", DOCUMENTS["docs/runbook.md"], flags=re.M)
-    assert len(listed) == len(headings)
-    assert set(listed) <= anchors("docs/runbook.md")
+    assert listed == anchors("docs/runbook.md") - {"runbook"}
     for heading in headings:
         text = section("docs/runbook.md", f"## {heading}")
-        assert "**Means**" in text, heading
-        assert "**How bad:**" in text, heading
-        assert "```sh" in text, heading
+        for part in ("**Means**", "**How bad:**", "```sh"):
+            assert part in text, (heading, part)
+
+
+def test_every_alarm_and_every_kind_of_alert_has_its_part_of_the_runbook() -> None:
+    text = DOCUMENTS["docs/runbook.md"]
+    alarms = re.findall(r"^  (\w+Alarm):$", TEMPLATE, flags=re.M)
+    top = text.partition("\n## ")[0]
+    for name, what in (
+        *((alarm, "alarm") for alarm in alarms),
+        *((kind, "alert") for kind in KINDS),
+    ):
+        [heading] = re.findall(rf"^## (.+ \((?:.+, )?{name}(?:, .+)?\))$", text, flags=re.M)
+        anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        rows = [row for row in top.splitlines() if f"{what} `{name}`" in row]
+        assert len(rows) == 1, name
+        assert f"(#{anchor})" in rows[0], name
+
+
+def test_the_runbook_names_functions_resources_and_events_that_there_are() -> None:
+    text = DOCUMENTS["docs/runbook.md"]
+    made = set(re.findall(r"^  (\w+):\n    Type: AWS::", TEMPLATE, flags=re.M))
+    named = re.findall(r'"\$\(physical (\w+)\)"|--name (\w+Function)|remote invoke (\w+)', text)
+    assert {name for names in named for name in names if name} <= made
+    assert "WatchCapacityFunction" in made
 
 
 def test_the_runbook_finds_a_leaked_key_without_showing_its_value(

@@ -298,13 +298,28 @@ def test_of_two_answers_that_change_the_same_key_the_first_is_written(
     assert ledger.live_rows() == {"k0": replace(key, rotated_to="by r1", version=2)}
 
 
+class Counts:
+    """A client that takes every transaction and notes its size."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def transact_write_items(self, *, TransactItems: list[Any]) -> None:  # noqa: N803
+        self.sizes.append(len(TransactItems))
+
+
+def test_a_transaction_is_filled_to_the_last_write() -> None:
+    counts = Counts()
+    register = Register(Table(counts, "ledger"))
+    rows = [a_request_row(f"r{number:03}") for number in range(250)]
+    written(register, *rows)
+    register.commit([an_answer(row, announcements=(told(),)) for row in rows[:120]])
+    assert counts.sizes == [100, 100, 50, 100, 100, 40]
+
+
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_no_transaction_is_larger_than_dynamodb_takes(shapes: list[tuple[int, int, int]]) -> None:
-    sizes: list[int] = []
-
-    class Counts:
-        def transact_write_items(self, *, TransactItems: list[Any]) -> None:  # noqa: N803
-            sizes.append(len(TransactItems))
+    counts = Counts()
 
     def a_change(number: int, keys: int, events: int, of_keys: int) -> RequestChange:
         rows = tuple(
@@ -319,7 +334,8 @@ def test_no_transaction_is_larger_than_dynamodb_takes(shapes: list[tuple[int, in
         return RequestChange(None, row, rows, tuple(told(n) for n in range(events)))
 
     changes = [a_change(number, *shape) for number, shape in enumerate(shapes)]
-    done = Register(Table(Counts(), "ledger")).commit(changes)
+    done = Register(Table(counts, "ledger")).commit(changes)
+    sizes = counts.sizes
     assert ids(done) == [change.after.request_id for change in changes]
     assert sum(sizes) == sum(1 + keys * (2 + of_keys) + events for keys, events, of_keys in shapes)
     assert all(size <= 100 for size in sizes)

@@ -7,15 +7,17 @@ another copy of the function may: between two calls nothing of the first can be 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
 
 from keyjanitor.decide import RESTORE_MARKER
+from keyjanitor.errors import AlreadyRunning
 from keyjanitor.words import State
 from tests.builders import ADMIN, DAY, TODAY
 from tests.contract.test_faults import EndsAfter, Line
-from tests.fakes import BUSY, Account, Call, Killed, refused
+from tests.fakes import BUSY, SENDER, Account, Call, Killed, refused
 from tests.requesting import (
     Body,
     an_asking_policy,
@@ -30,6 +32,7 @@ from tests.requesting import (
     key_of,
     not_a_working_key,
     protect,
+    release,
     renew,
     restore,
     revoke,
@@ -596,3 +599,95 @@ def test_an_undo_in_the_middle_of_a_revocation_does_not_bring_the_key_back(
         account.night()
         assert account.gateway.ids == [BUSY], moment
         assert account.versions("tombstones/") == [], moment
+
+
+# --- whatever two do at once ----------------------------------------------------------------------
+
+ACTIONS: dict[str, Callable[[str], Body]] = {
+    "issue": lambda _: issue(2),
+    "issue again": lambda _: issue(1),
+    "rotate": rotate,
+    "renew": renew,
+    "revoke": revoke,
+    "restore": restore,
+    "protect": lambda key_id: protect(key_id, TODAY + DAY * 30),
+    "release": release,
+}
+MOMENTS = 12  # of a pair, for each state of the key
+
+
+@pytest.mark.parametrize(
+    ("nights", "state"),
+    [
+        (0, "active"),
+        (3, "warned"),
+        (4, "disabled"),
+        (5, "disabled"),  # and to be parked tonight
+        (6, "parked"),
+        (7, "parked"),  # and to be purged tonight
+    ],
+)
+@pytest.mark.parametrize("sender", [SENDER, ADMIN])
+def test_whatever_two_do_at_once_account_and_ledger_agree_afterwards(
+    an_account: AccountMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    nights: int,
+    state: str,
+    sender: str,
+) -> None:
+    policy = an_asking_policy(never_used_days=2, grace_days=2, retain_days=2)
+    account = impatient(an_account(policy=policy), monkeypatch)
+    key_id = asked(account, issue())
+    for _ in range(nights):
+        account.night()
+        account.pass_day()
+    account.read()
+    assert account.states().get(key_id) == state
+    mail = Mail(account, sender)
+    acts = {name: mail.ask(ask(key_id)) for name, ask in ACTIONS.items()}
+    acts["sweep"] = a_sweep(account)
+    acts["undo"] = lambda: account.sweep(undo=str(account.today - DAY))
+    snapshot = account.snapshot()
+    chance = Random(nights)
+    for _ in range(MOMENTS):
+        first, second = chance.sample(list(acts), 2)
+        moment = chance.randrange(20)
+        account.go_back(snapshot)
+        account.around = Meanwhile(moment, acts[second])
+        with suppress(AlreadyRunning):
+            acts[first]()
+        account.around = undisturbed
+        mail.come_again()
+        a_sweep(account)()
+        settle(account)
+        assert disagreements(account) == [], f"{second} before call {moment} of {first}"
+
+
+def disagreements(account: Account) -> list[str]:
+    """What the ledger says otherwise than API Gateway and the bucket, and what nobody has ended."""
+    live = account.ledger.live_rows()
+    shelf = {row.key_id: row for row in account.ledger._shelf()}
+    keys = {key_id: account.gateway.whole(key_id)[0] for key_id in account.gateway.ids}
+    parked = {key_id for key_id, row in shelf.items() if row.state is State.PARKED}
+    revoked = {key_id for key_id, row in shelf.items() if row.state is State.REVOKED}
+    answers = account.register.requests([one for key in revoked for one in shelf[key].request_ids])
+    found = {
+        "keys and rows": set(keys) == set(live),
+        "enabled": all(
+            key.enabled is (live[k].state is not State.DISABLED)
+            for k, key in keys.items()
+            if k in live
+        ),
+        "tombstones": set(account.versions("tombstones/"))
+        == {f"tombstones/{key_id}.json" for key_id in parked},
+        "markers": not any(key.name.startswith(RESTORE_MARKER) for key in keys.values()),
+        "one row a key": not set(live) & set(shelf),
+        "claims": not any(row.claim for row in (*live.values(), *shelf.values())),
+        "values of the revoked": "sealed_value" not in repr(answers),
+        "events that wait": account.ledger.unsent() == [],
+        "slots": not any(
+            batch.until > account.real_now
+            for batch in account.register.admissions().batches.values()
+        ),
+    }
+    return [what for what, agrees in found.items() if not agrees]

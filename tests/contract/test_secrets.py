@@ -266,7 +266,8 @@ def test_no_value_is_readable_when_any_call_of_a_batch_fails(
     account.around = counted = Calls()
     assert account.ask(*bodies) == []
     left = 0
-    for number, name in enumerate(counted.names):
+    # Every third call, others by the other of the two ways.
+    for number, name in list(enumerate(counted.names))[carried_out::3]:
         account.around = failing(number, made, carried_out=carried_out)
         account.go_back(snapshot)
         errors: list[str] = []

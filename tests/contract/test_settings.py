@@ -13,6 +13,7 @@ from keyjanitor.settings import (
     ProvisionSettings,
     PullSettings,
     SweepSettings,
+    WatchSettings,
     read_policy,
 )
 from keyjanitor.words import Mode
@@ -24,6 +25,8 @@ ENVIRONMENT = {
     "EVENT_BUS": "bus",
     "ALERT_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
     "REQUEST_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/requests",
+    "REQUEST_DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/dead",
+    "RUN_DEAD_LETTER_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/123456789012/runs",
     "MODE": "disable",
     "CALLS_PER_SECOND": "3",
     "COPIES": "2",
@@ -37,6 +40,7 @@ SHIPPED = Path(__file__).parents[2] / "layers" / "policy" / "policy.toml"
     [
         ("pull_usage", PullSettings),
         ("expire_keys", SweepSettings),
+        ("watch_capacity", WatchSettings),
         ("provision_keys", ProvisionSettings),
     ],
 )
@@ -56,6 +60,21 @@ def test_the_settings_of_a_sweep() -> None:
         event_bus="bus",
         alert_topic_arn=ENVIRONMENT["ALERT_TOPIC_ARN"],
         mode=Mode.DISABLE,
+        calls_per_second=3.0,
+        replay_window_hours=36.0,
+    )
+
+
+def test_the_settings_of_a_look_at_the_account() -> None:
+    assert WatchSettings.read(ENVIRONMENT) == WatchSettings(
+        ledger_table="ledger",
+        history_bucket="history",
+        alert_topic_arn=ENVIRONMENT["ALERT_TOPIC_ARN"],
+        # By the names that stand in alerts and in the template.
+        dead_letter_queues={
+            "RequestDeadLetterQueue": ENVIRONMENT["REQUEST_DEAD_LETTER_QUEUE_URL"],
+            "RunDeadLetterQueue": ENVIRONMENT["RUN_DEAD_LETTER_QUEUE_URL"],
+        },
         calls_per_second=3.0,
         replay_window_hours=36.0,
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,12 +12,22 @@ import pytest
 import yaml
 
 from keyjanitor import settings
+from keyjanitor.capacity import Situation
+from keyjanitor.forecast import Forecast, Growth
+from keyjanitor.messages import Message
+from keyjanitor.policy import parse_policy
+from keyjanitor.watch import Look, measures
+from keyjanitor.words import CountRow
+from sandbox.stack import LOCAL
+from tests.builders import TODAY
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = parse_policy((ROOT / "layers/policy/policy.toml").read_text(encoding="utf-8"))
 
 LOGICAL_IDS = {
     "PullUsageFunction": "AWS::Serverless::Function",
     "ExpireKeysFunction": "AWS::Serverless::Function",
+    "WatchCapacityFunction": "AWS::Serverless::Function",
     "ProvisionKeysFunction": "AWS::Serverless::Function",
     "RequestQueue": "AWS::SQS::Queue",
     "RequestDeadLetterQueue": "AWS::SQS::Queue",
@@ -40,10 +51,15 @@ MORE_OUTPUTS = {
     "AuditLogGroupName",
     "PullUsageFunctionName",
     "ExpireKeysFunctionName",
+    "WatchCapacityFunctionName",
     "ProvisionKeysFunctionName",
 }
-OF_THE_NIGHT = {"PullUsageFunction": "pull_usage", "ExpireKeysFunction": "expire_keys"}
-FUNCTIONS = OF_THE_NIGHT | {"ProvisionKeysFunction": "provision_keys"}
+SCHEDULED = {
+    "PullUsageFunction": "pull_usage",
+    "ExpireKeysFunction": "expire_keys",
+    "WatchCapacityFunction": "watch_capacity",
+}
+FUNCTIONS = SCHEDULED | {"ProvisionKeysFunction": "provision_keys"}
 RETAINED = ("Ledger", "HistoryBucket", "SealingKey", "AuditLog")
 FOURTEEN_DAYS = 14 * 24 * 3600
 
@@ -67,6 +83,7 @@ EXPIRE_KEYS_OBSERVING = {
     ("apigateway:GET", f"{GATEWAY}/apikeys/*"),
     ("tag:GetResources", "*"),
     ("cloudformation:DescribeStackResources", "*"),
+    ("dynamodb:BatchGetItem", "Ledger.Arn"),
     ("dynamodb:DeleteItem", "Ledger.Arn"),
     ("dynamodb:GetItem", "Ledger.Arn"),
     ("dynamodb:PutItem", "Ledger.Arn"),
@@ -102,6 +119,25 @@ EXPIRE_KEYS_PARKING = EXPIRE_KEYS_DISABLING | {
     ("s3:PutObject", f"{BUCKET}/tombstones/*"),
     ("kms:Encrypt", "SealingKey.Arn"),
 }
+WATCH_CAPACITY = {
+    ("apigateway:GET", f"{GATEWAY}/apikeys"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans"),
+    ("dynamodb:BatchGetItem", "Ledger.Arn"),
+    ("dynamodb:GetItem", "Ledger.Arn"),
+    ("dynamodb:PutItem", "Ledger.Arn"),
+    ("dynamodb:Query", "Ledger.Arn"),
+    ("s3:GetObject", f"{BUCKET}/evidence/*"),
+    ("s3:ListBucket", "HistoryBucket.Arn"),
+    ("sqs:GetQueueAttributes", "RequestDeadLetterQueue.Arn"),
+    ("sqs:GetQueueAttributes", "RunDeadLetterQueue.Arn"),
+    ("sns:ListSubscriptionsByTopic", "AlertTopic"),
+    ("sns:Publish", "AlertTopic"),
+    ("kms:Decrypt", "AlertKey.Arn"),
+    ("kms:GenerateDataKey*", "AlertKey.Arn"),
+    ("logs:CreateLogStream", "WatchCapacityLog.Arn"),
+    ("logs:PutLogEvents", "WatchCapacityLog.Arn"),
+    ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
+}
 PROVISION_KEYS = {
     ("sqs:ChangeMessageVisibility", "RequestQueue.Arn"),
     ("sqs:DeleteMessage", "RequestQueue.Arn"),
@@ -124,6 +160,7 @@ PROVISION_KEYS = {
     ("dynamodb:GetItem", "Ledger.Arn"),
     ("dynamodb:PutItem", "Ledger.Arn"),
     ("dynamodb:Query", "Ledger.Arn"),
+    ("dynamodb:UpdateItem", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/tombstones/*"),
     ("s3:DeleteObjectVersion", f"{BUCKET}/tombstones/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
@@ -142,6 +179,9 @@ RIGHTS = [
     ("ExpireKeysRole", "observe", EXPIRE_KEYS_OBSERVING),
     ("ExpireKeysRole", "disable", EXPIRE_KEYS_DISABLING),
     ("ExpireKeysRole", "park", EXPIRE_KEYS_PARKING),
+    ("WatchCapacityRole", "observe", WATCH_CAPACITY),
+    ("WatchCapacityRole", "disable", WATCH_CAPACITY),
+    ("WatchCapacityRole", "park", WATCH_CAPACITY),
     ("ProvisionKeysRole", "observe", PROVISION_KEYS),
     ("ProvisionKeysRole", "disable", PROVISION_KEYS),
     ("ProvisionKeysRole", "park", PROVISION_KEYS),
@@ -165,6 +205,11 @@ CONDITIONS = {
     ("ExpireKeysRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("ExpireKeysRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
     ("ExpireKeysRole", "events:PutEvents", "EventBus.Arn"): OUR_EVENTS,
+    ("WatchCapacityRole", "s3:ListBucket", "HistoryBucket.Arn"): {
+        "StringLikeIfExists": {"s3:prefix": "evidence/*"}
+    },
+    ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
+    ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
     ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
     },
@@ -317,6 +362,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "ReplayWindowHours": 36,
         "PullUsageSchedule": "cron(15 2 * * ? *)",
         "ExpireKeysSchedule": "cron(15 3-5 * * ? *)",
+        "WatchCapacitySchedule": "cron(40 * * * ? *)",
         "AlertEmail": "",
         "LogRetentionDays": 90,
         "PermissionsBoundaryArn": "",
@@ -461,8 +507,7 @@ def test_no_right_is_wider_than_aws_makes_it(mode: str) -> None:
     granted = {right for role in ROLES for right in rights(role, mode)}
     anywhere = {action for action, resource in granted if resource == "*"}
     assert anywhere == {"tag:GetResources", "cloudformation:DescribeStackResources"}
-    many = {action for action, _ in granted if "*" in action}
-    assert many == (set() if mode == "observe" else {"kms:GenerateDataKey*"})
+    assert {action for action, _ in granted if "*" in action} == {"kms:GenerateDataKey*"}
 
 
 def test_a_permissions_boundary_bounds_every_role() -> None:
@@ -577,12 +622,30 @@ def test_as_many_copies_share_the_calls_as_run_at_once() -> None:
     assert variables["COPIES"] == str(request_source()["ScalingConfig"]["MaximumConcurrency"])
 
 
-def test_a_schedule_starts_each_function_of_the_night_and_names_its_instant() -> None:
-    assert set(schedules()) == set(OF_THE_NIGHT)
+def test_a_schedule_starts_each_of_these_functions_and_names_its_instant() -> None:
+    assert set(schedules()) == set(SCHEDULED)
     for schedule in schedules().values():
         assert json.loads(schedule["Input"]) == {"time": "<aws.scheduler.scheduled-time>"}
         assert schedule["ScheduleExpressionTimezone"] == "UTC"
         assert schedule["FlexibleTimeWindow"] == {"Mode": "OFF"}
+
+
+def test_keys_are_counted_at_a_minute_that_no_function_of_the_night_works_in() -> None:
+    def minutes(schedule: str) -> set[int]:
+        [minute] = re.findall(r"^cron\((\d+) ", schedule)
+        return {(int(minute) + after) % 60 for after in range(15)}  # as long as a run may last
+
+    of = {name: minutes(s["ScheduleExpression"]) for name, s in schedules().items()}
+    assert not of["WatchCapacityFunction"] & (of["PullUsageFunction"] | of["ExpireKeysFunction"])
+
+
+def test_in_the_sandbox_no_schedule_starts_anything_however_it_is_deployed() -> None:
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
+    overrides = config["local"]["deploy"]["parameters"]["parameter_overrides"]
+    assert dict(one.split("=", 1) for one in overrides) == LOCAL
+    parameters = {name for name in TEMPLATE["Parameters"] if name.endswith("Schedule")}
+    assert len(parameters) == len(SCHEDULED)
+    assert {LOCAL[name] for name in parameters} == {"cron(0 0 1 1 ? 2199)"}
 
 
 def test_schedules_omit_their_names_are_retried_and_have_dead_letters() -> None:
@@ -599,7 +662,11 @@ def test_runs_that_fail_for_good_become_dead_letters() -> None:
         if (invoke := f.get("EventInvokeConfig"))
     }
     queue = {"Type": "SQS", "Destination": "RunDeadLetterQueue.Arn"}
-    assert found == {"PullUsageFunction": (2, queue), "ExpireKeysFunction": (0, queue)}
+    assert found == {
+        "PullUsageFunction": (2, queue),
+        "ExpireKeysFunction": (0, queue),
+        "WatchCapacityFunction": (0, queue),
+    }
 
 
 def test_every_function_writes_to_a_log_group_with_retention() -> None:
@@ -658,6 +725,7 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
     assert watched == {
         ("AWS/Lambda", "Errors", "PullUsageFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "ExpireKeysFunction", "notBreaching"),
+        ("AWS/Lambda", "Errors", "WatchCapacityFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "ProvisionKeysFunction", "notBreaching"),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RequestQueue.QueueName", "notBreaching"),
         (
@@ -674,6 +742,11 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
         ),
         ("keyjanitor", "EvidenceWritten", "keyjanitor", "breaching"),
         ("keyjanitor", "SweepFinished", "keyjanitor", "breaching"),
+        ("keyjanitor", "CapacityCounted", "keyjanitor", "breaching"),
+        ("keyjanitor", "QuotaShare", "keyjanitor", "ignore"),
+        ("keyjanitor", "DaysToLimit", "keyjanitor", "notBreaching"),
+        ("keyjanitor", "UnreadPlans", "keyjanitor", "notBreaching"),
+        ("keyjanitor", "RequestsLeft", "keyjanitor", "notBreaching"),
         ("keyjanitor", "TombstonesUnopened", "keyjanitor", "notBreaching"),
     }
 
@@ -713,6 +786,170 @@ def test_a_night_that_did_not_run_is_missed_within_26_hours() -> None:
         assert alarms[name]["Period"] * alarms[name]["EvaluationPeriods"] == 26 * 3600
 
 
+def when(alarm: str) -> tuple[str, str, float, int, int]:
+    """When an alarm stands, without which metric it watches."""
+    a = resources("AWS::CloudWatch::Alarm")[alarm]
+    assert "DatapointsToAlarm" not in a  # all of them
+    return (
+        a["Statistic"],
+        a["ComparisonOperator"],
+        a["Threshold"],
+        a["Period"],
+        a["EvaluationPeriods"],
+    )
+
+
+def test_three_hours_without_a_count_are_missed_and_their_end_is_told() -> None:
+    # By the quarter: AWS looks two more periods back, which by the hour would be two more hours.
+    assert when("NoCountAlarm") == ("Sum", "LessThanThreshold", 1, 900, 3 * 4)
+    assert resources("AWS::CloudWatch::Alarm")["NoCountAlarm"]["OKActions"] == ["AlertTopic"]
+
+
+def test_the_top_level_and_the_last_mark_of_the_shipped_policy_have_an_alarm() -> None:
+    top, last = SHIPPED.alerts.levels[-1], SHIPPED.alerts.days_to_limit[-1]
+    over, under = "GreaterThanOrEqualToThreshold", "LessThanThreshold"
+    assert (top, last) == (max(SHIPPED.alerts.levels), min(SHIPPED.alerts.days_to_limit))
+    together = "levels and days_to_limit in policy.toml and the alarms in template.yaml go together"
+    assert when("QuotaShareAlarm") == ("Maximum", over, round(top * 100, 6), 3600, 1), together
+    assert when("DaysToLimitAlarm") == ("Minimum", under, last, 3600, 1), together
+    told = {
+        name: alarm["AlarmDescription"]
+        for name, alarm in resources("AWS::CloudWatch::Alarm").items()
+    }
+    assert f"{top:.0%}".replace("%", " %") in told["QuotaShareAlarm"]
+    assert f"less than {last} days" in told["DaysToLimitAlarm"]
+
+
+def test_a_plan_that_is_unread_on_two_nights_running_is_told() -> None:
+    # The least of a day: readings are not 24 hours apart to the minute, and two may fall into one.
+    assert when("UnreadPlansAlarm") == ("Minimum", "GreaterThanThreshold", 0, 24 * 3600, 2)
+
+
+def test_requests_that_keep_failing_are_told_though_the_queues_age_leaves_them_out() -> None:
+    # As long as the longest wait between two tries, or it would come and go with each of them.
+    tries = [Message("m", "{}", "s", None, receive_count=n) for n in range(1, 11)]
+    longest = max(one.comes_again_after for one in tries)
+    assert when("RequestsLeftAlarm") == ("Sum", "GreaterThanThreshold", 0, longest, 3)
+
+
+def test_no_alarm_looks_further_back_than_aws_allows() -> None:
+    for name, alarm in resources("AWS::CloudWatch::Alarm").items():
+        longest = (7 if alarm["Period"] >= 3600 else 1) * 24 * 3600
+        assert alarm["Period"] * alarm["EvaluationPeriods"] <= longest, name
+
+
+# --- metrics and the dashboard ----------------------------------------------------------------------
+
+
+def emitted() -> set[str]:
+    """The names of all metrics that the functions put."""
+    apps = [path.read_text(encoding="utf-8") for path in (ROOT / "functions").glob("*/app.py")]
+    quoted_or_named = r'"((?:[A-Z][a-z]+)+)"|\b((?:[A-Z][a-z]+)+)='
+    names = {name for app in apps for pair in re.findall(quoted_or_named, app) for name in pair}
+    all_known = Situation(
+        TODAY, CountRow(TODAY, 1), yesterday=None, forecast=Forecast(Growth(1, 1, 1), 1, 1, 1)
+    )
+    return (names - {""}) | set(measures(Look(all_known, regret=1.0, evidence_age=1), SHIPPED))
+
+
+def widgets() -> list[dict[str, Any]]:
+    """What the dashboard shows, with its titles; physical ids stand as they do in the template."""
+    body: dict[str, Any] = json.loads(
+        resources("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"]
+    )
+    found: list[dict[str, Any]] = body["widgets"]
+    return found
+
+
+def lines_of(*metrics: str) -> dict[str, set[float]]:
+    """The horizontal lines of the widgets whose only metrics are these, by the metric."""
+    found: dict[str, set[float]] = {}
+    for widget in (one["properties"] for one in widgets()):
+        shown = [metric[1] for metric in widget["metrics"] if len(metric) > 1]
+        if len(shown) == 1 and shown[0] in metrics:
+            assert shown[0] not in found
+            horizontal = widget.get("annotations", {}).get("horizontal", [])
+            assert all(line["label"] for line in horizontal)
+            found[shown[0]] = {line["value"] for line in horizontal}
+    return found
+
+
+def test_every_metric_of_ours_that_an_alarm_watches_is_one_that_a_function_puts() -> None:
+    alarms = resources("AWS::CloudWatch::Alarm").values()
+    ours = [a for a in alarms if a["Namespace"] == "keyjanitor"]
+    assert {a["MetricName"] for a in ours} <= emitted()
+    of_powertools = [{"Name": "service", "Value": "keyjanitor"}]
+    assert [a["Dimensions"] for a in ours] == [of_powertools] * len(ours)
+
+
+def test_the_dashboard_shows_metrics_that_there_are() -> None:
+    aws = {
+        *(
+            ("AWS/Lambda", name, "FunctionName", f"${{{function}}}")
+            for name in ("Errors", "Duration")
+            for function in FUNCTIONS
+        ),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", "${RequestQueue.QueueName}"),
+        *(
+            ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", f"${{{q}.QueueName}}")
+            for q in ("RequestDeadLetterQueue", "RunDeadLetterQueue")
+        ),
+    }
+    ours = {("keyjanitor", name, "service", "keyjanitor") for name in emitted()}
+    shown = {
+        tuple(metric[:4])
+        for widget in widgets()
+        for metric in widget["properties"]["metrics"]
+        if len(metric) > 1
+    }
+    assert shown <= aws | ours
+    assert aws <= shown
+    # The rest is what sweeps count for themselves.
+    assert emitted() - {metric[1] for metric in shown} == {"Keys"}
+
+
+def test_an_expression_names_the_metrics_beside_it() -> None:
+    expressions = [
+        (metric[0]["expression"], {m[4].get("id") for m in widget["properties"]["metrics"][:-1]})
+        for widget in widgets()
+        for metric in widget["properties"]["metrics"]
+        if len(metric) == 1
+    ]
+    assert expressions == [("all - warned - disabled", {"all", "warned", "disabled"})]
+
+
+def test_every_level_and_mark_of_the_shipped_policy_is_a_line() -> None:
+    quota, alerts = SHIPPED.service_quota, SHIPPED.alerts
+    assert lines_of("ApiKeys", "QuotaShare", "DaysToLimit", "UsagePlans") == {
+        "ApiKeys": {quota, *(round(level * quota) for level in alerts.levels)},
+        "QuotaShare": {100, *(round(level * 100, 6) for level in alerts.levels)},
+        "DaysToLimit": set(alerts.days_to_limit),
+        "UsagePlans": {300},
+    }
+
+
+def test_the_dashboard_fills_its_24_columns_and_nothing_lies_on_anything() -> None:
+    taken = [
+        (x, y)
+        for widget in widgets()
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    height = 1 + max(y for _, y in taken)
+    assert sorted(taken) == [(x, y) for x in range(24) for y in range(height)]
+
+
+def test_every_widget_has_a_title_and_a_period_that_four_weeks_are_shown_by() -> None:
+    body = json.loads(resources("AWS::CloudWatch::Dashboard")["Dashboard"]["DashboardBody"])
+    assert (body["start"], body["periodOverride"]) == ("-P28D", "inherit")
+    titles = [widget["properties"]["title"] for widget in widgets()]
+    assert len(set(titles)) == len(titles)
+    for widget in widgets():
+        assert widget["type"] == "metric"
+        assert widget["properties"]["period"] in (3600, 86400)
+        assert widget["properties"]["region"] == "${AWS::Region}"
+
+
 def test_alarms_may_publish_to_the_encrypted_topic() -> None:
     topic = resources("AWS::SNS::Topic")["AlertTopic"]
     key = resources("AWS::KMS::Key")["AlertKey"]
@@ -720,6 +957,14 @@ def test_alarms_may_publish_to_the_encrypted_topic() -> None:
     assert topic["KmsMasterKeyId"] == "AlertKey.Arn"
     for statements_ in (key["KeyPolicy"]["Statement"], policy["PolicyDocument"]["Statement"]):
         assert {"Service": "cloudwatch.amazonaws.com"} in [s["Principal"] for s in statements_]
+
+
+def test_the_topics_policy_lets_the_accounts_roles_publish_and_see_who_subscribes() -> None:
+    policy = resources("AWS::SNS::TopicPolicy")["AlertTopicPolicy"]
+    account, *_ = policy["PolicyDocument"]["Statement"]
+    assert account["Principal"] == {"AWS": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
+    needed = {action for action, resource in WATCH_CAPACITY if resource == "AlertTopic"}
+    assert needed <= set(account["Action"])
 
 
 def test_mail_is_sent_only_to_somebody() -> None:

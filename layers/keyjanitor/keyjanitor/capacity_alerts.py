@@ -17,7 +17,7 @@ LOOKUP = (
     "aws cloudtrail lookup-events --lookup-attributes "
     "AttributeKey=EventName,AttributeValue=DeleteApiKey"
 )
-LOGS = "sam logs --stack-name keyjanitor --name"
+LOGS = "sam logs --stack-name keyjanitor -s yesterday --name"  # else it shows ten minutes
 SEVERITY_OF_TROUBLE: Mapping[str, Severity] = {
     "unread_plan": "warning",
     "silent_plans": "info",
@@ -215,20 +215,19 @@ def _trouble(one: Trouble, situation: Situation) -> Alert:
 
 
 def _unread(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    return f"{len(one.about)} usage plans unread for two nights", [
+    return f"{_many(len(one.about), 'usage plan')} unread for two nights", [
         "The use of these usage plans could not be read for two nights. None of their keys is warned,",
         "disabled or parked until it can: nothing is lost, but nothing is freed either.",
         "",
         *(f"  {plan}: {_one_line(situation.unread[plan])}" for plan in one.about[:20]),
         "",
-        "Read why, and read again:",
-        f"  {LOGS} PullUsageFunction",
-        "  sam remote invoke PullUsageFunction --stack-name keyjanitor",
+        "Read why; the next night reads again by itself, for a night's evidence is not changed any more:",
+        f"  {LOGS} PullUsageFunction --filter unread",
     ]
 
 
 def _silent(one: Trouble, _: Situation) -> tuple[str, list[str]]:
-    return f"{len(one.about)} usage plans in which no request was ever seen", [
+    return f"{_many(len(one.about), 'usage plan')} in which no request was ever seen", [
         "In these usage plans no request was ever seen, nor in any like them on their stages. Perhaps",
         "nobody calls them; perhaps API Gateway does not meter them. Their keys are never judged idle.",
         "",
@@ -250,13 +249,13 @@ def _fewer(_: Trouble, situation: Situation) -> tuple[str, list[str]]:
         "See who: look for DeleteApiKey and DeleteStack in CloudTrail of the last day:",
         f"  {LOOKUP}",
         "Stop all sweeps until you know more:",
-        f"  {SAM_INVOKE}-file events/expire_keys_hold.json",
+        f'  {SAM_INVOKE} \'{{"hold": "keys are gone"}}\'',
     ]
 
 
 def _letters(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
     count = sum(situation.letters[name] for name in one.about)
-    return f"{count} dead letters", [
+    return _many(count, "dead letter"), [
         "Messages lie in dead-letter queues: nobody works on them any more.",
         "",
         *(f"  {name}: {situation.letters[name]}" for name in one.about),
@@ -268,7 +267,7 @@ def _letters(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
 
 
 def _subscription(one: Trouble, _: Situation) -> tuple[str, list[str]]:
-    return f"{len(one.about)} alert subscriptions are not confirmed", [
+    return f"nobody has confirmed {_many(len(one.about), 'alert subscription')}", [
         "Nobody has confirmed these subscriptions to the alert topic, so they get no alert:",
         "",
         *(f"  {_one_line(endpoint)}" for endpoint in one.about[:20]),
@@ -298,6 +297,10 @@ def _rungs_form(situation: Situation) -> list[dict[str, Any]]:
         }
         for rung in rungs
     ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"1 {what}" if count == 1 else f"{count} {what}s"
 
 
 def _rows(title: str, lines: Sequence[str]) -> list[str]:
