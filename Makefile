@@ -30,6 +30,10 @@ demo: ## Watch thirty nights of ten thousand keys in an AWS on this machine
 	@$(TOGETHER) demo-environments
 	@.venv-sandbox/bin/python -m sandbox.demo
 
+.PHONY: simulate
+simulate: .venv/.made ## Live a year of a growing account by the real rules, and draw it (two minutes)
+	@PYTHONPATH=layers/keyjanitor .venv/bin/python -m sandbox.simulate
+
 .PHONY: sandbox
 sandbox: ## Start the AWS on this machine by hand, and print what to export
 	@$(TOGETHER) demo-environments

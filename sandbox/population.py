@@ -209,10 +209,13 @@ class Population:
     seed: int
     arrivals_per_day: float
 
-    def arrivals(self, day: date) -> tuple[SimulatedKey, ...]:
-        """The sign-ups of one day: the same whenever it is asked for."""
+    def arrivals(self, day: date, busy: float = 1.0) -> tuple[SimulatedKey, ...]:
+        """The sign-ups of one day: the same whenever it is asked for.
+
+        `busy` says how busy the day is: 2 brings twice as many as the mean day.
+        """
         draw = random.Random(f"{self.seed} {day}")
-        count = int(self.arrivals_per_day + draw.random())
+        count = int(self.arrivals_per_day * busy + draw.random())
         made = []
         for n in range(count):
             kind = draw.choices(

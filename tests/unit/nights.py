@@ -4,73 +4,45 @@ Only the outside is played: what is read, decided, checked and applied is done b
 functions run. `day 0` of most tests is TODAY.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any, cast
 
 from keyjanitor.apply import Outcome, Sweeper
 from keyjanitor.brake import check
 from keyjanitor.decide import decide
-from keyjanitor.errors import CallFailed, ClaimLost, Held, TombstoneClosed
+from keyjanitor.errors import CallFailed
 from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
-from keyjanitor.ledger import Change, Shelf
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
 from keyjanitor.plan import Brake, Plan
 from keyjanitor.policy import Policy
 from keyjanitor.reading import read_plans
 from keyjanitor.requests import SweepRequest
-from keyjanitor.words import (
-    LIVE_STATES,
-    Announcement,
-    ApiKey,
-    Mode,
-    NightRow,
-    Row,
-    Secret,
-    State,
-    Tombstone,
-    UsagePlan,
-    Verb,
-)
+from keyjanitor.words import ApiKey, Mode, Row
+from sandbox import in_memory
+from sandbox.in_memory import Memory, Owners, Sealer, Told
 from tests.builders import DAY, TODAY, a_usage_plan, at
 
 PAGE = 3  # keys on a page of usage: every plan of more than three keys has more than one
 NEVER = Deadline(remaining_ms=lambda: 1_000_000, margin_ms=0)
 
 
-class Gateway:
-    """API Gateway: keys, plans, members, and requests by plan, key and day."""
+class Gateway(in_memory.Gateway):
+    """API Gateway with requests by plan, key and day, and with what may go wrong in reading them."""
 
     def __init__(self) -> None:
-        self.today = TODAY
-        self.living: dict[str, ApiKey] = {}
-        self.plans: dict[str, UsagePlan] = {}
-        self.members_of: dict[str, list[str]] = {}
+        super().__init__(TODAY)
         self.requests: dict[tuple[str, str], dict[date, int]] = {}
         self.closed: set[tuple[str, str, date]] = set()
         self.unreadable: set[str] = set()
         self.forgets_members_of: set[str] = set()
-        self.deleted: list[str] = []
         self.blackout = False
 
-    def keys(self) -> list[ApiKey]:
-        return [replace(key, tags=None) for key in self.living.values()]
-
-    def key(self, key_id: str) -> ApiKey | None:
-        return self.living.get(key_id)
-
-    def key_with_value(self, key_id: str) -> tuple[ApiKey, Secret] | None:
-        key = self.key(key_id)
-        return (key, Secret(f"value of {key_id}")) if key else None
-
-    def usage_plans(self) -> list[UsagePlan]:
-        return list(self.plans.values())
-
-    def members(self, usage_plan_id: str) -> tuple[str, ...]:
+    def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
         if usage_plan_id in self.forgets_members_of:
             return ()
-        return tuple(self.members_of[usage_plan_id])
+        return super().members(usage_plan_id, prefix)
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterable[UsagePage]:
         ids = [k for k in self.members_of[usage_plan_id] if (usage_plan_id, k) in self.requests]
@@ -92,172 +64,13 @@ class Gateway:
             [used.get(day, 0), 0 if (plan_id, key_id, day) in self.closed else 1000] for day in days
         ]
 
-    def set_enabled(self, key_id: str, *, enabled: bool) -> datetime | None:
-        return self.change(key_id, hour=3, enabled=enabled)
 
-    def change(self, key_id: str, *, hour: int = 12, **what: Any) -> datetime:
-        """Changes a key: the janitor at three o'clock, everybody else at noon."""
-        updated = at(self.today, hour)
-        self.living[key_id] = replace(self.living[key_id], last_updated_date=updated, **what)
-        return updated
-
-    def delete(self, key_id: str) -> None:
-        del self.living[key_id]
-        for members in self.members_of.values():
-            if key_id in members:
-                members.remove(key_id)
-        self.deleted.append(key_id)
-
-
-class Owners:
-    """The tags of all keys, and their stacks."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
-        self.stacks: dict[str, str] = {}
-        self.readable = True
-
-    def tags(self) -> dict[str, dict[str, str]]:
-        if not self.readable:
-            raise CallFailed("GetResources", "InternalServiceException")
-        return {key_id: dict(key.tags or {}) for key_id, key in self._gateway.living.items()}
-
-    def stack_of(self, key_id: str) -> str | None:
-        if not self.readable:
-            raise CallFailed("DescribeStackResources", "InternalFailure")
-        return self.stacks.get(key_id)
-
-
-class Memory:
-    """The ledger: rows that are written only by who has read their last version."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
-        self.nights: dict[date, NightRow] = {}
-        self.held: str | None = None
-        self.outbox: dict[str, Announcement] = {}
-
-    def live_rows(self) -> dict[str, Row]:
-        return {key_id: row for key_id, row in self.rows.items() if row.state in LIVE_STATES}
-
-    def shelf(self, today: date) -> Shelf:
-        parked = [row for row in self.rows.values() if row.state is State.PARKED]
-        gone = [row for row in self.rows.values() if row.state not in LIVE_STATES]
-        return Shelf(
-            due=tuple(row for row in parked if row.purge_on and row.purge_on <= today),
-            oldest=min(parked, key=lambda row: row.parked_on or date.min, default=None),
-            stepped={
-                Verb.PARK: sum(row.parked_on == today for row in gone),
-                Verb.PURGE: sum(row.purged_on == today for row in gone),
-            },
-        )
-
-    def shelf_of(self, day: date) -> list[Row]:
-        return [
-            row
-            for row in self.rows.values()
-            if row.state is State.PARKED and day in (row.disabled_on, row.parked_on)
-        ]
-
-    def commit(self, changes: Iterable[Change], *, unless_held: bool = False) -> list[Row]:
-        written: list[Row] = []
-        for change in changes:
-            if unless_held and self.held:
-                raise Held(self.held)
-            version = change.before.version if change.before else 0
-            stands = self.rows.get(change.after.key_id)
-            if (stands.version if stands else 0) != version:
-                continue
-            row = replace(change.after, version=version + 1)
-            self.rows[row.key_id] = row
-            self.outbox.update({one.announcement_id: one for one in change.announcements})
-            written.append(row)
-        return written
-
-    def commit_one(self, change: Change, *, unless_held: bool = False) -> Row:
-        written = self.commit([change], unless_held=unless_held)
-        if not written:
-            raise ClaimLost(change.after.key_id)
-        return written[0]
-
-    def night(self, day: date) -> NightRow:
-        return self.nights.get(day, NightRow(day))
-
-    def remember(self, day: date, **what: Any) -> None:
-        self.nights[day] = replace(self.night(day), **what)
-
-    def hold(self) -> str | None:
-        return self.held
-
-    def ladder(self) -> None:
-        return None
-
-    def unsent(self, at: datetime | None = None) -> list[Announcement]:
-        return [self.outbox[name] for name in sorted(self.outbox)]
-
-    def sent(self, announcements: Sequence[Announcement]) -> None:
-        for one in announcements:
-            del self.outbox[one.announcement_id]
-
-
-class Files:
-    """The history bucket: evidence, saved plans, tombstones."""
-
-    def __init__(self) -> None:
-        self.evidences: dict[date, dict[str, Any]] = {}
-        self.saved: dict[str, frozenset[tuple[str, str]]] = {}
-        self.tombstones: dict[str, Tombstone] = {}
-        self.open = True
+class Files(in_memory.Files):
+    """The history bucket, whose evidence is written and read as the document that it is."""
 
     def evidence(self, day: date) -> Evidence | None:
-        return from_document(self.evidences[day]) if day in self.evidences else None
-
-    def evidence_before(self, day: date) -> Evidence | None:
-        before = max((one for one in self.evidences if one < day), default=None)
-        return self.evidence(before) if before else None
-
-    def put_plan(self, plan: Plan) -> None:
-        self.saved[plan.digest] = plan.pairs
-
-    def plan(self, digest: str) -> frozenset[tuple[str, str]]:
-        return self.saved[digest]
-
-    def put_approval(self, digest: str, day: date, moment: datetime) -> None:
-        pass
-
-    def bury(self, tombstone: Tombstone, value: Secret, sealer: object) -> None:
-        self.tombstones[tombstone.key_id] = tombstone
-
-    def dig_up(self, key_id: str, sealer: object) -> tuple[Tombstone, Secret]:
-        if not self.open:
-            raise TombstoneClosed(key_id, "KMS says no")
-        return self.tombstones[key_id], Secret(f"value of {key_id}")
-
-    def has_tombstone(self, key_id: str) -> bool:
-        return key_id in self.tombstones
-
-    def destroy_tombstone(self, key_id: str) -> None:
-        self.tombstones.pop(key_id, None)
-
-
-class Sealer:
-    def seal(self, value: Secret, context: Mapping[str, str]) -> str:
-        return "c2VhbGVk"
-
-
-class Told:
-    """Bus and topic in one: all that anybody was told."""
-
-    def __init__(self) -> None:
-        self.events: list[Announcement] = []
-        self.alerts: list[Any] = []
-
-    def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
-        self.events += announcements
-        return list(announcements)
-
-    def publish(self, alert: Any) -> None:
-        self.alerts.append(alert)
+        found = super().evidence(day)
+        return from_document(to_document(found)) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +179,7 @@ class Account:
         before = self.files.evidence_before(self.today)
         answers = read_plans(self.today, cast("Any", self.gateway), before)
         evidence, _ = take_evidence(self.today, answers, before)
-        self.files.evidences[self.today] = to_document(evidence)
+        self.files.put_evidence(evidence)
         return evidence
 
     def sweep(self, mode: Mode = Mode.PARK, *, approve: str | None = None) -> Swept:

@@ -271,7 +271,7 @@ def test_a_ledger_wiped_between_two_nights_brings_warnings_at_the_most() -> None
         account.key(f"new{number}", PLAN_ID)
     account.nights(28)
     account.ledger.rows.clear()
-    account.ledger.nights.clear()
+    account.ledger.night_rows.clear()
     first = account.night()
     assert first.applied == {"adopt": 7, "warn": 6}
     account.nights(13)

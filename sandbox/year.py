@@ -1,0 +1,370 @@
+"""A year of an account in memory: keyjanitor's own code on it, night by night, over made-up owners.
+
+What is read, decided, checked, applied, issued, restored, counted and told is done by the code that
+the functions run. Played are the owners, the operator, and the way from requests to the answers of
+GetUsage.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, cast
+
+from keyjanitor.alerts import Alert
+from keyjanitor.apply import Sweeper
+from keyjanitor.brake import check
+from keyjanitor.decide import decide
+from keyjanitor.desk import Counterparts, Run
+from keyjanitor.evidence import USAGE_DAYS, PlanAnswer, PlanUsage, take_evidence
+from keyjanitor.ladder import climb
+from keyjanitor.messages import Message
+from keyjanitor.night import Deadline, Gathered, Outside, gather
+from keyjanitor.plan import Plan
+from keyjanitor.policy import Policy
+from keyjanitor.provision import Provisioner
+from keyjanitor.requests import Clock, SweepRequest
+from keyjanitor.shapes import Shape
+from keyjanitor.watch import Look, Sights, look, tell
+from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, State, UsagePlan, Verb
+from sandbox import in_memory
+from sandbox.audit import Auditor
+from sandbox.in_memory import at
+from sandbox.population import EXTERNAL, TIERS, SimulatedKey
+from sandbox.world import World
+
+PORTAL = "AROAPORTAL"
+RECIPIENT = "arn:aws:iam::123456789012:role/portal"
+HELD = "a release is on: nobody is to lose a key this week"
+FOREVER = Deadline(remaining_ms=lambda: 1_000_000, margin_ms=0)
+
+
+class Meter:
+    """What API Gateway meters, kept as a night's reading keeps it: `PlanUsage` without its pages.
+
+    Quotas are not played: nobody's runs out.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, dict[str, date]] = {}  # by plan and key
+        self._by_day: dict[str, dict[date, int]] = {}
+
+    def count(self, plan_id: str, key_id: str, day: date, requests: int) -> None:
+        """Takes the requests of a key on a day; days come in order."""
+        self._last.setdefault(plan_id, {})[key_id] = day
+        days = self._by_day.setdefault(plan_id, {})
+        days[day] = days.get(day, 0) + requests
+
+    def answer(self, plan: UsagePlan, members: tuple[str, ...], today: date) -> PlanAnswer:
+        """What `read_plans` would have made of the pages about this plan."""
+        start = today - DAY * USAGE_DAYS
+        last = self._last.get(plan.usage_plan_id, {})
+        by_day = self._by_day.get(plan.usage_plan_id, {})
+        usage = PlanUsage(plan, start, today)
+        usage.last_used = {key_id: day for key_id, day in last.items() if day >= start}
+        usage.used_by_day = {day: used for day, used in by_day.items() if day >= start}
+        usage.had_requests = bool(usage.used_by_day)
+        usage.ids = set(usage.last_used)
+        return PlanAnswer(plan, members, usage)
+
+    def last_used(self, key_id: str) -> date | None:
+        """When a key was last used, by all that ever showed."""
+        return max((last[key_id] for last in self._last.values() if key_id in last), default=None)
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """Somebody who uses a key: its value, which stays, and the id that it has now."""
+
+    key: SimulatedKey
+    key_id: str
+    value: Secret
+    asked: int = 0  # times, for it back
+
+
+@dataclass(slots=True)
+class Month:
+    """What one month did, and how it ended."""
+
+    name: str
+    did: Counter[str] = field(default_factory=Counter)
+    without: int = 0
+    keys: int = 0
+    rung: float | None = None  # the highest that stood
+    limit_in: str = ""
+    regret: float | None = None
+
+
+class Year:
+    """One year of an account, night by night."""
+
+    def __init__(self, world: World, policy: Policy, meter: Meter | None = None) -> None:
+        self.world = world
+        self.plot = world.plot
+        self.policy = policy
+        self.index = 0
+        self.meter = meter or Meter()
+        self.gateway = in_memory.Gateway(self.plot.first)
+        self.gateway.key_limit = policy.service_quota
+        self.stacks = in_memory.Owners(self.gateway)
+        self.ledger = in_memory.Memory()
+        self.register = in_memory.Register(self.ledger)
+        self.files = in_memory.Files()
+        self.told = in_memory.Told()
+        self.auditor = Auditor(self)
+        self.owners: list[Owner] = []
+        self.alerts: list[tuple[date, Alert]] = []
+        self.months: dict[str, Month] = {}
+        self.counts = [len(world.keys)]  # on the evening before, and then on every evening
+        self.without = [len(world.keys)]  # the same of an account that nobody keeps in order
+        self.turned_away = 0  # by that account, once it is full
+        self.rungs: list[float | None] = []  # of each night
+        self.back = 0  # keys that their owners had back
+        self.regretted = 0  # of these, within thirty days
+        before = (self.gateway, self.stacks, self.ledger)
+        after = (self.files, in_memory.Sealer(), self.told)
+        seen = (self.gateway, self.ledger, in_memory.AlertBook(), self.files, self.told)
+        self._outside = Outside(*cast("Any", (*before, *after, self.told)))
+        self._counterparts = Counterparts(*cast("Any", (*before, self.register, *after)))
+        self._sights = Sights(*cast("Any", (*seen, in_memory.Letters())))
+        self._plan_ids = self._lay_down_plans()
+        for key in world.keys:
+            self._make(key)
+        for back in range(USAGE_DAYS, 0, -1):
+            self._use(self.plot.first - DAY * back)
+
+    @property
+    def today(self) -> date:
+        return self.plot.day(self.index)
+
+    @property
+    def month(self) -> Month:
+        """The month that today is in."""
+        name = f"{self.today:%B}"
+        return self.months.setdefault(name, Month(name))
+
+    def live(self) -> Iterator[Month]:
+        """Lives the year; gives each month when it is over."""
+        for index in range(self.plot.days):
+            self.index = index
+            self.gateway.today = self.today
+            self.night()
+            self.day()
+            self.evening()
+            if index + 1 == self.plot.days or (self.today + DAY).day == 1:
+                yield self.month
+
+    # --- the beginning ----------------------------------------------------------------------------
+
+    def _lay_down_plans(self) -> dict[str, str]:
+        """The usage plans of the population's tiers; gives their ids by name."""
+        for number, tier in enumerate(TIERS):
+            plan_id, stages = f"plan{number}", (f"api1:{tier.stage}",)
+            has_quota = tier.quota is not None
+            self.gateway.plans[plan_id] = UsagePlan(plan_id, tier.name, stages, has_quota)
+            self.gateway.members_of[plan_id] = []
+            of_policy = self.policy.tiers[tier.name]
+            if of_policy.stages == stages:
+                self.gateway.shapes[plan_id] = Shape.of(of_policy)
+        return {plan.name: plan.usage_plan_id for plan in self.gateway.plans.values()}
+
+    def _make(self, key: SimulatedKey) -> None:
+        """Somebody makes a key past keyjanitor."""
+        key_id = self.gateway.new_id()
+        self.gateway.living[key_id] = ApiKey(
+            key_id=key_id,
+            name=key.name,
+            enabled=key.enabled,
+            created_date=key.created,
+            last_updated_date=key.updated or key.created,
+            description=key.description or "",
+            customer_id=key.customer_id or "",
+            tags=dict(key.tags),
+        )
+        self.gateway.values[key_id] = Secret(key.value)
+        if key.owner_stack:
+            self.stacks.stacks[key_id] = key.owner_stack
+        for name in key.plans:
+            self.gateway.attach(self._plan_ids[name], key_id)
+        self._has_owner(key, key_id)
+
+    def _has_owner(self, key: SimulatedKey, key_id: str) -> None:
+        if key.habit.per_day and key.enabled and key.plans:
+            self.owners.append(Owner(key, key_id, self.gateway.values[key_id]))
+
+    # --- nights -----------------------------------------------------------------------------------
+
+    def night(self) -> None:
+        """The reading, the sweep, and what the operator makes of a plan that refused itself."""
+        self.ledger.held = HELD if self.index in self.plot.held else None
+        self.read()
+        plan, braked = self.sweep()
+        if braked:
+            self.sweep(approve=plan.digest)  # looked at, and nothing found wrong
+        self.auditor.audit(plan)
+        self.rungs.append(plan.pressure.above)
+
+    def read(self) -> None:
+        """Tonight's evidence, as pull_usage takes it."""
+        before = self.files.evidence_before(self.today)
+        answers = [
+            self.meter.answer(plan, self.gateway.members(plan.usage_plan_id), self.today)
+            for plan in self.gateway.usage_plans()
+        ]
+        evidence, _ = take_evidence(self.today, answers, before)
+        self.files.evidences = {one.day: one for one in (before, evidence) if one}
+
+    def sweep(self, approve: str | None = None) -> tuple[Plan, bool]:
+        """One sweep of tonight, as expire_keys does it: its plan, and whether that refused itself."""
+        run = SweepRequest(time=at(self.today, 3), mode=Mode.PARK, approve=approve)
+        held = self.ledger.hold() is not None
+        gathered = gather(self.today, self._outside, self.policy, acting=not held)
+        plan = decide(gathered.night, gathered.bound)
+        if held:
+            return plan, False
+        self.ledger.remember(self.today, swept=True)
+        self.ledger.put_ladder(self._ladder(gathered, plan))
+        todo, brake = check(plan.for_mode(run.mode), run, self._outside)
+        sweeper = Sweeper(self.today, gathered.night.rows, self._outside, gathered.bound, FOREVER)
+        outcome = sweeper.apply(todo)
+        parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
+        self.ledger.remember(self.today, parked=parked)
+        self.month.did.update({str(verb): count for verb, count in outcome.applied.items()})
+        return plan.for_mode(run.mode), brake is not None
+
+    def _ladder(self, gathered: Gathered, plan: Plan) -> LadderRow:
+        """The rung that stands. What those above it would free is told, and decides nothing.
+
+        To work that out takes as long as deciding does, so here it is done once a month.
+        """
+        if self.today.day == 1:
+            return climb(gathered.night, gathered.bound, plan)
+        return LadderRow(self.today, plan.pressure.above)
+
+    # --- days -------------------------------------------------------------------------------------
+
+    def day(self) -> None:
+        """Sign-ups, the script's import, everybody's use, and who finds his key shut."""
+        newcomers = list(self.world.sign_ups(self.index))
+        imported = list(self.world.imported(self.index))
+        self._live_without(len(newcomers) + len(imported))
+        for key in imported:
+            self._make(key)
+        self._issue(newcomers)
+        self._ask_back(self._use(self.today, shows=self.index != self.plot.outage_on))
+
+    def _live_without(self, newcomers: int) -> None:
+        """The same day of the account that nobody keeps in order."""
+        room = self.policy.service_quota - self.without[-1]
+        self.without.append(self.without[-1] + min(room, newcomers))
+        self.turned_away += max(0, newcomers - room)
+
+    def _issue(self, newcomers: Sequence[SimulatedKey]) -> None:
+        bodies = [
+            {
+                "action": "issue",
+                "request_id": f"{self.today}-{number}",
+                "tier": EXTERNAL.name,
+                "owner": key.customer_id,
+                "name": key.name,
+                "deliver_to": RECIPIENT,
+            }
+            for number, key in enumerate(newcomers)
+        ]
+        for key, answer in zip(newcomers, self._ask(bodies), strict=True):
+            if "code" in answer:
+                self.month.did["refused"] += 1
+            else:
+                self.month.did["issued"] += 1
+                self._has_owner(key, answer["key_id"])
+
+    def _use(self, day: date, *, shows: bool = True) -> list[Owner]:
+        """Everybody's use of a day; gives those who found their keys shut."""
+        shut_out = []
+        ordinal = day.toordinal()
+        for owner in self.owners:
+            key = owner.key
+            requests = key.habit.uses(key.noise, ordinal)
+            if not requests:
+                continue
+            found = self.gateway.living.get(owner.key_id)
+            if found is None or not found.enabled:
+                shut_out.append(owner)
+            elif shows:
+                self.meter.count(self._plan_ids[key.plans[0]], owner.key_id, day, requests)
+        self.owners = [
+            o for o in self.owners if o.key.habit.last is None or o.key.habit.last > ordinal
+        ]
+        return shut_out
+
+    def _ask_back(self, shut_out: Sequence[Owner]) -> None:
+        """Owners who find their keys shut ask for them, and use them from the next day on."""
+        bodies = []
+        for owner in shut_out:
+            owner.asked += 1
+            parked = self.ledger.rows[owner.key_id].state is State.PARKED
+            bodies.append(
+                {
+                    "action": "restore" if parked else "renew",
+                    "request_id": f"back-{owner.key_id}-{owner.asked}",
+                    "key_id": owner.key_id,
+                }
+            )
+        for owner, answer in zip(shut_out, self._ask(bodies), strict=True):
+            if "code" in answer:
+                self.month.did["kept shut"] += 1
+                continue
+            owner.key_id = answer["key_id"]
+            self.back += 1
+            self.month.did["back"] += 1
+            self.regretted += self.ledger.rows[owner.key_id].regretted_on == self.today
+            self.auditor.audit_return(owner.key_id, owner.value)
+
+    def _ask(self, bodies: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Has requests served, as provision_keys does; gives the details of their answers."""
+        if not bodies:
+            return []
+        noon = at(self.today)
+        messages = [
+            Message(one["request_id"], json.dumps({"version": 1, **one}), PORTAL, noon)
+            for one in bodies
+        ]
+        run = Run(
+            holder=messages[0].message_id,
+            until=noon + timedelta(minutes=15),
+            deadline=FOREVER,
+            clock=Clock(noon, 36),
+            now=lambda: noon,
+        )
+        if left := Provisioner(self._counterparts, self.policy, run).serve(messages):
+            raise AssertionError(f"{len(left)} requests were left")
+        return [dict(self.register.asked[one["request_id"]].detail) for one in bodies]
+
+    # --- evenings ---------------------------------------------------------------------------------
+
+    def evening(self) -> None:
+        """The day's last look at the account, as watch_capacity takes it."""
+        found = look(self.today, self._sights, self.policy)
+        now = at(self.today, 23)
+        tell(found.situation, self._sights, self.policy, lambda: now, now + timedelta(hours=1))
+        self.alerts += [(self.today, alert) for alert in self.told.alerts[len(self.alerts) :]]
+        self.counts.append(found.situation.count.keys)
+        self._note(found)
+
+    def _note(self, found: Look) -> None:
+        month, seen = self.month, found.situation.forecast
+        month.keys, month.without, month.regret = self.counts[-1], self.without[-1], found.regret
+        month.rung = max((one for one in (month.rung, self.rungs[-1]) if one), default=None)
+        month.limit_in = "?" if seen.growth is None else f"{seen.days} d" if seen.days else "-"
+
+    def pressed(self) -> list[tuple[int, int]]:
+        """The days on which a rung of the ladder stood, from the first to the one after the last."""
+        edges = [
+            day
+            for day, (before, now) in enumerate(
+                zip([None, *self.rungs], [*self.rungs, None], strict=True)
+            )
+            if (before is None) != (now is None)
+        ]
+        return list(zip(edges[::2], edges[1::2], strict=True))
