@@ -5,7 +5,8 @@ from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from keyjanitor.plan import Plan
-from keyjanitor.words import Secret
+from keyjanitor.policy import Tier
+from keyjanitor.words import Row, Secret
 
 if TYPE_CHECKING:
     from sandbox.year import Year
@@ -55,21 +56,26 @@ class Auditor:
 
     def _must_be_idle(self, key_id: str, factor: float) -> None:
         year = self._year
-        row = year.ledger.rows[key_id]
-        patience = year.policy.tiers[row.tier].patience(never_used=False, factor=factor)
-        for one in (key_id, *row.previous_key_ids):
+        row = year.ledger.find(key_id)
+        previous = row.previous_key_ids if row else ()
+        patience = self._tier(row).patience(never_used=False, factor=factor)
+        for one in (key_id, *previous):
             used = year.meter.last_used(one)
             if used is not None and (patience is None or (year.today - used).days < patience):
                 self.wrong.append(f"{year.today}: key {key_id} was shut, and was used on {used}")
 
     def _must_be_announced(self, key_id: str, step: str) -> None:
         today = self._year.today
-        tier = self._year.policy.tiers[self._year.ledger.rows[key_id].tier]
+        tier = self._tier(self._year.ledger.find(key_id))
         days = tier.warn_days if step == "disabled" else tier.grace_days
         detail_type, name = NOTICE[step]
         told_on, detail = self._announced.get((detail_type, key_id), (today, {}))
         if (today - told_on).days < days or detail[name] > str(today):
             self.wrong.append(f"{today}: key {key_id} was {step} without {days} days of notice")
+
+    def _tier(self, row: Row | None) -> Tier:
+        policy = self._year.policy
+        return policy.tiers[row.tier] if row else policy.unclaimed
 
     def _hear(self) -> set[tuple[str, str]]:
         """Takes in what was told since the last night."""

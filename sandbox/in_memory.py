@@ -19,6 +19,7 @@ from keyjanitor.plan import Plan
 from keyjanitor.register import RequestChange
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import (
+    LIVE_STATES,
     AlertRow,
     Announcement,
     ApiKey,
@@ -34,7 +35,6 @@ from keyjanitor.words import (
     Verb,
 )
 
-LIVE = (State.ACTIVE, State.WARNED, State.DISABLED)  # in a tuple, the first is found at once
 JANITOR = 3  # the hour at which keyjanitor changes keys; everybody else does so at noon
 
 
@@ -62,14 +62,13 @@ class Gateway:
     # --- reading ----------------------------------------------------------------------------------
 
     def keys(self) -> list[ApiKey]:
-        before = self._listed
-        self._listed = {
-            key_id: before[key_id]
-            if key_id in before and before[key_id][0] is key
-            else (key, replace(key, tags=None))
-            for key_id, key in self.living.items()
-        }
-        return [listed for _, listed in self._listed.values()]
+        listed = []
+        for key_id, key in self.living.items():
+            known = self._listed.get(key_id)
+            if known is None or known[0] is not key:
+                known = self._listed[key_id] = key, replace(key, tags=None)
+            listed.append(known[1])
+        return listed
 
     def key(self, key_id: str) -> ApiKey | None:
         return self.living.get(key_id)
@@ -95,7 +94,8 @@ class Gateway:
         members = self.members_of[usage_plan_id]
         if not prefix:
             return tuple(members)
-        return tuple(key_id for key_id in members if self.living[key_id].name.startswith(prefix))
+        named = {key.key_id for key in self.keys_named(prefix)}
+        return tuple(key_id for key_id in members if key_id in named)
 
     # --- changing ---------------------------------------------------------------------------------
 
@@ -165,6 +165,7 @@ class Gateway:
 
     def delete(self, key_id: str) -> None:
         del self.living[key_id]
+        self._listed.pop(key_id, None)
         self.values.pop(key_id, None)
         for members in self.members_of.values():
             if key_id in members:
@@ -195,7 +196,8 @@ class Memory:
     """The ledger: rows that are written only by who has read their last version."""
 
     def __init__(self) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, Row] = {}  # of keys that live in API Gateway
+        self.gone: dict[str, Row] = {}  # of keys that have left it
         self.night_rows: dict[date, NightRow] = {}
         self.count_rows: dict[date, CountRow] = {}
         self.ladder_row: LadderRow | None = None
@@ -204,38 +206,40 @@ class Memory:
 
     # --- rows -------------------------------------------------------------------------------------
 
+    def find(self, key_id: str) -> Row | None:
+        """A key's row, wherever it is."""
+        return self.rows.get(key_id) or self.gone.get(key_id)
+
     def live_rows(self) -> dict[str, Row]:
-        return {key_id: row for key_id, row in self.rows.items() if row.state in LIVE}
+        return dict(self.rows)
 
     def row(self, key_id: str) -> Row | None:
-        row = self.rows.get(key_id)
-        return row if row is not None and row.state in LIVE else None
+        return self.rows.get(key_id)
 
     def row_of_any(self, key_id: str) -> Row | None:
-        row = self.rows.get(key_id)
+        row = self.find(key_id)
         while row is not None and row.state is State.RESTORED and row.new_key_id is not None:
-            row = self.rows.get(row.new_key_id)
+            row = self.find(row.new_key_id)
         return row
 
     def holders(self) -> Counter[tuple[str, str | None]]:
-        return Counter((row.tier, row.owner) for row in self.live_rows().values())
+        return Counter((row.tier, row.owner) for row in self.rows.values())
 
     def shelf(self, today: date) -> Shelf:
-        gone = [row for row in self.rows.values() if row.state not in LIVE]
-        parked = [row for row in gone if row.state is State.PARKED]
+        parked = [row for row in self.gone.values() if row.state is State.PARKED]
         return Shelf(
             due=tuple(row for row in parked if row.purge_on and row.purge_on <= today),
             oldest=min(parked, key=lambda row: row.parked_on or date.min, default=None),
             stepped={
-                Verb.PARK: sum(row.parked_on == today for row in gone),
-                Verb.PURGE: sum(row.purged_on == today for row in gone),
+                Verb.PARK: sum(row.parked_on == today for row in self.gone.values()),
+                Verb.PURGE: sum(row.purged_on == today for row in self.gone.values()),
             },
         )
 
     def shelf_of(self, day: date) -> list[Row]:
         return [
             row
-            for row in self.rows.values()
+            for row in self.gone.values()
             if row.state is State.PARKED and day in (row.disabled_on, row.parked_on)
         ]
 
@@ -262,14 +266,16 @@ class Memory:
         return True
 
     def _is_as_read(self, change: Change) -> bool:
-        stands = self.rows.get(change.after.key_id)
+        stands = self.find(change.after.key_id)
         version = change.before.version if change.before else 0
         return (stands.version if stands else 0) == version
 
     def _write(self, change: Change) -> Row:
         version = change.before.version if change.before else 0
         row = replace(change.after, version=version + 1)
-        self.rows[row.key_id] = row
+        here, there = (self.rows, self.gone) if row.state in LIVE_STATES else (self.gone, self.rows)
+        here[row.key_id] = row
+        there.pop(row.key_id, None)
         self.outbox.update({one.announcement_id: one for one in change.announcements})
         return row
 

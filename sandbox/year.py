@@ -27,7 +27,7 @@ from keyjanitor.provision import Provisioner
 from keyjanitor.requests import Clock, SweepRequest
 from keyjanitor.shapes import Shape
 from keyjanitor.watch import Look, Sights, look, tell
-from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, State, UsagePlan, Verb
+from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, UsagePlan, Verb
 from sandbox import in_memory
 from sandbox.audit import Auditor
 from sandbox.in_memory import at
@@ -293,9 +293,11 @@ class Year:
                 shut_out.append(owner)
             elif shows:
                 self.meter.count(self._plan_ids[key.plans[0]], owner.key_id, day, requests)
-        self.owners = [
-            o for o in self.owners if o.key.habit.last is None or o.key.habit.last > ordinal
-        ]
+        if day.day == 1:
+            still = [
+                o for o in self.owners if o.key.habit.last is None or o.key.habit.last > ordinal
+            ]
+            self.owners = still
         return shut_out
 
     def _ask_back(self, shut_out: Sequence[Owner]) -> None:
@@ -303,7 +305,7 @@ class Year:
         bodies = []
         for owner in shut_out:
             owner.asked += 1
-            parked = self.ledger.rows[owner.key_id].state is State.PARKED
+            parked = owner.key_id in self.ledger.gone
             bodies.append(
                 {
                     "action": "restore" if parked else "renew",

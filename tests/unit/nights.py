@@ -244,7 +244,7 @@ class Account:
         )
 
     def row(self, key_id: str) -> Row:
-        return self.ledger.rows[key_id]
+        return self.ledger.rows.get(key_id) or self.ledger.gone[key_id]
 
     def steps(self, key_id: str) -> list[tuple[int, str]]:
         """The nights, counted from the first, on which the key was warned, disabled or parked."""

@@ -122,7 +122,7 @@ def test_a_short_year_keeps_every_promise() -> None:
     assert did["back"] == year.back >= year.regretted > 0
     assert year.ledger.nights(year.plot.day(16), year.plot.day(18)) == {}
     assert {alert.kind for _, alert in year.alerts} >= {"expiring", "level", "days_to_limit"}
-    states = {row.state for row in year.ledger.rows.values()}
+    states = {row.state for row in year.ledger.gone.values()}
     assert {State.PARKED, State.RESTORED} <= states
 
 
