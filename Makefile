@@ -52,7 +52,7 @@ check: ## Format, lint, types, template, unit and contract tests (under a minute
 	@$(MAKE) unit
 
 .PHONY: e2e
-e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made ## The end-to-end tests alone
+e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-end tests alone
 	@.venv/bin/pytest tests/e2e -m e2e --force-enable-socket --timeout 540 --numprocesses 2 -p no:randomly
 
 .PHONY: build
@@ -68,7 +68,7 @@ lock: .venv/.made ## Pin the newest versions that fit requirements/*.in
 
 .PHONY: clean
 clean: ## Remove the environments and everything that was built
-	rm -rf .venv .venv-sandbox .venv-sam .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-sandbox .venv-sam .node .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the parts of check ----------------------------------------------------------------------------
@@ -101,7 +101,7 @@ define make-environment
 endef
 
 .PHONY: environments demo-environments check-environments
-environments: .venv-sam/.made .venv/.made .venv-sandbox/.made ; @:
+environments: .venv-sam/.made .venv/.made .venv-sandbox/.made .node/.made ; @:
 demo-environments: .venv-sam/.made .venv-sandbox/.made ; @:
 check-environments: .venv-sam/.made .venv/.made ; @:
 
@@ -111,3 +111,12 @@ check-environments: .venv-sam/.made .venv/.made ; @:
 	$(make-environment)
 .venv-sam/.made: requirements/sam.txt
 	$(make-environment)
+
+# What comes from npm is for tests alone; without npm they are skipped, and say so.
+.node/.made: requirements/npm/package.json requirements/npm/package-lock.json
+	@rm -rf $(@D); mkdir $(@D); \
+	if command -v npm >/dev/null; then \
+		echo "making $(@D) from requirements/npm ..."; began=$$SECONDS; cp $^ $(@D)/; \
+		npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --silent && echo "made $(@D) in $$((SECONDS - began)) s"; \
+	else echo "no npm: the tests that need it will be skipped"; fi; \
+	touch $@
