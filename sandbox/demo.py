@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from sandbox.client import ACCOUNT, REPOSITORY, Sandbox
-from sandbox.life import READING, SWEEP, Life
+from sandbox.life import LOOK, READING, SWEEP, Life
 from sandbox.population import TIERS, Kind, population
 from sandbox.stack import Stack
 
@@ -44,6 +46,7 @@ class Demo:
         self.began = real_time.monotonic()
         self.stack: Stack
         self.policy: Path
+        self.alerts_seen = 0
         self.opened = ""  # the value of a key that was asked for
         self.life: Life
         self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
@@ -97,6 +100,7 @@ class Demo:
             self.row(night, answer)
             if night == ASKED:
                 self.hear_answers()
+            self.watch(night)
             self.operate_after(night, answer)
             with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
                 self.statuses += self.life.live_through(self.day(night), REQUESTS)
@@ -149,6 +153,19 @@ class Demo:
                 f"undone: night {UNDONE}; {applied['enable']} keys enabled, "
                 f"{applied['restore']} restored from their tombstones"
             )
+
+    def watch(self, night: int) -> None:
+        """One look at the account's capacity a night, and what an inbox gets of it."""
+        day = self.day(night)
+        self.life.set_clock(day, LOOK)
+        answer = self.stack.watch(f"{datetime.combine(day, LOOK):%Y-%m-%dT%H:%M:%SZ}")
+        for told in answer["alerts"]:
+            self.say(f"[yellow]mail: {told['subject']}[/yellow]")
+        for alert in self.sandbox.alerts()[self.alerts_seen :]:
+            forms = json.loads(alert["message"])
+            if json.loads(forms["sqs"])["kind"] in ("level", "days_to_limit"):
+                self.console.print(Panel(Text(forms["email"]), title=alert["subject"], width=108))
+        self.alerts_seen = len(self.sandbox.alerts())
 
     def ask(self) -> None:
         """Fifty requests of other systems, three of them bad, while the night runs."""

@@ -83,9 +83,11 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     plan = decide(gathered.night, gathered.bound)
     ladder = climb(gathered.night, gathered.bound, plan)
     outcome, brake = Outcome(), plan.brake()
+    if run.observed_because is None:
+        # In `observe` too: who is alerted has to hear what each rung would free.
+        outside.ledger.put_ladder(ladder)
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True)
-        outside.ledger.put_ladder(ladder)
         plan, brake = check(plan.for_mode(mode), run, outside)
     outside.history.put_keys(run.today, key_lines(plan))
     if mode is not Mode.OBSERVE:
@@ -112,7 +114,8 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
 def growth_until(today: date) -> Growth | None:
     """How the account grows, by the counts of the last weeks; None: nobody knows yet."""
     counts = outside.ledger.counts(today - DAY * DAYS, today)
-    return forecast({day: row.keys for day, row in counts.items()}, policy.service_quota).growth
+    keys = {day: row.keys for day, row in counts.items()}
+    return forecast(keys, policy.service_quota, today).growth
 
 
 def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:

@@ -284,6 +284,7 @@ def a_restore(account: Account) -> Scene:
                 because="restored",
                 restored_on=account.today,
                 regretted_on=account.today,
+                was_parked_on=before.parked_on,
                 our_update=key.last_updated_date,
                 usage_plan_ids=plans,
                 previous_key_ids=(key_id,),

@@ -715,6 +715,7 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         because="restored",
         restored_on=account.today,
         regretted_on=account.today,
+        was_parked_on=before.parked_on,
         our_update=now,
         usage_plan_ids=plans,
         previous_key_ids=(key_id,),

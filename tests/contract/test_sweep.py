@@ -24,7 +24,8 @@ from keyjanitor.errors import (
     UnknownPlan,
 )
 from keyjanitor.night import Deadline, gather
-from keyjanitor.words import Mode, State
+from keyjanitor.policy import Rung
+from keyjanitor.words import LadderRow, Mode, RungRow, State
 from tests.builders import DAY, KEY_ID, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, Clients, brisk, refused
 
@@ -198,12 +199,13 @@ def test_observe_writes_no_row_and_sends_no_event_and_writes_the_keys_file(
     due_to_be_parked(account)
     account.key("new", idle=80)
     account.key("other", idle=60)
-    before = (account.items(), account.gateway.keys(), account.objects("tombstones/"))
+    before = (but_the_ladder(account), account.gateway.keys(), account.objects("tombstones/"))
     told = (len(account.events), len(account.alerts))
     answer = account.sweep(mode="observe")
     assert answer["verdicts"]["park"] == 1
     assert answer["applied"] == none_applied()
-    assert (account.items(), account.gateway.keys(), account.objects("tombstones/")) == before
+    after = (but_the_ladder(account), account.gateway.keys(), account.objects("tombstones/"))
+    assert after == before
     assert (len(account.events), len(account.alerts)) == told
     assert account.keys_file()[KEY_ID]["verdict"] == "park"
     assert account.keys_file()[KEY_ID]["park_on"] == str(account.today)
@@ -213,11 +215,37 @@ def test_observe_leaves_a_dead_runs_claim_alone(account: Account) -> None:
     due_to_be_disabled(account)
     account.around = Calls(apigateway_set_enabled=fails_for_the_first())
     account.sweep()
-    before = account.items()
+    before = but_the_ladder(account)
     assert account.ledger.live_rows()[KEY_ID].claim is not None
     account.around = Calls()
     account.sweep(mode="observe")
-    assert account.items() == before
+    assert but_the_ladder(account) == before
+
+
+def test_observe_too_writes_down_what_the_rungs_would_free(
+    an_account: Callable[..., Account],
+) -> None:
+    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(idle_days=90), ladder=rungs))
+    account.key(KEY_ID, idle=60)
+    account.night(mode="observe")
+    assert account.ledger.ladder() == LadderRow(
+        account.today, None, (RungRow(0.9, 0.5, 1, {"external": 1}),)
+    )
+
+
+def test_an_event_out_of_the_replay_window_writes_no_ladder(
+    an_account: Callable[..., Account],
+) -> None:
+    account = an_account(replay_window_hours=36)
+    account.read()
+    account.real_now += 3 * DAY
+    assert account.sweep()["observed_because"]
+    assert account.ledger.ladder() is None
+
+
+def but_the_ladder(account: Account) -> list[dict[str, Any]]:
+    return [item for item in account.items() if item["sk"] != {"S": "ladder"}]
 
 
 def test_disable_parks_and_purges_nothing(an_account: AccountMaker) -> None:

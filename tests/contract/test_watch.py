@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.errors import CallFailed, KeyjanitorError
+from keyjanitor.watch import look, measures
 from keyjanitor.words import CountRow
 from tests.builders import DAY, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, refused
@@ -206,3 +207,31 @@ def test_a_plan_unread_for_two_nights_is_told_of(account: Account) -> None:
         account.read()
         account.watch()
     assert kinds(account) == ["unread_plan"]
+
+
+def test_regret_counts_each_key_once_that_was_taken_or_came_back(account: Account) -> None:
+    for key_id in ("comes back from parking", "stays parked"):
+        account.key(key_id, idle=80)
+    account.night()
+    account.pass_day()
+    for key_id in ("is enabled again", "stays disabled"):
+        account.key(key_id, idle=80)
+    account.night()
+    account.pass_day()
+    assert account.night()["applied"] | {"adopt": 0} == applied(park=2, disable=2)
+    assert regret(account) == 0
+    account.sweep(undo=str(account.today), key_ids=["comes back from parking", "is enabled again"])
+    assert regret(account) == 50
+    account.pass_day()
+    assert regret(account) == 50
+
+
+def applied(**but: int) -> dict[str, int]:
+    verbs = ("adopt", "warn", "disable", "park", "purge", "enable", "restore")
+    return {verb: but.get(verb, 0) for verb in verbs}
+
+
+def regret(account: Account) -> float:
+    """What the metric says of the account as it is."""
+    found = look(account.today, account.watch_capacity.sights, account.policy)
+    return measures(found, account.policy)["Regret"]

@@ -138,3 +138,12 @@ def test_the_range_holds_the_real_day_in_at_least_75_of_100_worlds(
         soonest = found.soonest if found.soonest is not None else FARTHEST
         held += soonest <= real <= (found.latest or 10 * FARTHEST)
     assert held >= 75
+
+
+def test_today_is_not_over_so_its_growth_is_not_a_days() -> None:
+    whole = counts([10] * 20)
+    today = max(whole) + DAY
+    early = {**whole, today: whole[max(whole)] + 1}
+    found = forecast(early, QUOTA, today)
+    assert found.growth == forecast(whole, QUOTA).growth
+    assert found.days == -(-(QUOTA - early[today]) // 10)

@@ -49,9 +49,12 @@ class Forecast:
         return self.days is not None
 
 
-def forecast(counts: Mapping[date, int], service_quota: int) -> Forecast:
-    """The forecast from the counts of some days, of which the last 28 are looked at."""
-    steps = _steps(counts)
+def forecast(counts: Mapping[date, int], service_quota: int, today: date | None = None) -> Forecast:
+    """The forecast from the counts of some days, of which the last 28 are looked at.
+
+    `today` is not over: its count says how much room is left, and nothing of a day's growth.
+    """
+    steps = _steps({day: keys for day, keys in counts.items() if day != today})
     if len(steps) < FEWEST:
         return Forecast(None)
     room = service_quota - counts[max(counts)]

@@ -290,7 +290,7 @@ def regretted(row: Row, today: date) -> Row:
     taken = row.parked_on or row.disabled_on
     if taken is None or today - taken > REGRETTED_WITHIN:
         return row
-    return replace(row, regretted_on=today)
+    return replace(row, regretted_on=today, was_parked_on=row.parked_on)
 
 
 def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:

@@ -78,7 +78,9 @@ def look(today: date, sights: Sights, policy: Policy) -> Look:
         today=today,
         count=count,
         yesterday=counts.get(today - DAY),
-        forecast=forecast({day: row.keys for day, row in counts.items()}, policy.service_quota),
+        forecast=forecast(
+            {day: row.keys for day, row in counts.items()}, policy.service_quota, today
+        ),
         owners=owners.most_common(5),
         growing={tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
         if week_ago
@@ -245,10 +247,14 @@ def _silent(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
 def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow]) -> float | None:
     """Of a hundred keys disabled or parked in thirty days, how many came back within thirty."""
     since = today - timedelta(days=REGRET)
-    back = sum(bool(row.regretted_on and row.regretted_on > since) for row in rows.values())
-    shut = sum(bool(row.disabled_on and row.disabled_on > since) for row in rows.values())
-    shut += sum(night.parked for night in nights.values())
-    return round(100 * back / (back + shut), 1) if back + shut else None
+    back = [row for row in rows.values() if row.regretted_on and row.regretted_on > since]
+    away = sum(
+        row.state is State.DISABLED and bool(row.disabled_on and row.disabled_on > since)
+        for row in rows.values()
+    )
+    away += sum(night.parked for day, night in nights.items() if day > since)
+    away -= sum(bool(row.was_parked_on and row.was_parked_on > since) for row in back)
+    return round(100 * len(back) / (len(back) + away), 1) if len(back) + away else None
 
 
 def measures(one: Look, policy: Policy) -> dict[str, float]:

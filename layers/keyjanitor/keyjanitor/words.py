@@ -156,6 +156,7 @@ class Row:
     request_ids: tuple[str, ...] = ()  # whose answers carry the key's sealed value
     rotated_to: str | None = None
     regretted_on: date | None = None  # it came back within a month of being disabled or parked
+    was_parked_on: date | None = None  # and this is when it had been parked, if it was
     revoked_on: date | None = None
     revoked_by: str | None = None
     claim: Claim | None = None
