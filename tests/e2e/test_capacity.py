@@ -1,4 +1,4 @@
-"""The account fills up on the deployed stack: who is told what, and how often."""
+"""The account fills up over weeks on the deployed stack: who is told what, and how often."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +27,41 @@ def forms(world: World, *kinds: str) -> list[dict[str, Any]]:
     return [form for form in told if form["kind"] in kinds]
 
 
-def grow(world: World, keys: int, day: int) -> None:
+def grow(world: World, keys: int, day: int, *, kept: bool = True) -> None:
+    """So many new keys in an account; those that are not kept are never used, and go some day."""
     made = datetime.combine(TODAY + day * DAY, time(1), UTC)
     plan = world.plans["partners"]
-    world.lay_down(*(LaidKey(name="sign-up", created=made, plans=[plan]) for _ in range(keys)))
+    tags = {"keyjanitor:keep": ""} if kept else {}
+    world.lay_down(
+        *(LaidKey(name="sign-up", created=made, plans=[plan], tags=tags) for _ in range(keys))
+    )
+
+
+def test_growth_over_weeks_is_told_once_a_mark_and_a_sweep_brings_the_all_clear(
+    world: World,
+) -> None:
+    witnessed = len(world.witness(TODAY + 120 * DAY))
+    grow(world, 7_900 - witnessed, -1)
+    for day in range(31):
+        if day:
+            grow(world, 65, day, kept=day > 12)
+        look(world, day)
+    assert len(world.keys()) == 9_850
+    assert [form["level"] for form in forms(world, "level")] == [0.8, 0.9, 0.95, 0.98]
+    marks = [form["mark"] for form in forms(world, "days_to_limit")]
+    # After a week of counts the limit is about three weeks away: 60 was passed unseen.
+    assert marks == [30, 14]
+    assert forms(world, "clear") == []
+    # Nobody uses the first sign-ups. They are warned, disabled after 14 days and parked after 14 more; on a
+    # night after others that were not swept there are warnings only, hence two of each.
+    for day in (31, 45, 46, 59, 60):
+        world.pull(TODAY + day * DAY)
+        world.sweep(TODAY + day * DAY)
+        look(world, day)
+    assert len(world.keys()) == 9_850 - 12 * 65
+    assert [form["level"] for form in forms(world, "clear") if form["level"]] == [0.98]
+    assert [form["level"] for form in forms(world, "level")] == [0.8, 0.9, 0.95, 0.98]
+    assert forms(world, "fewer_keys") == []
 
 
 def test_two_looks_at_the_same_time_tell_once(world: World) -> None:

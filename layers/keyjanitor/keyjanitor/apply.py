@@ -24,15 +24,11 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.ledger import Change
-from keyjanitor.night import Deadline, Outside, disabled, enabled, parked
+from keyjanitor.night import Deadline, Outside
 from keyjanitor.plan import (
     Adopt,
-    Clear,
-    Correct,
     Disable,
     Enable,
-    Forget,
-    Missing,
     Note,
     Park,
     Plan,
@@ -45,6 +41,7 @@ from keyjanitor.plan import (
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.restore import restore
 from keyjanitor.seal import tombstone_context
+from keyjanitor.transitions import adopted, disabled, enabled, noted, parked, warned
 from keyjanitor.words import (
     DAY,
     Announcement,
@@ -54,7 +51,6 @@ from keyjanitor.words import (
     State,
     Tombstone,
     Verb,
-    stands_disabled,
 )
 
 WARNINGS_AT_ONCE = 40
@@ -156,45 +152,16 @@ class Sweeper:
             change = self._changed(note, changes)
             changes[change.after.key_id] = change
         written = self._outside.ledger.commit(changes.values(), unless_held=True)
-        adopted = {note.key.key_id for note in notes if isinstance(note, Adopt)}
-        self.outcome.applied[Verb.ADOPT] += sum(row.key_id in adopted for row in written)
+        new = {note.key.key_id for note in notes if isinstance(note, Adopt)}
+        self.outcome.applied[Verb.ADOPT] += sum(row.key_id in new for row in written)
         self._rows.update({row.key_id: row for row in written})
 
     def _changed(self, note: Note, changes: dict[str, Change]) -> Change:
         """The change that a note asks for, on top of what another note of the key has asked."""
         if isinstance(note, Adopt):
-            adopted = Row(
-                key_id=note.key.key_id,
-                state=State.ACTIVE,
-                tier=note.tier,
-                name=note.key.name,
-                adopted_on=self._today,
-                usage_plan_ids=note.usage_plan_ids,
-            )
-            return Change(None, adopted)
+            return Change(None, adopted(note, self._today))
         earlier = changes.get(note.row.key_id)
-        row = earlier.after if earlier else note.row
-        match note:
-            case Clear():
-                after = replace(
-                    row,
-                    state=note.state,
-                    warned_on=None,
-                    disable_on=None,
-                    park_on=None,
-                    disabled_on=row.disabled_on if note.state is State.DISABLED else None,
-                    witnessed=False,
-                    because="",
-                )
-            case Correct():
-                after = replace(row, tier=note.tier, missing_since=None)
-            case Missing():
-                after = replace(row, missing_since=self._today)
-            case Forget():
-                after = replace(row, state=State.GONE)
-            case _:
-                assert_never(note)
-        return Change(note.row, after)
+        return Change(note.row, noted(note, earlier.after if earlier else note.row, self._today))
 
     def _warn(self, batch: Sequence[Warn]) -> None:
         changes: list[Change] = []
@@ -202,19 +169,7 @@ class Sweeper:
             row = self._rows.get(step.key.key_id)
             if row is None:
                 continue  # somebody else adopted it just now: the next night knows it
-            stays_disabled = stands_disabled(step.key, row)
-            after = replace(
-                row,
-                state=State.DISABLED if stays_disabled else State.WARNED,
-                name=row.name if row.issued else step.key.name,
-                warned_on=self._today,
-                disable_on=None if stays_disabled else step.next_step_on,
-                park_on=step.next_step_on if stays_disabled else None,
-                stepped_on=self._today,
-                because=str(step.because),
-                witnessed=step.witnessed,
-                usage_plan_ids=step.usage_plan_ids,
-            )
+            after = warned(step, row, self._today)
             changes.append(Change(row, after, (self._announcement(after),)))
         written = self._outside.ledger.commit(changes, unless_held=True)
         self.outcome.applied[Verb.WARN] += len(written)
@@ -390,17 +345,17 @@ class Sweeper:
         """Publishes each night's warnings as one digest; what could not be is left to the next run."""
         for back in (2, 1, 0):
             day = self._today - DAY * back
-            warned = [row for row in self._rows.values() if row.warned_on == day]
-            if len(warned) <= self._outside.ledger.night(day).announced:
+            told = [row for row in self._rows.values() if row.warned_on == day]
+            if len(told) <= self._outside.ledger.night(day).announced:
                 continue
             try:
-                self._outside.topic.publish(alerts.expiring(day, warned, self._bound.policy))
+                self._outside.topic.publish(alerts.expiring(day, told, self._bound.policy))
             except (AccessDenied, CallFailed) as err:
                 logger.error(
                     "the digest of the warnings of %s waits for the next run: %s", day, err
                 )
                 continue
-            self._outside.ledger.remember(day, announced=len(warned))
+            self._outside.ledger.remember(day, announced=len(told))
 
     def send(self) -> None:
         """Puts the outbox on the bus; what the bus does not take stays for the next run."""

@@ -23,10 +23,11 @@ from keyjanitor.errors import (
     TombstoneClosed,
 )
 from keyjanitor.ledger import Change
-from keyjanitor.night import regretted, settled
+from keyjanitor.night import settled
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.register import RequestChange
 from keyjanitor.restore import WITHOUT_PLANS, half_built, restore
+from keyjanitor.transitions import regretted
 from keyjanitor.words import (
     LIVE_STATES,
     Announcement,

@@ -25,9 +25,9 @@ from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.seal import Sealer
 from keyjanitor.topic import Topic
+from keyjanitor.transitions import disabled, enabled, parked
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb
 
-REGRETTED_WITHIN = DAY * 30
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
 
 logger = Logger(child=True)
@@ -229,71 +229,3 @@ def settled(
         case _:
             return Change(row, after)
     return Change(row, after, (announce(after, bound.policy, today),))
-
-
-# --- what a row says after a step -----------------------------------------------------------------
-
-
-def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
-    """The row of a key that has just been disabled; `key` as it is since."""
-    grace_days = _tier_days(row, bound, "grace_days")
-    return replace(
-        row,
-        state=State.DISABLED,
-        disabled_on=today,
-        disable_on=None,
-        park_on=today + DAY * grace_days,
-        stepped_on=today,
-        our_update=key.last_updated_date,
-        claim=None,
-    )
-
-
-def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
-    """The row of a key that has just been parked."""
-    return replace(
-        row,
-        state=State.PARKED,
-        park_on=None,
-        parked_on=today,
-        purge_on=today + DAY * _tier_days(row, bound, "retain_days"),
-        stepped_on=today,
-        claim=None,
-    )
-
-
-def enabled(row: Row, today: date, key: ApiKey) -> Row:
-    """The row of a key that has just been enabled again: for the clock it is a restore.
-
-    An agreed end is gone with it: who undoes it wants the key to live.
-    """
-    return replace(
-        regretted(row, today),
-        state=State.ACTIVE,
-        warned_on=None,
-        disable_on=None,
-        # What was disabled on this date stays counted in its allowance.
-        disabled_on=row.disabled_on if row.disabled_on == today else None,
-        park_on=None,
-        ends_on=None,
-        rotated_to=None,
-        witnessed=False,
-        because="enabled again",
-        restored_on=today,
-        our_update=key.last_updated_date,
-        claim=None,
-    )
-
-
-def regretted(row: Row, today: date) -> Row:
-    """The row of a key that comes back: if within a month, it was taken too soon."""
-    taken = row.parked_on or row.disabled_on
-    if taken is None or today - taken > REGRETTED_WITHIN:
-        return row
-    return replace(row, regretted_on=today, was_parked_on=row.parked_on)
-
-
-def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:
-    tier = bound.policy.tiers.get(row.tier, bound.policy.unclaimed)
-    days: int = getattr(tier, name)
-    return days

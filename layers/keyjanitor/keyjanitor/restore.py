@@ -18,8 +18,9 @@ from keyjanitor.errors import (
     ValueTaken,
 )
 from keyjanitor.ledger import Change
-from keyjanitor.night import Keeper, enabled, forget_tombstone
+from keyjanitor.night import Keeper, forget_tombstone
 from keyjanitor.policy import Policy
+from keyjanitor.transitions import enabled
 from keyjanitor.words import Announcement, ApiKey, Claim, Row, Secret, State, Tombstone, Verb
 
 WITHOUT_PLANS = "restored without its usage plans"

@@ -1,0 +1,129 @@
+"""What a row of the ledger says after something happened to its key. Pure."""
+
+from dataclasses import replace
+from datetime import date
+from typing import assert_never
+
+from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Warn
+from keyjanitor.policy import BoundPolicy
+from keyjanitor.words import DAY, ApiKey, Row, State, stands_disabled
+
+REGRETTED_WITHIN = DAY * 30
+
+
+def adopted(note: Adopt, today: date) -> Row:
+    """The row of a key that the ledger did not know."""
+    return Row(
+        key_id=note.key.key_id,
+        state=State.ACTIVE,
+        tier=note.tier,
+        name=note.key.name,
+        adopted_on=today,
+        usage_plan_ids=note.usage_plan_ids,
+    )
+
+
+def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Row:
+    """The row after what only the ledger learns."""
+    match note:
+        case Clear():
+            return replace(
+                row,
+                state=note.state,
+                warned_on=None,
+                disable_on=None,
+                park_on=None,
+                disabled_on=row.disabled_on if note.state is State.DISABLED else None,
+                witnessed=False,
+                because="",
+            )
+        case Correct():
+            return replace(row, tier=note.tier, missing_since=None)
+        case Missing():
+            return replace(row, missing_since=today)
+        case Forget():
+            return replace(row, state=State.GONE)
+        case _:
+            assert_never(note)
+
+
+def warned(step: Warn, row: Row, today: date) -> Row:
+    """The row of a key whose next step has just been announced."""
+    stays_disabled = stands_disabled(step.key, row)
+    return replace(
+        row,
+        state=State.DISABLED if stays_disabled else State.WARNED,
+        name=row.name if row.issued else step.key.name,
+        warned_on=today,
+        disable_on=None if stays_disabled else step.next_step_on,
+        park_on=step.next_step_on if stays_disabled else None,
+        stepped_on=today,
+        because=str(step.because),
+        witnessed=step.witnessed,
+        usage_plan_ids=step.usage_plan_ids,
+    )
+
+
+def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
+    """The row of a key that has just been disabled; `key` as it is since."""
+    grace_days = _tier_days(row, bound, "grace_days")
+    return replace(
+        row,
+        state=State.DISABLED,
+        disabled_on=today,
+        disable_on=None,
+        park_on=today + DAY * grace_days,
+        stepped_on=today,
+        our_update=key.last_updated_date,
+        claim=None,
+    )
+
+
+def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
+    """The row of a key that has just been parked."""
+    return replace(
+        row,
+        state=State.PARKED,
+        park_on=None,
+        parked_on=today,
+        purge_on=today + DAY * _tier_days(row, bound, "retain_days"),
+        stepped_on=today,
+        claim=None,
+    )
+
+
+def enabled(row: Row, today: date, key: ApiKey) -> Row:
+    """The row of a key that has just been enabled again: for the clock it is a restore.
+
+    An agreed end is gone with it: who undoes it wants the key to live.
+    """
+    return replace(
+        regretted(row, today),
+        state=State.ACTIVE,
+        warned_on=None,
+        disable_on=None,
+        # What was disabled on this date stays counted in its allowance.
+        disabled_on=row.disabled_on if row.disabled_on == today else None,
+        park_on=None,
+        ends_on=None,
+        rotated_to=None,
+        witnessed=False,
+        because="enabled again",
+        restored_on=today,
+        our_update=key.last_updated_date,
+        claim=None,
+    )
+
+
+def regretted(row: Row, today: date) -> Row:
+    """The row of a key that comes back: if within a month, it was taken too soon."""
+    taken = row.parked_on or row.disabled_on
+    if taken is None or today - taken > REGRETTED_WITHIN:
+        return row
+    return replace(row, regretted_on=today, was_parked_on=row.parked_on)
+
+
+def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:
+    tier = bound.policy.tiers.get(row.tier, bound.policy.unclaimed)
+    days: int = getattr(tier, name)
+    return days
