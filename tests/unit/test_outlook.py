@@ -1,0 +1,106 @@
+"""The nights to come, foretold and then lived: one has to be like the other."""
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from keyjanitor.night import gather
+from keyjanitor.outlook import NIGHTS, NightAhead, outlook
+from keyjanitor.policy import Rung, Sweep
+from keyjanitor.words import DAY, Mode, State, Verb
+from tests.builders import PLAN_ID, a_policy, a_tier
+from tests.unit.nights import Account
+
+
+def an_account(
+    *keys: int, mode: Mode = Mode.PARK, sweep: Sweep | None = None, **policy: Any
+) -> Account:
+    """An account with keys that were last used so many days before, lived for three weeks."""
+    made = a_policy(a_tier(retain_days=20), **policy)
+    account = Account(replace(made, sweep=sweep or made.sweep))
+    account.plan()
+    for number, idle in enumerate(keys):
+        account.key(f"key{number:03}", PLAN_ID, age=300, last_used=idle)
+    account.nights(21, mode)
+    return account
+
+
+def foretold(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
+    """What is said after last night's sweep of the nights that follow."""
+    account.read()
+    gathered = gather(account.today, account.outside, account.policy, acting=False)
+    # It is foretold in the morning, after the sweep, from the evidence that the sweep had.
+    night = replace(gathered.night, today=account.today - DAY)
+    shelf = [row for row in account.ledger.gone.values() if row.state is State.PARKED]
+    return outlook(night, gathered.bound, mode, shelf)
+
+
+def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
+    """What those nights do."""
+    nights = []
+    for _ in range(NIGHTS):
+        today, swept = account.today, account.night(mode)
+        did = swept.outcome.applied
+        nights.append(
+            NightAhead(
+                date=today,
+                warn=did[Verb.WARN],
+                disable=did[Verb.DISABLE],
+                park=did[Verb.PARK],
+                purge=did[Verb.PURGE],
+                keys=len(account.gateway.living),
+                braked=swept.brake is not None,
+            )
+        )
+    return tuple(nights)
+
+
+@pytest.mark.parametrize("mode", [Mode.PARK, Mode.DISABLE])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_foretold_is_what_happens_if_nothing_changes(mode: Mode, seed: int) -> None:
+    chance = random.Random(seed)
+    account = an_account(*(chance.randrange(10, 95) for _ in range(60)), mode=mode)
+    said = foretold(account, mode)
+    assert said == lived(account, mode)
+    assert sum(night.warn for night in said) > 0
+    assert sum(night.disable for night in said) > 0
+    assert sum(night.park + night.purge for night in said) > 0 or mode is Mode.DISABLE
+
+
+def test_the_allowance_spreads_a_bulk_over_the_nights() -> None:
+    account = an_account(*[46] * 30, sweep=Sweep(max_share=0.01, max_keys=20))
+    said = foretold(account)
+    assert said == lived(account)
+    assert sorted(night.disable for night in said if night.disable) == [10, 20]
+
+
+def test_a_braked_night_is_foretold() -> None:
+    account = an_account(*[46] * 50, sweep=Sweep(max_share=1, max_keys=100))
+    account.policy = replace(account.policy, sweep=Sweep(max_share=0.01, max_keys=20))
+    said = foretold(account)
+    assert said == lived(account)
+    assert any(night.braked for night in said)
+
+
+def test_a_rung_that_is_left_as_keys_go_is_left_in_the_outlook_too() -> None:
+    rungs = (Rung(above=0.5, patience=0.6, freeze=()),)
+    account = an_account(*range(30, 80), ladder=rungs, service_quota=90)
+    said = foretold(account)
+    assert said == lived(account)
+
+
+def test_in_observe_nothing_will_be_done() -> None:
+    account = an_account(46, 60)
+    assert {
+        (night.warn, night.disable, night.park, night.purge)
+        for night in foretold(account, Mode.OBSERVE)
+    } == {(0, 0, 0, 0)}
+
+
+def test_who_uses_a_key_every_week_is_taken_to_go_on() -> None:
+    account = an_account()
+    account.policy = a_policy(a_tier(idle_days=10))
+    account.key("weekly", PLAN_ID, age=300, last_used=5)
+    assert sum(night.warn for night in foretold(account)) == 0
