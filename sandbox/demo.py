@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -164,7 +165,10 @@ class Demo:
         for alert in self.sandbox.alerts()[self.alerts_seen :]:
             forms = json.loads(alert["message"])
             if json.loads(forms["sqs"])["kind"] in ("level", "days_to_limit"):
-                self.console.print(Panel(Text(forms["email"]), title=alert["subject"], width=108))
+                mail = Panel(
+                    Text(forms["email"]), box.HORIZONTALS, title=alert["subject"], width=110
+                )
+                self.console.print(mail)
         self.alerts_seen = len(self.sandbox.alerts())
 
     def ask(self) -> None:

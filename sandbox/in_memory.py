@@ -204,6 +204,9 @@ class Memory:
         self.held: str | None = None
         self.outbox: dict[str, Announcement] = {}
 
+    def lease_until(self) -> None:
+        """Nobody sweeps while somebody looks."""
+
     # --- rows -------------------------------------------------------------------------------------
 
     def find(self, key_id: str) -> Row | None:

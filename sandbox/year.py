@@ -347,7 +347,7 @@ class Year:
 
     def evening(self) -> None:
         """The day's last look at the account, as watch_capacity takes it."""
-        found = look(self.today, self._sights, self.policy)
+        found = look(self.today, at(self.today, 3), self._sights, self.policy)
         now = at(self.today, 23)
         tell(found.situation, self._sights, self.policy, lambda: now, now + timedelta(hours=1))
         self.alerts += [(self.today, alert) for alert in self.told.alerts[len(self.alerts) :]]

@@ -43,7 +43,7 @@ sights = Sights(
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One look: what it found, and what it told."""
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
-    found = look(run.today, sights, policy)
+    found = look(run.today, now(), sights, policy)
     until = now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
     told = tell(found.situation, sights, policy, now, until)
     for name, value in measures(found, policy).items():

@@ -196,6 +196,44 @@ def test_keys_that_were_parked_or_revoked_are_not_missed(account: Account) -> No
     )
 
 
+def test_keys_that_were_parked_after_yesterdays_count_are_not_missed(account: Account) -> None:
+    account.ledger.remember(account.today, parked=15)
+    account.watch()
+    for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
+        account.gateway.delete(key_id)
+    account.ledger.remember(account.today, parked=55)  # an operator approved, after the count
+    account.pass_day()
+    account.watch()
+    assert kinds(account) == []
+
+
+def test_what_yesterdays_count_had_seen_go_explains_nothing_today(account: Account) -> None:
+    account.ledger.remember(account.today, parked=40)
+    account.watch()
+    account.pass_day()
+    for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
+        account.gateway.delete(key_id)
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+
+
+def test_while_a_sweep_is_at_work_no_key_is_missed(account: Account) -> None:
+    account.watch()
+    account.pass_day()
+    for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
+        account.gateway.delete(key_id)
+    account.ledger.take_lease("a sweep", account.real_now, 900)
+    account.watch()
+    assert kinds(account) == []
+    account.ledger.give_lease_back("a sweep")
+    account.watch()
+    account.ledger.take_lease("another", account.real_now, 900)
+    account.watch()
+    account.ledger.give_lease_back("another")
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+
+
 def test_a_plan_unread_for_two_nights_is_told_of(account: Account) -> None:
     def unread(_: Call) -> Any:
         raise CallFailed("GetUsage", "AccessDeniedException")
@@ -233,5 +271,5 @@ def applied(**but: int) -> dict[str, int]:
 
 def regret(account: Account) -> float:
     """What the metric says of the account as it is."""
-    found = look(account.today, account.watch_capacity.sights, account.policy)
+    found = look(account.today, account.real_now, account.watch_capacity.sights, account.policy)
     return measures(found, account.policy)["Regret"]

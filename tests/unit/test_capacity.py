@@ -159,7 +159,9 @@ def test_keys_that_no_sweep_took_are_told_of(
     policy: Policy, before: int, keys: int, freed: int, is_told: bool
 ) -> None:
     look = situation(
-        count=CountRow(TODAY, keys, freed=freed), yesterday=CountRow(TODAY - DAY, before)
+        count=CountRow(TODAY, keys),
+        yesterday=CountRow(TODAY - DAY, before),
+        freed_since=freed,
     )
     expected = [Trouble("fewer_keys", (str(TODAY),))] if is_told else []
     assert lived(policy, look) == [expected]

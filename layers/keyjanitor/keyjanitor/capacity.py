@@ -23,6 +23,7 @@ class Situation:
     count: CountRow
     yesterday: CountRow | None
     forecast: Forecast
+    freed_since: int | None = 0  # keys that we deleted since yesterday's count; None: it goes on
     owners: Sequence[tuple[str, int]] = ()  # those with the most keys
     growing: Mapping[str, int] = field(default_factory=dict)  # tiers, by keys a week
     ladder: LadderRow | None = None
@@ -144,7 +145,7 @@ def _troubles(
         "silent_plans": tuple(sorted(situation.silent)),
         "dead_letters": tuple(sorted(name for name, n in situation.letters.items() if n)),
         "subscription": tuple(sorted(situation.unconfirmed)),
-        "fewer_keys": _fewer(situation),
+        "fewer_keys": _fewer(situation, standing),
     }
     told: list[Trouble] = []
     stands: dict[str, tuple[date, tuple[str, ...]]] = {}
@@ -161,13 +162,15 @@ def _troubles(
     return told, stands
 
 
-def _fewer(situation: Situation) -> tuple[str, ...]:
+def _fewer(situation: Situation, standing: AlertRow) -> tuple[str, ...]:
     """Whether keys went that neither a sweep nor a revocation took."""
     before = situation.yesterday
+    if situation.freed_since is None:  # nobody can tell while a sweep is at work
+        told_on, about = standing.troubles.get("fewer_keys", (None, ()))
+        return about if told_on == situation.today else ()
     if before is None:
         return ()
-    explained = situation.count.freed + before.freed
-    gone = before.keys - situation.count.keys - explained
+    gone = before.keys - situation.count.keys - situation.freed_since
     if gone <= max(FEWER_KEYS, FEWER_SHARE * before.keys):
         return ()
     return (str(situation.today),)

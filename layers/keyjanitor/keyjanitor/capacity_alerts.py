@@ -98,7 +98,7 @@ def _headline(
         case Near():
             return "days_to_limit", (
                 f"At this growth the account runs out of API keys in {situation.forecast.days} days "
-                f"or so: fewer than {one.mark}."
+                f"or so, which is within the mark of {one.mark}."
             )
         case Cleared(level=level) if level is not None:
             margin = policy.alerts.clear_margin

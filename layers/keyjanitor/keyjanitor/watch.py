@@ -13,6 +13,7 @@ from keyjanitor.alertbook import AlertBook
 from keyjanitor.alerts import Alert
 from keyjanitor.capacity import Situation, news
 from keyjanitor.capacity_alerts import write
+from keyjanitor.counting import by_state, by_tier, loosely_bound, silent_plans
 from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor.evidence import Evidence
 from keyjanitor.forecast import DAYS, forecast
@@ -20,9 +21,9 @@ from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.ledger import Ledger
 from keyjanitor.letters import Letters
-from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.policy import Policy
 from keyjanitor.topic import Topic
-from keyjanitor.words import DAY, AlertRow, ApiKey, CountRow, NightRow, PendingAlert, Row, State
+from keyjanitor.words import DAY, AlertRow, CountRow, NightRow, PendingAlert, Row, State
 
 REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
@@ -52,32 +53,34 @@ class Look:
     evidence_age: int | None  # days
 
 
-def look(today: date, sights: Sights, policy: Policy) -> Look:
+def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     """Counts the account, writes the count down, and gathers all that an alert should say."""
+    sweeping = _is_swept(sights.ledger, now)
     keys = sights.gateway.keys()
     plans = sights.gateway.usage_plans()
     rows = sights.ledger.live_rows()
     latest = sights.history.evidence(today) or sights.history.evidence_before(today)
     before = sights.history.evidence_before(latest.day) if latest else None
     nights = sights.ledger.nights(today - DAY * REGRET, today)
-    bound = _bound(policy, latest)
+    bound = loosely_bound(policy, latest)
     count = CountRow(
         date=today,
         keys=len(keys),
         plans=len(plans),
         issued=sum(row.issued and row.adopted_on == today for row in rows.values()),
         freed=_freed(nights.get(today)),
-        tiers=dict(_tiers(keys, rows, latest, bound)),
-        states=dict(Counter(_state(key, rows) for key in keys)),
+        tiers=dict(by_tier(keys, rows, latest, bound)),
+        states=dict(by_state(keys, rows)),
     )
     sights.ledger.put_count(count)
     counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
-    week_ago = counts.get(today - DAY * WEEK)
+    yesterday, week_ago = counts.get(today - DAY), counts.get(today - DAY * WEEK)
     owners = Counter(row.owner for row in rows.values() if row.owner is not None)
     situation = Situation(
         today=today,
         count=count,
-        yesterday=counts.get(today - DAY),
+        yesterday=yesterday,
+        freed_since=None if sweeping else _freed_since(today, yesterday, nights),
         forecast=forecast(
             {day: row.keys for day, row in counts.items()}, policy.service_quota, today
         ),
@@ -96,7 +99,7 @@ def look(today: date, sights: Sights, policy: Policy) -> Look:
         ),
         held=sights.ledger.hold(),
         unread=_unread(latest, before),
-        silent=_silent(latest, bound),
+        silent=silent_plans(latest, bound),
         letters=sights.letters.waiting(),
         unconfirmed=sights.topic.unconfirmed(),
     )
@@ -179,45 +182,20 @@ def _pending(alert: Alert, until: datetime) -> PendingAlert:
 # --- what is counted ------------------------------------------------------------------------------
 
 
-def _bound(policy: Policy, latest: Evidence | None) -> BoundPolicy:
-    """The policy tied to the plans of the latest evidence; loosely, for here nobody is swept."""
-    plans = latest.plans.values() if latest else ()
-    tiers = {
-        plan.usage_plan_id: tier
-        for tier in sorted(policy.tiers.values(), key=lambda tier: tier.patience_rank())
-        for plan in plans
-        if plan.usage_plan_id in tier.usage_plans or plan.name in tier.usage_plans
-    }
-    silent = {
-        plan.usage_plan_id
-        for plan in plans
-        if plan.usage_plan_id in policy.silent_plans or plan.name in policy.silent_plans
-    }
-    return BoundPolicy(policy, tiers, frozenset(silent))
-
-
-def _tiers(
-    keys: Sequence[ApiKey], rows: Mapping[str, Row], latest: Evidence | None, bound: BoundPolicy
-) -> Counter[str]:
-    """The keys by tier: as the ledger knows them, else as their plans say."""
-    members = latest.members() if latest else {}
-    return Counter(
-        rows[key.key_id].tier
-        if key.key_id in rows
-        else bound.tier_by_plans(members.get(key.key_id, ())).name
-        for key in keys
-    )
-
-
-def _state(key: ApiKey, rows: Mapping[str, Row]) -> str:
-    row = rows.get(key.key_id)
-    if row is not None and (row.state is not State.ACTIVE or key.enabled):
-        return str(row.state)
-    return str(State.ACTIVE) if key.enabled else "disabled_by_others"
-
-
 def _freed(night: NightRow | None) -> int:
     return night.parked + night.revoked if night else 0
+
+
+def _freed_since(today: date, yesterday: CountRow | None, nights: Mapping[date, NightRow]) -> int:
+    """The keys that we deleted since yesterday's count: what it had seen of them is not among them."""
+    after_it = _freed(nights.get(today - DAY)) - (yesterday.freed if yesterday else 0)
+    return _freed(nights.get(today)) + max(0, after_it)
+
+
+def _is_swept(ledger: Ledger, now: datetime) -> bool:
+    """Whether a sweep may be at work: what it parks is written down when it ends."""
+    until = ledger.lease_until()
+    return until is not None and until > now
 
 
 def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
@@ -231,17 +209,6 @@ def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
         and plan_id in before.plans
         and before.plans[plan_id].unread is not None
     }
-
-
-def _silent(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
-    """The plans that have keys, and in which nobody ever saw a request."""
-    if latest is None:
-        return []
-    return [
-        plan_id
-        for plan_id, plan in latest.plans.items()
-        if plan.members and not latest.is_witnessed(plan) and plan_id not in bound.silent_plans
-    ]
 
 
 def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow]) -> float | None:

@@ -1,0 +1,66 @@
+"""Counts the keys of an account by tier and state, as a look and a report tell of them. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from keyjanitor.evidence import Evidence
+from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.words import ApiKey, Row, State
+
+DISABLED_BY_OTHERS = "disabled_by_others"
+
+
+def loosely_bound(policy: Policy, latest: Evidence | None) -> BoundPolicy:
+    """The policy tied to the plans of the latest evidence, whatever it names that is missing.
+
+    For counting and telling; who sweeps has to bind it strictly.
+    """
+    plans = latest.plans.values() if latest else ()
+    tiers = {
+        plan.usage_plan_id: tier
+        for tier in sorted(policy.tiers.values(), key=lambda tier: tier.patience_rank())
+        for plan in plans
+        if plan.usage_plan_id in tier.usage_plans or plan.name in tier.usage_plans
+    }
+    silent = {
+        plan.usage_plan_id
+        for plan in plans
+        if plan.usage_plan_id in policy.silent_plans or plan.name in policy.silent_plans
+    }
+    return BoundPolicy(policy, tiers, frozenset(silent))
+
+
+def by_tier(
+    keys: Sequence[ApiKey], rows: Mapping[str, Row], latest: Evidence | None, bound: BoundPolicy
+) -> Counter[str]:
+    """The keys by tier: as the ledger knows them, else as their plans say."""
+    members = latest.members() if latest else {}
+    return Counter(
+        rows[key.key_id].tier
+        if key.key_id in rows
+        else bound.tier_by_plans(members.get(key.key_id, ())).name
+        for key in keys
+    )
+
+
+def by_state(keys: Sequence[ApiKey], rows: Mapping[str, Row]) -> Counter[str]:
+    """The keys by state."""
+    return Counter(state_of(key, rows.get(key.key_id)) for key in keys)
+
+
+def state_of(key: ApiKey, row: Row | None) -> str:
+    """A key's state; `disabled_by_others` if somebody else disabled it."""
+    if row is not None and (row.state is not State.ACTIVE or key.enabled):
+        return str(row.state)
+    return str(State.ACTIVE) if key.enabled else DISABLED_BY_OTHERS
+
+
+def silent_plans(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
+    """The plans that have keys, and in which nobody ever saw a request."""
+    if latest is None:
+        return []
+    return [
+        plan_id
+        for plan_id, plan in latest.plans.items()
+        if plan.members and not latest.is_witnessed(plan) and plan_id not in bound.silent_plans
+    ]
