@@ -13,13 +13,14 @@ from typing import Any, Self
 from sandbox.client import REPOSITORY, Sandbox
 
 NAME = "keyjanitor"
-# All five of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
+# All six of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
 LOCAL = {
     "RequireTls": "false",
     "ReplayWindowHours": "0",
     "PullUsageSchedule": "cron(0 0 1 1 ? 2199)",
     "ExpireKeysSchedule": "cron(0 0 1 1 ? 2199)",
     "WatchCapacitySchedule": "cron(0 0 1 1 ? 2199)",
+    "PublishReportSchedule": "cron(0 0 1 1 ? 2199)",
 }
 
 
@@ -142,3 +143,7 @@ class Stack:
     def watch(self, time: str) -> Any:
         """Counts the keys of the hour of this time, and alerts."""
         return self.invoke("WatchCapacityFunction", {"time": time})
+
+    def publish(self, time: str) -> Any:
+        """Publishes the report of the date of this time."""
+        return self.invoke("PublishReportFunction", {"time": time})

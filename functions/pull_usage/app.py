@@ -1,6 +1,6 @@
 """Every night: read who used which key, and write down what that proves."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -9,13 +9,16 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
-from keyjanitor.evidence import HISTORY_DAYS, USAGE_DAYS, take_evidence, usage_rows
+from keyjanitor.evidence import USAGE_DAYS, take_evidence
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
+from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
 from keyjanitor.pace import Pace
 from keyjanitor.reading import read_plans
 from keyjanitor.requests import Clock, PullRequest
 from keyjanitor.settings import PullSettings
+from keyjanitor.usagefile import UsageFiles
+from keyjanitor.words import DAY
 
 logger = Logger()
 metrics = Metrics()
@@ -38,12 +41,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         before = history.evidence_before(run.today)
         answers = read_plans(run.today, gateway, before)
         evidence, usages = take_evidence(run.today, answers, before)
-        for back in range(HISTORY_DAYS, 0, -1):
-            day = run.today - timedelta(days=back)
-            history.put_usage(day, usage_rows(day, usages, evidence.plans))
+        files = UsageFiles(evidence, usages, before)
+        for day in files.days:
+            history.put_usage(day, files.rows(day, history.usage(day)))
         if not history.put_evidence(evidence):
             logger.warning("another run wrote the evidence of %s first; its word stands", run.today)
             evidence = history.evidence(run.today) or evidence
+        if before is not None:
+            thin_keys_files(run.today, before.day)
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 1)
     unread = [plan for plan in evidence.plans.values() if plan.unread is not None]
     metrics.add_metric("UnreadPlans", MetricUnit.Count, len(unread))
@@ -67,3 +72,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
         "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
     }
+
+
+def thin_keys_files(today: date, night_before: date) -> None:
+    """Drops from the keys files that are over a week old what the nights after them repeat.
+
+    It makes up for nights that were missed. A file whose next night has none stays whole.
+    """
+    day = night_before - DAY * WHOLE_NIGHTS
+    while day <= min(today - DAY * (WHOLE_NIGHTS + 1), night_before):
+        lines, next_lines = history.keys(day), history.keys(day + DAY)
+        if lines and next_lines:
+            history.put_keys(day, thinned(lines, next_lines))
+        day += DAY

@@ -111,6 +111,37 @@ def test_the_keys_file_has_a_line_a_key(history: History, either: Clients, bucke
     ]
 
 
+def test_what_a_daily_file_holds_can_be_read_back(history: History) -> None:
+    assert (history.usage(TODAY), history.keys(TODAY)) == ([], [])
+    history.put_usage(TODAY, [{"plan_id": "p", "key_id": None, "stages": ("api1:prod",)}])
+    history.put_keys(TODAY, [{"key_id": "a", "name": "ä\n\u2028"}, {"key_id": "b", "name": "<b>"}])
+    assert history.usage(TODAY) == [{"plan_id": "p", "key_id": None, "stages": ["api1:prod"]}]
+    assert history.keys(TODAY) == [
+        {"key_id": "a", "name": "ä\n\u2028"},
+        {"key_id": "b", "name": "<b>"},
+    ]
+    assert history.usage(TODAY + DAY) == []
+
+
+DAMAGES = {
+    "empty": b"",
+    "not gzipped": b'{"plan_id": "p"}',
+    "cut off": gzip.compress(b'{"plan_id": "p"}\n' * 9)[:-9],
+    "spoiled": gzip.compress(b'{"plan_id": "p"}\n')[:10] + b"\xff" * 20,
+    "no JSON": gzip.compress(b"plan_id,key_id\n"),
+    "no objects": gzip.compress(b"1\n"),
+}
+
+
+@pytest.mark.parametrize("body", DAMAGES.values(), ids=DAMAGES)
+def test_a_daily_file_that_is_damaged_is_taken_for_missing_and_stops_nobody(
+    history: History, either: Clients, bucket: str, body: bytes
+) -> None:
+    for name in (f"usage/dt={TODAY}/usage.jsonl.gz", f"keys/dt={TODAY}/keys.jsonl.gz"):
+        either.s3.put_object(Bucket=bucket, Key=name, Body=body)
+    assert (history.usage(TODAY), history.keys(TODAY)) == ([], [])
+
+
 def test_a_saved_plan_gives_its_pairs_back(history: History, either: Clients, bucket: str) -> None:
     plan = a_plan(a_key(age=400))
     history.put_plan(plan)
@@ -334,7 +365,9 @@ CALLS: dict[str, Callable[[History], Any]] = {
     "evidence": lambda history: history.evidence(TODAY),
     "evidence_before": lambda history: history.evidence_before(TODAY),
     "put_evidence": lambda history: history.put_evidence(an_evidence()),
+    "usage": lambda history: history.usage(TODAY),
     "put_usage": lambda history: history.put_usage(TODAY, []),
+    "keys": lambda history: history.keys(TODAY),
     "put_keys": lambda history: history.put_keys(TODAY, []),
     "put_plan": lambda history: history.put_plan(a_plan(a_key())),
     "plan": lambda history: history.plan("0123456789abcdef"),

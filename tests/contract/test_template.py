@@ -13,13 +13,26 @@ import yaml
 
 from keyjanitor import settings
 from keyjanitor.capacity import Situation
+from keyjanitor.evidence import FORGET_AFTER, PlanAnswer, take_evidence
 from keyjanitor.forecast import Forecast, Growth
+from keyjanitor.keysfile import key_lines
 from keyjanitor.messages import Message
 from keyjanitor.policy import parse_policy
+from keyjanitor.usagefile import UsageFiles
 from keyjanitor.watch import Look, measures
 from keyjanitor.words import CountRow
 from sandbox.stack import LOCAL
-from tests.builders import TODAY
+from tests.builders import (
+    KEY_ID,
+    TODAY,
+    YESTERDAY,
+    a_key,
+    a_page,
+    a_plan,
+    a_usage,
+    a_usage_plan,
+    pairs,
+)
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = parse_policy((ROOT / "layers/policy/policy.toml").read_text(encoding="utf-8"))
@@ -28,6 +41,7 @@ LOGICAL_IDS = {
     "PullUsageFunction": "AWS::Serverless::Function",
     "ExpireKeysFunction": "AWS::Serverless::Function",
     "WatchCapacityFunction": "AWS::Serverless::Function",
+    "PublishReportFunction": "AWS::Serverless::Function",
     "ProvisionKeysFunction": "AWS::Serverless::Function",
     "RequestQueue": "AWS::SQS::Queue",
     "RequestDeadLetterQueue": "AWS::SQS::Queue",
@@ -49,15 +63,18 @@ OUTPUTS = {
 MORE_OUTPUTS = {
     "RequestQueueArn",
     "AuditLogGroupName",
+    "HistoryDatabaseName",
     "PullUsageFunctionName",
     "ExpireKeysFunctionName",
     "WatchCapacityFunctionName",
+    "PublishReportFunctionName",
     "ProvisionKeysFunctionName",
 }
 SCHEDULED = {
     "PullUsageFunction": "pull_usage",
     "ExpireKeysFunction": "expire_keys",
     "WatchCapacityFunction": "watch_capacity",
+    "PublishReportFunction": "publish_report",
 }
 FUNCTIONS = SCHEDULED | {"ProvisionKeysFunction": "provision_keys"}
 RETAINED = ("Ledger", "HistoryBucket", "SealingKey", "AuditLog")
@@ -71,7 +88,10 @@ PULL_USAGE = {
     ("apigateway:GET", f"{GATEWAY}/usageplans/*/keys"),
     ("apigateway:GET", f"{GATEWAY}/usageplans/*/usage"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
+    ("s3:GetObject", f"{BUCKET}/keys/*"),
+    ("s3:GetObject", f"{BUCKET}/usage/*"),
     ("s3:PutObject", f"{BUCKET}/evidence/*"),
+    ("s3:PutObject", f"{BUCKET}/keys/*"),
     ("s3:PutObject", f"{BUCKET}/usage/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
     ("logs:CreateLogStream", "PullUsageLog.Arn"),
@@ -118,6 +138,26 @@ EXPIRE_KEYS_PARKING = EXPIRE_KEYS_DISABLING | {
     ("apigateway:DELETE", f"{GATEWAY}/apikeys/*"),
     ("s3:PutObject", f"{BUCKET}/tombstones/*"),
     ("kms:Encrypt", "SealingKey.Arn"),
+}
+PUBLISH_REPORT = {
+    ("apigateway:GET", f"{GATEWAY}/apikeys"),
+    ("apigateway:GET", f"{GATEWAY}/usageplans"),
+    ("apigateway:GET", f"{GATEWAY}/restapis"),
+    ("apigateway:GET", f"{GATEWAY}/restapis/*/stages"),
+    ("apigateway:GET", f"{GATEWAY}/restapis/*/deployments/*"),
+    ("tag:GetResources", "*"),
+    ("cloudformation:DescribeStackResources", "*"),
+    ("dynamodb:BatchGetItem", "Ledger.Arn"),
+    ("dynamodb:GetItem", "Ledger.Arn"),
+    ("dynamodb:Query", "Ledger.Arn"),
+    ("s3:GetObject", f"{BUCKET}/evidence/*"),
+    ("s3:GetObject", f"{BUCKET}/usage/*"),
+    ("s3:GetObject", f"{BUCKET}/keys/*"),
+    ("s3:PutObject", f"{BUCKET}/reports/*"),
+    ("s3:ListBucket", "HistoryBucket.Arn"),
+    ("logs:CreateLogStream", "PublishReportLog.Arn"),
+    ("logs:PutLogEvents", "PublishReportLog.Arn"),
+    ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
 }
 WATCH_CAPACITY = {
     ("apigateway:GET", f"{GATEWAY}/apikeys"),
@@ -182,6 +222,8 @@ RIGHTS = [
     ("WatchCapacityRole", "observe", WATCH_CAPACITY),
     ("WatchCapacityRole", "disable", WATCH_CAPACITY),
     ("WatchCapacityRole", "park", WATCH_CAPACITY),
+    ("PublishReportRole", "observe", PUBLISH_REPORT),
+    ("PublishReportRole", "park", PUBLISH_REPORT),
     ("ProvisionKeysRole", "observe", PROVISION_KEYS),
     ("ProvisionKeysRole", "disable", PROVISION_KEYS),
     ("ProvisionKeysRole", "park", PROVISION_KEYS),
@@ -210,6 +252,9 @@ CONDITIONS = {
     },
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
+    ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
+        "StringLikeIfExists": {"s3:prefix": "evidence/*"}
+    },
     ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
     },
@@ -363,8 +408,10 @@ def test_defaults_are_those_of_the_design() -> None:
         "PullUsageSchedule": "cron(15 2 * * ? *)",
         "ExpireKeysSchedule": "cron(15 3-5 * * ? *)",
         "WatchCapacitySchedule": "cron(40 * * * ? *)",
+        "PublishReportSchedule": "cron(15 6 * * ? *)",
         "AlertEmail": "",
         "LogRetentionDays": 90,
+        "HistoryDays": 400,
         "PermissionsBoundaryArn": "",
         "RequireTls": "true",
     }
@@ -406,11 +453,125 @@ def test_the_bucket_is_versioned_closed_and_encrypted() -> None:
     assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
 
 
-def test_no_rule_expires_a_version_of_a_tombstone() -> None:
-    rules = resources("AWS::S3::Bucket")["HistoryBucket"]["LifecycleConfiguration"]["Rules"]
-    expiring = {rule.get("Prefix") for rule in rules if "NoncurrentVersionExpiration" in rule}
-    assert expiring == {"evidence/", "usage/", "keys/", "plans/"}
-    assert not [rule for rule in rules if "ExpirationInDays" in rule or "ExpirationDate" in rule]
+def lifecycle(**parameters: str) -> dict[str | None, dict[str, Any]]:
+    """What becomes of the objects of the history bucket, by their prefix."""
+    bucket = resources("AWS::S3::Bucket", **parameters)["HistoryBucket"]
+    rules = bucket["LifecycleConfiguration"]["Rules"]
+    assert {rule["Status"] for rule in rules} == {"Enabled"}
+    return {
+        rule.get("Prefix"): {k: v for k, v in rule.items() if k not in ("Id", "Status", "Prefix")}
+        for rule in rules
+    }
+
+
+def test_the_history_is_kept_as_long_as_is_said_and_evidence_as_long_as_a_night_looks_back() -> (
+    None
+):
+    history = {
+        "ExpirationInDays": "90",
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
+    }
+    remembered = {
+        "ExpirationInDays": FORGET_AFTER.days + 1,
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
+    }
+    assert lifecycle(HistoryDays="90") == {
+        None: {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}},
+        "evidence/": remembered,
+        "plans/": remembered,
+        "usage/": history,
+        "keys/": history,
+        "reports/": history,
+    }
+
+
+def test_no_rule_expires_a_tombstone_or_a_version_of_one() -> None:
+    harmless = {"AbortIncompleteMultipartUpload"}  # an upload that was never an object
+    reach = {
+        prefix
+        for prefix, rule in lifecycle().items()
+        if rule.keys() - harmless
+        and (prefix is None or "tombstones/".startswith(prefix) or prefix.startswith("tombstones/"))
+    }
+    assert reach == set()
+
+
+# --- the tables of the history ----------------------------------------------------------------------
+
+
+def tables(**parameters: str) -> dict[str, dict[str, Any]]:
+    """The Glue tables, by their names."""
+    made = resources("AWS::Glue::Table", **parameters).values()
+    assert {table["DatabaseName"] for table in made} == {"HistoryDatabase"}
+    return {table["TableInput"]["Name"]: table["TableInput"] for table in made}
+
+
+def columns(table: str) -> dict[str, str]:
+    """The types of a table's columns, as Athena has them, in their order."""
+    return {one["Name"]: one["Type"] for one in tables()[table]["StorageDescriptor"]["Columns"]}
+
+
+def a_line_of(table: str) -> dict[str, Any]:
+    """A row as the code writes it."""
+    if table == "keys":
+        [line] = key_lines(a_plan(a_key()))
+        return line
+    usage = a_usage(a_page({KEY_ID: pairs()}))
+    evidence, usages = take_evidence(TODAY, [PlanAnswer(a_usage_plan(), (KEY_ID,), usage)], None)
+    [row] = UsageFiles(evidence, usages, None).rows(YESTERDAY, [])
+    return row
+
+
+HIVE_TYPES = {str: "string", bool: "boolean", int: "bigint", list: "array<string>"}
+
+
+@pytest.mark.parametrize("table", ["usage", "keys"])
+def test_a_tables_columns_are_those_of_the_rows_that_are_written(table: str) -> None:
+    row = json.loads(json.dumps(a_line_of(table)))
+    assert list(columns(table)) == list(row)
+    found = {name: HIVE_TYPES[type(value)] for name, value in row.items() if value is not None}
+    assert found == {name: columns(table)[name] for name in found}
+    # Dates are texts, and so is all that is null in this row.
+    assert {columns(table)[name] for name in row.keys() - found.keys()} == {"string"}
+
+
+@pytest.mark.parametrize("table", ["usage", "keys"])
+def test_a_table_reads_its_files_and_finds_its_days_by_their_dates(table: str) -> None:
+    made = tables(HistoryDays="123")[table]
+    assert made["StorageDescriptor"]["Location"] == f"s3://${{HistoryBucket}}/{table}/"
+    assert made["StorageDescriptor"]["SerdeInfo"] == {
+        "SerializationLibrary": "org.openx.data.jsonserde.JsonSerDe"
+    }
+    assert [(key["Name"], key["Type"]) for key in made["PartitionKeys"]] == [("dt", "string")]
+    projection = {k: v for k, v in made["Parameters"].items() if k.startswith("projection.")}
+    assert projection == {
+        "projection.enabled": "true",
+        "projection.dt.type": "date",
+        "projection.dt.format": "yyyy-MM-dd",
+        "projection.dt.range": "NOW-${HistoryDays}DAYS,NOW",
+    }
+
+
+@pytest.mark.parametrize("table", ["usage", "keys"])
+def test_every_column_says_what_it_means_and_the_docs_say_the_same(table: str) -> None:
+    made = tables()[table]
+    said = {
+        one["Name"]: one["Comment"]
+        for one in (*made["PartitionKeys"], *made["StorageDescriptor"]["Columns"])
+    }
+    docs = (ROOT / "docs" / "history.md").read_text(encoding="utf-8")
+    _, _, rest = docs.partition(f"<!-- table {table} -->\n")
+    lines = rest.split("\n\n", maxsplit=1)[0].splitlines()[2:]
+    assert [re.findall(r"^\| `(\w+)` \| (.+) \|$", line)[0] for line in lines] == list(said.items())
+    assert max(len(comment) for comment in said.values()) <= 255  # as Glue has it
+
+
+def test_the_database_has_a_name_that_sql_need_not_quote() -> None:
+    [database] = resources("AWS::Glue::Database").values()
+    assert re.fullmatch(r"[a-z_]+", database["DatabaseInput"]["Name"])
+    assert deployed(TEMPLATE["Outputs"]["HistoryDatabaseName"]["Value"]) == "HistoryDatabase"
+    # It is one of those names that a second stack would stumble over; it stumbles before.
+    assert TEMPLATE["Resources"]["HistoryDatabase"]["DependsOn"] == "OnlyStack"
 
 
 def test_whoever_administers_the_sealing_key_does_not_thereby_open_what_it_sealed() -> None:
@@ -636,7 +797,8 @@ def test_keys_are_counted_at_a_minute_that_no_function_of_the_night_works_in() -
         return {(int(minute) + after) % 60 for after in range(15)}  # as long as a run may last
 
     of = {name: minutes(s["ScheduleExpression"]) for name, s in schedules().items()}
-    assert not of["WatchCapacityFunction"] & (of["PullUsageFunction"] | of["ExpireKeysFunction"])
+    counted = of.pop("WatchCapacityFunction")
+    assert not any(counted & others for others in of.values())
 
 
 def test_in_the_sandbox_no_schedule_starts_anything_however_it_is_deployed() -> None:
@@ -666,6 +828,7 @@ def test_runs_that_fail_for_good_become_dead_letters() -> None:
         "PullUsageFunction": (2, queue),
         "ExpireKeysFunction": (0, queue),
         "WatchCapacityFunction": (0, queue),
+        "PublishReportFunction": (2, queue),
     }
 
 
@@ -726,6 +889,7 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
         ("AWS/Lambda", "Errors", "PullUsageFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "ExpireKeysFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "WatchCapacityFunction", "notBreaching"),
+        ("AWS/Lambda", "Errors", "PublishReportFunction", "notBreaching"),
         ("AWS/Lambda", "Errors", "ProvisionKeysFunction", "notBreaching"),
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", "RequestQueue.QueueName", "notBreaching"),
         (

@@ -16,9 +16,9 @@ from keyjanitor.evidence import (
     PlanReading,
     PlanUsage,
     from_document,
+    history_from,
     take_evidence,
     to_document,
-    usage_rows,
 )
 from keyjanitor.words import UsagePlan
 from tests.builders import (
@@ -174,6 +174,7 @@ def test_the_first_evidence() -> None:
             used_by_day={days_ago(3): 7},
             seen_plans=frozenset({PLAN_ID}),
             seen_stages=frozenset({(STAGE, True)}),
+            told_through={PLAN_ID: YESTERDAY},
         ),
         {PLAN_ID: usage},
     )
@@ -462,40 +463,90 @@ def test_the_chain_holds_when_only_usage_is_not_read_or_a_plan_is_emptied() -> N
 # --- the history ----------------------------------------------------------------------------------
 
 
-def rows(usage: PlanUsage, *members: str, day: date = YESTERDAY) -> list[dict[str, Any]]:
-    evidence, usages = take_evidence(TODAY, [answer(*members, usage=usage)], None)
-    return list(usage_rows(day, usages, evidence.plans))
+def test_a_usage_tells_a_days_requests_and_what_is_left_of_a_quota() -> None:
+    usage = a_usage(a_page({"k1": pairs({YESTERDAY: 7}, remaining=93), "k2": [None] * 91}))
+    assert usage.on(YESTERDAY, "k1") == (7, 93)
+    assert usage.on(days_ago(2), "k1") == (0, 93)
+    assert usage.on(YESTERDAY, "k2") == (0, None)
+    assert usage.on(YESTERDAY, "not mentioned") == (0, None)
 
 
-def row(key_id: str, used: int, remaining: int | None) -> dict[str, Any]:
-    return {"plan_id": PLAN_ID, "key_id": key_id, "used": used, "remaining": remaining}
+@pytest.mark.parametrize("first", [3, 10, 90])
+def test_a_usage_tells_every_day_of_the_history_that_it_was_asked_for(first: int) -> None:
+    usage = PlanUsage(a_usage_plan(), days_ago(90), TODAY, days_ago(first))
+    usage.add(a_page({"k1": pairs({days_ago(n): n * 10 for n in range(91)})}))
+    told = [usage.on(days_ago(back), "k1") for back in range(first, 0, -1)]
+    assert told == [(back * 10, 1000) for back in range(first, 0, -1)]
 
 
-def test_the_history_has_each_member_of_each_plan_zeros_too() -> None:
-    usage = a_usage(a_page({"k1": pairs({YESTERDAY: 7}, remaining=93), "k2": pairs()}))
-    assert rows(usage, "k1", "k2", "k3") == [
-        row("k1", 7, 93),
-        row("k2", 0, 1000),
-        row("k3", 0, None),
-    ]
+def test_a_history_begins_where_usage_does_at_the_earliest_and_three_days_ago_if_left_out() -> None:
+    asked = days_ago(90), TODAY
+    assert PlanUsage(a_usage_plan(), *asked, days_ago(300)).history_from == days_ago(90)
+    assert PlanUsage(a_usage_plan(), *asked).history_from == days_ago(3)
 
 
-@pytest.mark.parametrize("back", [1, 2, 3])
-def test_the_history_tells_of_the_last_three_days(back: int) -> None:
-    usage = a_usage(a_page({"k1": pairs({days_ago(n): n * 10 for n in range(6)})}))
-    assert rows(usage, "k1", day=days_ago(back)) == [row("k1", back * 10, 1000)]
+@pytest.mark.parametrize(("late", "through"), [(0, 1), (1, 1), (2, 2)])
+def test_a_usage_is_told_through_the_end_of_its_earliest_page_and_never_through_today(
+    late: int, through: int
+) -> None:
+    end = days_ago(late)
+    usage = a_usage(
+        a_page({"k1": pairs({end: 4}, end=end)}, end=end), a_page({"k2": pairs({TODAY: 4})})
+    )
+    assert usage.told_through == days_ago(through)
 
 
-def test_the_history_of_a_day_that_is_not_told_yet_is_zero() -> None:
-    end = days_ago(2)
-    usage = a_usage(a_page({"k1": pairs({end: 4}, end=end)}, end=end))
-    assert rows(usage, "k1", day=YESTERDAY) == [row("k1", 0, None)]
-    assert rows(usage, "k1", day=end) == [row("k1", 4, 1000)]
+@pytest.mark.parametrize("count", [1, 5, 90, 92])
+def test_of_whom_the_days_cannot_be_told_apart_nobody_knows_which_were_used(count: int) -> None:
+    usage = a_usage(a_page({"k1": [[3, 5]] + [[0, 5]] * (count - 1), "k2": [[0, 5]] * count}))
+    assert usage.unclear == {"k1"}
+    assert usage.on(YESTERDAY, "k2") == (0, None)  # not used on any of them
 
 
-def test_a_plan_that_was_not_read_is_not_in_the_history() -> None:
-    evidence, usages = take_evidence(TODAY, [unread("k1")], None)
-    assert list(usage_rows(YESTERDAY, usages, evidence.plans)) == []
+@pytest.mark.parametrize("beyond", [2**63, -(2**63) - 1])
+def test_a_number_beyond_all_measure_is_refused(beyond: int) -> None:
+    with pytest.raises(UnexpectedAnswer, match="beyond all measure"):
+        a_usage(a_page({"k1": pairs({YESTERDAY: beyond})}))
+
+
+def test_the_last_day_that_was_read_of_each_plan_is_remembered_while_there_is_the_plan() -> None:
+    before = an_evidence(
+        *(a_reading(usage_plan_id=plan_id) for plan_id in ("p1", "p2", "p3", "p4")),
+        day=YESTERDAY,
+        told_through={"p1": days_ago(2), "p2": days_ago(6), "p4": days_ago(2)},
+    )
+    evidence = night(
+        answer("k1", usage_plan_id="p1"),
+        unread("k2", usage_plan_id="p2"),
+        unread("k3", usage_plan_id="p3"),
+        before=before,
+    )
+    assert evidence.told_through == {"p1": YESTERDAY, "p2": days_ago(6)}
+
+
+def before_that_read(through: date | None = None, **plan: Any) -> Evidence:
+    told = {PLAN_ID: through} if through else {}
+    return an_evidence(a_reading("k1", **plan), day=YESTERDAY, told_through=told)
+
+
+@pytest.mark.parametrize(
+    ("before", "first"),
+    [
+        (None, 90),  # the first night of all
+        (before_that_read(days_ago(2)), 3),
+        (before_that_read(days_ago(3)), 3),  # it reached the day before yesterday
+        (before_that_read(days_ago(9), unread="GetUsage failed"), 8),
+        (before_that_read(days_ago(200), unread="GetUsage failed"), 90),
+        (before_that_read(unread="GetUsage failed"), 90),  # it was never read
+        (before_that_read(), 3),  # an evidence that does not tell
+        (an_evidence(day=days_ago(9), told_through={PLAN_ID: days_ago(10)}), 9),  # nights missed
+        (an_evidence(a_reading("k1", usage_plan_id="p2"), day=days_ago(9)), 9),  # new since
+    ],
+)
+def test_tonight_makes_up_for_the_days_that_no_night_has_read(
+    before: Evidence | None, first: int
+) -> None:
+    assert history_from(PLAN_ID, TODAY, before) == days_ago(first)
 
 
 # --- as a file ------------------------------------------------------------------------------------
@@ -530,6 +581,7 @@ EVIDENCES = st.builds(
     seen_plans=st.frozensets(IDS, max_size=3),
     seen_stages=st.frozensets(st.tuples(TEXT, st.booleans()), max_size=3),
     gone=st.frozensets(IDS, max_size=3),
+    told_through=st.dictionaries(IDS, DAYS, max_size=3),
 )
 
 
@@ -543,6 +595,12 @@ def test_the_file_is_json_and_the_same_for_the_same_evidence(evidence: Evidence)
     text = json.dumps(to_document(evidence))
     again = from_document(json.loads(text))
     assert json.dumps(to_document(again)) == text
+
+
+def test_a_file_that_does_not_tell_what_was_read_through_when_is_read_still() -> None:
+    document = to_document(an_evidence(told_through={PLAN_ID: YESTERDAY}))
+    del document["told_through"]
+    assert from_document(document) == an_evidence()
 
 
 @pytest.mark.parametrize("version", [None, 0, 2, "1"])

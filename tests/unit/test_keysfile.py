@@ -1,10 +1,13 @@
 """The daily keys file: every key with its state, its dates, tonight's verdict and its reason."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keyjanitor.keysfile import key_lines
+from keyjanitor.keysfile import PASSING, key_lines, thinned
 from keyjanitor.words import ApiKey, Row
 from tests.builders import (
     CONTACT,
@@ -112,3 +115,47 @@ def test_there_is_a_line_for_every_key_sorted_by_key_id() -> None:
     assert {told["reason"] for told in lines} == {f"never used, 400 days since {days_ago(400)}"}
     assert {told["idle_since"] for told in lines} == {str(days_ago(400))}
     assert str(TODAY) not in lines[0].values()
+
+
+# --- what the next night repeats --------------------------------------------------------------------
+
+LINE = line(a_key(), a_row(owner="user-8f1c"), used=5)
+NEXT = {**LINE, "last_used": None, "idle_since": str(TODAY), "idle_days": 0, "reason": "another"}
+
+
+def test_a_line_that_the_next_night_repeats_but_for_what_is_another_every_night_is_dropped() -> (
+    None
+):
+    assert list(thinned([LINE], [NEXT])) == []
+
+
+@pytest.mark.parametrize("column", sorted(LINE.keys() - PASSING))
+def test_a_line_of_which_anything_else_is_another_the_next_night_stays(column: str) -> None:
+    assert list(thinned([LINE], [{**NEXT, column: "another"}])) == [LINE]
+
+
+def test_the_last_line_of_a_key_stays() -> None:
+    assert list(thinned([LINE], [{**NEXT, "key_id": "k9"}])) == [LINE]
+
+
+NIGHTS = st.lists(
+    st.dictionaries(st.sampled_from("abc"), st.sampled_from(["one", "two", None])), max_size=8
+)
+
+
+def a_file(owners: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    return [{"key_id": key_id, "owner": owner, "reason": "r"} for key_id, owner in owners.items()]
+
+
+@given(NIGHTS, st.integers(1, 8))
+def test_a_key_is_as_its_first_line_on_or_after_a_date_says(
+    nights: list[dict[str, str | None]], whole: int
+) -> None:
+    files = [a_file(owners) for owners in nights]
+    for index in range(len(files) - whole):
+        files[index] = [dict(one) for one in thinned(files[index], files[index + 1])]
+    for index, owners in enumerate(nights):
+        lines = [one for file in files[index:] for one in file]
+        for key_id, owner in owners.items():
+            told = [one["owner"] for one in lines if one["key_id"] == key_id]
+            assert told[0] == owner

@@ -3,19 +3,22 @@
 A night's evidence carries forward what the nights before it proved, so that a sweep needs one file.
 """
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor.words import DAY, UsagePlan
 
 USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (aws-facts, GetUsage: seen)
-HISTORY_DAYS = 3  # of the usage files, written whole every night: use is reported with a lag
+HISTORY_DAYS = 3  # of the usage files, written anew every night: use is reported with a lag
 FORGET_AFTER = timedelta(days=400)
 
 VERSION = 1
+NOT_TOLD = -(2**63)  # stands for a `remaining` that API Gateway did not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Evidence:
     `plans_changed`: when a key was first seen in other plans than the night before. `appeared`: when
     a key was first seen in a plan, of those that no evidence before had seen. `seen_plans`,
     `seen_stages` (stage, has a quota): where a request was ever seen. `gone`: ids that usage still
-    names though no plan has them any more.
+    names though no plan has them any more. `told_through`: the last day of each plan's usage that
+    was read, tonight or before; a plan that never was is not in it.
     """
 
     day: date
@@ -64,6 +68,7 @@ class Evidence:
     seen_plans: frozenset[str] = frozenset()
     seen_stages: frozenset[tuple[str, bool]] = frozenset()
     gone: frozenset[str] = frozenset()
+    told_through: Mapping[str, date] = field(default_factory=dict)
 
     def members(self) -> dict[str, list[str]]:
         """The plans of every key that is in one, by the last reading of each plan."""
@@ -95,22 +100,26 @@ class UsagePage:
 class PlanUsage:
     """Reduces the pages of one plan's usage, as they come, to what is kept of them.
 
-    `start` and `end` are what was asked for. Days are UTC dates as API Gateway counts them.
+    `start` and `end` are what was asked for, `history_from` is the first day that the usage files
+    get, left out the last HISTORY_DAYS; they never get `end`, which has only begun. Days are UTC
+    dates as API Gateway counts them.
     """
 
-    def __init__(self, plan: UsagePlan, start: date, end: date) -> None:
+    def __init__(
+        self, plan: UsagePlan, start: date, end: date, history_from: date | None = None
+    ) -> None:
         self._plan = plan
         self._start = start
         self._end = end
-        self._history = tuple(end - DAY * back for back in range(HISTORY_DAYS, 0, -1))
+        self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
+        self.told_through = end - DAY
         self.last_used: dict[str, date] = {}
         self.used_by_day: dict[date, int] = {}
         self.had_requests = False
         self.pages = 0
         self.ids: set[str] = set()
-        self.recent: dict[date, dict[str, tuple[int, int | None]]] = {
-            day: {} for day in self._history
-        }
+        self.unclear: set[str] = set()
+        self._days: dict[str, array[int]] = {}
 
     def add(self, page: UsagePage) -> None:
         """Takes one page in.
@@ -123,12 +132,30 @@ class PlanUsage:
         if page.end < self._end - 2 * DAY:
             raise UnexpectedAnswer("GetUsage", f"ends on {page.end}, asked was {self._end}")
         self.pages += 1
+        self.told_through = min(self.told_through, page.end)
         days = (page.end - page.start).days + 1
         for key_id, pairs in page.items.items():
             self.ids.add(key_id)
             if pairs is not None and not isinstance(pairs, list | tuple):
                 raise UnexpectedAnswer("GetUsage", "the days of a key are no list")
             self._add_key(key_id, pairs or (), days)
+
+    def tells_of(self, key_id: str) -> bool:
+        """Whether it has a number of its own for each day of a key."""
+        return key_id in self._days
+
+    def on(self, day: date, key_id: str) -> tuple[int, int | None]:
+        """(used, remaining) of a key on a day from `history_from` through `told_through`.
+
+        A plan that was read to the end does not mention who did not use it: that is (0, None). Of
+        the keys in `unclear` nobody knows it.
+        """
+        days = self._days.get(key_id)
+        if days is None:
+            return 0, None
+        index = 2 * (day - self.history_from).days
+        remaining = days[index + 1]
+        return days[index], None if remaining == NOT_TOLD else remaining
 
     def _add_key(self, key_id: str, pairs: Sequence[Any], days: int) -> None:
         fits = len(pairs) == days
@@ -146,15 +173,28 @@ class PlanUsage:
             # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
             day = self._start + DAY * last if fits else self._end
             self.last_used[key_id] = max(day, self.last_used.get(key_id, day))
+            if not fits:
+                self.unclear.add(key_id)
         if fits:
-            for day in self._history:
-                index = (day - self._start).days
-                if index < days:
-                    self.recent[day][key_id] = _pair(pairs[index])
+            self._days[key_id] = _numbers(pairs[(self.history_from - self._start).days :])
 
     def _count(self, used: int, day: date) -> None:
         self.had_requests = True
         self.used_by_day[day] = self.used_by_day.get(day, 0) + used
+
+
+def _numbers(pairs: Sequence[Any]) -> "array[int]":
+    """Used and remaining of each day in turn, in the sixth part of the memory of lists."""
+    try:
+        return array(
+            "q",
+            (
+                NOT_TOLD if number is None else number
+                for number in chain.from_iterable(map(_pair, pairs))
+            ),
+        )
+    except OverflowError:
+        raise UnexpectedAnswer("GetUsage", "a day's number is beyond all measure") from None
 
 
 def _pair(pair: Any) -> tuple[int, int | None]:
@@ -223,6 +263,7 @@ def take_evidence(
         seen_stages=_seen_stages(usages, readings, before),
         used_by_day=_sum_by_day(usages.values()),
         gone=frozenset(named_gone),
+        told_through=_told_through(usages, readings, before),
     )
     return _carry_forward(evidence, usages, known, before), usages
 
@@ -237,6 +278,34 @@ def _first_day(today: date, before: Evidence | None) -> date:
     if before is None or before.day - DAY < start:
         return start
     return before.first_day
+
+
+def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> date:
+    """The first day of a plan's usage that tonight's usage files get, if it can be read.
+
+    It is the day after the last that was ever read, and HISTORY_DAYS ago at the latest: what was
+    missed is made up for, as far as usage reaches back.
+    """
+    first = today - DAY * USAGE_DAYS
+    if before is None:
+        return first
+    through = before.told_through.get(usage_plan_id)
+    if through is None:
+        reading = before.plans.get(usage_plan_id)
+        if reading is not None and reading.unread is not None:
+            return first
+        through = before.day - DAY  # it is new, or of an evidence that does not tell
+    return max(first, min(today - DAY * HISTORY_DAYS, through + DAY))
+
+
+def _told_through(
+    usages: Mapping[str, PlanUsage],
+    readings: Mapping[str, PlanReading],
+    before: Evidence | None,
+) -> dict[str, date]:
+    earlier = before.told_through if before else {}
+    told = {plan_id: usage.told_through for plan_id, usage in usages.items()}
+    return {plan_id: day for plan_id, day in {**earlier, **told}.items() if plan_id in readings}
 
 
 def _known(before: Evidence | None) -> set[str]:
@@ -343,20 +412,6 @@ def _carry_forward(
     )
 
 
-def usage_rows(
-    day: date, usages: Mapping[str, PlanUsage], readings: Mapping[str, PlanReading]
-) -> Iterable[dict[str, Any]]:
-    """One day's rows of the usage history: each member of each plan that was read, zeros too.
-
-    `remaining` is None where API Gateway did not tell it.
-    """
-    for plan_id, usage in usages.items():
-        told = usage.recent.get(day, {})
-        for key_id in readings[plan_id].members:
-            used, remaining = told.get(key_id, (0, None))
-            yield {"plan_id": plan_id, "key_id": key_id, "used": used, "remaining": remaining}
-
-
 # --- as a file ------------------------------------------------------------------------------------
 
 
@@ -389,6 +444,7 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
         "seen_plans": sorted(evidence.seen_plans),
         "seen_stages": sorted([stage, quota] for stage, quota in evidence.seen_stages),
         "gone": sorted(evidence.gone),
+        "told_through": _dates(evidence.told_through),
     }
 
 
@@ -425,6 +481,7 @@ def from_document(document: Mapping[str, Any]) -> Evidence:
         seen_plans=frozenset(document["seen_plans"]),
         seen_stages=frozenset((stage, quota) for stage, quota in document["seen_stages"]),
         gone=frozenset(document["gone"]),
+        told_through=_read_dates(document.get("told_through", {})),  # earlier files have none
     )
 
 

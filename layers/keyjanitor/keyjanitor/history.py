@@ -3,10 +3,12 @@
 import base64
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import refusal
@@ -15,6 +17,8 @@ from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_docume
 from keyjanitor.plan import Plan, Purge, key_id_of, verb_of
 from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.words import Secret, Tombstone
+
+logger = Logger(child=True)
 
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
@@ -78,17 +82,49 @@ class History:
 
     # --- daily files ------------------------------------------------------------------------------
 
+    def usage(self, day: date) -> list[dict[str, Any]]:
+        """The rows of a day's usage file; none if there is no file."""
+        return self._get_lines(_usage_name(day))
+
     def put_usage(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes the usage file of a day, whole: later nights know better."""
-        self._put_lines(f"usage/dt={day}/usage.jsonl.gz", rows)
+        """Writes the usage file of a day, whole."""
+        self._put_lines(_usage_name(day), rows)
+
+    def keys(self, day: date) -> list[dict[str, Any]]:
+        """The lines of a night's keys file; none if there is no file."""
+        return self._get_lines(_keys_name(day))
 
     def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes the keys file of a day: every key with tonight's verdict."""
-        self._put_lines(f"keys/dt={day}/keys.jsonl.gz", rows)
+        """Writes the keys file of a night: every key with tonight's verdict."""
+        self._put_lines(_keys_name(day), rows)
+
+    def _get_lines(self, name: str) -> list[dict[str, Any]]:
+        body = self._get(name)
+        try:
+            lines = gzip.decompress(body).splitlines() if body else []
+            return [dict(json.loads(line)) for line in lines]
+        except (OSError, EOFError, zlib.error, ValueError, TypeError) as err:
+            # Nobody decides on it, so it stops nobody; its earlier versions are in the bucket.
+            logger.error("%s is damaged (%s) and is taken for missing", name, type(err).__name__)
+            return []
 
     def _put_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+        encode = json.JSONEncoder(separators=(",", ":")).encode
+        text = "".join(encode(row) + "\n" for row in rows)
         self._put(name, _gzip(text.encode()), "application/gzip")
+
+    # --- reports ----------------------------------------------------------------------------------
+
+    def put_report(self, day: date, document: Mapping[str, Any], page: bytes) -> str:
+        """Writes a date's report and its numbers, and both as the latest; gives the page's name.
+
+        Who reads the latest while it is written may find the numbers of one and the page of another.
+        """
+        numbers = json.dumps(dict(document), separators=(",", ":")).encode()
+        for folder in (f"reports/{day}", "reports/latest"):
+            self._put(f"{folder}/report.json", numbers, "application/json")
+            self._put(f"{folder}/index.html", page, "text/html; charset=utf-8")
+        return f"reports/{day}/index.html"
 
     # --- saved plans ------------------------------------------------------------------------------
 
@@ -224,6 +260,14 @@ class History:
 
 def _evidence_name(day: date) -> str:
     return f"evidence/{day}.json.gz"
+
+
+def _usage_name(day: date) -> str:
+    return f"usage/dt={day}/usage.jsonl.gz"
+
+
+def _keys_name(day: date) -> str:
+    return f"keys/dt={day}/keys.jsonl.gz"
 
 
 def _tombstone_name(key_id: str) -> str:

@@ -1,11 +1,15 @@
 """Lays out the daily keys file: every key with its state, its dates and tonight's verdict. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
 from keyjanitor.plan import Disable, Park, Plan, Verdict, Warn
 from keyjanitor.words import DAY, State, stands_disabled
+
+WHOLE_NIGHTS = 7  # before tonight, whose files have a line for every key
+# What is another every night, and follows from the usage files and from the other columns.
+PASSING = frozenset({"last_used", "idle_since", "idle_days", "reason"})
 
 _STEP_OF_STATE = {State.WARNED: "warn", State.DISABLED: "disable"}
 
@@ -38,6 +42,24 @@ def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
             "verdict": word or verdict.word,
             "reason": str(verdict.because),
         }
+
+
+def thinned(
+    lines: Iterable[Mapping[str, Any]], next_lines: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """The lines of a night that the next night does not repeat, but for what is PASSING.
+
+    Of a key that has no line in a file, the next file that has one tells: what is dropped of a file
+    is still said, whichever older files are dropped as a whole.
+    """
+    said = {line["key_id"]: _lasting(line) for line in next_lines}
+    for line in lines:
+        if said.get(line["key_id"]) != _lasting(line):
+            yield line
+
+
+def _lasting(line: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{name}={what!r}" for name, what in line.items() if name not in PASSING)
 
 
 def dates_ahead(today: date, verdict: Verdict) -> dict[str, date | None]:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from aws_lambda_powertools import Logger
 
 from keyjanitor.errors import AccessDenied, CallFailed, EmptyListing, UnexpectedAnswer
-from keyjanitor.evidence import USAGE_DAYS, Evidence, PlanAnswer, PlanUsage
+from keyjanitor.evidence import USAGE_DAYS, Evidence, PlanAnswer, PlanUsage, history_from
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.words import UsagePlan
 
@@ -21,15 +21,18 @@ def read_plans(today: date, gateway: ApiGateway, before: Evidence | None) -> lis
     plans = gateway.usage_plans()
     if not plans and before is not None and before.plans:
         raise EmptyListing("usage plans", len(before.plans))
-    return [_read(plan, today, gateway) for plan in plans]
+    return [
+        _read(plan, today, gateway, history_from(plan.usage_plan_id, today, before))
+        for plan in plans
+    ]
 
 
-def _read(plan: UsagePlan, today: date, gateway: ApiGateway) -> PlanAnswer:
+def _read(plan: UsagePlan, today: date, gateway: ApiGateway, first: date) -> PlanAnswer:
     members: tuple[str, ...] | None = None
     start = today - timedelta(days=USAGE_DAYS)
     try:
         members = gateway.members(plan.usage_plan_id)
-        usage = PlanUsage(plan, start, today)
+        usage = PlanUsage(plan, start, today, first)
         for page in gateway.usage(plan.usage_plan_id, start, today):
             usage.add(page)
     except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
