@@ -1,7 +1,7 @@
 """API Gateway's control plane for keys and usage plans, put in the place of MiniStack's.
 
 MiniStack keeps the stores, the REST APIs and their data plane; what it answers on /apikeys and
-/usageplans, and on /tags of keys, is answered here instead.
+/usageplans, on /tags of keys, and on one deployment is answered here instead.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from ministack.services import apigateway_v1
 
 from sandbox.api_keys import ApiKeys
 from sandbox.clock import Clock
+from sandbox.deployments import Deployments, summary_of
 from sandbox.faults import Faults
 from sandbox.stores import KeyStore, MemberStore
 from sandbox.usage import Usage
@@ -31,6 +32,7 @@ class ControlPlane:
         self.usage = Usage()
         self.api_keys = ApiKeys(clock, faults, self.keys, self.members)
         self.usage_plans = UsagePlans(clock, faults, self.keys, self.members, self.usage)
+        self.deployments = Deployments()
         self._everything_else = apigateway_v1.handle_request
 
     def install(self) -> None:
@@ -47,6 +49,9 @@ class ControlPlane:
         apigateway_v1._create_usage_plan = _answering(self.usage_plans.create)
         apigateway_v1._create_usage_plan_key = _answering(self.usage_plans.attach)
         apigateway_v1._delete_usage_plan_key = _answering(self.usage_plans.detach)
+        apigateway_v1._build_api_summary = summary_of
+        apigateway_v1._create_deployment = _answering(self.deployments.create)
+        apigateway_v1._get_deployments = self.deployments.get_all
         apigateway_v1.handle_request = self.handle
 
     async def handle(
@@ -63,6 +68,8 @@ class ControlPlane:
                 arn = unquote(path.split("/tags/", 1)[-1])
                 if "::/apikeys/" in arn:
                     return self.api_keys.tags(method, arn.rsplit("/", 1)[-1], body, query)
+            if method == "GET" and parts[:1] == ["restapis"] and parts[2:-1] == ["deployments"]:
+                return self.deployments.get(parts[1], parts[3], query)
         except Refused as refused:
             return refused.answer()
         other: Answer = await self._everything_else(method, path, headers, body, query)

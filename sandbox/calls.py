@@ -62,6 +62,7 @@ _OPERATIONS = {
     ("GET", "restapis/*/resources"): "GetResources",
     ("POST", "restapis/*/deployments"): "CreateDeployment",
     ("GET", "restapis/*/deployments"): "GetDeployments",
+    ("GET", "restapis/*/deployments/*"): "GetDeployment",
     ("GET", "account"): "GetAccount",
     ("PATCH", "account"): "UpdateAccount",
 }

@@ -21,11 +21,13 @@ from keyjanitor.policy import (
     Owned,
     Policy,
     Pressure,
+    Quota,
     Rate,
     Rung,
     Sweep,
     Tier,
 )
+from keyjanitor.served import Checkup, LimitedPlan, Method, ServedStage
 from keyjanitor.words import (
     ApiKey,
     Grant,
@@ -476,3 +478,58 @@ def a_new_key(number: int = 0, **more: Any) -> NewKey:
         **more,
     }
     return NewKey(**values)
+
+
+# --- check-ups ------------------------------------------------------------------------------------
+
+
+def a_limited_plan(
+    usage_plan_id: str = PLAN_ID,
+    *,
+    name: str = "external",
+    stages: Iterable[str] = (STAGE,),
+    **more: Any,
+) -> LimitedPlan:
+    """A usage plan with a throttle and a quota."""
+    values: dict[str, Any] = {
+        "stages": {stage: {} for stage in stages},
+        "throttle": Rate(10, 20),
+        "quota": Quota(50_000, "MONTH"),
+        **more,
+    }
+    return LimitedPlan(usage_plan_id, name, **values)
+
+
+def a_served_stage(stage: str = STAGE, *, requires_keys: bool = True, **more: Any) -> ServedStage:
+    """A stage with two methods, of which one requires a key, or none."""
+    values: dict[str, Any] = {
+        "api_name": "books",
+        "key_source": "HEADER",
+        "methods": (
+            Method("/", "GET", "NONE", api_key_required=False),
+            Method("/books", "GET", "NONE", api_key_required=requires_keys),
+        ),
+        **more,
+    }
+    return ServedStage(stage, **values)
+
+
+def a_checkup(*keys: ApiKey, policy: Policy | None = None, **more: Any) -> Checkup:
+    """An account in which all is well: these keys (left out: `k0`) in `plan1`, each used yesterday.
+
+    Every one has its row, the plan has limits, and its stage asks for keys.
+    """
+    keys = keys or (a_key(),)
+    ids = [key.key_id for key in keys]
+    evidence = an_evidence(a_reading(*ids), used=dict.fromkeys(ids, YESTERDAY))
+    values: dict[str, Any] = {
+        "rows": {key_id: a_row(key_id) for key_id in ids},
+        "evidence": evidence,
+        "plans": (a_limited_plan(),),
+        "stages": {STAGE: a_served_stage()},
+        "stacks": {PLAN_ID: None, "api1": None},
+        "parked_plans": frozenset(),
+        **more,
+    }
+    tied = bound(policy, values["evidence"] or evidence)
+    return Checkup(today=TODAY, keys=keys, bound=tied, **values)

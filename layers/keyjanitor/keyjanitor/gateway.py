@@ -31,6 +31,7 @@ from keyjanitor.evidence import UsagePage
 from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.pace import Pace
 from keyjanitor.policy import Quota, Rate
+from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 
@@ -55,6 +56,9 @@ _ACTIONS = {
     "GetUsage": "apigateway:GET on /usageplans/*/usage",
     "ImportApiKeys": "apigateway:POST on /apikeys",
     "CreateUsagePlan": "apigateway:POST on /usageplans",
+    "GetRestApis": "apigateway:GET on /restapis",
+    "GetStages": "apigateway:GET on /restapis/*/stages",
+    "GetDeployment": "apigateway:GET on /restapis/*/deployments/*",
 }
 
 
@@ -148,6 +152,69 @@ class ApiGateway:
             for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
             for item in page.get("items", ())
         ]
+
+    def limited_plans(self) -> list[LimitedPlan]:
+        """Every usage plan, with the limits of each of its stages."""
+        listed = (
+            _limited_plan(item)
+            for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
+            for item in page.get("items", ())
+        )
+        return list({plan.usage_plan_id: plan for plan in listed}.values())
+
+    def rest_apis(self) -> list[RestApi]:
+        """Every REST API. HTTP and WebSocket APIs are others' (API Gateway v2), and not among them."""
+        listed = (
+            RestApi(item["id"], item.get("name") or "", item.get("apiKeySource") or "HEADER")
+            for page in self._pages("GetRestApis", self._client.get_rest_apis)
+            for item in page.get("items", ())
+        )
+        return list({api.api_id: api for api in listed}.values())
+
+    def stages(self, api_id: str) -> list[Stage]:
+        """The stages of a REST API; they come in one answer, without pages (doc)."""
+        answer = self._call("GetStages", self._client.get_stages, restApiId=api_id)
+        return [
+            Stage(
+                api_id,
+                item["stageName"],
+                tuple(
+                    deployment_id
+                    for deployment_id in (
+                        item.get("deploymentId"),
+                        (item.get("canarySettings") or {}).get("deploymentId"),
+                    )
+                    if deployment_id
+                ),
+            )
+            for item in answer.get("item", ())
+        ]
+
+    def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
+        """The methods of a deployment: what is served by the stages that point at it.
+
+        GetResources tells of the API as it was edited since. A deployment is "an immutable
+        representation of a RestApi", and GetDeployment with `embed=["apisummary"]` gives "a summary
+        of the RestApi at the date and time that the deployment resource was created": for each path
+        and method authorizationType and apiKeyRequired (botocore's model of both: doc). Raises
+        UnexpectedAnswer if there is none of it, or it leaves open whether a method needs a key.
+        """
+        answer = self._call(
+            "GetDeployment",
+            self._client.get_deployment,
+            restApiId=api_id,
+            deploymentId=deployment_id,
+            embed=["apisummary"],
+        )
+        methods = tuple(
+            _method(path, http_method, snapshot)
+            for path, snapshots in sorted((answer.get("apiSummary") or {}).items())
+            for http_method, snapshot in sorted(snapshots.items())
+        )
+        if not methods:
+            # An API without methods cannot be deployed, so none told is none known (seen).
+            raise UnexpectedAnswer("GetDeployment", "the answer holds no summary of methods")
+        return methods
 
     def plans_of(self, key_id: str) -> tuple[str, ...]:
         """The ids of the usage plans that a key is in."""
@@ -465,6 +532,31 @@ def _shape(item: Mapping[str, Any]) -> Shape | None:
         quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
         methods=methods[0] if methods else {},
     )
+
+
+def _limited_plan(item: Mapping[str, Any]) -> LimitedPlan:
+    throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
+    return LimitedPlan(
+        usage_plan_id=item["id"],
+        name=item.get("name") or "",
+        stages={
+            f"{stage.get('apiId', '')}:{stage.get('stage', '')}": {
+                method: _rate(rate) for method, rate in (stage.get("throttle") or {}).items()
+            }
+            for stage in item.get("apiStages") or ()
+        },
+        throttle=_rate(throttle) if throttle else None,
+        quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
+        offset=int(quota.get("offset") or 0),
+        product_code=item.get("productCode") or "",
+    )
+
+
+def _method(path: str, http_method: str, snapshot: Mapping[str, Any]) -> Method:
+    required = snapshot.get("apiKeyRequired")
+    if not isinstance(required, bool):
+        raise UnexpectedAnswer("GetDeployment", "a method does not say whether it needs a key")
+    return Method(path, http_method, snapshot.get("authorizationType") or "", required)
 
 
 def _rate(limits: Mapping[str, Any]) -> Rate:

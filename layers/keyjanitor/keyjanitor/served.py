@@ -1,0 +1,104 @@
+"""What an account's stages serve and its usage plans allow, and all else a check-up knows. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from keyjanitor.evidence import Evidence
+from keyjanitor.policy import BoundPolicy, Quota, Rate
+from keyjanitor.words import ApiKey, Row
+
+
+@dataclass(frozen=True, slots=True)
+class RestApi:
+    """A REST API. `key_source`: HEADER, or AUTHORIZER where a Lambda authorizer names the key."""
+
+    api_id: str
+    name: str
+    key_source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage, and the deployments that it serves: its own, and its canary's if it has one."""
+
+    api_id: str
+    name: str
+    deployment_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method as it was deployed."""
+
+    path: str
+    http_method: str
+    authorization_type: str
+    api_key_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ServedStage:
+    """What a stage (`api_id:stage`) serves to its callers, canary included."""
+
+    stage: str
+    api_name: str
+    key_source: str
+    methods: tuple[Method, ...]
+
+    @property
+    def requires_keys(self) -> bool:
+        """Whether some method answers only to who sends a key."""
+        return any(method.api_key_required for method in self.methods)
+
+    @property
+    def ignores_keys(self) -> bool:
+        """Whether no method asks for a key, nor hands the question to an authorizer."""
+        named_by_authorizer = self.key_source == "AUTHORIZER" and any(
+            method.authorization_type == "CUSTOM" for method in self.methods
+        )
+        return bool(self.methods) and not self.requires_keys and not named_by_authorizer
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedPlan:
+    """A usage plan with all that it allows; its limits hold for each key by itself (doc).
+
+    `stages` has the method throttles of each stage, by `/PATH/METHOD`; `offset` is the quota's.
+    """
+
+    usage_plan_id: str
+    name: str
+    stages: Mapping[str, Mapping[str, Rate]] = field(default_factory=dict)
+    throttle: Rate | None = None
+    quota: Quota | None = None
+    offset: int = 0
+    product_code: str = ""
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether there is a throttle or a quota anywhere in it."""
+        return bool(self.throttle or self.quota or any(self.stages.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """All that the doctor looks at. What could not be read is left out, and is unknown.
+
+    `rows` are the ledger's of living keys (None: there is no ledger), `evidence` is the latest.
+    `plans` is None if they could not be listed. `stages` are those whose methods were read, by
+    `api_id:stage`. `stacks` has the stack that owns a usage plan or an API, by its id (None: none
+    does). `parked_plans` are those that a parked key comes back into (None: nobody knows).
+    `unread` says what could not be read, and why.
+    """
+
+    today: date
+    keys: Sequence[ApiKey]
+    bound: BoundPolicy
+    rows: Mapping[str, Row] | None = None
+    evidence: Evidence | None = None
+    plans: Sequence[LimitedPlan] | None = None
+    stages: Mapping[str, ServedStage] = field(default_factory=dict)
+    stacks: Mapping[str, str | None] = field(default_factory=dict)
+    parked_plans: frozenset[str] | None = None
+    unread: tuple[str, ...] = ()
