@@ -34,6 +34,20 @@ demo: ## Watch thirty nights of ten thousand keys in an AWS on this machine
 simulate: .venv/.made ## Live a year of a growing account by the real rules, and draw it (two minutes)
 	@PYTHONPATH=layers/keyjanitor .venv/bin/python -m sandbox.simulate
 
+.PHONY: pictures
+REPORT ?= .demo/report/index.html
+pictures: .venv/.made $(REPORT) ## Take the pictures of a report for docs/ (REPORT=path/to/index.html), with Debian's chromium
+	@.venv/bin/python -m sandbox.portraits $(REPORT) docs/pictures
+.demo/report/index.html: # of an account that does not exist, until there is a real one
+	@mkdir -p $(@D); PYTHONPATH=layers/keyjanitor .venv/bin/python -m tests.report_document $@
+
+.PHONY: whatif
+POLICY ?= layers/policy/policy.toml
+whatif: .venv-sandbox/.made ## The verdict on every key listed in FOLDER=, or the back-test of HISTORY= (docs/whatif.md)
+	@PYTHONPATH=layers/keyjanitor .venv-sandbox/bin/python -m whatif --policy "$(POLICY)" \
+		$(if $(FOLDER),--folder "$(FOLDER)") $(if $(HISTORY),--history "$(HISTORY)") \
+		$(if $(BEFORE),--before "$(BEFORE)") $(if $(OUT),--out "$(OUT)") $(if $(IDLE),--idle "$(IDLE)")
+
 .PHONY: sandbox
 sandbox: ## Start the AWS on this machine by hand, and print what to export
 	@$(TOGETHER) demo-environments

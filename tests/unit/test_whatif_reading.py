@@ -1,0 +1,298 @@
+"""A folder of what the AWS CLI printed becomes keys and evidence, or what is missing is unknown."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from keyjanitor.words import ApiKey
+from tests.builders import DAY, PLAN_ID, TODAY, a_policy, at, days_ago
+from tests.unit.whatif_files import (
+    a_folder,
+    a_plan_item,
+    an_item,
+    usage_pages,
+    write,
+    write_pages,
+)
+from whatif.account import Account, read_account
+from whatif.errors import FolderRefused, ValuesInFiles
+from whatif.pages import Folder
+from whatif.verdicts import judge
+
+VALUE = "vaLue0fAKeyThatNobodyMaySee4711"
+IDLE = {days_ago(70): 3}
+USED = {days_ago(1): 1}
+
+
+def read(folder: Path) -> Account:
+    return read_account(Folder(folder))
+
+
+def words(folder: Path) -> dict[str, str]:
+    """The verdict on every key, under the tests' own policy."""
+    plan = judge(read(folder), a_policy()).plan
+    return {verdict.key.key_id: verdict.word for verdict in plan.verdicts}
+
+
+def whys(folder: Path) -> dict[str, str]:
+    plan = judge(read(folder), a_policy()).plan
+    return {verdict.key.key_id: str(verdict.because) for verdict in plan.verdicts}
+
+
+def test_all_pages_are_read_and_judged(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE, "used": USED, "silent": {}})
+    assert words(folder) == {"busy": "keep", "idle": "warn", "used": "keep", "silent": "warn"}
+    account = read(folder)
+    assert account.today == TODAY
+    assert account.evidence.last_used == {"busy": TODAY, "idle": days_ago(70), "used": days_ago(1)}
+
+
+def test_a_key_reads_as_the_gateway_reads_it(tmp_path: Path) -> None:
+    named = {"description": "d", "customerId": "c", "stageKeys": ["api1/prod"]}
+    orphan = an_item("orphan", age=30, enabled=False, **named)
+    folder = a_folder(tmp_path / "account", {}, orphan, tags={"orphan": {"team": "b"}})
+    assert read(folder).keys[-1] == ApiKey(
+        key_id="orphan",
+        name="name of orphan",
+        enabled=False,
+        created_date=at(days_ago(30)),
+        last_updated_date=at(days_ago(30)),
+        description="d",
+        customer_id="c",
+        stage_keys=("api1/prod",),
+        tags={"team": "b"},
+    )
+
+
+def test_dates_are_read_as_either_version_of_the_cli_prints_them(tmp_path: Path) -> None:
+    made = datetime(2026, 5, 4, 23, 30, tzinfo=UTC)
+    local = made.astimezone(timezone(timedelta(hours=2))).isoformat()
+    one, two = (
+        an_item("v1", createdDate=made.timestamp(), lastUpdatedDate=int(made.timestamp())),
+        an_item("v2", createdDate=local, lastUpdatedDate="2026-05-04T23:30:00+00:00"),
+    )
+    folder = a_folder(tmp_path / "account", {}, one, two)
+    told = {key.key_id: (key.created_date, key.last_updated_date) for key in read(folder).keys}
+    assert told["v1"] == told["v2"] == (made, made)
+
+
+def test_tags_shield_keys_as_they_do_at_night(tmp_path: Path) -> None:
+    tags = {"mine": {"aws:cloudformation:stack-name": "shop"}, "kept": {"keyjanitor:keep": ""}}
+    folder = a_folder(tmp_path / "account", {"mine": IDLE, "kept": IDLE, "idle": IDLE}, tags=tags)
+    found = words(folder)
+    assert (found["mine"], found["kept"], found["idle"]) == ("protected", "protected", "warn")
+
+
+# --- what is missing is unknown -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (f"usage.{PLAN_ID}.0002.json", "the usage of its plan plan1 was not read"),
+        (f"usage.{PLAN_ID}.0001.json", "the usage of its plan plan1 was not read"),
+        (f"members.{PLAN_ID}.0002.json", "the keys of usage plan plan1 were not read"),
+        (f"members.{PLAN_ID}.0001.json", "the keys of usage plan plan1 were not read"),
+        ("tags.json", "its tags could not be read"),
+    ],
+)
+def test_a_page_that_is_missing_or_cut_off_makes_idle_keys_unknown(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE, "used": USED, "silent": {}})
+    file = folder / name
+    file.write_bytes(file.read_bytes()[:-40])
+    assert words(folder)["idle"] == words(folder)["silent"] == "unknown"
+    assert whys(folder)["idle"] == reason
+    file.unlink()
+    assert whys(folder)["idle"] == reason
+
+
+def test_no_missing_or_cut_off_file_makes_any_key_idle(tmp_path: Path) -> None:
+    folder = a_folder(
+        tmp_path / "account", {"idle": IDLE, "used": USED, "k3": {}, "k4": USED}, an_item("orphan")
+    )
+    warned = {key_id for key_id, word in words(folder).items() if word == "warn"}
+    refused = []
+    for file in sorted(folder.iterdir()):
+        whole = file.read_bytes()
+        for length in (0, 1, len(whole) // 2, len(whole) - 2):
+            file.write_bytes(whole[:length])
+            try:
+                found = words(folder)
+            except FolderRefused:
+                refused.append(file.name)
+                continue
+            assert {key_id for key_id, word in found.items() if word == "warn"} <= warned
+        file.write_bytes(whole)
+    assert set(refused) == {
+        *("api-keys.0001.json", "api-keys.0002.json", "days.txt"),
+        *("usage-plans.0001.json", "usage-plans.0002.json"),
+    }
+
+
+@pytest.mark.parametrize("what", ["api-keys", "usage-plans"])
+def test_a_list_that_is_not_whole_is_refused_and_named(tmp_path: Path, what: str) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / f"{what}.0002.json").unlink()
+    with pytest.raises(FolderRefused, match=f"{what}: page 1 says that another follows"):
+        read(folder)
+
+
+def test_what_the_cli_merges_by_itself_is_not_taken_for_the_whole_use(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    for file in folder.glob("usage.*"):
+        file.unlink()
+    merged = usage_pages({"busy": USED})[0]  # nothing in it tells that it was the first of several
+    write(folder, f"usage.{PLAN_ID}.0001.json", merged)
+    assert words(folder) == {"busy": "unknown", "idle": "unknown"}
+
+
+def test_a_page_left_from_an_earlier_reading_is_noticed(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    stale = {**usage_pages({"busy": USED})[0], "page": "2", "position": None}
+    write(folder, f"usage.{PLAN_ID}.0002.json", stale)
+    assert words(folder)["idle"] == "unknown"
+
+
+def test_pages_that_lead_in_a_circle_are_noticed(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"a": IDLE, "b": IDLE, "c": IDLE, "d": IDLE})
+    for number in (1, 2):
+        file = folder / f"usage.{PLAN_ID}.000{number}.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "position": "round"}))
+    assert words(folder)["a"] == "unknown"
+
+
+def test_use_of_fewer_days_is_refused(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / "days.txt").write_text(f"{days_ago(30)} {TODAY}")
+    with pytest.raises(FolderRefused, match="30 days back, and 90 are needed"):
+        read(folder)
+
+
+def test_use_of_other_days_than_the_folder_says_is_unknown(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / "days.txt").write_text(f"{days_ago(80)} {TODAY + DAY * 10}")
+    assert words(folder)["idle"] == "unknown"
+
+
+def test_pages_of_another_plan_are_unknown(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    write_pages(folder, f"usage.{PLAN_ID}", usage_pages({"idle": IDLE}, plan_id="another"))
+    assert words(folder)["idle"] == "unknown"
+
+
+def test_a_plan_of_which_nothing_was_saved_leaves_nobody_judged(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    plans = [a_plan_item(), a_plan_item("plan2", "other")]
+    write_pages(folder, "usage-plans", [{"items": plans}, {"items": []}])
+    assert whys(folder)["idle"] == "the keys of usage plan plan2 were not read"
+
+
+def test_an_empty_list_of_keys_is_no_proof_that_there_are_none(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    write_pages(folder, "api-keys", [{"items": []}, {"items": None}])
+    with pytest.raises(FolderRefused, match="no key is listed, but usage plans have some"):
+        read(folder)
+
+
+def test_tags_of_which_more_were_to_come_are_unknown(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    for field in ("PaginationToken", "NextToken"):
+        write(folder, "tags.json", {"ResourceTagMappingList": [], field: "more"})
+        assert not read(folder).tags_known
+        assert words(folder)["idle"] == "unknown"
+
+
+# --- values, and hostile content ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("api-keys.0001.json", lambda page: page["items"][0].update(value=VALUE)),
+        (f"members.{PLAN_ID}.0001.json", lambda page: page["items"][0].update(value=VALUE)),
+        ("my-own-list.json", lambda page: page.update(items=[{"id": "k", "value": VALUE}])),
+    ],
+)
+def test_a_file_with_key_values_is_refused_and_never_told(
+    tmp_path: Path, name: str, spoil: Callable[[dict[str, object]], None]
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    file = folder / name
+    page = json.loads(file.read_text()) if file.exists() else {}
+    spoil(page)
+    file.write_text(json.dumps(page))
+    with pytest.raises(ValuesInFiles) as err:
+        read(folder)
+    assert err.value.files == [name]
+    assert "Delete it now" in str(err.value)
+    assert VALUE not in str(err.value)
+    assert err.value.__context__ is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_values_are_found_in_a_file_that_was_cut_off_too(tmp_path: Path, encoding: str) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    text = json.dumps({"items": [{"id": "k", "value": VALUE}, {"id": "k2"}]}, indent=4)
+    (folder / "keys.txt").write_bytes(text[:-30].encode(encoding))
+    with pytest.raises(ValuesInFiles, match=r"^keys\.txt: "):
+        read(folder)
+
+
+def test_a_tag_or_a_name_that_speaks_of_a_value_is_none(tmp_path: Path) -> None:
+    odd = an_item("odd", name='"value": "x"', tags={"value": "x"})
+    folder = a_folder(tmp_path / "account", {}, odd, tags={"odd": {"value": "y"}})
+    assert read(folder).keys[-1].tags == {"value": "y"}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"id": 7},
+        "k1",
+        None,
+        an_item("k", enabled="true"),
+        an_item("k", createdDate=True),
+        an_item("k", createdDate=1e300),
+        an_item("k", lastUpdatedDate="yesterday"),
+        {name: told for name, told in an_item("k").items() if name != "createdDate"},
+    ],
+)
+def test_a_key_of_another_shape_is_refused_without_its_content(
+    tmp_path: Path, item: object
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    write_pages(folder, "api-keys", [{"items": [item]}, {"items": []}])
+    with pytest.raises(FolderRefused, match="api-keys: "):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"items": ["busy"]},
+        {"items": {"busy": 1}},
+        {"startDate": "?"},
+        {"items": {"busy": "x"}},
+        {"items": {"busy": [["a", "b"]] * 91}},
+    ],
+)
+def test_use_of_another_shape_is_unknown(tmp_path: Path, page: dict[str, object]) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    write_pages(folder, f"usage.{PLAN_ID}", [{**usage_pages({"idle": IDLE})[0], **page}])
+    assert words(folder)["idle"] == "unknown"
+
+
+def test_a_file_that_is_nested_without_end_is_no_page(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / f"usage.{PLAN_ID}.0001.json").write_text("[" * 100_000)
+    assert words(folder)["idle"] == "unknown"
+
+
+def test_a_folder_that_is_not_there_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(FolderRefused, match="there is no such folder"):
+        Folder(tmp_path / "nowhere")

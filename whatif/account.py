@@ -1,0 +1,176 @@
+"""Turns the files of a folder into the values that keyjanitor judges by: keys, and tonight's evidence."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from keyjanitor.errors import UnexpectedAnswer
+from keyjanitor.evidence import (
+    USAGE_DAYS,
+    Evidence,
+    PlanAnswer,
+    PlanUsage,
+    UsagePage,
+    take_evidence,
+)
+from keyjanitor.words import DAY, ApiKey, UsagePlan
+from whatif.errors import FolderRefused
+from whatif.pages import Folder, Page
+
+_KEY_ARN = re.compile(r"arn:[a-z-]+:apigateway:[a-z0-9-]+::/apikeys/([^/]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as a folder tells of it; `tags_known` says whether tags.json was whole."""
+
+    today: date
+    keys: tuple[ApiKey, ...]
+    evidence: Evidence
+    tags_known: bool
+
+
+def read_account(folder: Folder) -> Account:
+    """The account of a folder.
+
+    A plan whose members or usage are not whole is unread, as it is when a nightly reading fails.
+    Raises FolderRefused if the lists of keys or plans are not: a nightly sweep would not begin.
+    """
+    today = _today(folder.days())
+    tags = _tags(folder.tags())
+    keys = {key.key_id: key for key in (_key(item, tags) for item in _items(folder, "api-keys"))}
+    plans = [_plan(item) for item in _items(folder, "usage-plans")]
+    answers = [_answer(plan, folder, today) for plan in plans]
+    if not keys and any(answer.members for answer in answers):
+        raise FolderRefused("api-keys", "no key is listed, but usage plans have some")
+    evidence, _ = take_evidence(today, answers, None)
+    return Account(today, tuple(keys.values()), evidence, tags is not None)
+
+
+def _today(days: str) -> date:
+    """The date of the reading, of the two days that were asked for."""
+    try:
+        first, last = map(date.fromisoformat, days.split())
+    except ValueError:
+        raise FolderRefused("days.txt", "does not hold two dates, YYYY-MM-DD") from None
+    if first != last - DAY * USAGE_DAYS:
+        raise FolderRefused(
+            "days.txt",
+            f"asks for the use of {(last - first).days} days back, and {USAGE_DAYS} are needed",
+        )
+    return last
+
+
+def _items(folder: Folder, what: str) -> list[Mapping[str, Any]]:
+    listing = folder.listing(what)
+    if listing.broken is not None:
+        raise FolderRefused(what, f"{listing.broken}; nothing can be judged without the whole list")
+    return [item for page in listing.pages for item in _items_of(what, page)]
+
+
+def _items_of(what: str, page: Page) -> list[Mapping[str, Any]]:
+    items = page.get("items") or []
+    if not isinstance(items, list) or not all(
+        isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in items
+    ):
+        raise FolderRefused(what, "a page holds something else than a list of items with an id")
+    return items
+
+
+def _key(item: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]] | None) -> ApiKey:
+    enabled = item.get("enabled")
+    if not isinstance(enabled, bool):
+        raise FolderRefused("api-keys", "a key does not say whether it is enabled")
+    told = item.get("tags") if isinstance(item.get("tags"), Mapping) else None
+    return ApiKey(
+        key_id=item["id"],
+        name=_text(item, "name"),
+        enabled=enabled,
+        created_date=_moment(item, "createdDate"),
+        last_updated_date=_moment(item, "lastUpdatedDate"),
+        description=_text(item, "description"),
+        customer_id=_text(item, "customerId"),
+        stage_keys=tuple(map(str, item.get("stageKeys") or ())),
+        tags=told if tags is None else {**(told or {}), **tags.get(item["id"], {})},
+    )
+
+
+def _text(item: Mapping[str, Any], name: str) -> str:
+    text = item.get(name)
+    return text if isinstance(text, str) else ""
+
+
+def _moment(item: Mapping[str, Any], name: str) -> datetime:
+    """A date as the AWS CLI prints it: version 1 in seconds since 1970, version 2 in ISO's form."""
+    told = item.get(name)
+    try:
+        if isinstance(told, str):
+            return datetime.fromisoformat(told).astimezone(UTC)
+        if isinstance(told, int | float) and not isinstance(told, bool):
+            return datetime.fromtimestamp(told, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise FolderRefused("api-keys", f"a key has no {name} that is a date")
+
+
+def _plan(item: Mapping[str, Any]) -> UsagePlan:
+    stages, quota = item.get("apiStages") or (), item.get("quota") or {}
+    try:
+        return UsagePlan(
+            usage_plan_id=item["id"],
+            name=_text(item, "name"),
+            stages=tuple(f"{one.get('apiId', '')}:{one.get('stage', '')}" for one in stages),
+            has_quota=bool(quota.get("limit")),
+        )
+    except (AttributeError, TypeError):
+        raise FolderRefused("usage-plans", "a plan's stages or quota have another shape") from None
+
+
+def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
+    """What the folder tells of one plan, or why that is not known."""
+    plan_id = plan.usage_plan_id
+    told = folder.listing("members", plan_id)
+    if told.broken is not None:
+        return PlanAnswer(plan, None, None, failed=f"members: {told.broken}")
+    members: tuple[str, ...] | None = None
+    usage = PlanUsage(plan, today - DAY * USAGE_DAYS, today)
+    try:
+        members = tuple(item["id"] for page in told.pages for item in _items_of("members", page))
+        told = folder.listing("usage", plan_id)
+        if told.broken is not None:
+            return PlanAnswer(plan, members, None, failed=f"usage: {told.broken}")
+        for page in told.pages:
+            usage.add(_usage_page(plan_id, page))
+    except (FolderRefused, UnexpectedAnswer) as err:
+        return PlanAnswer(plan, members, None, failed=str(err))
+    return PlanAnswer(plan, members, usage)
+
+
+def _usage_page(plan_id: str, page: Page) -> UsagePage:
+    items = page.get("items") or {}
+    if page.get("usagePlanId") != plan_id:
+        raise FolderRefused("usage", "a page does not say that it is of this plan")
+    if not isinstance(items, Mapping):
+        raise FolderRefused("usage", "a page's items are no table of key ids")
+    try:
+        days = date.fromisoformat(page["startDate"]), date.fromisoformat(page["endDate"])
+    except (KeyError, TypeError, ValueError):
+        raise FolderRefused("usage", "a page does not say for which days") from None
+    return UsagePage(*days, items)
+
+
+def _tags(page: Page | None) -> dict[str, dict[str, str]] | None:
+    """The tags of every tagged key; None if they are not known."""
+    listed = page.get("ResourceTagMappingList") if page is not None else None
+    if not isinstance(listed, list):
+        return None
+    tags: dict[str, dict[str, str]] = {}
+    try:
+        for resource in listed:
+            if fits := _KEY_ARN.fullmatch(resource["ResourceARN"]):
+                tags[fits[1]] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
+    except (KeyError, TypeError, AttributeError):
+        return None
+    return tags

@@ -1,0 +1,139 @@
+"""Reads the files of a folder that `aws apigateway` was printed into, one a page.
+
+    days.txt                      the first and the last day of use that were asked for
+    api-keys.0001.json            GetApiKeys, without values
+    usage-plans.0001.json         GetUsagePlans
+    members.PLAN_ID.0001.json     GetUsagePlanKeys, ids only
+    usage.PLAN_ID.0001.json       GetUsage
+    tags.json                     GetResources of the tagging API, all pages in one
+
+A listing is whole if its pages are numbered from 1 and each but the last says that another follows.
+A page of use also has to say which it is (`page`), for what `aws apigateway get-usage` prints by itself
+looks like a whole answer and is the first page of several (aws-facts, GetUsage: measured). No error
+tells what a file holds.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whatif.errors import FolderRefused, ValuesInFiles
+
+Page = Mapping[str, Any]
+_PAGE = re.compile(r"(api-keys|usage-plans|members|usage)(?:\.([A-Za-z0-9_-]+))?\.(\d{1,6})\.json")
+# In a file that was cut off; inside of a text the quotes would be escaped.
+_VALUE = re.compile(r'(?<!\\)"value"\s*:')
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pages of one listing in order; `broken` says why they are not all of it (None: they are)."""
+
+    pages: tuple[Page, ...] = ()
+    broken: str | None = None
+
+
+NOTHING = Listing(broken="it is not in the folder")
+
+
+class Folder:
+    """All listings of one folder. Raises FolderRefused if there is none, and ValuesInFiles."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_dir():
+            raise FolderRefused(str(path), "there is no such folder")
+        self._path = path
+        bodies = {file.name: file.read_bytes() for file in sorted(path.iterdir()) if file.is_file()}
+        files = {name: _parsed(body) for name, body in bodies.items()}
+        if secret := [name for name, body in bodies.items() if _holds_values(files[name], body)]:
+            raise ValuesInFiles(secret)
+        self._tags = files.get("tags.json")
+        self._listings = _listings(files)
+
+    def days(self) -> str:
+        """The text of `days.txt`; raises FolderRefused."""
+        try:
+            return (self._path / "days.txt").read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise FolderRefused(
+                "days.txt", "is missing or unreadable: it says which days of use were asked for"
+            ) from None
+
+    def listing(self, what: str, plan_id: str = "") -> Listing:
+        """All pages of `api-keys` or `usage-plans`, or of a plan's `members` or `usage`."""
+        return self._listings.get((what, plan_id), NOTHING)
+
+    def tags(self) -> Page | None:
+        """What the tagging API told, read to its last page; None: it is not known."""
+        tags = self._tags
+        whole = isinstance(tags, Mapping) and not any(
+            map(tags.get, ("PaginationToken", "NextToken"))
+        )
+        return tags if whole else None
+
+
+def _parsed(body: bytes) -> Any:
+    """What a file holds; None if it is cut off, or no JSON at all."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _holds_values(content: Any, body: bytes) -> bool:
+    if content is None:
+        return bool(_VALUE.search(body.decode(json.detect_encoding(body), errors="replace")))
+    return _names_value(content)
+
+
+def _names_value(content: Any) -> bool:
+    """Whether a field `value` is anywhere but among tags, whose names are anybody's."""
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if "value" in one:
+                return True
+            waiting += [inner for name, inner in one.items() if name not in ("tags", "Tags")]
+        elif isinstance(one, list):
+            waiting += one
+    return False
+
+
+def _listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
+    numbered: dict[tuple[str, str], dict[int, Any]] = {}
+    for name, content in files.items():
+        if fits := _PAGE.fullmatch(name):
+            what, plan_id, number = fits.groups()
+            numbered.setdefault((what, plan_id or ""), {})[int(number)] = content
+    return {
+        key: _listing(
+            [pages.get(number + 1) for number in range(max(pages))], merged=key[0] != "usage"
+        )
+        for key, pages in numbered.items()
+    }
+
+
+def _listing(pages: Sequence[Any], *, merged: bool) -> Listing:
+    """The listing that its pages make; `merged`: it may be one print of several pages."""
+    seen: set[str] = set()
+    for number, page in enumerate(pages, 1):
+        last = number == len(pages)
+        if not isinstance(page, Mapping):
+            return Listing(broken=f"page {number} is missing, or it is cut off")
+        if page.get("page", str(number) if merged else None) != str(number):
+            return Listing(
+                broken=f"page {number} was not printed by itself, as docs/whatif.md has it"
+            )
+        position = page.get("position")
+        if last and (position or page.get("NextToken")):
+            return Listing(broken=f"page {number} says that another follows, and none is there")
+        if not last and not position:
+            return Listing(broken=f"page {number} says that it is the last, and another follows")
+        if not isinstance(position, str | None) or position in seen:
+            return Listing(broken=f"page {number} announces a page that was announced before")
+        seen.add(position or "")
+    return Listing(tuple(pages))

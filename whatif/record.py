@@ -1,0 +1,309 @@
+"""Reads the recorded days of a running stack: a folder that its history bucket was synced to.
+
+    keys/dt=DATE/keys.jsonl.gz      every key, as the sweep of that date found it
+    evidence/DATE.json.gz           what that night's reading proved
+    usage/dt=DATE/usage.jsonl.gz    who sent how many requests (asked of few keys only)
+
+A line of the keys files that the next night repeats is dropped after a week (`keysfile.thinned`), so a
+key is as the first line on or after a date says. What cannot be read is not known: such a night is no
+night on which nothing happened.
+"""
+
+import gzip
+import json
+import re
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Any
+
+from keyjanitor.decide import KEEP_TAG
+from keyjanitor.errors import UnexpectedAnswer
+from keyjanitor.evidence import Evidence, from_document
+from keyjanitor.keysfile import PASSING
+from keyjanitor.reasons import DisabledByOthers, KeepTag, StageKeys, TagsUnread
+from keyjanitor.words import ApiKey, State
+from whatif.errors import FolderRefused
+
+Line = dict[str, Any]
+_OWNED = re.compile(r"(?s)owned by (.+)")
+_PROTECTED = re.compile(r"protected until (\d{4}-\d\d-\d\d)")
+_ENDS = re.compile(r"\bends on (\d{4}-\d\d-\d\d)")
+_STAGE = ("a stage named it",)
+_NOON = time(12, tzinfo=UTC)
+_WANTED = frozenset(
+    {"key_id", "name", "owner", "tier", "state", "enabled", "created_date", "usage_plan_ids"}
+    | {"verdict"}
+    | PASSING
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the ledger knew of a key, whatever the policy says."""
+
+    owner: str | None = None
+    owned_by: str | None = None
+    protected_until: date | None = None
+    ends_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedKey:
+    """A key on one night, as it would be if the stack itself had disabled nothing.
+
+    `shut`: the stack had disabled or parked it, so that no use of it can show.
+    """
+
+    key: ApiKey
+    tier: str
+    usage_plan_ids: tuple[str, ...]
+    facts: Facts
+    shut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedNight:
+    """One night of the record; `evidence` is None if nobody read anything on its date.
+
+    `keys` has those that the stack itself parked before, as if they lived; `listed` counts the others.
+    """
+
+    day: date
+    keys: Mapping[str, RecordedKey]
+    listed: int
+    evidence: Evidence | None
+
+
+class Record:
+    """The record in a folder; raises FolderRefused if it holds no night.
+
+    `nights` are the dates whose keys can be read, `unreadable` those whose file is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.unreadable: list[date] = []
+        self._lines = dict(self._read_backwards())
+        self.nights = sorted(self._lines)
+        last = next(filter(None, map(self._evidence, reversed(self.nights))), None)
+        if last is None:
+            raise FolderRefused(str(folder), "holds no night: sync keys/ and evidence/ into it")
+        self.plan_names = {plan.usage_plan_id: plan.name for plan in last.plans.values()}
+
+    def live(self) -> Iterator[RecordedNight]:
+        """The nights in order."""
+        keys: dict[str, _Told] = {}
+        for night in self.nights:
+            for line in self._lines[night]:
+                keys.setdefault(line["key_id"], _Told()).add(night, line)
+        parked: dict[str, RecordedKey] = {}
+        for night in self.nights:
+            evidence = self._evidence(night)
+            listed: dict[str, RecordedKey] = {}
+            for key_id, told in list(keys.items()):
+                if (one := told.on(night, evidence)) is not None:
+                    listed[key_id] = one
+                elif not told.lines:
+                    del keys[key_id]
+                    if told.was_parked is not None:
+                        parked[key_id] = told.was_parked
+            if any(told.says(str(TagsUnread())) for told in keys.values()):
+                listed = {key_id: _without_tags(one) for key_id, one in listed.items()}
+            if evidence is not None:
+                evidence = _with_members(evidence, parked)
+            yield RecordedNight(night, parked | listed, len(listed), evidence)
+
+    def requests(self, since: Mapping[str, date]) -> tuple[int, int]:
+        """The requests of some keys from their dates on, and of how many days that is not known."""
+        first, total, missing = min(since.values()), 0, 0
+        for number in range(first.toordinal(), self.nights[-1].toordinal()):
+            day = date.fromordinal(number)
+            rows = _read_lines(self._folder / f"usage/dt={day}/usage.jsonl.gz")
+            used = [
+                row.get("used")
+                for row in rows or ()
+                if row.get("key_id") in since and since[row["key_id"]] <= day
+            ]
+            missing += rows is None or not all(isinstance(one, int) for one in used)
+            total += sum(one for one in used if isinstance(one, int))
+        return total, missing
+
+    def _read_backwards(self) -> Iterator[tuple[date, list[Line]]]:
+        """Each night's lines that the next does not repeat, the last night first."""
+        next_lines: dict[str, Line] = {}
+        for path in sorted(self._folder.glob("keys/dt=*/keys.jsonl.gz"), reverse=True):
+            day = _date_of(path.parent.name.removeprefix("dt="))
+            lines = _read_lines(path)
+            if day is None or lines is None or not all(map(_is_whole, lines)):
+                self.unreadable += [day] if day else []
+                continue
+            kept = [line for line in lines if not _repeats(line, next_lines.get(line["key_id"]))]
+            yield day, kept
+            next_lines |= {line["key_id"]: line for line in kept}
+
+    def _evidence(self, day: date) -> Evidence | None:
+        body = _read(self._folder / f"evidence/{day}.json.gz")
+        try:
+            return from_document(json.loads(body)) if body else None
+        except (UnexpectedAnswer, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the files tell of one key: its lines that are yet to come, with their nights.
+
+    Whose it is, and that a stage names it, is learned late, when it is about to be touched, and was so
+    before.
+    """
+
+    lines: deque[tuple[date, Line]] = field(default_factory=deque)
+    owned_by: str | None = None
+    stage_keys: tuple[str, ...] = ()
+    was_parked: RecordedKey | None = None
+    _made: dict[date | None, RecordedKey] = field(default_factory=dict)
+
+    def add(self, night: date, line: Line) -> None:
+        self.lines.append((night, line))
+        if owned := _OWNED.fullmatch(line["reason"]):
+            self.owned_by = owned[1]
+        if line["reason"] == str(StageKeys()):
+            self.stage_keys = _STAGE
+
+    def on(self, night: date, evidence: Evidence | None) -> RecordedKey | None:
+        """The key on a night; None if it is not there yet, or not any more."""
+        while self.lines and self.lines[0][0] < night:
+            _, line = self.lines.popleft()
+            self._made.clear()
+            parked = line["verdict"] == "park"
+            self.was_parked = replace(self._key(line, None), shut=True) if parked else None
+        if not self.lines:
+            return None
+        told_on, line = self.lines[0]
+        if told_on > night and line["created_date"] >= str(night):
+            return None
+        changed = _changed_on(line, night, evidence)
+        if changed not in self._made:
+            self._made[changed] = self._key(line, changed)
+        return self._made[changed]
+
+    def says(self, reason: str) -> bool:
+        """Whether that is the reason of tonight's verdict."""
+        return bool(self.lines) and self.lines[0][1]["reason"] == reason
+
+    def _key(self, line: Line, changed: date | None) -> RecordedKey:
+        reason = line["reason"]
+        by_others = reason == str(DisabledByOthers())
+        shut = line["state"] == State.DISABLED and not line["enabled"] and not by_others
+        created = datetime.combine(date.fromisoformat(line["created_date"]), _NOON)
+        return RecordedKey(
+            key=ApiKey(
+                key_id=line["key_id"],
+                name=line["name"],
+                enabled=line["enabled"] or shut,
+                created_date=created,
+                last_updated_date=datetime.combine(changed, _NOON) if changed else created,
+                stage_keys=self.stage_keys,
+                tags={KEEP_TAG: ""} if reason == str(KeepTag()) else {},
+            ),
+            tier=line["tier"],
+            usage_plan_ids=tuple(line["usage_plan_ids"]),
+            facts=replace(_facts(reason), owner=line["owner"], owned_by=self.owned_by),
+            shut=shut,
+        )
+
+
+def _facts(reason: str) -> Facts:
+    """What a reason tells beside the policy: reasons are all that the record keeps of such facts."""
+    protected = _PROTECTED.fullmatch(reason)
+    ends = None if _OWNED.fullmatch(reason) else _ENDS.search(reason)
+    return Facts(
+        protected_until=date.fromisoformat(protected[1]) if protected else None,
+        ends_on=date.fromisoformat(ends[1]) if ends else None,
+    )
+
+
+def _changed_on(line: Line, night: date, evidence: Evidence | None) -> date | None:
+    """When somebody last changed, renewed or restored the key: its clock tells, and nothing else.
+
+    None if the clock counts from what the evidence itself tells of.
+    """
+    since, key_id = line["idle_since"], line["key_id"]
+    if evidence is None or since is None or since in (line["last_used"], line["created_date"]):
+        return None
+    day = date.fromisoformat(since)
+    told = (
+        evidence.first_day,
+        evidence.plans_changed.get(key_id),
+        evidence.appeared.get(key_id),
+    )
+    return day if day <= night and day not in told else None
+
+
+def _without_tags(one: RecordedKey) -> RecordedKey:
+    return replace(one, key=replace(one.key, tags=None))
+
+
+def _with_members(evidence: Evidence, parked: Mapping[str, RecordedKey]) -> Evidence:
+    """The evidence as it would be with these keys still in their plans."""
+    if not parked:
+        return evidence
+    back: dict[str, list[str]] = {}
+    for key_id, one in parked.items():
+        for plan_id in one.usage_plan_ids:
+            back.setdefault(plan_id, []).append(key_id)
+    return replace(
+        evidence,
+        plans={
+            plan_id: replace(plan, members=_both(plan.members, back.get(plan_id, ())))
+            for plan_id, plan in evidence.plans.items()
+        },
+        left={key_id: on for key_id, on in evidence.left.items() if key_id not in parked},
+        plans_changed={k: on for k, on in evidence.plans_changed.items() if k not in parked},
+    )
+
+
+def _both(members: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*members, *more)))
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _is_whole(line: Line) -> bool:
+    return line.keys() >= _WANTED
+
+
+def _repeats(line: Line, next_line: Line | None) -> bool:
+    """Whether the next night says all that lasts of it, as `keysfile.thinned` asks, but faster."""
+    return next_line is not None and line == {
+        **next_line,
+        **{name: line[name] for name in PASSING},
+    }
+
+
+def _date_of(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error):
+        return None
+
+
+def _read_lines(path: Path) -> list[Line] | None:
+    """A file's lines; None if they cannot be read, or one is no object."""
+    body = _read(path)
+    try:
+        return None if body is None else [dict(json.loads(line)) for line in body.splitlines()]
+    except (ValueError, TypeError):
+        return None

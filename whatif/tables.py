@@ -1,0 +1,309 @@
+"""Shows what came of a what-if in tables. Names and owners are hostile text: they are never markup."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from keyjanitor import reasons
+from keyjanitor.outlook import NightAhead
+from keyjanitor.plan import VERDICT_WORDS, Verdict
+from keyjanitor.reasons import AwaitsAllowance, Reason
+from keyjanitor.words import DAY, Verb
+from whatif.account import Account
+from whatif.difference import Difference, Moved
+from whatif.replay import Replay
+from whatif.verdicts import Judged, word
+
+LONGEST = 48  # letters of a name that are shown
+REASONS = 12
+EXAMPLES = 3
+SLOTS = (1, 100, 250, 500, 1_000, 2_500, 5_000)
+MONTH = 30
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def shown(text: str, longest: int = LONGEST) -> Text:
+    """A text of somebody else's as it may stand in a terminal: what does not print is marked."""
+    plain = "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    return Text(plain if len(plain) <= longest else plain[: longest - 1] + "…")
+
+
+def many(count: int, what: str = "key") -> str:
+    """So many of something."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _show(console: Console, title: str, table: Table) -> None:
+    console.print(f"\n[bold]{title}[/bold]")
+    console.print(table)
+
+
+def _table(*columns: str) -> Table:
+    """A table whose first column is text and whose others are numbers."""
+    table = Table()
+    for number, name in enumerate(columns):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+# --- verdicts -------------------------------------------------------------------------------------
+
+
+def show_verdicts(console: Console, account: Account, judged: Judged) -> None:
+    """The account, and what tonight would say of its keys."""
+    plan, quota = judged.plan, judged.bound.policy.service_quota
+    pressure = plan.pressure
+    console.print(
+        f"{account.today}: {len(account.keys):,} of {quota:,} API keys ({pressure.used:.1%}), "
+        f"usage plans: {len(account.evidence.plans):,}"
+        + (
+            f"; patience x {pressure.patience:g}, above {pressure.above:.0%}"
+            if pressure.above
+            else ""
+        )
+    )
+    verdicts = plan.verdicts
+    _show(console, "verdicts by tier", _by_tier(verdicts))
+    _show(console, f"why: the {REASONS} most frequent reasons", _by_reason(verdicts))
+
+
+def _by_tier(verdicts: Sequence[Verdict]) -> Table:
+    words = [one for one in VERDICT_WORDS if one not in ("disable", "park")]
+    table = _table("tier", "keys", *words, "of these tonight")
+    tiers = {verdict.tier.name: 0 for verdict in verdicts}
+    for name in (*sorted(tiers), None):
+        of_tier = [one for one in verdicts if name is None or one.tier.name == name]
+        counts = Counter(map(word, of_tier))
+        numbers = [len(of_tier), *(counts[one] for one in words)]
+        tonight = sum(one.word == "warn" for one in of_tier)
+        first = Text("all") if name is None else shown(name)
+        table.add_row(first, *(f"{number:,}" for number in (*numbers, tonight)))
+    return table
+
+
+def _by_reason(verdicts: Sequence[Verdict]) -> Table:
+    found: Counter[tuple[str, str]] = Counter((word(one), said(one.because)) for one in verdicts)
+    table = _table("verdict", "keys")
+    table.add_column("reason", overflow="fold")
+    for (verdict, reason), count in found.most_common(REASONS):
+        table.add_row(verdict, f"{count:,}", shown(reason, 120))
+    return table
+
+
+def said(because: Reason) -> str:
+    """A reason without what is of one key alone, so that keys can be counted by it."""
+    match because:
+        case AwaitsAllowance():
+            return said(because.because)
+        case reasons.Idle():
+            return "never used, for too long" if because.never_used else "idle for too long"
+        case reasons.WithinPatience():
+            return f"idle for less than {because.patience} days"
+        case reasons.OwnedBy():
+            return f"owned by a {because.owner.split(' ')[0]}"
+        case _:
+            return str(because)
+
+
+def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> None:
+    """When slots come free, if nothing else changes; `keys` is how many there are tonight."""
+    freed = [keys - night.keys for night in nights]
+    most = freed[-1] if freed else 0
+    table = _table("slots", "on", "days")
+    for slots in (*(one for one in SLOTS if one < most), *([most] if most else [])):
+        night = next(index for index, count in enumerate(freed) if count >= slots)
+        table.add_row(f"{slots:,}", str(nights[night].date), f"{night}")
+    if most:
+        _show(console, "slots that come free in Mode=park, if nothing else changes", table)
+    else:
+        console.print(f"\nNo slot comes free by {nights[-1].date}.")
+    if braked := [night.date for night in nights if night.braked]:
+        console.print(
+            f"On {braked[0]} more is due than twice the allowance: the brake stops that night and "
+            f"{len(braked) - 1:,} after it until an operator approves, which is not counted here."
+        )
+
+
+def show_unknown(console: Console, account: Account, judged: Judged) -> None:
+    """What these files cannot tell."""
+    console.print("\n[bold]not known from these files[/bold]")
+    for line in unknown(account, judged):
+        console.print(Text("- ").append_text(line))
+
+
+def unknown(account: Account, judged: Judged) -> Iterator[Text]:
+    """What these files cannot tell, a sentence each."""
+    if not account.tags_known:
+        yield Text(
+            "the tags (tags.json is missing or not whole): every idle key is unknown, for it may be "
+            "somebody's"
+        )
+    yield Text(
+        "which stack owns a key, beyond its tags: keyjanitor asks CloudFormation about each key "
+        "right before it touches it"
+    )
+    yield Text(
+        "owners, agreed ends and protection by request: they are in a ledger, once there is one"
+    )
+    for plan in account.evidence.plans.values():
+        about = Text("usage plan ").append_text(shown(plan.name)).append(f" ({plan.usage_plan_id})")
+        silent = plan.usage_plan_id in judged.bound.silent_plans
+        if plan.unread is not None:
+            yield about.append(" was not read: ").append_text(shown(plan.unread, 160))
+        elif plan.members and not silent and not account.evidence.is_witnessed(plan):
+            yield about.append(": no request was ever seen, so its silence means nothing")
+        if plan.unread is None and plan.unknown_ids:
+            yield about.append(f": its usage names {plan.unknown_ids:,} ids that no plan has")
+
+
+# --- an edit --------------------------------------------------------------------------------------
+
+
+def show_difference(console: Console, difference: Difference) -> None:
+    """What an edit of the policy changes."""
+    console.print(
+        f"\n[bold]this edit moves {many(len(difference.moved))}[/bold]; of the others "
+        f"{difference.earlier:,} would be parked earlier and {difference.later:,} later; "
+        f"{many(difference.tiers)} in all would be in another tier"
+    )
+    if not difference.moved:
+        return
+    table = _table("before -> after", "keys")
+    table.add_column("for example", overflow="ellipsis", no_wrap=True)
+    for verdicts, count in difference.counts.most_common():
+        examples = [one for one in difference.moved if one.verdicts == verdicts][:EXAMPLES]
+        table.add_row(" -> ".join(verdicts), f"{count:,}", _examples(examples))
+    console.print(table)
+
+
+def _examples(moved: Iterable[Moved]) -> Text:
+    return Text("\n").join(
+        shown(one.key_id)
+        .append(" ")
+        .append_text(shown(one.name, 24))
+        .append(": ")
+        .append_text(shown(one.reasons[1], 60))
+        for one in moved
+    )
+
+
+# --- the days of a record ------------------------------------------------------------------------
+
+
+def show_replays(console: Console, replays: Sequence[tuple[str, Replay]], requests: str) -> None:
+    """What several policies would have done with the days of a record."""
+    first = replays[0][1]
+    days = [count.day for count in first.counts]
+    gaps = (days[-1] - days[0]).days + 1 - len(days)
+    console.print(
+        f"nights: {len(days):,}, {days[0]} to {days[-1]}; {gaps:,} are not recorded, and on "
+        f"{first.unread:,} nobody had read the usage: nothing happens on those"
+    )
+    for name, replay in replays:
+        console.print(Text(sentence(name, replay)))
+    _show(console, "what it would have done", _of_replays(replays))
+    if requests:
+        console.print(requests)
+    _show(console, "keys at the end of each week", _by_week(replays))
+
+
+def sentence(name: str, replay: Replay) -> str:
+    """One policy in a sentence."""
+    parked = sum(one.parked_on is not None for one in replay.shut)
+    back = sum(one.back_on is not None for one in replay.shut)
+    told = f"{name} would have parked {many(parked)}, {back:,} came back"
+    high = highest(replay)
+    if high is None:
+        days = (replay.counts[-1].day - replay.counts[0].day).days + 1
+        return (
+            f"{told}; {many(days, 'day')} of record cannot tell its highest count: what was idle "
+            "before them is not gone yet"
+        )
+    since, recorded, replayed = high
+    return f"{told}, the highest count since {since} {replayed:,} instead of {recorded:,}"
+
+
+def highest(replay: Replay) -> tuple[date, int, int] | None:
+    """Since when, and the highest counts of record and replay; None if it is too early to say."""
+    since = replay.acts_from
+    counts = [count for count in replay.counts if since is not None and count.day >= since]
+    if since is None or not counts:
+        return None
+    return since, max(one.recorded for one in counts), max(one.replayed for one in counts)
+
+
+def _of_replays(replays: Sequence[tuple[str, Replay]]) -> Table:
+    table = _table("", *("" for _ in replays))
+    for column, (name, _) in zip(table.columns[1:], replays, strict=True):
+        column.header = shown(name)
+    measured = [_measured(replay) for _, replay in replays]
+    for measure in measured[0]:
+        table.add_row(measure, *(numbers[measure] for numbers in measured))
+    return table
+
+
+def _measured(replay: Replay) -> dict[str, str]:
+    """What is told of a replay, by what it is."""
+    shut, high = replay.shut, highest(replay)
+    regretted = sum(one.regretted for one in shut)
+    numbers = {
+        "warned": replay.did[Verb.WARN],
+        "disabled": len(shut),
+        "parked": sum(one.parked_on is not None for one in shut),
+        "came back: used, renewed or changed after that": sum(
+            one.back_on is not None for one in shut
+        ),
+        f"not back, but watched for less than {MONTH} days": sum(
+            one.back_on is None and replay.watched(one) < MONTH for one in shut
+        ),
+        "nights that the brake would have stopped": replay.braked,
+        "keys at the end": replay.counts[-1].replayed,
+    }
+    return {
+        **{name: f"{number:,}" for name, number in numbers.items()},
+        "keys at the end of the record": f"{replay.counts[-1].recorded:,}",
+        "highest count, once it could act": f"{high[2]:,}" if high else "?",
+        "highest count of the record since": f"{high[1]:,}" if high else "?",
+        f"regret: of the disabled, back within {MONTH} days": (
+            f"{regretted / len(shut):.1%}" if shut else "-"
+        ),
+    }
+
+
+def _by_week(replays: Sequence[tuple[str, Replay]]) -> Table:
+    """The keys at the end of each week, drawn."""
+    recorded = _weekly([(one.day, one.recorded) for one in replays[0][1].counts])
+    lines = [("as recorded", recorded)]
+    lines += [
+        (name, _weekly([(one.day, one.replayed) for one in replay.counts]))
+        for name, replay in replays
+    ]
+    low = min(min(numbers) for _, numbers in lines)
+    high = max(max(numbers) for _, numbers in lines)
+    table = _table("policy", "first", "weeks", "last")
+    for name, numbers in lines:
+        drawn = "".join(_block(number, low, high) for number in numbers)
+        table.add_row(shown(name), f"{numbers[0]:,}", drawn, f"{numbers[-1]:,}")
+    table.caption = f"from {low:,} to {high:,} keys"
+    table.caption_justify = "left"
+    return table
+
+
+def _weekly(counts: Sequence[tuple[date, int]]) -> list[int]:
+    """The last number of each seven days; a week without a night shows the one before it."""
+    first = counts[0][0]
+    weeks = {(day - first).days // 7: number for day, number in counts}
+    numbers = [counts[0][1]]
+    for week in range((counts[-1][0] - first) // (DAY * 7) + 1):
+        numbers.append(weeks.get(week, numbers[-1]))
+    return numbers
+
+
+def _block(number: int, low: int, high: int) -> str:
+    return BLOCKS[(number - low) * (len(BLOCKS) - 1) // max(1, high - low)]

@@ -1,0 +1,117 @@
+"""The verdict on every key of an account under a policy, by the rules of a first night. Pure.
+
+A ledger there is not yet, so a first night warns at the most. When the rest follows is worked out
+here, if nobody uses the key: so many a night are warned as the policy's allowance lets through.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+
+from keyjanitor.decide import Night, decide
+from keyjanitor.outlook import NightAhead, outlook
+from keyjanitor.plan import Plan, Verdict, Warn
+from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.reasons import AwaitsAllowance, OrphanSoon
+from keyjanitor.words import DAY, Mode
+from whatif.account import Account
+
+FIRST_NIGHT = "it is the first night"
+LEAST_AHEAD, MOST_AHEAD = 45, 120  # nights
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What becomes of a key that nobody uses, and when."""
+
+    warn_on: date
+    disable_on: date
+    park_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A policy's first night and its plan, and the course of every key that is caught by it.
+
+    `courses` has the keys that are past patience tonight, and those in no usage plan.
+    """
+
+    night: Night
+    plan: Plan
+    bound: BoundPolicy
+    courses: Mapping[str, Course]
+
+
+def judge(account: Account, policy: Policy) -> Judged:
+    """Judges every key; raises PolicyError if the policy names plans that the account has not."""
+    plans = account.evidence.plans.values()
+    bound = policy.bind({plan.usage_plan_id: plan.name for plan in plans})
+    night = Night(
+        today=account.today,
+        keys=account.keys,
+        rows={},
+        shelf=(),
+        evidence=account.evidence,
+        stepped={},
+        warnings_only=FIRST_NIGHT,
+    )
+    plan = decide(night, bound)
+    return Judged(night, plan, bound, _courses(plan))
+
+
+def ahead(judged: Judged) -> tuple[NightAhead, ...]:
+    """The nights from tonight on in `park`, until what is known of tonight has taken its course."""
+    today = judged.plan.today
+    last = max((one.park_on for one in judged.courses.values()), default=today)
+    nights = min(MOST_AHEAD, max(LEAST_AHEAD, (last - today).days + 1))
+    evening_before = replace(judged.night, today=today - DAY)
+    return outlook(evening_before, judged.bound, Mode.PARK, (), nights)
+
+
+def _courses(plan: Plan) -> dict[str, Course]:
+    """The courses of what is due tonight, and of the orphans when their nights are over.
+
+    Nobody can use an orphan, and its nights pass whatever happens.
+    """
+    verdicts = {verdict.key.key_id: verdict for verdict in plan.verdicts}
+    due = [verdicts[step.key.key_id] for step in plan.due if isinstance(step, Warn)]
+    orphans = sorted(filter(_will_be_orphan, plan.verdicts), key=_orphan_order)
+    night: Counter[date] = Counter()
+    courses = {}
+    for verdict in (*due, *orphans):
+        warn_on = plan.today + DAY * _nights_left(verdict)
+        while night[warn_on] >= plan.allowance:
+            warn_on += DAY
+        night[warn_on] += 1
+        disable_on = warn_on + DAY * verdict.tier.warn_days
+        park_on = disable_on + DAY * verdict.tier.grace_days
+        courses[verdict.key.key_id] = Course(warn_on, disable_on, park_on)
+    return courses
+
+
+def _will_be_orphan(verdict: Verdict) -> bool:
+    key = verdict.key
+    waits = isinstance(verdict.because, OrphanSoon)
+    return waits and key.tags is not None and not key.stage_keys
+
+
+def _orphan_order(verdict: Verdict) -> tuple[int, date, str]:
+    """By the night of their warning, the longest idle first, as a night's plan has it."""
+    return _nights_left(verdict), verdict.idle_since or date.min, verdict.key.key_id
+
+
+def _nights_left(verdict: Verdict) -> int:
+    because = verdict.because
+    return because.of - because.nights if isinstance(because, OrphanSoon) else 0
+
+
+def word(verdict: Verdict) -> str:
+    """The verdict, where a key that only waits for the allowance counts as warned: it is due."""
+    return "warn" if isinstance(verdict.because, AwaitsAllowance) else verdict.word
+
+
+def reason(verdict: Verdict) -> str:
+    """Its reason, where what only waits for the allowance gives that for which it is due."""
+    because = verdict.because
+    return str(because.because if isinstance(because, AwaitsAllowance) else because)
