@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sandbox.client import ACCOUNT, REPOSITORY, Sandbox
-from sandbox.life import LOOK, READING, SWEEP, Life
+from sandbox.life import LOOK, MORNING, READING, SWEEP, Life
 from sandbox.population import TIERS, Kind, population
 from sandbox.stack import Stack
 
@@ -318,6 +318,8 @@ class Demo:
         bucket = self.stack.outputs["HistoryBucketName"]
         body = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
         (KEPT / "keys.jsonl").write_bytes(gzip.decompress(body))
+        (KEPT / "report").mkdir(exist_ok=True)
+        (KEPT / "report" / "index.html").write_bytes(self.report())
         alerts = [
             f"Subject: {alert['subject']}\n\n{json.loads(alert['message'])['email']}\n"
             for alert in self.sandbox.alerts()
@@ -328,6 +330,7 @@ class Demo:
         self.console.print()
         self.say("where to look next:")
         for what, where in (
+            ("the morning's report: open it in a browser", KEPT / "report" / "index.html"),
             ("last night's verdict on every key", KEPT / "keys.jsonl"),
             ("every alert, as an inbox got it", KEPT / "alerts.txt"),
             ("every event on the bus", KEPT / "events.jsonl"),
@@ -335,6 +338,19 @@ class Demo:
             ("how to deploy it to your account", REPOSITORY / "README.md"),
         ):
             self.say(f"  {where.relative_to(REPOSITORY)!s:20} {what}")
+
+    def report(self) -> bytes:
+        """The report of the last morning, as a browser opens it."""
+        self.type("sam remote invoke PublishReportFunction")
+        with self.console.status("publishing the report"):
+            self.life.set_clock(self.day(NIGHTS), MORNING)
+            moment = datetime.combine(self.day(NIGHTS), MORNING)
+            answer = self.stack.publish(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+        for finding in answer["findings"]:
+            self.say(f"  the doctor: {finding['what']}")
+        bucket, _, name = answer["report"].removeprefix("s3://").partition("/")
+        page = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
+        return bytes(page)
 
 
 def _role(context: dict[str, str]) -> str:

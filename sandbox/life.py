@@ -10,6 +10,7 @@ from sandbox.population import TIERS, Population, SimulatedKey
 READING = time(2, 15, tzinfo=UTC)
 SWEEP = time(3, 15, tzinfo=UTC)
 LOOK = time(3, 40, tzinfo=UTC)
+MORNING = time(6, 15, tzinfo=UTC)
 
 
 class Life:

@@ -93,6 +93,7 @@ def account(clients: Clients, functions: dict[str, ModuleType]) -> Account:
         functions["pull_usage"],
         functions["provision_keys"],
         functions["watch_capacity"],
+        functions["publish_report"],
     )
 
 
@@ -107,6 +108,7 @@ def an_account(clients: Clients, functions: dict[str, ModuleType]) -> Callable[.
             functions["pull_usage"],
             functions["provision_keys"],
             functions["watch_capacity"],
+            functions["publish_report"],
             **more,
         )
 

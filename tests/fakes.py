@@ -29,8 +29,10 @@ from keyjanitor.ledger import Change, Ledger
 from keyjanitor.messages import Message
 from keyjanitor.night import Outside
 from keyjanitor.policy import METHODS, Policy
+from keyjanitor.publishing import Sources
 from keyjanitor.register import Register
 from keyjanitor.seal import Sealer
+from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.settings import SweepSettings
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.table import Table
@@ -67,7 +69,10 @@ class FakeApiGateway:
         self._shapes: dict[str, Shape] = {}
         self.key_limit = 10_000
         self.plan_limit = 300
-        self.stages: set[str] | None = None  # those that there are; None: all that one can think of
+        self.known_stages: set[str] | None = (
+            None  # those that there are; None: all that one can think of
+        )
+        self.apis: dict[str, dict[str, tuple[Method, ...]]] = {}  # stages, and what they serve
         self.spoiled = ""  # what makes a row bad whose description holds it
 
     # --- what others do ---------------------------------------------------------------------------
@@ -117,7 +122,8 @@ class FakeApiGateway:
         other._uses = {pair: dict(used) for pair, used in self._uses.items()}
         other._shapes = dict(self._shapes)
         other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
-        other.stages, other.spoiled = self.stages, self.spoiled
+        other.known_stages, other.spoiled = self.known_stages, self.spoiled
+        other.apis = self.apis
         return other
 
     # --- reading ----------------------------------------------------------------------------------
@@ -143,6 +149,29 @@ class FakeApiGateway:
 
     def usage_plans(self) -> list[UsagePlan]:
         return list(self._plans.values())
+
+    def limited_plans(self) -> list[LimitedPlan]:
+        shapes = {plan.usage_plan_id: plan.shape for plan in self.shaped_plans()}
+        return [
+            LimitedPlan(
+                plan.usage_plan_id,
+                plan.name,
+                stages=dict.fromkeys(plan.stages, shape.methods if shape else {}),
+                throttle=shape.throttle if shape else None,
+                quota=shape.quota if shape else None,
+            )
+            for plan in self._plans.values()
+            for shape in [shapes[plan.usage_plan_id]]
+        ]
+
+    def rest_apis(self) -> list[RestApi]:
+        return [RestApi(api_id, api_id, "HEADER") for api_id in self.apis]
+
+    def stages(self, api_id: str) -> list[Stage]:
+        return [Stage(api_id, name, (f"deployed-{name}",)) for name in self.apis[api_id]]
+
+    def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
+        return self.apis[api_id][deployment_id.removeprefix("deployed-")]
 
     def shaped_plans(self) -> list[ShapedPlan]:
         return [
@@ -268,7 +297,7 @@ class FakeApiGateway:
         return len(set(stages)) < len(stages)
 
     def create_plan(self, name: str, shape: Shape) -> str:
-        if self.stages is not None and not shape.stages <= self.stages:
+        if self.known_stages is not None and not shape.stages <= self.known_stages:
             raise CallFailed("CreateUsagePlan", "NotFoundException")
         too_many_methods = len(shape.stages) * len(shape.methods) > METHODS
         if too_many_methods or len(self._plans) >= self.plan_limit:
@@ -756,6 +785,7 @@ class Account:
     pull_usage: ModuleType
     provision_keys: ModuleType
     watch_capacity: ModuleType
+    publish_report: ModuleType
     policy: Policy = field(default_factory=brisk)
     today: date = TODAY
     mode: Mode = Mode.PARK
@@ -824,6 +854,18 @@ class Account:
                         history=self.outside.history,
                         topic=self.outside.topic,
                         letters=cast("Any", Watched(self.letters, "letters", self._around)),
+                    ),
+                },
+            ),
+            (
+                self.publish_report,
+                {
+                    "policy": self.policy,
+                    "sources": Sources(
+                        gateway=gateway,
+                        owners=self.outside.owners,
+                        ledger=self.outside.ledger,
+                        history=self.outside.history,
                     ),
                 },
             ),
@@ -918,6 +960,17 @@ class Account:
             for one in self.events
             if one["Detail"].get("request_id") == request_id
         ]
+
+    def publish(self, context: Any = None) -> dict[str, Any]:
+        """What publish_report answers at a quarter past six of today."""
+        event = {"time": f"{self.today}T06:15:00Z"}
+        answer = self.publish_report.lambda_handler(event, context or self.context())
+        return cast("dict[str, Any]", answer)
+
+    def report(self, folder: str = "latest") -> dict[str, Any]:
+        """The numbers of a report."""
+        name = f"reports/{folder}/report.json"
+        return cast("dict[str, Any]", json.loads(self._files()[name]))
 
     def watch(self) -> dict[str, Any]:
         """What watch_capacity answers at twenty to four of today."""

@@ -97,8 +97,9 @@ SESSION: Any = boto3.session.Session("key", "secret", region_name="us-east-1")
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The schemas of events, by their detail-type; alerts have one for all kinds."""
-    return {name: one for name, one in every_schema().items() if name != ALERT["title"]}
+    """The schemas of events, by their detail-type; alerts have one for all kinds, and so has the report."""
+    others = {ALERT["title"], "Report"}
+    return {name: one for name, one in every_schema().items() if name not in others}
 
 
 def blocks(document: str, language: str, marker: str | None = None) -> list[str]:

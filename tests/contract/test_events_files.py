@@ -31,7 +31,7 @@ def the_event(name: str) -> Any:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EVENTS.glob("*.json")))
 def test_every_file_is_an_event_that_its_function_understands(name: str) -> None:
-    if name.startswith(("pull_usage", "watch_capacity")):
+    if name.startswith(("pull_usage", "watch_capacity", "publish_report")):
         PullRequest.parse(the_event(name), CLOCK)
     elif name.endswith("_key"):
         fits_the_schema(the_event(name))

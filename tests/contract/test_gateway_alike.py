@@ -82,7 +82,7 @@ class Fake:
         return key_id
 
     def stages(self) -> tuple[str, str]:
-        self.gateway.stages = {"api1:prod", "api1:web"}
+        self.gateway.known_stages = {"api1:prod", "api1:web"}
         return "api1:prod", "api1:web"
 
     def plan(self, name: str, shape: Shape = MONTHLY) -> str:

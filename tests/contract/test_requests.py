@@ -605,13 +605,13 @@ def test_nobody_asks_for_keys_in_a_tier_that_issues_none(account: Account) -> No
 def test_a_tier_whose_stage_is_not_there_is_refused_before_any_key_is_made(
     account: Account,
 ) -> None:
-    account.gateway.stages = {"api2:prod"}
+    account.gateway.known_stages = {"api2:prod"}
     account.around = calls = Calls()
     assert account.ask(*issues(3)) == []
     assert codes_of(account, issues(3)) == ["unknown_tier"] * 3
     assert calls.count("apigateway.create_plan") == 1
     assert calls.count("apigateway.import_keys") == calls.count("kms.encrypt") == 0
-    account.gateway.stages = None
+    account.gateway.known_stages = None
     assert not_a_working_key(account, asked_body(account, issue(4))) == []
 
 
@@ -631,7 +631,7 @@ def test_an_account_without_room_for_another_plan_is_out_of_capacity(account: Ac
 def test_a_tier_that_is_refused_leaves_those_of_another_alone(an_account: AccountMaker) -> None:
     tiers = (an_asking_tier(), an_asking_tier("old", usage_plans=(), stages=("gone:prod",)))
     account = an_account(policy=an_asking_policy(*tiers))
-    account.gateway.stages = {"api1:prod"}
+    account.gateway.known_stages = {"api1:prod"}
     bodies = [issue(1), issue(2, tier="old"), issue(3)]
     assert account.ask(*bodies) == []
     assert codes_of(account, bodies) == ["Key Issued", "unknown_tier", "Key Issued"]

@@ -136,9 +136,12 @@ def test_no_value_is_readable_anywhere_in_a_whole_life_of_keys(
         functions["pull_usage"],
         functions["provision_keys"],
         functions["watch_capacity"],
+        functions["publish_report"],
     )
     values = [value_of(key_id) for key_id in (BUSY, *(f"idle{index}" for index in range(5)))]
     for _ in lived(account):
+        account.watch()
+        account.publish()
         told = capfd.readouterr()
         places = everywhere(account, log, [told.out, told.err])
         assert shown(values, places) == []
@@ -249,6 +252,8 @@ def test_no_value_is_readable_anywhere_when_requests_are_served(
     bodies = a_batch(account)
     for _ in range(2):
         assert account.ask(*bodies) == []
+    account.watch()
+    account.publish()
     told = capfd.readouterr()
     assert len(made) == 8
     assert Counter(one["DetailType"] for one in account.events)["Key Request Refused"] == 4

@@ -128,6 +128,7 @@ def test_the_same_life_is_lived_on_another_memory_of_aws(
         functions["pull_usage"],
         functions["provision_keys"],
         functions["watch_capacity"],
+        functions["publish_report"],
     )
     account.key(KEY_ID, idle=60)
     account.nights(4)

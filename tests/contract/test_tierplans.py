@@ -297,17 +297,17 @@ def test_a_plan_that_api_gateway_will_not_have_is_refused_with_a_reason(
 
 
 def test_a_stage_that_there_is_not_and_an_account_that_is_full(town: Town) -> None:
-    town.gateway.stages = {"api2:prod"}
+    town.gateway.known_stages = {"api2:prod"}
     with pytest.raises(PlanRefused, match="NotFoundException"):
         town.run().plan_for(TIER)
-    town.gateway.stages, town.gateway.plan_limit = None, 0
+    town.gateway.known_stages, town.gateway.plan_limit = None, 0
     with pytest.raises(PlanRefused, match=NO_ROOM):
         town.run().plan_for(TIER)
     assert (town.plans(), town.register.made_plans()) == ({}, {})
 
 
 def test_the_refusal_of_one_tier_is_not_that_of_another(town: Town) -> None:
-    town.gateway.stages = {"api2:prod"}
+    town.gateway.known_stages = {"api2:prod"}
     run = town.run()
     with pytest.raises(PlanRefused):
         run.plan_for(TIER)

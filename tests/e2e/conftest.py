@@ -1,5 +1,6 @@
 """The stack, deployed by SAM into a sandbox with IAM enforced and throttles on."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -25,6 +26,7 @@ LONGEST = (
     "test_a_function_that_dies",
     "test_thirty_nights",
     "test_1200_keys",
+    "test_keys_of_others",
     "test_200_requests",
     "test_a_night_makes",
     "test_the_table",
@@ -84,6 +86,14 @@ class World:
     def night(self, day: date) -> dict[str, Any]:
         self.pull(day)
         return self.sweep(day)
+
+    def report(self, day: date) -> dict[str, Any]:
+        """The numbers of a date's report, as they lie in the bucket."""
+        bucket = self.stack.outputs["HistoryBucketName"]
+        name = f"reports/{day}/report.json"
+        body = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
+        report: dict[str, Any] = json.loads(body)
+        return report
 
     def keys(self) -> dict[str, dict[str, Any]]:
         """Every key as API Gateway tells of it, by id."""

@@ -69,8 +69,26 @@ def test_a_night_makes_no_call_that_it_does_not_need_and_keeps_to_its_share(worl
     assert sandbox.peak_calls_per_second() <= SHARE
     assert not [call for call in sandbox.calls() if call.status == 429]
 
+    sandbox.forget_calls()
+    answer = stack.publish(f"{day}T06:15:00Z")
+    assert (answer["keys"], answer["unread"]) == (KEYS, [])
+    # 20 pages of keys, one of plans and one of APIs; the stages of one API, and what the three serve.
+    assert sandbox.calls_per_operation() == Counter(
+        GetApiKeys=20, GetUsagePlans=1, GetRestApis=1, GetStages=1, GetDeployment=3
+    )
+    assert sandbox.peak_calls_per_second() <= SHARE
+    report = world.report(day)
+    assert len(report["keys"]["rows"]) == KEYS
+    assert report["night"]["did"] | {"warned": 0} == {
+        "warned": 0, "disabled": ACTED_ON, "parked": 0, "purged": 0, "issued": 0, "revoked": 0
+    }  # fmt: skip
+    assert [night["park"] for night in report["ahead"]][-1] == ACTED_ON
+
     peaks = {worker["function"]: worker["peak_memory"] for worker in sandbox.workers()}
-    nightly = {stack.functions[name] for name in ("PullUsageFunction", "ExpireKeysFunction")}
+    nightly = {
+        stack.functions[name]
+        for name in ("PullUsageFunction", "ExpireKeysFunction", "PublishReportFunction")
+    }
     assert nightly <= peaks.keys()
     assert max(peaks.values()) < MEMORY, peaks
 

@@ -53,7 +53,7 @@ class Shelf:
     """What the shelf holds for tonight: whose time has come, what was done on this date already.
 
     `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
-    those whose restore has begun.
+    those whose restore has begun; `usage_plan_ids` the plans that parked keys would come back into.
     """
 
     due: tuple[Row, ...] = ()
@@ -62,6 +62,7 @@ class Shelf:
     restored: tuple[Row, ...] = ()
     unfinished: tuple[Row, ...] = ()
     ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
+    usage_plan_ids: frozenset[str] = frozenset()
 
 
 class Ledger:
@@ -98,12 +99,16 @@ class Ledger:
         rows = self._table.query("KEY", only=("tier", "owner"))
         return Counter((item["tier"], item.get("owner")) for item in rows)
 
-    def shelf(self, today: date) -> Shelf:
-        """What tonight has to know of the keys that are parked; read page by page."""
+    def shelf(self, today: date, until: date | None = None) -> Shelf:
+        """What tonight has to know of the keys that are parked; read page by page.
+
+        Due are those that are to be purged by today, or by another date.
+        """
         due: list[Row] = []
         restored: list[Row] = []
         unfinished: list[Row] = []
         ids: set[str] = set()
+        plans: set[str] = set()
         oldest: Row | None = None
         parked = purged = 0
         for row in self._shelf():
@@ -115,7 +120,8 @@ class Ledger:
                 restored.append(row)
             if row.state is not State.PARKED:
                 continue
-            if row.purge_on is not None and row.purge_on <= today:
+            plans.update(row.usage_plan_ids)
+            if row.purge_on is not None and row.purge_on <= (until or today):
                 due.append(row)
             if row.claim is not None and row.claim.verb is Verb.RESTORE:
                 unfinished.append(row)
@@ -125,7 +131,13 @@ class Ledger:
                 oldest = row
         stepped = {Verb.PARK: parked, Verb.PURGE: purged}
         return Shelf(
-            tuple(due), oldest, stepped, tuple(restored), tuple(unfinished), frozenset(ids)
+            due=tuple(due),
+            oldest=oldest,
+            stepped=stepped,
+            restored=tuple(restored),
+            unfinished=tuple(unfinished),
+            ids=frozenset(ids),
+            usage_plan_ids=frozenset(plans),
         )
 
     def shelf_of(self, day: date) -> list[Row]:

@@ -100,7 +100,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     keys = outside.gateway.keys()
     if not keys and (known := max(len(rows), len(evidence.members()))):
         raise EmptyListing("API keys", known)
-    keys = _with_tags(keys, outside.owners)
+    keys = with_tags(keys, outside.owners)
     rows = _settle(today, rows, keys, outside, bound, acting=acting)
     shelf = outside.ledger.shelf(today)
     ladder = outside.ledger.ladder()
@@ -116,7 +116,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             shelf=shelf.due,
             evidence=evidence,
             stepped=_stepped(today, rows, shelf),
-            warnings_only=None if _was_swept(today, outside.ledger) else NOT_SWEPT,
+            warnings_only=None if was_swept(today, outside.ledger) else NOT_SWEPT,
             tombstones_open=_opens(shelf, outside),
             rung=ladder.above if ladder else None,
         ),
@@ -143,7 +143,7 @@ def gather_for_undo(
     return rows, bound
 
 
-def _with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
+def with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
     """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
     try:
         tags = owners.tags()
@@ -162,7 +162,8 @@ def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[Verb, i
     }
 
 
-def _was_swept(today: date, ledger: Ledger) -> bool:
+def was_swept(today: date, ledger: Ledger) -> bool:
+    """Whether one of the two nights before today was: else there are only warnings."""
     return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept
 
 

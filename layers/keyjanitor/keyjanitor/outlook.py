@@ -9,6 +9,7 @@ from keyjanitor.decide import Night, decide
 from keyjanitor.evidence import Evidence
 from keyjanitor.plan import Adopt, Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
 from keyjanitor.policy import BoundPolicy
+from keyjanitor.reasons import OrphanSoon, WithinPatience
 from keyjanitor.transitions import adopted, disabled, enabled, noted, parked, warned
 from keyjanitor.words import DAY, Mode, Row, State, Verb
 
@@ -42,6 +43,20 @@ def outlook(
     """
     account = _Account(night, bound, mode, shelf)
     return tuple(account.live(night.today + DAY * ahead) for ahead in range(1, nights + 1))
+
+
+def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
+    """When each key that is within its patience will be warned if nobody uses it, by key id."""
+    found: dict[str, date] = {}
+    for verdict in decide(night, bound).verdicts:
+        match verdict.because:
+            case WithinPatience(days=days, patience=patience):
+                found[verdict.key.key_id] = night.today + DAY * (patience - days)
+            case OrphanSoon(nights=nights, of=of):
+                found[verdict.key.key_id] = night.today + DAY * (of - nights)
+            case _:
+                pass
+    return found
 
 
 class _Account:

@@ -30,6 +30,13 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "CALLS_PER_SECOND",
         "REPLAY_WINDOW_HOURS",
     ),
+    "publish_report": (
+        "LEDGER_TABLE",
+        "HISTORY_BUCKET",
+        "MODE",
+        "CALLS_PER_SECOND",
+        "REPLAY_WINDOW_HOURS",
+    ),
     "provision_keys": (
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
@@ -133,6 +140,27 @@ class WatchSettings:
                 "RequestDeadLetterQueue": environment["REQUEST_DEAD_LETTER_QUEUE_URL"],
                 "RunDeadLetterQueue": environment["RUN_DEAD_LETTER_QUEUE_URL"],
             },
+            calls_per_second=float(environment["CALLS_PER_SECOND"]),
+            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSettings:
+    """What publish_report is set to; `mode` is that of the sweeps it tells of."""
+
+    ledger_table: str
+    history_bucket: str
+    mode: Mode
+    calls_per_second: float
+    replay_window_hours: float
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "PublishSettings":
+        return cls(
+            ledger_table=environment["LEDGER_TABLE"],
+            history_bucket=environment["HISTORY_BUCKET"],
+            mode=Mode(environment["MODE"]),
             calls_per_second=float(environment["CALLS_PER_SECOND"]),
             replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
         )

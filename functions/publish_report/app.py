@@ -1,0 +1,60 @@
+"""Every morning: tell how the account stands, what the night did, and what is odd about its keys."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.aws import client, gateway_client
+from keyjanitor.clock import now
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.ledger import Ledger
+from keyjanitor.night import Deadline
+from keyjanitor.owners import Owners
+from keyjanitor.pace import Pace
+from keyjanitor.page import render
+from keyjanitor.publishing import Place, Sources, gather_morning
+from keyjanitor.report import report
+from keyjanitor.requests import Clock, PullRequest
+from keyjanitor.settings import PublishSettings, read_policy
+from keyjanitor.table import Table
+
+SHOWN = 20  # ids of each finding; the report has them all
+
+logger = Logger()
+metrics = Metrics()
+policy = read_policy()
+settings = PublishSettings.read()
+sources = Sources(
+    gateway=ApiGateway(gateway_client(), Pace(settings.calls_per_second)),
+    owners=Owners(client("resourcegroupstaggingapi"), client("cloudformation")),
+    ledger=Ledger(Table(client("dynamodb"), settings.ledger_table)),
+    history=History(client("s3"), settings.history_bucket),
+)
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Writes the report of a date, and answers with where it is and what the doctor found."""
+    metrics.add_metric("ReportPublished", MetricUnit.Count, 0)  # until it is
+    run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
+    place = Place(account, region, settings.mode)
+    time_is_up = Deadline.before_the_end_of(context).passed
+    morning = gather_morning(run.today, now(), place, sources, policy, time_is_up)
+    document = report(morning)
+    name = sources.history.put_report(run.today, document, render(document))
+    metrics.add_metric("ReportPublished", MetricUnit.Count, 1)
+    return {
+        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        "report": f"s3://{settings.history_bucket}/{name}",
+        "keys": len(morning.checkup.keys),
+        "findings": [
+            {**finding, "about": finding["about"][:SHOWN], "keys_or_plans": len(finding["about"])}
+            for finding in document["findings"]
+        ],
+        "unread": document["unread"],
+    }

@@ -1,0 +1,154 @@
+"""Gathers what the morning's report tells of: the ledger, the history, and one listing of the account."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import NamedTuple
+
+from keyjanitor.checkup import check_up
+from keyjanitor.counting import loosely_bound
+from keyjanitor.decide import Night
+from keyjanitor.doctor import examine
+from keyjanitor.errors import EmptyListing, NoEvidence, PolicyError
+from keyjanitor.evidence import Evidence
+from keyjanitor.gateway import ApiGateway
+from keyjanitor.history import History
+from keyjanitor.keysfile import WHOLE_NIGHTS
+from keyjanitor.ledger import Ledger, Shelf
+from keyjanitor.night import with_tags
+from keyjanitor.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
+from keyjanitor.owners import Owners
+from keyjanitor.policy import BoundPolicy, Policy
+from keyjanitor.report import Line, Morning
+from keyjanitor.use import Use
+from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Row, Verb
+
+COUNTED = 400  # days that are shown
+USE_DAYS = 30
+
+
+class Sources(NamedTuple):
+    """Everything that a report is gathered from."""
+
+    gateway: ApiGateway
+    owners: Owners
+    ledger: Ledger
+    history: History
+
+
+class Place(NamedTuple):
+    """The account that is told of, and how far its sweeps may go."""
+
+    account: str
+    region: str
+    mode: Mode
+
+
+def gather_morning(
+    today: date,
+    made_at: datetime,
+    place: Place,
+    sources: Sources,
+    policy: Policy,
+    time_is_up: Callable[[], bool],
+) -> Morning:
+    """All reads of a report; nothing is written. Raises EmptyListing.
+
+    A night that was not read or swept is told of as such. Once time is up the rest of what the
+    doctor looks at is left unread.
+    """
+    ledger, history = sources.ledger, sources.history
+    evidence = history.evidence(today)
+    latest = evidence or history.evidence_before(today)
+    rows = ledger.live_rows()
+    keys = sources.gateway.keys()
+    if not keys and rows:
+        raise EmptyListing("API keys", len(rows))
+    keys = with_tags(keys, sources.owners)
+    shelf = ledger.shelf(today, until=today + DAY * NIGHTS)
+    ladder, held = ledger.ladder(), ledger.hold()
+    lines_of, lines = _latest_lines(today, history)
+    checkup = check_up(
+        today,
+        keys,
+        rows,
+        latest,
+        loosely_bound(policy, latest),
+        sources.gateway,
+        sources.owners,
+        parked_plans=shelf.usage_plan_ids,
+        time_is_up=time_is_up,
+    )
+    # In `observe` nothing will be done; what would be is what people want to know.
+    ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
+    ahead: Sequence[NightAhead] | str
+    warn_on: Mapping[str, date] = {}
+    try:
+        night, bound = _night(today, keys, rows, shelf, evidence, ladder, policy)
+    except (NoEvidence, PolicyError) as err:
+        ahead = str(err)
+    else:
+        ahead = (
+            f"sweeps are on hold: {held}" if held else outlook(night, bound, ahead_mode, shelf.due)
+        )
+        warn_on = warnings_ahead(night, bound)
+    return Morning(
+        today=today,
+        made_at=made_at,
+        account=place.account,
+        region=place.region,
+        mode=place.mode,
+        policy=policy,
+        checkup=checkup,
+        findings=examine(checkup),
+        counts=ledger.counts(today - DAY * COUNTED, today),
+        nights=ledger.nights(today, today),
+        ladder=ladder,
+        held=held,
+        use=_use(today, history),
+        lines=lines,
+        lines_of=lines_of,
+        purged=shelf.stepped[Verb.PURGE],
+        ahead=ahead,
+        ahead_mode=ahead_mode,
+        warn_on=warn_on,
+    )
+
+
+def _latest_lines(today: date, history: History) -> tuple[date | None, Sequence[Line]]:
+    """The latest keys file that has a line for every key, and its date."""
+    for back in range(WHOLE_NIGHTS + 1):
+        if lines := history.keys(today - DAY * back):
+            return today - DAY * back, lines
+    return None, ()
+
+
+def _use(today: date, history: History) -> Use:
+    use = Use([today - DAY * back for back in range(USE_DAYS, 0, -1)])
+    for day in use.days:
+        use.add(day, history.usage(day))
+    return use
+
+
+def _night(
+    today: date,
+    keys: Sequence[ApiKey],
+    rows: dict[str, Row],
+    shelf: Shelf,
+    evidence: Evidence | None,
+    ladder: LadderRow | None,
+    policy: Policy,
+) -> tuple[Night, BoundPolicy]:
+    """The account as the rules see it this morning; raises NoEvidence and PolicyError."""
+    if evidence is None:
+        raise NoEvidence(today)
+    bound = policy.bind({plan.usage_plan_id: plan.name for plan in evidence.plans.values()})
+    night = Night(
+        today=today,
+        keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],
+        rows=rows,
+        shelf=(),
+        evidence=evidence,
+        stepped={},
+        rung=ladder.above if ladder else None,
+    )
+    return night, bound

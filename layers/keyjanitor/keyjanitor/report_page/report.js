@@ -1,0 +1,70 @@
+// Reads the numbers, shows them, and minds colours, paper and links.
+"use strict";
+
+function start() {
+  const report = JSON.parse(byId("report").textContent);
+  const name = `API keys of account ${report.account} in ${report.region}`;
+  document.title = `${name}, ${report.date}`;
+  byId("title").textContent = name;
+  byId("about").textContent = `The night of ${inWords(report.date)} \u00b7 mode ${report.mode} \u00b7 ` +
+    `written ${report.made_at.slice(0, 16).replace("T", " ")} UTC`;
+  const keys = showKeys(report);
+  performance.mark("keys-drawn");
+  showCapacity(report);
+  showNight(report);
+  showAhead(report);
+  showUse(report);
+  showQuota(report);
+  showFindings(report);
+  mindScrolling();
+  addEventListener("resize", mindScrolling);
+  mindScheme();
+  mindLinks(keys);
+  performance.mark("report-ready");
+}
+
+/** Dark or light as the reader's system has it, until the button says otherwise. Paper is light. */
+function mindScheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const button = byId("scheme");
+  const root = document.documentElement;
+  const isDark = () => (root.dataset.scheme ? root.dataset.scheme === "dark" : dark.matches);
+  const show = () => {
+    button.textContent = isDark() ? "Light colours" : "Dark colours";
+    drawAgain();
+  };
+  button.addEventListener("click", () => {
+    root.dataset.scheme = isDark() ? "light" : "dark";
+    show();
+  });
+  dark.addEventListener("change", show);
+  matchMedia("print").addEventListener("change", drawAgain);
+  button.textContent = isDark() ? "Light colours" : "Dark colours";
+}
+
+/** `#key=ID` opens the table at that key, from a link or from the address. */
+function mindLinks(keys) {
+  const go = (hash) => {
+    const wanted = /^#key=(.+)$/s.exec(hash);
+    if (!wanted) return;
+    keys.only(decoded(wanted[1]));
+    byId("keys").scrollIntoView();
+    byId("search").focus({ preventScroll: true });
+  };
+  addEventListener("hashchange", () => go(location.hash));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#key="]');
+    if (link && link.hash === location.hash) go(link.hash);
+  });
+  go(location.hash);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody typed a percent sign
+  }
+}
+
+start();

@@ -1,0 +1,296 @@
+"""publish_report on an account: what it tells, whatever the night was like, and that it only tells."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import pytest
+
+from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
+from keyjanitor.policy import Rung
+from keyjanitor.report import COLUMNS, USAGE_PLANS
+from keyjanitor.served import Method
+from keyjanitor.words import Mode
+from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
+from tests.fakes import BUSY, Account, Call, Calls, value_of
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report.json"
+fits = fastjsonschema.compile(json.loads(SCHEMA.read_text()))
+
+AccountMaker = Callable[..., Account]
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+def published(account: Account) -> dict[str, Any]:
+    """The numbers of the report that is published now; they fit their schema."""
+    account.publish()
+    report = account.report()
+    fits(report)
+    assert account.report(str(account.today)) == report
+    return report
+
+
+def keys_of(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    assert report["keys"]["columns"] == list(COLUMNS)
+    return {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in report["keys"]["rows"]}
+
+
+def test_the_answer_says_where_the_report_is_and_what_the_doctor_found(account: Account) -> None:
+    account.key("alone", plans=(), age=30)
+    account.night()
+    answer = account.publish()
+    (finding,) = [one for one in answer["findings"] if one["kind"] == "keys_in_no_plan"]
+    assert (finding["about"], finding["keys_or_plans"]) == (["alone"], 1)
+    assert finding["slots"] == 1
+    assert finding["command"]
+    assert {**answer, "findings": []} == {
+        "time": f"{TODAY}T06:15:00Z",
+        "report": f"s3://{account.bucket}/reports/{TODAY}/index.html",
+        "keys": 2,
+        "findings": [],
+        "unread": [],
+    }
+    assert sorted(account.objects("reports/")) == [
+        f"reports/{TODAY}/index.html",
+        f"reports/{TODAY}/report.json",
+        "reports/latest/index.html",
+        "reports/latest/report.json",
+    ]
+
+
+def test_the_page_holds_the_numbers_that_lie_beside_it(account: Account) -> None:
+    account.night()
+    report = published(account)
+    page = account.objects("reports/latest/")["reports/latest/index.html"].decode()
+    _, _, rest = page.partition('<script type="application/json" id="report">')
+    assert json.loads(rest.partition("</script>")[0]) == report
+
+
+def test_a_morning_after_a_night_tells_what_was_done_and_what_comes(account: Account) -> None:
+    account.key(KEY_ID, idle=80)
+    account.key("used", idle=2, name="in use")
+    account.gateway.apis = {"api1": {"prod": (Method("/", "GET", "NONE", True),)}}
+    account.night()
+    account.watch()
+    account.pass_day()
+    account.night()
+    account.watch()
+    report = published(account)
+    assert report["capacity"]["keys"] == 3
+    assert report["capacity"]["usage_plan_quota"] == USAGE_PLANS
+    assert [one[:2] for one in report["capacity"]["counts"]] == [
+        [str(TODAY), 3],
+        [str(TODAY + DAY), 3],
+    ]
+    assert report["capacity"]["forecast"]["state"] == "not_yet_known"
+    assert report["capacity"]["tiers"] == {"external": 3}
+    night = report["night"]
+    assert (night["swept"], night["evidence"], night["keys_file"]) == (
+        True,
+        str(account.today),
+        str(account.today),
+    )
+    assert sum(night["verdicts"].values()) == 3
+    keys = keys_of(report)
+    row = account.ledger.live_rows()[KEY_ID]
+    on = row.park_on
+    assert on is not None
+    assert keys[KEY_ID] | {"name": "", "reason": ""} == {
+        "key_id": KEY_ID,
+        "name": "",
+        "owner": None,
+        "tier": "external",
+        "state": "disabled",
+        "verdict": "disable",
+        "reason": "",
+        "last_used": str(TODAY - DAY * 80),
+        "idle_days": 81,
+        "created": str(TODAY - DAY * 400),
+        "next_step": "parked",
+        "next_on": str(on),
+        "days_left": (on - account.today).days,
+        "requests_30d": 0,
+        "plans": [PLAN_ID],
+        "expires": None,
+    }
+    assert keys[BUSY]["requests_30d"] >= 29_000
+    idle_days = account.policy.tiers["external"].idle_days
+    assert isinstance(idle_days, int)
+    assert (keys["used"]["next_step"], keys["used"]["next_on"]) == (
+        "warned",
+        str(TODAY - DAY * 2 + DAY * idle_days),
+    )
+    assert report["ahead_mode"] == "park"
+    assert len(report["ahead"]) == 14
+    assert [one["park"] for one in report["ahead"] if one["date"] == str(on)] == [1]
+
+
+def test_the_day_that_a_key_is_parked_its_row_says_so(account: Account) -> None:
+    account.key(KEY_ID, idle=80)
+    while KEY_ID in account.gateway.ids:
+        account.night()
+        report = published(account)
+        account.pass_day()
+    key = keys_of(report)[KEY_ID]
+    assert (key["state"], key["next_step"]) == ("parked", "purged")
+    assert report["night"]["did"]["parked"] == 1
+    assert report["capacity"]["keys"] == 1
+
+
+def test_a_first_morning_on_which_nothing_ran_says_so(account: Account) -> None:
+    report = published(account)
+    night = report["night"]
+    assert (night["swept"], night["evidence"], night["keys_file"]) == (False, None, None)
+    assert report["ahead"] is None
+    assert "PullUsageFunction has not finished" in report["ahead_unknown"]
+    assert len(report["use"]["missing"]) == 30
+    assert keys_of(report)[BUSY]["requests_30d"] is None
+    assert keys_of(report)[BUSY]["verdict"] is None
+    kinds = {finding["kind"] for finding in report["findings"]}
+    assert "silent_plans" not in kinds
+
+
+def test_a_night_that_was_not_read_leaves_the_verdicts_of_the_last_one(account: Account) -> None:
+    account.night()
+    account.pass_day()
+    report = published(account)
+    assert report["night"]["keys_file"] == str(TODAY)
+    assert report["night"]["evidence"] == str(TODAY)
+    assert report["night"]["swept"] is False
+    assert report["ahead"] is None
+    assert keys_of(report)[BUSY]["verdict"] == "keep"
+
+
+def test_in_observe_it_tells_what_park_would_do(an_account: AccountMaker) -> None:
+    account = an_account(mode=Mode.OBSERVE)
+    account.key(KEY_ID, idle=80)
+    account.night()
+    report = published(account)
+    assert (report["mode"], report["ahead_mode"]) == ("observe", "park")
+    assert sum(night["warn"] for night in report["ahead"]) == 1
+    assert sum(night["disable"] for night in report["ahead"]) == 1
+
+
+def test_a_plan_that_the_policy_names_and_nobody_finds_stops_no_report(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account()
+    account.night()
+    account.policy = a_policy(a_tier(usage_plans=("nowhere",)))
+    account.wire()
+    report = published(account)
+    assert "usage_plans[0]" in report["ahead_unknown"]
+
+
+def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:
+    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(idle_days=90), ladder=rungs))
+    account.key(KEY_ID, idle=60)
+    account.sweep(hold="a campaign")
+    account.night()
+    report = published(account)
+    assert report["night"]["held"] == "a campaign"
+    assert (report["ahead"], report["ahead_unknown"]) == (None, "sweeps are on hold: a campaign")
+    assert report["capacity"]["ladder"] == [
+        {
+            "above": 0.9,
+            "patience": 0.5,
+            "more_keys": 1,
+            "tiers": {"external": 1},
+            "days_gained": None,
+        }
+    ]
+
+
+def test_an_unread_plan_is_a_gap_in_the_use_of_its_tier(account: Account) -> None:
+    def unread(_: Call) -> Any:
+        raise CallFailed("GetUsage", "AccessDeniedException")
+
+    account.night()
+    account.pass_day(3)
+    account.around = Calls(apigateway_usage=unread)
+    account.night()
+    account.around = Calls()
+    report = published(account)
+    (tier,) = report["use"]["tiers"]
+    assert tier["by_day"][-3:] == [None, None, None]
+    assert None not in tier["by_day"][:-3]
+    assert [plan["usage_plan_id"] for plan in report["night"]["unread"]] == [PLAN_ID]
+
+
+def test_names_and_owners_are_no_part_of_the_page(account: Account) -> None:
+    account.key(KEY_ID, idle=3, name=HOSTILE)
+    account.night()
+    report = published(account)
+    assert keys_of(report)[KEY_ID]["name"] == HOSTILE
+    page = account.objects("reports/latest/")["reports/latest/index.html"].decode()
+    assert "alert(1)</script>" not in page
+    assert "\\u003c/script\\u003e" in page
+
+
+def test_it_changes_nothing_and_tells_no_value(account: Account) -> None:
+    account.key(KEY_ID, idle=80)
+    account.key("alone", plans=(), age=30)
+    account.night()
+    items, keys, told = account.items(), account.gateway.keys(), len(account.events)
+    files = account.objects()
+    account.publish()
+    assert (account.items(), account.gateway.keys(), len(account.events)) == (items, keys, told)
+    after = account.objects()
+    assert {name: after[name] for name in files} == files
+    for name in after.keys() - files.keys():
+        assert name.startswith("reports/")
+        assert not any(value_of(key_id).encode() in after[name] for key_id in account.gateway.ids)
+
+
+def test_a_call_that_fails_leaves_the_last_report_or_a_true_one(account: Account) -> None:
+    """Every call is refused in its turn: nothing is broken, and nothing is told that is not known."""
+    account.key(KEY_ID, idle=80)
+    account.gateway.apis = {"api1": {"prod": (Method("/", "GET", "NONE", False),)}}
+    account.night()
+    account.around = undisturbed = Calls()
+    whole = published(account)
+    outcomes = set()
+    for number in range(len(undisturbed.names)):
+        account.around = _refuses(number)
+        try:
+            account.publish()
+        except KeyjanitorError:
+            outcomes.add("failed")
+            continue
+        report = account.report()
+        fits(report)
+        said = {(one["kind"], tuple(one["about"])) for one in report["findings"]}
+        known = {(one["kind"], tuple(one["about"])) for one in whole["findings"]}
+        assert said <= known
+        outcomes.add("partly" if report["unread"] else "wholly")
+    assert outcomes >= {"failed", "partly"}
+
+
+def _refuses(number: int) -> Any:
+    seen: list[str] = []
+
+    def around(name: str, call: Call) -> Any:
+        seen.append(name)
+        if len(seen) - 1 == number:
+            raise CallFailed(name.rpartition(".")[2], "InternalError")
+        return call()
+
+    return around
+
+
+def test_an_empty_listing_is_no_empty_account(account: Account) -> None:
+    account.night()
+    account.around = Calls(apigateway_keys=lambda _: [])
+    with pytest.raises(EmptyListing):
+        account.publish()
+
+
+def test_the_doctor_stops_in_time(account: Account) -> None:
+    account.gateway.apis = {"api1": {"prod": (Method("/", "GET", "NONE", False),)}}
+    account.night()
+    left = iter([900_000])
+    answer = account.publish(account.context(lambda: next(left, 20_000)))
+    assert ["no time was left" in one for one in answer["unread"]] == [True]
