@@ -73,6 +73,13 @@ class UsagePlans:
         if method == "PATCH":
             return self.update(plan_id, json_object(body))
         if method == "DELETE":
+            if stages := plan.get("apiStages"):
+                first = f"{stages[0].get('apiId')}:{stages[0].get('stage')}"
+                raise Refused(
+                    "BadRequestException",  # AWS's words (seen)
+                    f"Cannot delete Usage Plan {plan_id} because there are API Stages associated "
+                    f"with it, including {first}",
+                )
             deleted: Answer = apigateway_v1._delete_usage_plan(plan_id)
             return deleted
         return answer_with(200, plan_view(plan))

@@ -134,6 +134,22 @@ def test_making_a_plan_takes_of_the_ten_calls_a_second(sandbox: Sandbox, gateway
     assert [call.error for call in sandbox.calls()][-1] == "TooManyRequestsException"
 
 
+def test_a_plan_is_deleted_once_it_opens_no_stage(gateway: Any, api_id: str) -> None:
+    stage = {"apiId": api_id, "stage": "prod"}
+    plan_id = gateway.create_usage_plan(name="p", apiStages=[stage])["id"]
+    with pytest.raises(ClientError) as error:
+        gateway.delete_usage_plan(usagePlanId=plan_id)
+    assert error.value.response["Error"] == {
+        "Code": "BadRequestException",
+        "Message": f"Cannot delete Usage Plan {plan_id} because there are API Stages associated "
+        f"with it, including {api_id}:prod",
+    }
+    without = {"op": "remove", "path": "/apiStages", "value": f"{api_id}:prod"}
+    gateway.update_usage_plan(usagePlanId=plan_id, patchOperations=[without])
+    gateway.delete_usage_plan(usagePlanId=plan_id)
+    assert gateway.get_usage_plans()["items"] == []
+
+
 # -- members --------------------------------------------------------------------------------------
 
 

@@ -133,7 +133,7 @@ class Neighbours:
 
 
 @pytest.fixture
-def neighbours(world: World, osls: Path, tmp_path: Path) -> Iterator[Neighbours]:
+def neighbours(osls: Path, world: World, tmp_path: Path) -> Iterator[Neighbours]:
     neighbours = Neighbours(world, osls, tmp_path)
     yield neighbours
     neighbours.leave()

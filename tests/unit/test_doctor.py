@@ -94,7 +94,7 @@ def test_an_account_of_which_nothing_is_known_has_no_finding() -> None:
 
 def test_what_frees_most_slots_comes_first_then_by_kind() -> None:
     keys = [a_key(f"x{n}", name="twin") for n in range(3)]
-    checkup = beside(*keys, rows={})
+    checkup = beside(*keys, rows={KEY_ID: a_row()})
     assert [(one.kind, one.slots) for one in examine(checkup)] == [
         ("keys_in_no_plan", 3),
         ("keys_without_row", 0),
@@ -525,11 +525,13 @@ def test_keys_without_a_row() -> None:
 @pytest.mark.parametrize(
     ("keys", "rows"),
     [
-        ([a_key("b", age=0)], {}),
-        ([a_key("b", name="keyjanitor-restore-a")], {}),
+        ([a_key("a"), a_key("b", age=0)], {"a": a_row("a")}),
+        ([a_key("a"), a_key("b", name="keyjanitor-restore-a")], {"a": a_row("a")}),
         ([a_key("b")], None),
+        ([a_key("b")], {}),
+        ([a_key("a"), a_key("b")], {"a": a_row("a", issued=True)}),
     ],
-    ids=["made today", "being restored", "no ledger"],
+    ids=["made today", "being restored", "no ledger", "no sweep yet", "only issued keys yet"],
 )
 def test_a_key_that_is_to_have_no_row_yet_is_no_finding(keys: list[ApiKey], rows: Any) -> None:
     assert examine(a_checkup(*keys, rows=rows)) == ()
@@ -1049,7 +1051,7 @@ PLANTED: dict[str, Callable[[], Checkup]] = {
     "keys_owned_by_stacks": lambda: a_checkup(stack_key()),
     "keys_that_guard_nothing": lambda: a_checkup(stages=OPEN),
     "keys_without_name": lambda: a_checkup(a_key(name="")),
-    "keys_without_row": lambda: a_checkup(rows={}),
+    "keys_without_row": lambda: a_checkup(a_key("a"), a_key("b"), rows={"a": a_row("a")}),
     "plans_alike": twins,
     "plans_not_used": lambda: used(None),
     "plans_without_keys": lambda: with_plan(SECOND),

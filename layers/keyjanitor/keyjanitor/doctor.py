@@ -159,9 +159,9 @@ class _Patient:
     # --- the ledger -------------------------------------------------------------------------------
 
     def keys_without_row(self) -> Finding | None:
-        if self._rows is None:
+        # A stack that only observes adopts no key; what was made today is adopted by the next night.
+        if all(row.issued for row in (self._rows or {}).values()):
             return None
-        # What was made today is adopted by the next night.
         strangers = [
             key
             for key in self._keys.values()

@@ -196,8 +196,9 @@ class ApiGateway:
         GetResources tells of the API as it was edited since. A deployment is "an immutable
         representation of a RestApi", and GetDeployment with `embed=["apisummary"]` gives "a summary
         of the RestApi at the date and time that the deployment resource was created": for each path
-        and method authorizationType and apiKeyRequired (botocore's model of both: doc). Raises
-        UnexpectedAnswer if there is none of it, or it leaves open whether a method needs a key.
+        and method authorizationType and apiKeyRequired (botocore's model of both: doc; that a false
+        is told, as GetMethod tells it, and not left out: believed). Raises UnexpectedAnswer if there
+        is none of it, or it leaves open whether a method needs a key.
         """
         answer = self._call(
             "GetDeployment",
