@@ -228,20 +228,15 @@ def _facts(reason: str) -> Facts:
 
 
 def _changed_on(line: Line, night: date, evidence: Evidence | None) -> date | None:
-    """When somebody last changed, renewed or restored the key: its clock tells, and nothing else.
+    """When somebody last changed, moved, renewed or restored the key: only its clock tells of it.
 
-    None if the clock counts from what the evidence itself tells of.
+    None if the clock counts from its use, from when it was made, or from where evidence begins.
     """
-    since, key_id = line["idle_since"], line["key_id"]
+    since = line["idle_since"]
     if evidence is None or since is None or since in (line["last_used"], line["created_date"]):
         return None
     day = date.fromisoformat(since)
-    told = (
-        evidence.first_day,
-        evidence.plans_changed.get(key_id),
-        evidence.appeared.get(key_id),
-    )
-    return day if day <= night and day not in told else None
+    return day if day <= night and day != evidence.first_day else None
 
 
 def _without_tags(one: RecordedKey) -> RecordedKey:
@@ -262,7 +257,6 @@ def _with_members(evidence: Evidence, parked: Mapping[str, RecordedKey]) -> Evid
             plan_id: replace(plan, members=_both(plan.members, back.get(plan_id, ())))
             for plan_id, plan in evidence.plans.items()
         },
-        left={key_id: on for key_id, on in evidence.left.items() if key_id not in parked},
         plans_changed={k: on for k, on in evidence.plans_changed.items() if k not in parked},
     )
 

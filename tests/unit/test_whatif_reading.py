@@ -142,6 +142,15 @@ def test_a_list_that_is_not_whole_is_refused_and_named(tmp_path: Path, what: str
         read(folder)
 
 
+def test_a_list_that_was_printed_in_part_is_refused(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / "api-keys.0002.json").unlink()
+    part = {"items": [an_item("busy")], "NextToken": "--max-items was given"}
+    write(folder, "api-keys.0001.json", part)
+    with pytest.raises(FolderRefused, match="page 1 says that another follows"):
+        read(folder)
+
+
 def test_what_the_cli_merges_by_itself_is_not_taken_for_the_whole_use(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "account", {"idle": IDLE})
     for file in folder.glob("usage.*"):

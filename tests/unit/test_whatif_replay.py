@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from keyjanitor.errors import PolicyError
 from keyjanitor.evidence import from_document
 from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
-from keyjanitor.policy import Policy, parse_policy
+from keyjanitor.policy import Policy, Rung, parse_policy
 from keyjanitor.words import Mode, Row, State, Verb
 from tests.builders import DAY, TODAY, a_policy, a_tier, in_days
 from tests.unit.nights import Account
@@ -182,6 +183,11 @@ def test_a_key_changed_while_it_would_have_been_shut_came_back_too(tmp_path: Pat
     assert steps(found)["idle"] == (in_days(14), None, in_days(20))
 
 
+def _named_by_a_stage(account: Account) -> None:
+    named = replace(account.gateway.living["idle"], stage_keys=("api1/prod",))
+    account.gateway.living["idle"] = named
+
+
 @pytest.mark.parametrize(
     ("protect", "reason"),
     [
@@ -193,6 +199,8 @@ def test_a_key_changed_while_it_would_have_been_shut_came_back_too(tmp_path: Pat
         ),
         (lambda account: _row(account, protected_until=in_days(90)), "protected until"),
         (lambda account: _row(account, owned_by="stack shop"), "owned by stack shop"),
+        (lambda account: _row(account, owned_by="stack ends on 2026-99-99"), "owned by stack ends"),
+        (_named_by_a_stage, "a stage names it in the old way"),
     ],
 )
 def test_what_shields_a_key_in_the_record_shields_it_in_the_replay(
@@ -210,9 +218,9 @@ def _tag(account: Account, name: str) -> None:
     account.gateway.living["idle"] = replace(account.gateway.living["idle"], tags={name: "x"})
 
 
-def _row(account: Account, **facts: Any) -> None:
+def _row(account: Account, tier: str = "external", **facts: Any) -> None:
     account.ledger.rows["idle"] = Row(
-        "idle", State.ACTIVE, "external", version=1, adopted_on=TODAY - DAY * 100, **facts
+        "idle", State.ACTIVE, tier, version=1, adopted_on=TODAY - DAY * 100, **facts
     )
 
 
@@ -239,6 +247,97 @@ def test_a_stack_that_is_found_out_late_owned_the_key_before(tmp_path: Path) -> 
             _row(account, owned_by="stack shop")
 
     assert "idle" not in steps(replay(record(tmp_path, account, NIGHTS, each=learn)))
+
+
+def test_an_issued_key_stays_in_the_tier_that_it_was_issued_in(tmp_path: Path) -> None:
+    policy = a_policy(a_tier(), a_tier("partners", usage_plans=(), idle_days="never"))
+    account = an_account(policy)
+    _row(account, tier="partners", issued=True, owner="user-1")
+    assert steps(replay(record(tmp_path, account, 30), policy)).keys() == {"pause"}
+
+
+def test_a_key_used_on_the_very_day_it_would_have_been_shut_came_back(tmp_path: Path) -> None:
+    account = Account(POLICY)
+    account.plan()
+    account.key("late", "plan1", age=300, used=lambda day: day <= -65 or day == 14)
+    found = replay(record(tmp_path, account, 30))
+    assert steps(found) == {"late": (in_days(14), None, in_days(14))}
+
+
+def test_a_use_that_shows_late_gives_a_key_back(tmp_path: Path) -> None:
+    account = an_account()
+
+    def show(night: int) -> None:
+        if night == 15:
+            account.use("idle", days_before=2)
+
+    found = replay(record(tmp_path, account, 30, each=show))
+    assert steps(found)["idle"] == (in_days(14), None, in_days(13))
+    assert found.did[Verb.ENABLE] == 1
+
+
+def test_who_comes_back_after_more_than_a_month_is_no_regret(tmp_path: Path) -> None:
+    account = Account(POLICY)
+    account.plan()
+    account.key("pause", "plan1", age=300, used=lambda day: day <= -65 or day >= 45)
+    (found,) = replay(record(tmp_path, account, NIGHTS)).shut
+    assert (found.on, found.back_on, found.regretted) == (in_days(14), in_days(45), False)
+
+
+def test_a_backlog_is_gone_when_the_last_of_it_is(tmp_path: Path) -> None:
+    """Fifty keys, twenty a night: the last ten are warned on night 2 and parked on night 30."""
+    account = Account(POLICY)
+    account.plan()
+    for number in range(50):
+        account.key(f"idle{number:02}", "plan1", age=300, last_used=70)
+    found = replay(record(tmp_path, account, 33))
+    assert found.acts_from == in_days(31)
+    assert tables.highest(found) == (in_days(31), 51, 1)
+
+
+def test_nights_that_the_brake_would_stop_are_let_go_and_counted(tmp_path: Path) -> None:
+    """A hundred keys fall due within five nights of which nobody read one."""
+    account = Account(POLICY)
+    account.plan()
+    for number in range(100):
+        account.key(f"idle{number:03}", "plan1", age=300, last_used=70)
+    folder = record(tmp_path, account, 22)
+    for night in range(14, 19):
+        evidence_file(folder, in_days(night)).unlink()
+    found = replay(folder)
+    assert found.braked == 1
+    assert [one.on for one in found.shut] == [in_days(20)] * 100
+
+
+def test_a_rung_that_stood_is_left_only_well_below_its_edge(tmp_path: Path) -> None:
+    """16 keys of 30 reach the rung; with 15 it stands on, and 36 days of patience with it."""
+    policy = a_policy(service_quota=30, ladder=(Rung(above=0.5, patience=0.6, freeze=()),))
+    account = Account(policy)
+    account.plan()
+    account.key("soon", "plan1", age=300, last_used=30)
+    for number in range(14):
+        account.key(f"used{number}", "plan1", age=300, used=lambda _: True)
+
+    def delete(night: int) -> None:
+        if night == 3:
+            account.gateway.delete("used0")
+
+    found = replay(record(tmp_path, account, 25, each=delete), policy)
+    assert steps(found) == {"soon": (in_days(20), None, None)}
+
+
+def test_a_plan_that_the_policy_names_may_come_later_in_the_record(tmp_path: Path) -> None:
+    policy = a_policy(a_tier(), a_tier("late"))
+    account = an_account()
+
+    def make(night: int) -> None:
+        if night == 5:
+            account.plan("plan2", "late")
+
+    folder = record(tmp_path, account, 30, each=make)
+    assert steps(replay(folder, policy)).keys() == {"idle", "pause"}
+    with pytest.raises(PolicyError, match="no usage plan is called 'never'"):
+        replay(folder, a_policy(a_tier("never")))
 
 
 # --- what is not known ----------------------------------------------------------------------------
@@ -276,6 +375,25 @@ def test_how_long_a_shut_key_was_watched_ends_where_its_plan_is_unread(tmp_path:
     found = replay(record(tmp_path, account, NIGHTS, each=spoil))
     # The reading of night 29 is whole through day 27; both were shut on day 14, and seen no more.
     assert [found.watched(one) for one in found.shut] == [13, 13]
+
+
+def test_a_shut_key_is_watched_until_the_stack_itself_shuts_it(tmp_path: Path) -> None:
+    account = Account(POLICY)
+    account.plan()
+    account.key("soon", "plan1", age=300, last_used=40)
+    folder = record(tmp_path, account, NIGHTS, Mode.PARK)
+    found = replay(folder, with_patience(POLICY, 35))
+    # Shut on night 14; the stack warned on night 20 and disabled on 34, which night 35 finds.
+    assert [(one.on, found.watched(one)) for one in found.shut] == [(in_days(14), 35 - 14)]
+
+
+def test_evidence_that_begins_anew_is_nobodys_sign_of_life(tmp_path: Path) -> None:
+    account = an_account()
+    folder = record(tmp_path, account, 20)
+    for _ in range(100):
+        account.live()
+    record(folder, account, 3)
+    assert steps(replay(folder))["idle"] == (in_days(14), None, None)
 
 
 def test_nights_without_known_tags_move_nobody(tmp_path: Path) -> None:
@@ -326,6 +444,25 @@ def _lines(folder: Path, day: date) -> list[Line]:
         json.loads(line)
         for line in gzip.decompress(keys_file(folder, day).read_bytes()).splitlines()
     ]
+
+
+def test_a_change_that_a_dropped_line_told_of_is_not_taken_for_older(tmp_path: Path) -> None:
+    account = Account(POLICY)
+    account.plan()
+    account.key("quiet", "plan1", age=300, last_used=20)
+
+    def rename(night: int) -> None:
+        if night == 5:
+            account.gateway.change("quiet", description="still ours")
+
+    folder = _thin(record(tmp_path, account, 20, each=rename))
+    assert _lines(folder, in_days(1)) == []
+    changed = {
+        (night.day - TODAY).days: night.keys["quiet"].key.last_updated_date.date()
+        for night in Record(folder).live()
+    }
+    made = TODAY - DAY * 300
+    assert changed == {day: made if day < 5 else in_days(5) for day in range(20)}
 
 
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.PARK])
