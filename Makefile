@@ -60,7 +60,7 @@ test: ## Everything: check, then the end-to-end tests in the sandbox (under 10 m
 	@$(MAKE) e2e
 
 .PHONY: check
-check: ## Format, lint, types, template, unit and contract tests (under a minute)
+check: ## Format, lint, types, template, unit and contract tests (two minutes)
 	@$(TOGETHER) check-environments
 	@$(CHECKS) types template format lint
 	@$(MAKE) unit

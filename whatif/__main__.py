@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from whatif.errors import FolderRefused
 from whatif.pages import Folder
 from whatif.record import Record
 from whatif.replay import Replay, with_patience
+from whatif.showing import page_of
 from whatif.verdicts import ahead, judge
 
 FEWEST_DAYS, MOST_DAYS = 1, 3650  # of `idle_days`, as in policy.toml
@@ -68,12 +70,14 @@ def verdicts(asked: argparse.Namespace, console: Console) -> None:
     tables.show_verdicts(console, account, judged)
     tables.show_ahead(console, ahead(judged), len(account.keys))
     _write(out / "keys.jsonl", key_lines(judged.plan))
+    (out / "index.html").write_bytes(page_of(account, judged, datetime.now(UTC)))
     if asked.before is not None:
         difference = compare(judge(account, _policy(asked.before)), judged)
         tables.show_difference(console, difference)
         _write(out / "moved.jsonl", _moved_lines(difference))
     tables.show_unknown(console, account, judged)
     console.print(tables.shown(f"every key, with its reason and dates: {out / 'keys.jsonl'}", 500))
+    console.print(tables.shown(f"the same to look at, in a browser: {out / 'index.html'}", 500))
 
 
 def back_test(asked: argparse.Namespace, console: Console) -> None:

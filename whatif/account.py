@@ -1,8 +1,8 @@
 """Turns the files of a folder into the values that keyjanitor judges by: keys, and tonight's evidence."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from keyjanitor.evidence import (
     UsagePage,
     take_evidence,
 )
+from keyjanitor.served import LimitedPlan
+from keyjanitor.use import USE_DAYS
 from keyjanitor.words import DAY, ApiKey, UsagePlan
 from whatif.errors import FolderRefused
 from whatif.pages import Folder, Page
@@ -24,12 +26,17 @@ _KEY_ARN = re.compile(r"arn:[a-z-]+:apigateway:[a-z0-9-]+::/apikeys/([^/]+)")
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as a folder tells of it; `tags_known` says whether tags.json was whole."""
+    """An account as a folder tells of it; `tags_known` says whether tags.json was whole.
+
+    `usages` are those of the plans that were read, `plans` all with their limits.
+    """
 
     today: date
     keys: tuple[ApiKey, ...]
     evidence: Evidence
     tags_known: bool
+    usages: Mapping[str, PlanUsage] = field(default_factory=dict)
+    plans: tuple[LimitedPlan, ...] = ()
 
 
 def read_account(folder: Folder) -> Account:
@@ -41,12 +48,14 @@ def read_account(folder: Folder) -> Account:
     today = _today(folder.days())
     tags = _tags(folder.tags())
     keys = {key.key_id: key for key in (_key(item, tags) for item in _items(folder, "api-keys"))}
-    plans = [_plan(item) for item in _items(folder, "usage-plans")]
-    answers = [_answer(plan, folder, today) for plan in plans]
+    listed = _items(folder, "usage-plans")
+    answers = [_answer(_plan(item), folder, today) for item in listed]
     if not keys and any(answer.members for answer in answers):
         raise FolderRefused("api-keys", "no key is listed, but usage plans have some")
-    evidence, _ = take_evidence(today, answers, None)
-    return Account(today, tuple(keys.values()), evidence, tags is not None)
+    evidence, usages = take_evidence(today, answers, None)
+    return Account(
+        today, tuple(keys.values()), evidence, tags is not None, usages, _limited(listed)
+    )
 
 
 def _today(days: str) -> date:
@@ -128,6 +137,13 @@ def _plan(item: Mapping[str, Any]) -> UsagePlan:
         raise FolderRefused("usage-plans", "a plan's stages or quota have another shape") from None
 
 
+def _limited(listed: Iterable[Mapping[str, Any]]) -> tuple[LimitedPlan, ...]:
+    try:
+        return tuple(LimitedPlan.of(item) for item in listed)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise FolderRefused("usage-plans", "a plan's limits have another shape") from None
+
+
 def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
     """What the folder tells of one plan, or why that is not known."""
     plan_id = plan.usage_plan_id
@@ -135,7 +151,7 @@ def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
     if told.broken is not None:
         return PlanAnswer(plan, None, None, failed=f"members: {told.broken}")
     members: tuple[str, ...] | None = None
-    usage = PlanUsage(plan, today - DAY * USAGE_DAYS, today)
+    usage = PlanUsage(plan, today - DAY * USAGE_DAYS, today, today - DAY * USE_DAYS)
     try:
         members = tuple(item["id"] for page in told.pages for item in _items_of("members", page))
         told = folder.listing("usage", plan_id)

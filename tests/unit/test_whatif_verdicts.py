@@ -5,12 +5,15 @@ from datetime import date
 from io import StringIO
 from pathlib import Path
 
+import fastjsonschema
 import pytest
 from rich.console import Console
 
 from keyjanitor.keysfile import key_lines
 from keyjanitor.policy import Policy, parse_policy
+from keyjanitor.report import COLUMNS
 from keyjanitor.words import State
+from sandbox.client import REPOSITORY
 from tests.builders import TODAY, a_policy, a_tier, days_ago, in_days
 from tests.unit.nights import Account
 from tests.unit.whatif_files import a_folder, an_item
@@ -165,6 +168,39 @@ def test_it_prints_the_verdicts_and_writes_a_line_for_every_key(tmp_path: Path) 
     assert [json.loads(line) for line in lines] == list(expected)
     # What it wrote does not stand in the way of the next time.
     assert ask("--folder", str(folder), "--policy", str(policy))[0] == 0
+
+
+def test_the_report_shows_the_same_to_a_browser(tmp_path: Path) -> None:
+    folder = a_folder(
+        tmp_path / "account",
+        {"idle": {days_ago(70): 1}, "used": {days_ago(3): 5, days_ago(40): 7}},
+        an_item("orphan"),
+    )
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY)
+    assert ask("--folder", str(folder), "--policy", str(policy))[0] == 0
+    page = (folder / "verdicts" / "index.html").read_text()
+    _, _, rest = page.partition('<script type="application/json" id="report">')
+    report = json.loads(rest.partition("</script>")[0])
+    schema = json.loads((REPOSITORY / "docs" / "schemas" / "report.json").read_text())
+    fastjsonschema.compile(schema)(report)
+    found = judged(folder, parse_policy(POLICY))
+    assert report["night"]["verdicts"] == {
+        word: count for word, count in found.plan.counts.items() if count
+    }
+    keys = {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in report["keys"]["rows"]}
+    assert {
+        name: keys["used"][name]
+        for name in ("last_used", "requests_30d", "next_step", "next_on", "owner")
+    } == {
+        "last_used": str(days_ago(3)),
+        "requests_30d": 5,
+        "next_step": "warned",
+        "next_on": str(in_days(57)),
+        "owner": None,
+    }
+    assert [one["kind"] for one in report["findings"]] == ["keys_in_no_plan"]
+    assert report["ahead"][0]["date"] == str(TODAY)
 
 
 def test_a_backlog_that_the_brake_would_stop_is_told(tmp_path: Path) -> None:

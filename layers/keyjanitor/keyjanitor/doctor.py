@@ -160,12 +160,13 @@ class _Patient:
 
     def keys_without_row(self) -> Finding | None:
         # A stack that only observes adopts no key; what was made today is adopted by the next night.
-        if all(row.issued for row in (self._rows or {}).values()):
+        rows = self._rows or {}
+        if all(row.issued for row in rows.values()):
             return None
         strangers = [
             key
             for key in self._keys.values()
-            if key.key_id not in self._rows and key.created_date.date() < self._today
+            if key.key_id not in rows and key.created_date.date() < self._today
         ]
         return findings.keys_without_row(_ids(strangers)) if strangers else None
 

@@ -31,7 +31,7 @@ from keyjanitor.evidence import UsagePage
 from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.pace import Pace
 from keyjanitor.policy import Quota, Rate
-from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
+from keyjanitor.served import LimitedPlan, Method, RestApi, Stage, rate_of
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 
@@ -156,7 +156,7 @@ class ApiGateway:
     def limited_plans(self) -> list[LimitedPlan]:
         """Every usage plan, with the limits of each of its stages."""
         listed = (
-            _limited_plan(item)
+            LimitedPlan.of(item)
             for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
             for item in page.get("items", ())
         )
@@ -521,7 +521,7 @@ def _api_key(item: Mapping[str, Any], tags: Mapping[str, str] | None) -> ApiKey:
 def _shape(item: Mapping[str, Any]) -> Shape | None:
     stages = item.get("apiStages") or ()
     methods = [
-        {method: _rate(rate) for method, rate in (stage.get("throttle") or {}).items()}
+        {method: rate_of(rate) for method, rate in (stage.get("throttle") or {}).items()}
         for stage in stages
     ]
     if any(one != methods[0] for one in methods):
@@ -529,27 +529,9 @@ def _shape(item: Mapping[str, Any]) -> Shape | None:
     throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
     return Shape(
         stages=frozenset(f"{stage.get('apiId', '')}:{stage.get('stage', '')}" for stage in stages),
-        throttle=_rate(throttle) if throttle else None,
+        throttle=rate_of(throttle) if throttle else None,
         quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
         methods=methods[0] if methods else {},
-    )
-
-
-def _limited_plan(item: Mapping[str, Any]) -> LimitedPlan:
-    throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
-    return LimitedPlan(
-        usage_plan_id=item["id"],
-        name=item.get("name") or "",
-        stages={
-            f"{stage.get('apiId', '')}:{stage.get('stage', '')}": {
-                method: _rate(rate) for method, rate in (stage.get("throttle") or {}).items()
-            }
-            for stage in item.get("apiStages") or ()
-        },
-        throttle=_rate(throttle) if throttle else None,
-        quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
-        offset=int(quota.get("offset") or 0),
-        product_code=item.get("productCode") or "",
     )
 
 
@@ -558,10 +540,6 @@ def _method(path: str, http_method: str, snapshot: Mapping[str, Any]) -> Method:
     if not isinstance(required, bool):
         raise UnexpectedAnswer("GetDeployment", "a method does not say whether it needs a key")
     return Method(path, http_method, snapshot.get("authorizationType") or "", required)
-
-
-def _rate(limits: Mapping[str, Any]) -> Rate:
-    return Rate(float(limits.get("rateLimit", 0)), int(limits.get("burstLimit", 0)))
 
 
 def _limits(rate: Rate) -> dict[str, float]:

@@ -19,11 +19,10 @@ from keyjanitor.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.report import Line, Morning
-from keyjanitor.use import Use
+from keyjanitor.use import USE_DAYS, Use
 from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Row, Verb
 
 COUNTED = 400  # days that are shown
-USE_DAYS = 30
 
 
 class Sources(NamedTuple):

@@ -52,8 +52,8 @@ class Morning:
 
     today: date
     made_at: datetime
-    account: str
-    region: str
+    account: str | None
+    region: str | None
     mode: Mode
     policy: Policy
     checkup: Checkup

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 from keyjanitor.evidence import Evidence
 from keyjanitor.policy import BoundPolicy, Quota, Rate
@@ -60,6 +61,11 @@ class ServedStage:
         return bool(self.methods) and not self.requires_keys and not named_by_authorizer
 
 
+def rate_of(limits: Mapping[str, Any]) -> Rate:
+    """A throttle as API Gateway tells of it."""
+    return Rate(float(limits.get("rateLimit", 0)), int(limits.get("burstLimit", 0)))
+
+
 @dataclass(frozen=True, slots=True)
 class LimitedPlan:
     """A usage plan with all that it allows; its limits hold for each key by itself (doc).
@@ -74,6 +80,27 @@ class LimitedPlan:
     quota: Quota | None = None
     offset: int = 0
     product_code: str = ""
+
+    @classmethod
+    def of(cls, item: Mapping[str, Any]) -> "LimitedPlan":
+        """A usage plan as GetUsagePlans tells of it."""
+        throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
+        return cls(
+            usage_plan_id=item["id"],
+            name=item.get("name") or "",
+            stages={
+                f"{stage.get('apiId', '')}:{stage.get('stage', '')}": {
+                    method: rate_of(rate) for method, rate in (stage.get("throttle") or {}).items()
+                }
+                for stage in item.get("apiStages") or ()
+            },
+            throttle=rate_of(throttle) if throttle else None,
+            quota=Quota(int(quota["limit"]), str(quota.get("period")))
+            if quota.get("limit")
+            else None,
+            offset=int(quota.get("offset") or 0),
+            product_code=item.get("productCode") or "",
+        )
 
     @property
     def has_limits(self) -> bool:

@@ -10,6 +10,7 @@ from keyjanitor.policy import Quota
 from keyjanitor.served import LimitedPlan
 from keyjanitor.words import DAY
 
+USE_DAYS = 30  # that are shown
 RATE_DAYS = 7  # of a key's use, that its further use is judged by
 Row = Mapping[str, Any]  # a row of a usage file
 

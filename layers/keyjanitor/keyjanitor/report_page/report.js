@@ -3,7 +3,8 @@
 
 function start() {
   const report = JSON.parse(byId("report").textContent);
-  const name = `API keys of account ${report.account} in ${report.region}`;
+  const name = report.account === null ? "API keys of an account listed into files"
+    : `API keys of account ${report.account} in ${report.region}`;
   document.title = `${name}, ${report.date}`;
   byId("title").textContent = name;
   byId("about").textContent = `The night of ${inWords(report.date)} \u00b7 mode ${report.mode} \u00b7 ` +

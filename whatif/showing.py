@@ -1,0 +1,62 @@
+"""The report of an account that is known from files alone, as publish_report would write it."""
+
+from datetime import datetime
+
+from keyjanitor.doctor import examine
+from keyjanitor.keysfile import key_lines
+from keyjanitor.ladder import climb
+from keyjanitor.outlook import NIGHTS, warnings_ahead
+from keyjanitor.page import render
+from keyjanitor.report import Morning, report
+from keyjanitor.served import Checkup
+from keyjanitor.usagefile import UsageFiles
+from keyjanitor.use import USE_DAYS, Use
+from keyjanitor.words import DAY, Mode
+from whatif.account import Account
+from whatif.verdicts import Judged, ahead
+
+NOT_LISTED = (
+    "what each stage serves: it is not among the files, so nobody knows which keys guard nothing"
+)
+
+
+def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
+    """The page of the report: what can be told without a ledger and without looking at APIs."""
+    checkup = Checkup(
+        today=account.today,
+        keys=account.keys,
+        bound=judged.bound,
+        evidence=account.evidence,
+        plans=account.plans,
+        unread=(NOT_LISTED,),
+    )
+    morning = Morning(
+        today=account.today,
+        made_at=made_at,
+        account=None,
+        region=None,
+        mode=Mode.OBSERVE,
+        policy=judged.bound.policy,
+        checkup=checkup,
+        findings=examine(checkup),
+        counts={},
+        nights={},
+        ladder=climb(judged.night, judged.bound, judged.plan),
+        held=None,
+        use=_use(account),
+        lines=list(key_lines(judged.plan)),
+        lines_of=account.today,
+        purged=0,
+        ahead=ahead(judged)[:NIGHTS],
+        ahead_mode=Mode.PARK,
+        warn_on=warnings_ahead(judged.night, judged.bound),
+    )
+    return render(report(morning))
+
+
+def _use(account: Account) -> Use:
+    files = UsageFiles(account.evidence, account.usages, None)
+    use = Use([account.today - DAY * back for back in range(USE_DAYS, 0, -1)])
+    for day in use.days:
+        use.add(day, files.rows(day, ()))
+    return use
