@@ -30,7 +30,6 @@ from sandbox.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_row
 from tests.contract.test_sandbox_deployments import Api
 
-AWS = Path(__file__).parent / "aws_cli.py"
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
 MONTHLY = {"limit": 50_000, "period": "MONTH"}
@@ -118,11 +117,12 @@ class Ward:
         return {finding.kind: finding for finding in examine(checkup)}
 
     def type(self, finding: Finding) -> None:
-        """Types the finding's command into a shell, in which `aws` meets the sandbox."""
-        shell = f'aws() {{ "{sys.executable}" "{AWS}" "$@"; }}; sleep() {{ :; }}\n'
+        """Types the finding's command into a shell, with the AWS CLI of these tests."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        shell = "sleep() { :; }\n"
         done = subprocess.run(
             [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", shell + finding.command],
-            env={**self.sandbox.environment(), "PATH": os.environ["PATH"]},
+            env={**self.sandbox.environment(), "PATH": path, "AWS_PAGER": ""},
             capture_output=True,
             text=True,
             check=False,
