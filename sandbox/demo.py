@@ -337,7 +337,7 @@ class Demo:
             ("the policy that did this; change it and run again", POLICY),
             ("how to deploy it to your account", REPOSITORY / "README.md"),
         ):
-            self.say(f"  {where.relative_to(REPOSITORY)!s:20} {what}")
+            self.say(f"  {where.relative_to(REPOSITORY)!s:25} {what}")
 
     def report(self) -> bytes:
         """The report of the last morning, as a browser opens it."""
