@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import fastjsonschema
 import pytest
 
 from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
+from keyjanitor.ledger import Change
 from keyjanitor.policy import Rung
-from keyjanitor.report import COLUMNS, USAGE_PLANS
+from keyjanitor.report import COLUMNS, GONE, USAGE_PLANS
 from keyjanitor.served import Method
-from keyjanitor.words import Mode
+from keyjanitor.words import Mode, State
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, value_of
 
@@ -294,3 +296,28 @@ def test_the_doctor_stops_in_time(account: Account) -> None:
     left = iter([900_000])
     answer = account.publish(account.context(lambda: next(left, 20_000)))
     assert ["no time was left" in one for one in answer["unread"]] == [True]
+
+
+def test_the_use_of_keys_is_their_tiers_and_what_nobody_knows_is_no_zero(account: Account) -> None:
+    account.key("gone", idle=2)
+    account.key("alone", plans=(), age=30)
+    account.night()
+    account.pass_day()
+    account.gateway.delete("gone")
+    account.night()
+    account.key("new", age=0)
+    tiers = {one["tier"]: one for one in published(account)["use"]["tiers"]}
+    assert {tier: (one["keys"], one["used_keys"]) for tier, one in tiers.items()} == {
+        "external": (1, 2),
+        "unclaimed": (2, None),
+    }
+    assert set(tiers["unclaimed"]["by_day"]) == {None}
+    account.ledger.commit(
+        [Change(row, replace(row, state=State.GONE)) for row in account.ledger.live_rows().values()]
+    )
+    account.pass_day()
+    lines = account.history.keys(account.today - DAY)
+    account.history.put_keys(account.today - DAY, [one for one in lines if one["key_id"] != "gone"])
+    account.history.put_keys(account.today - DAY * 2, [])
+    tiers = {one["tier"]: one for one in published(account)["use"]["tiers"]}
+    assert (tiers[GONE]["keys"], tiers[GONE]["used_keys"]) == (0, 1)

@@ -222,15 +222,18 @@ def _ahead(morning: Morning) -> dict[str, Any]:
 
 def _use(morning: Morning) -> dict[str, Any]:
     use = morning.use
+    evidence, bound = morning.checkup.evidence, morning.checkup.bound
+    plans_of = evidence.members() if evidence else {}
     tier_of = {line["key_id"]: line["tier"] for line in morning.lines}
     tier_of.update({key_id: row.tier for key_id, row in morning.rows.items()})
     owner_of = {key_id: row.owner for key_id, row in morning.rows.items()}
     listed = {key.key_id for key in morning.checkup.keys}
-    evidence = morning.checkup.evidence
-    plans_of = evidence.members() if evidence else {}
     keys_of_tier: dict[str, list[str]] = {}
-    for key_id in listed | use.keys.keys():
-        if key_id in listed or use.requests(key_id):
+    for key_id in listed:
+        tier = tier_of.get(key_id) or bound.tier_by_plans(plans_of.get(key_id, ())).name
+        keys_of_tier.setdefault(tier, []).append(key_id)
+    for key_id in use.keys.keys() - listed:
+        if use.requests(key_id):
             keys_of_tier.setdefault(tier_of.get(key_id, GONE), []).append(key_id)
     keys_of_owner: dict[str | None, list[str]] = {}
     for key_id in listed:

@@ -80,9 +80,14 @@ class Use:
         return sum(use.by_day) if use else None
 
     def by_day(self, key_ids: Iterable[str], plan_ids: frozenset[str]) -> list[int | None]:
-        """The requests of some keys on each day; None where a plan of theirs was not read."""
+        """The requests of some keys on each day; None where a plan of theirs was not read.
+
+        None throughout if nothing is known of any of them.
+        """
         known = [self.keys[key_id].by_day for key_id in key_ids if key_id in self.keys]
-        sums = [sum(used) for used in zip(*known, strict=True)] or [0] * len(self.days)
+        if not known:
+            return [None] * len(self.days)
+        sums = [sum(used) for used in zip(*known, strict=True)]
         return [
             None
             if day not in self.days_known or plan_ids & self.plans_missing.get(day, frozenset())
