@@ -13,28 +13,12 @@ from random import Random
 from typing import Any
 
 from keyjanitor.page import render
+from keyjanitor.report import COLUMNS as THEIR_COLUMNS
 
 DATE = date(2026, 11, 21)
 DAY = timedelta(days=1)
 QUOTA = 10_000
-COLUMNS = [
-    "key_id",
-    "name",
-    "owner",
-    "tier",
-    "state",
-    "verdict",
-    "reason",
-    "last_used",
-    "idle_days",
-    "created",
-    "next_step",
-    "next_on",
-    "days_left",
-    "requests_30d",
-    "plans",
-    "expires",
-]
+COLUMNS = list(THEIR_COLUMNS)
 # Names that break careless pages: each must be seen as text, whatever else happens.
 HOSTILE = (
     "<script>alert(1)</script>",
