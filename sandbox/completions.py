@@ -4,17 +4,27 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import ministack.app as ministack
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import apigateway_v1, dynamodb, eventbridge, lambda_svc, sns, tagging
+from ministack.services import (
+    apigateway_v1,
+    cloudwatch_logs,
+    dynamodb,
+    eventbridge,
+    lambda_svc,
+    sns,
+    tagging,
+)
 from ministack.services import cloudformation as stacks
 from ministack.services.cloudformation import handlers as stack_handlers
 
 from sandbox.apigateway import ControlPlane
+from sandbox.calls import operation_of
 from sandbox.wire import Answer, Refused
 
 RESOURCES_PER_PAGE = 100
@@ -247,10 +257,10 @@ class ScheduledTime:
 
 
 class ErrorTypes:
-    """The class of the exception that ended a function, as Lambda's answer names it.
+    """The class of the exception that ended a function, as Lambda's answer and its log name it.
 
     MiniStack calls every one of them Runtime.HandlerError; the class is the last line's of the
-    traceback in the log.
+    traceback in the log. AWS puts `[ERROR] CLASS: MESSAGE` before the traceback.
     """
 
     def __init__(self) -> None:
@@ -270,7 +280,56 @@ class ErrorTypes:
                 found := re.findall(raised, result.get("log", ""), re.MULTILINE)
             ):
                 body["errorType"] = found[-1]
+            said = f"[ERROR] {body.get('errorType')}: {first_line}\n{_TRACEBACK}"
+            result["log"] = result.get("log", "").replace(_TRACEBACK, said, 1)
         return result
+
+
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+class LogFilters:
+    """Filter patterns of words, as CloudWatch Logs has them.
+
+    Case matters; of words after `?` one is enough, none after `-` may be there; a phrase stands in
+    double quotes (documented). Patterns for JSON are left to MiniStack.
+    """
+
+    _WORD = re.compile(r'([?-]?)(?:"([^"]*)"|(\S+))')
+
+    def __init__(self) -> None:
+        self._others = cloudwatch_logs._compile_filter_pattern
+
+    def install(self) -> None:
+        cloudwatch_logs._compile_filter_pattern = self.matcher
+
+    def matcher(self, pattern: str) -> Callable[[str], bool]:
+        if pattern.strip().startswith("{"):
+            others: Callable[[str], bool] = self._others(pattern)
+            return others
+        words: dict[str, list[str]] = {"": [], "?": [], "-": []}
+        for sign, phrase, word in self._WORD.findall(pattern):
+            words[sign].append(phrase or word)
+        return lambda line: (
+            all(word in line for word in words[""])
+            and (not words["?"] or any(word in line for word in words["?"]))
+            and not any(word in line for word in words["-"])
+        )
+
+
+class AuditTrail:
+    """API Gateway's operations by their names in CloudTrail, where MiniStack has `DELETE.apigateway`."""
+
+    def __init__(self) -> None:
+        self._others = ministack._ct_event_name
+
+    def install(self) -> None:
+        ministack._ct_event_name = self.name_of
+
+    def name_of(self, service: str, method: str, path: str, *rest: Any) -> str:
+        if service == "apigateway":
+            return operation_of(method, path, imports=False)[0]
+        return str(self._others(service, method, path, *rest))
 
 
 class KeyConditions:

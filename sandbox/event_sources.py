@@ -1,4 +1,4 @@
-"""Queues, and the functions they start: rights, who sent a message and when, refused mappings."""
+"""Queues, and the functions they start: rights, who sent what when, refused mappings, moved letters."""
 
 import json
 import time
@@ -148,6 +148,48 @@ def _role_may(role_arn: str, action: str, queue_arn: str, queue: Mapping[str, An
             decided, asked, own, account, limits=tuple(limits)
         )
     return bool(decided.decision == "Allow")
+
+
+class MoveTasks:
+    """StartMessageMoveTask and ListMessageMoveTasks, which MiniStack lacks.
+
+    What is visible goes at once to the queue whose dead letters it is, as new messages whose sender
+    is the mover (as `sandbox.queues.Queues.move_back` has it). What somebody received stays.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: list[dict[str, Any]] = []
+
+    def install(self) -> None:
+        sqs._HANDLERS["StartMessageMoveTask"] = self.start
+        sqs._HANDLERS["ListMessageMoveTasks"] = self.tasks_of
+
+    def start(self, given: Mapping[str, Any], _: str) -> dict[str, Any]:
+        source = given["SourceArn"]
+        queues = {queue["attributes"]["QueueArn"]: queue for queue in sqs._queues.values()}
+        targets = [
+            queue["url"]
+            for queue in queues.values()
+            if source in str(queue["attributes"].get("RedrivePolicy"))
+        ]
+        if source not in queues or not targets:
+            raise sqs._Err(
+                "InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue."
+            )
+        letters, now = queues[source], time.time()
+        with sqs._queues_lock:
+            moved = [one for one in letters["messages"] if one["visible_at"] <= now]
+            letters["messages"] = [one for one in letters["messages"] if one["visible_at"] > now]
+        for one in moved:
+            sent = {"MessageBody": one["body"], "MessageAttributes": one["message_attributes"]}
+            sqs._HANDLERS["SendMessage"]({"QueueUrl": targets[0], **sent}, targets[0])
+        task = {"SourceArn": source, "Status": "COMPLETED", "StartedTimestamp": int(now * 1000)}
+        self._tasks.insert(0, {**task, "ApproximateNumberOfMessagesMoved": len(moved)})
+        return {"TaskHandle": f"{source}/{len(self._tasks)}"}
+
+    def tasks_of(self, given: Mapping[str, Any], _: str) -> dict[str, Any]:
+        mine = [task for task in self._tasks if task["SourceArn"] == given["SourceArn"]]
+        return {"Results": mine[: int(given.get("MaxResults") or 1)]}
 
 
 def redeliver(queue_url: str) -> int:

@@ -25,7 +25,7 @@ from sandbox.calls import Call, CallLog, operation_of
 from sandbox.clock import Clock
 from sandbox.dataplane import DataPlane
 from sandbox.environment import ACCOUNT, REGION
-from sandbox.event_sources import EventSources
+from sandbox.event_sources import EventSources, MoveTasks
 from sandbox.faults import Faults, failure
 from sandbox.log_targets import LogTargets
 from sandbox.metrics import Metrics
@@ -80,9 +80,12 @@ class Server:
             PolicyVariables(),
             completions.ScheduledTime(),
             completions.ErrorTypes(),
+            completions.LogFilters(),
+            completions.AuditTrail(),
             completions.KeyConditions(),
             LogTargets(),
             EventSources(clock),
+            MoveTasks(),
             published,
             metrics,
             alarms,

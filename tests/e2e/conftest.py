@@ -29,6 +29,7 @@ LONGEST = (
     "test_keys_of_others",
     "test_200_requests",
     "test_a_night_makes",
+    "test_each_command",
     "test_the_table",
 )
 
