@@ -21,6 +21,7 @@ from keyjanitor.words import DAY, ApiKey, UsagePlan
 from whatif.errors import FolderRefused
 from whatif.pages import Folder, Page
 
+STRANGERS = 5  # so many, or one of a hundred, prove nothing
 _KEY_ARN = re.compile(r"arn:[a-z-]+:apigateway:[a-z0-9-]+::/apikeys/([^/]+)")
 
 
@@ -50,8 +51,14 @@ def read_account(folder: Folder) -> Account:
     keys = {key.key_id: key for key in (_key(item, tags) for item in _items(folder, "api-keys"))}
     listed = _items(folder, "usage-plans")
     answers = [_answer(_plan(item), folder, today) for item in listed]
-    if not keys and any(answer.members for answer in answers):
+    members = {key_id for answer in answers for key_id in answer.members or ()}
+    strangers = members - keys.keys()  # a few were made or deleted while the lists were read
+    if members and not keys:
         raise FolderRefused("api-keys", "no key is listed, but usage plans have some")
+    if len(strangers) > max(STRANGERS, len(members) // 100):
+        raise FolderRefused(
+            "api-keys", f"{len(strangers):,} keys of usage plans are not in it, so it is not all"
+        )
     evidence, usages = take_evidence(today, answers, None)
     return Account(
         today, tuple(keys.values()), evidence, tags is not None, usages, _limited(listed)

@@ -8,8 +8,9 @@
     tags.json                     GetResources of the tagging API, all pages in one
 
 A listing is whole if its pages are numbered from 1 and each but the last says that another follows.
-A page of use also has to say which it is (`page`), for what `aws apigateway get-usage` prints by itself
-looks like a whole answer and is the first page of several (aws-facts, GetUsage: measured). No error
+A page of use or of members also has to say which it is (`page`), for what `aws apigateway get-usage` prints by
+itself looks like a whole answer and is the first page of several (aws-facts, GetUsage: measured), and so does what
+`--query` with `--no-paginate` leaves of members. No error
 tells what a file holds.
 """
 
@@ -111,7 +112,8 @@ def _listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
             numbered.setdefault((what, plan_id or ""), {})[int(number)] = content
     return {
         key: _listing(
-            [pages.get(number + 1) for number in range(max(pages))], merged=key[0] != "usage"
+            [pages.get(number + 1) for number in range(max(pages))],
+            merged=key[0] not in ("usage", "members"),
         )
         for key, pages in numbered.items()
     }

@@ -20,7 +20,7 @@ from keyjanitor.errors import AlreadyRunning
 from keyjanitor.forecast import DAYS, Growth, forecast
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
-from keyjanitor.keysfile import key_lines
+from keyjanitor.keysfile import key_lines, with_parked
 from keyjanitor.ladder import climb
 from keyjanitor.ledger import Ledger
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
@@ -83,19 +83,28 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     plan = decide(gathered.night, gathered.bound)
     ladder = climb(gathered.night, gathered.bound, plan)
     outcome, brake = Outcome(), plan.brake()
-    if run.observed_because is None:
-        # In `observe` too: who is alerted has to hear what each rung would free.
+    known = outside.ledger.ladder()
+    if run.is_near and (known is None or known.date <= run.today):
+        # In `observe` too: who is alerted has to hear what each rung would free. A look at an old
+        # night takes nothing from what a later one has said.
         outside.ledger.put_ladder(ladder)
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True)
         plan, brake = check(plan.for_mode(mode), run, outside)
-    outside.history.put_keys(run.today, key_lines(plan))
+    if run.is_near:
+        # An earlier run of this date has parked keys: only its lines tell of them.
+        earlier = outside.history.keys(run.today)
+        parked_lines = [one for one in earlier if one["key_id"] in gathered.parked_ids]
+        outside.history.put_keys(run.today, with_parked(key_lines(plan), parked_lines))
     if mode is not Mode.OBSERVE:
         sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
         sweeper.finish_restores(gathered.unfinished)
-        outcome = sweeper.apply(plan)
-        parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
-        outside.ledger.remember(run.today, parked=parked)
+        try:
+            outcome = sweeper.apply(plan)
+        finally:
+            # Else what it parked before it failed would be missed, as if somebody had deleted it.
+            parked = gathered.night.stepped[Verb.PARK] + sweeper.outcome.applied[Verb.PARK]
+            outside.ledger.remember(run.today, parked=parked)
     outcome.unopened += not gathered.night.tombstones_open
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(

@@ -1,5 +1,6 @@
 """Every night: read who used which key, and write down what that proves."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
-from keyjanitor.evidence import USAGE_DAYS, take_evidence
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
+from keyjanitor.evidence import USAGE_DAYS, Evidence, take_evidence
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
@@ -36,20 +38,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
-    evidence = history.evidence(run.today)
+    evidence, unwritten = history.evidence(run.today), None
     if evidence is None:
-        before = history.evidence_before(run.today)
-        answers = read_plans(run.today, gateway, before)
-        evidence, usages = take_evidence(run.today, answers, before)
-        files = UsageFiles(evidence, usages, before)
-        for day in files.days:
-            history.put_usage(day, files.rows(day, history.usage(day)))
-        if not history.put_evidence(evidence):
-            logger.warning("another run wrote the evidence of %s first; its word stands", run.today)
-            evidence = history.evidence(run.today) or evidence
-        if before is not None:
-            thin_keys_files(run.today, before.day)
+        evidence, unwritten = read(run.today)
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 1)
+    if unwritten is not None:
+        raise unwritten
     unread = [plan for plan in evidence.plans.values() if plan.unread is not None]
     metrics.add_metric("UnreadPlans", MetricUnit.Count, len(unread))
     return {
@@ -72,6 +66,37 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
         "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
     }
+
+
+def read(today: date) -> tuple[Evidence, KeyjanitorError | None]:
+    """Reads and writes down; gives tonight's evidence, and why the usage files are not whole.
+
+    Sweeps need the evidence, so it is written even then; the next night makes up for the files.
+    """
+    before = history.evidence_before(today)
+    answers = read_plans(today, gateway, before)
+    evidence, usages = take_evidence(today, answers, before)
+    files = UsageFiles(evidence, usages, before)
+    unwritten: KeyjanitorError | None = None
+    try:
+        for day in files.days:
+            history.put_usage(day, files.rows(day, history.usage(day)))
+    except (AccessDenied, CallFailed) as err:
+        unwritten = err
+        evidence = replace(evidence, told_through=told_before(evidence, before))
+    if not history.put_evidence(evidence):
+        logger.warning("another run wrote the evidence of %s first; its word stands", today)
+        evidence = history.evidence(today) or evidence
+    if before is not None:
+        thin_keys_files(today, before.day)
+    return evidence, unwritten
+
+
+def told_before(evidence: Evidence, before: Evidence | None) -> dict[str, date]:
+    """The last day of each plan's use that is written down if tonight's files are not."""
+    told = before.told_through if before is not None else {}
+    never = evidence.day - timedelta(days=USAGE_DAYS + 1)
+    return {plan_id: told.get(plan_id, never) for plan_id in evidence.plans}
 
 
 def thin_keys_files(today: date, night_before: date) -> None:

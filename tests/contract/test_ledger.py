@@ -284,7 +284,13 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
         a_row("live"),
     )
     ids = frozenset({"due", "older", "today", "purged", "restored"})
-    assert ledger.shelf(TODAY) == Shelf((due,), older, {Verb.PARK: 2, Verb.PURGE: 1}, ids=ids)
+    assert ledger.shelf(TODAY) == Shelf(
+        (due,),
+        older,
+        {Verb.PARK: 2, Verb.PURGE: 1},
+        ids=ids,
+        parked_ids=frozenset({"due", "older", "today"}),
+    )
 
 
 def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_parked_still(

@@ -15,7 +15,7 @@ from keyjanitor.policy import Rung
 from keyjanitor.report import COLUMNS, GONE, USAGE_PLANS
 from keyjanitor.served import Method
 from keyjanitor.words import Mode, State
-from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
+from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Calls, value_of
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report.json"
@@ -37,6 +37,26 @@ def published(account: Account) -> dict[str, Any]:
 def keys_of(report: dict[str, Any]) -> dict[str, dict[str, Any]]:
     assert report["keys"]["columns"] == list(COLUMNS)
     return {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in report["keys"]["rows"]}
+
+
+def next_step_of(report: dict[str, Any], key_id: str) -> tuple[str | None, str | None]:
+    """What the report foretells of a key, and for when."""
+    key = keys_of(report)[key_id]
+    return key["next_step"], key["next_on"]
+
+
+def foretold(report: dict[str, Any]) -> dict[str, int]:
+    """How many keys the next night will warn, disable and park, as the report has it."""
+    return {verb: report["ahead"][0][verb] for verb in ("warn", "disable", "park")}
+
+
+def done(answer: dict[str, Any]) -> dict[str, int]:
+    """How many keys a sweep did warn, disable and park."""
+    return {verb: answer["applied"][verb] for verb in ("warn", "disable", "park")}
+
+
+def unread(_: Call) -> Any:
+    raise CallFailed("GetUsage", "AccessDeniedException")
 
 
 def test_the_answer_says_where_the_report_is_and_what_the_doctor_found(account: Account) -> None:
@@ -141,6 +161,44 @@ def test_the_day_that_a_key_is_parked_its_row_says_so(account: Account) -> None:
     assert report["capacity"]["keys"] == 1
 
 
+def test_in_observe_a_key_that_somebody_deleted_is_gone_and_not_parked(
+    an_account: AccountMaker,
+) -> None:
+    """The sweep would have parked it that night: there is no tombstone to bring it back from."""
+    account = an_account()
+    account.key(KEY_ID, idle=80)
+    account.nights(2)
+    account.mode = Mode.OBSERVE
+    account.wire()
+    account.pass_day()
+    account.night()
+    account.gateway.delete(KEY_ID)
+    report = published(account)
+    key = keys_of(report)[KEY_ID]
+    assert (key["verdict"], key["state"]) == ("park", State.GONE)
+    assert account.objects("tombstones/") == {}
+    assert next_step_of(report, KEY_ID) == (None, None)
+
+
+def test_a_key_whose_silence_proves_nothing_is_foretold_no_warning(
+    an_account: AccountMaker,
+) -> None:
+    """No request was ever seen in its plan, so it will be unknown when its patience ends."""
+    policy = a_policy(a_tier(usage_plans=("external", "plan2")), max_share=1.0)
+    account = an_account(policy=policy)
+    account.gateway.add_plan(a_usage_plan("plan2", name="silent", stages=("api9:x",)))
+    account.key(KEY_ID, plans=("plan2",), age=5)
+    account.night()
+    report = published(account)
+    assert keys_of(report)[KEY_ID]["verdict"] == "keep"
+    assert next_step_of(report, KEY_ID) == (None, None)
+    account.skip(30)
+    account.night()
+    report = published(account)
+    assert keys_of(report)[KEY_ID]["verdict"] == "unknown"
+    assert next_step_of(report, KEY_ID) == (None, None)
+
+
 def test_a_first_morning_on_which_nothing_ran_says_so(account: Account) -> None:
     report = published(account)
     night = report["night"]
@@ -175,6 +233,38 @@ def test_in_observe_it_tells_what_park_would_do(an_account: AccountMaker) -> Non
     assert sum(night["disable"] for night in report["ahead"]) == 1
 
 
+def test_after_two_nights_that_were_not_swept_the_next_one_is_foretold_only_to_warn(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account()
+    account.key(KEY_ID, idle=80)
+    account.key("idle tomorrow", idle=56)
+    account.night()
+    account.pass_day(3)
+    account.read()
+    report = published(account)
+    account.pass_day()
+    assert foretold(report) == done(account.night()) == {"warn": 1, "disable": 0, "park": 0}
+
+
+def test_after_nights_of_observe_the_next_one_is_foretold_as_it_comes(
+    an_account: AccountMaker,
+) -> None:
+    """The ledger still has the dates of the nights before them."""
+    account = an_account()
+    account.key(KEY_ID, idle=80)
+    account.night()
+    account.mode = Mode.OBSERVE
+    account.wire()
+    account.pass_day()
+    account.nights(4)
+    report = published(account)
+    account.mode = Mode.PARK
+    account.wire()
+    account.pass_day()
+    assert foretold(report) == done(account.night()) == {"warn": 0, "disable": 0, "park": 0}
+
+
 def test_a_plan_that_the_policy_names_and_nobody_finds_stops_no_report(
     an_account: AccountMaker,
 ) -> None:
@@ -207,9 +297,6 @@ def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:
 
 
 def test_an_unread_plan_is_a_gap_in_the_use_of_its_tier(account: Account) -> None:
-    def unread(_: Call) -> Any:
-        raise CallFailed("GetUsage", "AccessDeniedException")
-
     account.night()
     account.pass_day(3)
     account.around = Calls(apigateway_usage=unread)
@@ -222,6 +309,34 @@ def test_an_unread_plan_is_a_gap_in_the_use_of_its_tier(account: Account) -> Non
     assert [plan["usage_plan_id"] for plan in report["night"]["unread"]] == [PLAN_ID]
 
 
+def test_the_use_of_a_key_is_no_zero_while_one_of_its_plans_is_unread(account: Account) -> None:
+    account.gateway.add_plan(a_usage_plan("plan2", name="two", stages=("api2:prod",)))
+    account.gateway.use("plan2", "stranger", account.today - DAY)  # so the answer proves nothing
+    account.key(KEY_ID, plans=(PLAN_ID, "plan2"))
+    account.night()
+    report = published(account)
+    assert [plan["usage_plan_id"] for plan in report["night"]["unread"]] == ["plan2"]
+    keys = keys_of(report)
+    assert (keys[KEY_ID]["requests_30d"], keys[BUSY]["requests_30d"]) == (None, 30_000)
+
+
+def test_days_that_nobody_read_stay_a_gap_when_their_keys_move_to_another_plan(
+    account: Account,
+) -> None:
+    account.gateway.add_plan(a_usage_plan("plan2", name="two", stages=("api2:prod",)))
+    account.night()
+    account.pass_day(3)
+    account.around = Calls(apigateway_usage=unread)
+    account.night()
+    account.gateway._members[PLAN_ID].remove(BUSY)
+    account.gateway.attach("plan2", BUSY)
+    account.pass_day()
+    account.night()
+    account.around = Calls()
+    (tier,) = published(account)["use"]["tiers"]
+    assert tier["by_day"][-6:] == [1000, 1000, None, None, None, None]
+
+
 def test_names_and_owners_are_no_part_of_the_page(account: Account) -> None:
     account.key(KEY_ID, idle=3, name=HOSTILE)
     account.night()
@@ -230,6 +345,33 @@ def test_names_and_owners_are_no_part_of_the_page(account: Account) -> None:
     page = account.objects("reports/latest/")["reports/latest/index.html"].decode()
     assert "alert(1)</script>" not in page
     assert "\\u003c/script\\u003e" in page
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\ud800",
+        "</script><!--",
+        "\u2028",
+        "=cmd|' /C calc'!A0",
+        "__proto__",
+        "'; rm -rf ~; '",
+        "$(reboot)`x`\ud800",
+    ],
+)
+def test_no_name_leaves_its_place(account: Account, name: str) -> None:
+    """Neither for the answer that Lambda writes, nor for the page, nor for a shell."""
+    account.key("in a plan", name=name, idle=1)
+    account.key("in none", name=name, age=30, plans=())
+    account.gateway.add_plan(a_usage_plan("plan2", name=name, stages=("api9:x",)))
+    account.night()
+    assert json.dumps(account.publish(), ensure_ascii=False).encode()  # as Lambda's runtime does
+    report = published(account)
+    assert keys_of(report)["in a plan"]["name"] == name
+    assert {one["kind"] for one in report["findings"]} >= {"shared_names", "plans_without_keys"}
+    assert not any(name in one["command"] for one in report["findings"])
+    page = account.objects("reports/latest/")["reports/latest/index.html"]
+    assert b"</script><!--" not in page
 
 
 def test_it_changes_nothing_and_tells_no_value(account: Account) -> None:

@@ -245,6 +245,48 @@ def test_an_event_out_of_the_replay_window_writes_no_ladder(
     assert account.ledger.ladder() is None
 
 
+def test_a_look_at_an_old_night_takes_nothing_from_the_ladder_of_a_later_one(
+    an_account: AccountMaker,
+) -> None:
+    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(), ladder=rungs), replay_window_hours=36)
+    for number in range(30):
+        account.key(f"key{number:02}", idle=34)
+    old = account.today
+    account.nights(6)
+    stands = account.ledger.ladder()
+    assert stands is not None
+    assert stands.rungs[0].more_keys == 30
+    account.sweep(mode="observe", time=f"{old}T03:15:00Z")
+    assert account.ledger.ladder() == stands
+
+
+def test_a_look_at_an_old_night_leaves_its_keys_file(an_account: AccountMaker) -> None:
+    """The keys that were parked since have a line in there, and nowhere else."""
+    account = an_account(replay_window_hours=36)
+    account.key(KEY_ID, idle=80)
+    old = account.today
+    account.nights(7)
+    account.key("new", age=0)
+    before = account.keys_file(old)
+    assert (sorted(before), account.gateway.ids) == ([BUSY, KEY_ID], [BUSY, "new"])
+    account.sweep(mode="observe", time=f"{old}T03:15:00Z")
+    assert account.keys_file(old) == before
+
+
+def test_a_later_run_of_a_night_keeps_the_lines_of_the_keys_that_an_earlier_one_parked(
+    account: Account,
+) -> None:
+    due_to_be_parked(account)
+    account.sweep()
+    first = account.keys_file()
+    assert first[KEY_ID]["verdict"] == "park"
+    for mode in ("park", "observe"):
+        account.sweep(mode=mode)
+        assert account.keys_file()[KEY_ID] == first[KEY_ID]
+        assert account.keys_file().keys() == first.keys()
+
+
 def but_the_ladder(account: Account) -> list[dict[str, Any]]:
     return [item for item in account.items() if item["sk"] != {"S": "ladder"}]
 

@@ -109,6 +109,7 @@ EXPIRE_KEYS_OBSERVING = {
     ("dynamodb:PutItem", "Ledger.Arn"),
     ("dynamodb:Query", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
+    ("s3:GetObject", f"{BUCKET}/keys/*"),
     ("s3:GetObject", f"{BUCKET}/tombstones/*"),
     ("s3:PutObject", f"{BUCKET}/keys/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from keyjanitor.errors import CallFailed, KeyjanitorError
 from keyjanitor.watch import look, measures
 from keyjanitor.words import CountRow
 from tests.builders import DAY, TODAY, a_policy, a_tier
-from tests.fakes import BUSY, Account, Call, Calls, refused
+from tests.contract.test_faults import EndsBefore, Line
+from tests.fakes import BUSY, Account, Call, Calls, Killed, refused
 
 QUOTA = 100
 
@@ -26,6 +28,33 @@ def account(an_account: Callable[..., Account]) -> Account:
 def grow(account: Account, *, to: int) -> None:
     for index in range(len(account.gateway.ids), to):
         account.key(f"key{index:03}", age=5)
+
+
+def roomy(
+    an_account: Callable[..., Account], keys: int, *, idle: int = 1, nights: int = 0
+) -> Account:
+    """An account far from full, with so many keys beside the busy one.
+
+    So many nights of it are over, and what is to be told of it as it is has been told.
+    """
+    policy = a_policy(a_tier(warn_days=1, grace_days=1), max_share=1.0)
+    account = an_account(policy=policy)
+    for number in range(keys):
+        account.key(f"key{number:03}", idle=idle)
+    for _ in range(nights - 1):
+        account.night()
+        account.pass_day()
+    if nights:
+        account.night()
+    account.watch()
+    account.alerts.clear()
+    return account
+
+
+def delete(account: Account, keys: int) -> None:
+    """Somebody deletes the first so many of an account's numbered keys."""
+    for number in range(keys):
+        account.gateway.delete(f"key{number:03}")
 
 
 def kinds(account: Account) -> list[str]:
@@ -230,6 +259,106 @@ def test_while_a_sweep_is_at_work_no_key_is_missed(account: Account) -> None:
     account.ledger.take_lease("another", account.real_now, 900)
     account.watch()
     account.ledger.give_lease_back("another")
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+
+
+def test_what_a_sweep_parked_before_it_failed_is_not_missed(
+    an_account: Callable[..., Account],
+) -> None:
+    account = roomy(an_account, 60, idle=80, nights=2)
+    account.pass_day()
+    account.around = Calls(
+        apigateway_delete=but_the_first(40, CallFailed("DeleteApiKey", "InternalError"))
+    )
+    with pytest.raises(CallFailed):
+        account.night()
+    account.around = Calls()
+    account.watch()
+    assert (len(account.gateway.ids), kinds(account)) == (21, [])
+
+
+def test_what_a_sweep_parked_before_it_was_killed_is_not_missed(
+    an_account: Callable[..., Account],
+) -> None:
+    account = roomy(an_account, 60, idle=80, nights=2)
+    account.pass_day()
+    account.read()
+    before = account.snapshot()
+    account.around = line = Line()
+    account.sweep()
+    deletes = [at for at, name in enumerate(line.calls) if name == "apigateway.delete"]
+    account.go_back(before)
+    account.around = EndsBefore(deletes[40])
+    with pytest.raises(Killed):
+        account.sweep()
+    account.around = Calls()
+    account.real_now += timedelta(minutes=20)
+    account.watch()
+    assert (len(account.gateway.ids), kinds(account)) == (21, [])
+    account.sweep()
+    account.watch()
+    assert (len(account.gateway.ids), kinds(account)) == (1, [])
+
+
+def test_who_deletes_keys_after_a_sweep_died_is_told_of(
+    an_account: Callable[..., Account],
+) -> None:
+    account = roomy(an_account, 60, idle=80, nights=2)
+    account.pass_day()
+    account.ledger.take_lease("a sweep that died", account.real_now, 900)
+    account.real_now += timedelta(minutes=20)
+    delete(account, 40)
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+
+
+def but_the_first(calls: int, err: BaseException) -> Callable[[Call], Any]:
+    """Carries so many calls out, and fails from then on."""
+    left = list(range(calls))
+
+    def instead(call: Call) -> Any:
+        if not left:
+            raise err
+        left.pop()
+        return call()
+
+    return instead
+
+
+def test_the_alert_counts_only_the_keys_that_no_sweep_took(
+    an_account: Callable[..., Account],
+) -> None:
+    account = roomy(an_account, 200)
+    account.pass_day()
+    delete(account, 100)
+    account.ledger.remember(account.today, parked=70)
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+    [alert] = account.alerts
+    assert alert["Subject"] == "keyjanitor: 30 API keys are gone, and no sweep took them"
+    text = alert["Message"].replace("\\n", " ")
+    assert "On 2026-11-21 the account held 201 API keys, now 101, 0 of them made since." in text
+    assert "Sweeps and revocations took 70. Somebody or something else deleted 30:" in text
+
+
+def test_keys_that_went_while_a_day_was_not_counted_are_missed(
+    an_account: Callable[..., Account],
+) -> None:
+    account = roomy(an_account, 600)
+    account.pass_day(2)
+    delete(account, 500)
+    account.watch()
+    assert kinds(account) == ["fewer_keys"]
+
+
+def test_new_keys_do_not_hide_that_others_went(an_account: Callable[..., Account]) -> None:
+    account = roomy(an_account, 600, nights=1)
+    account.pass_day()
+    delete(account, 500)
+    for number in range(500):
+        account.key(f"new{number:03}", age=0)
+    account.night()
     account.watch()
     assert kinds(account) == ["fewer_keys"]
 

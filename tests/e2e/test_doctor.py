@@ -117,17 +117,21 @@ class Ward:
         return {finding.kind: finding for finding in examine(checkup)}
 
     def type(self, finding: Finding) -> None:
+        """Types the finding's command into a shell, and it succeeds."""
+        done = self.try_to_type(finding)
+        assert done.returncode == 0, done.stderr
+
+    def try_to_type(self, finding: Finding) -> "subprocess.CompletedProcess[str]":
         """Types the finding's command into a shell, with the AWS CLI of these tests."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         shell = "sleep() { :; }\n"
-        done = subprocess.run(
+        return subprocess.run(
             [shutil.which("bash") or "bash", "-euo", "pipefail", "-c", shell + finding.command],
             env={**self.sandbox.environment(), "PATH": path, "AWS_PAGER": ""},
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -428,6 +432,37 @@ def test_a_plan_that_got_a_key_meanwhile_is_not_deleted(ward: Ward) -> None:
     with pytest.raises(AssertionError):
         ward.type(finding)
     assert len(ward.client.get_usage_plan(usagePlanId=plan)["apiStages"]) == 1
+
+
+def test_a_key_that_got_into_a_plan_meanwhile_is_not_enabled(ward: Ward) -> None:
+    [key_id] = a_key_made_disabled(ward)
+    finding = ward.findings()["keys_disabled_and_unattached"]
+    ward.client.create_usage_plan_key(usagePlanId=ward.plan, keyId=key_id, keyType="API_KEY")
+    assert ward.try_to_type(finding).returncode != 0
+    assert ward.client.get_api_key(apiKey=key_id)["enabled"] is False
+
+
+@pytest.mark.parametrize("operation", ["DeleteUsagePlanKey", "CreateUsagePlanKey"])
+def test_while_keys_move_a_call_that_fails_loses_none(ward: Ward, operation: str) -> None:
+    """The one that is between two plans is named, and what is typed after it does not run."""
+    keep, twin = a_twin_plan(ward)
+    for plan in (keep, keep, twin):
+        ward.key(plans=[plan])
+    finding = ward.findings()["plans_alike"]
+    assert f"# {twin} into {keep}" in finding.command
+    members = {*ward.gateway.members(keep), *ward.gateway.members(twin)}
+    ward.sandbox.misbehave(fail_next={operation: ["AccessDeniedException"]})
+    typed = ward.try_to_type(finding)
+    assert typed.returncode != 0
+    in_plans = {*ward.gateway.members(keep), *ward.gateway.members(twin)}
+    named = {key_id for key_id in members if f"{key_id} is in no plan now" in typed.stdout}
+    assert in_plans | named == members
+    assert len(named) == (operation == "CreateUsagePlanKey")
+    for key_id in named:
+        ward.client.create_usage_plan_key(usagePlanId=twin, keyId=key_id, keyType="API_KEY")
+    ward.type(finding)
+    assert set(ward.gateway.members(keep)) == members
+    assert ward.findings() == {}
 
 
 @pytest.mark.parametrize("kind", ["keys_that_guard_nothing", "plans_not_used", "silent_plans"])

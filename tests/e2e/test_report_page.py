@@ -554,9 +554,9 @@ def test_the_night_is_told_in_numbers(opened: Callable[..., Opened]) -> None:
 def test_a_hold_and_old_verdicts_are_told(opened: Callable[..., Opened]) -> None:
     one = opened(a_held_night())
     assert one.text("#night-words").startswith(
-        "A hold stopped this night: payments <b>move</b> The night of 21 November 2026 was not "
-        "swept; there is evidence of 20 November 2026. Mode is disable: keys are warned and "
-        "disabled, none is parked."
+        "Sweeps are on hold: payments <b>move</b> The night of 21 November 2026 was not swept; "
+        "there is evidence of 20 November 2026. Mode is disable: keys are warned and disabled, "
+        "none is parked."
     )
     assert one.text("#verdicts .notice") == (
         "These verdicts, and those of every key below, are of 20 November 2026: nothing newer is "
@@ -564,6 +564,21 @@ def test_a_hold_and_old_verdicts_are_told(opened: Callable[..., Opened]) -> None
     )
     assert one.text("#keys-about") == "As they were on 20 November 2026."
     assert one.text("#ahead-nights") == "Not known: the sweeps are on hold"
+
+
+def test_a_hold_that_came_after_the_sweep_did_not_stop_the_night(
+    opened: Callable[..., Opened],
+) -> None:
+    document = a_report(12, hostile=False)
+    document["night"]["held"] = "payments <b>move</b>"
+    assert (
+        opened(document)
+        .text("#night-words")
+        .startswith(
+            "Since this night was swept, sweeps are on hold: payments <b>move</b> The night of "
+            "21 November 2026 was swept, by the evidence of 21 November 2026."
+        )
+    )
 
 
 def test_use_is_told_in_numbers_and_what_is_missing_is_no_zero(

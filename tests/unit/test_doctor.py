@@ -5,6 +5,7 @@ import subprocess
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.doctor import examine
+from keyjanitor.evidence import Evidence
 from keyjanitor.findings import KINDS, Finding
 from keyjanitor.policy import Owned, Quota, Rate, parse_policy
 from keyjanitor.served import Checkup, LimitedPlan, Method
@@ -184,7 +186,9 @@ def test_keys_that_were_made_disabled_and_attached_to_nothing() -> None:
         "open nothing either, but the sweep parks them as orphans, values and all. One that leaked "
         "is revoked instead, by a request.",
         slots=1,
-        command="aws apigateway update-api-key --api-key x1 "
+        command='test "$(aws apigateway get-usage-plans --key-id x1 '
+        "--query 'length(items)' --output text)\" = 0 && "
+        "aws apigateway update-api-key --api-key x1 "
         "--patch-operations op=replace,path=/enabled,value=true --query id",
         about=("x1",),
     )
@@ -212,6 +216,21 @@ def test_an_orphan_that_we_disabled_is_on_its_way_and_is_nobody_elses() -> None:
 )
 def test_nobody_is_told_to_enable_what_may_be_somebodys(key: ApiKey) -> None:
     assert "keys_disabled_and_unattached" not in kinds(beside(key))
+
+
+def test_nobody_is_told_to_enable_a_key_whose_plans_only_an_old_reading_knows() -> None:
+    checkup = beside(a_key("x1", enabled=False, changed=30))
+    for day in (TODAY, YESTERDAY):
+        assert kinds(replace(checkup, evidence=healthy_evidence(day))) == {
+            "keys_disabled_and_unattached"
+        }
+    for day in (days_ago(2), days_ago(21)):
+        assert kinds(replace(checkup, evidence=healthy_evidence(day))) == set()
+
+
+def healthy_evidence(day: date) -> Evidence:
+    """What a reading of that day found of the healthy account."""
+    return an_evidence(day=day, used={KEY_ID: day - DAY})
 
 
 def test_a_disabled_key_in_a_plan_is_attached() -> None:
@@ -612,6 +631,17 @@ def test_the_limit_that_is_advised_is_the_policys_own() -> None:
     assert "rateLimit,value=2.5 op=replace,path=/throttle/burstLimit,value=7" in finding.command
 
 
+@pytest.mark.parametrize(
+    ("rate", "written"), [(12_345_678, "12345678"), (1e6, "1000000"), (0.000_25, "0.00025")]
+)
+def test_a_rate_is_written_as_aws_takes_it(rate: float, written: str) -> None:
+    policy = a_policy(a_tier(throttle=Rate(rate, 20)))
+    finding = found(a_checkup(plans=(UNLIMITED,), policy=policy), "plans_without_limits")
+    assert finding is not None
+    assert f"/throttle/rateLimit,value={written} " in finding.command
+    assert finding.command.startswith(f"# {written} requests a second, ")
+
+
 def test_a_stacks_plan_gets_its_limits_in_the_template() -> None:
     finding = found(
         a_checkup(plans=(UNLIMITED,), stacks={PLAN_ID: "shop-dev"}), "plans_without_limits"
@@ -794,6 +824,13 @@ def test_a_plan_that_had_no_ninety_days_is_not_called_unused(checkup: Checkup) -
     assert examine(checkup) == ()
 
 
+def test_an_old_reading_proves_no_ninety_days_of_silence() -> None:
+    checkup = used(days_ago(95))
+    assert checkup.evidence is not None
+    for day, expected in ((YESTERDAY, {"plans_not_used"}), (days_ago(2), set())):
+        assert kinds(replace(checkup, evidence=replace(checkup.evidence, day=day))) == expected
+
+
 def test_keys_that_no_sweep_takes_free_no_slot_of_an_unused_plan() -> None:
     keys = [stack_key("k1"), a_key("k2"), a_key("k3", tags={"keyjanitor:keep": ""})]
     finding = found(with_plan(SECOND, "k1", "k2", "k3", keys=keys), "plans_not_used")
@@ -845,6 +882,13 @@ def test_silent_plans() -> None:
 
 def test_a_plan_whose_silence_is_believed_is_not_silent_but_unused() -> None:
     assert kinds(silent(policy=a_policy(silent_plans=("second",)))) == {"plans_not_used"}
+
+
+def test_by_an_old_reading_no_plan_is_called_silent() -> None:
+    evidence = silent().evidence
+    assert evidence is not None
+    for day, expected in ((YESTERDAY, {"silent_plans"}), (days_ago(2), set())):
+        assert kinds(silent(evidence=replace(evidence, day=day))) == expected
 
 
 def test_a_request_beside_a_plan_is_its_witness() -> None:
@@ -915,14 +959,18 @@ def test_plans_alike() -> None:
             "anew.",
             slots=0,
             command="# plan2 into plan1, at a quiet hour\n"
+            "moved=yes\n"
             "for id in $(aws apigateway get-usage-plan-keys --usage-plan-id plan2 "
             "--query 'items[].id' --output text); do\n"
             "  aws apigateway delete-usage-plan-key --usage-plan-id plan2 "
-            '--key-id "$id" &&\n'
+            '--key-id "$id" || break\n'
             "  aws apigateway create-usage-plan-key --usage-plan-id plan1 --key-type API_KEY "
-            '--key-id "$id" --query id\n'
+            '--key-id "$id" --query id || {\n'
+            '    echo "$id is in no plan now: put it back by hand, then begin again"; moved=no; '
+            "break; }\n"
             "  sleep 1\n"
             "done\n"
+            'test "$moved" = yes &&\n'
             'test "$(aws apigateway get-usage-plan-keys --usage-plan-id plan2 '
             "--query 'length(items)' --output text)\" = 0 &&\n"
             "aws apigateway update-usage-plan --usage-plan-id plan2 "
@@ -972,6 +1020,19 @@ def test_plans_that_differ_are_two(other: dict[str, Any]) -> None:
 )
 def test_plans_that_are_wanted_both_are_left(more: dict[str, Any]) -> None:
     assert "plans_alike" not in kinds(twins(**more))
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [stack_key("k1"), a_key("k1", description="Managed by Terraform"), a_key("k1", tags=None)],
+    ids=["a stack's", "Terraform's", "whose tags nobody knows"],
+)
+def test_what_ties_another_tools_key_to_its_plan_is_left(theirs: ApiKey) -> None:
+    """Whoever made the plan: the next deploy would miss the tie."""
+    assert "plans_alike" not in kinds(twins(keys=[theirs]))
+    reading = a_reading("k1", usage_plan_id="plan2", name="twin", members_read=False)
+    unread = an_evidence(a_reading(KEY_ID), reading, used={KEY_ID: YESTERDAY, "k1": YESTERDAY})
+    assert "plans_alike" not in kinds(twins(evidence=unread))
 
 
 def test_the_plan_that_a_parked_key_comes_back_into_stays() -> None:

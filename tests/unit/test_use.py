@@ -54,6 +54,15 @@ def test_of_a_key_that_no_file_mentions_nothing_is_known() -> None:
     assert the_use({TODAY - DAY: [a_row(1)]}).requests("stranger") is None
 
 
+def test_no_use_is_a_zero_only_if_every_day_is_known_in_every_plan() -> None:
+    rows = {day: [a_row(0), a_row(0, plan_id="plan2")] for day in DAYS}
+    assert the_use(rows).requests(KEY_ID) == 0
+    assert the_use({**rows, DAYS[3]: []}).requests(KEY_ID) is None
+    unread = {**rows, DAYS[3]: [a_row(0), a_row(None, plan_id="plan2")]}
+    assert the_use(unread).requests(KEY_ID) is None
+    assert the_use({**unread, DAYS[4]: [a_row(7)]}).requests(KEY_ID) == 7
+
+
 def test_a_plan_that_was_not_read_leaves_a_gap_for_its_keys_alone() -> None:
     missing = [a_row(None, key_id=None), a_row(4, key_id="key2", plan_id="plan2")]
     use = the_use({TODAY - DAY * 2: [a_row(3)], TODAY - DAY: missing})
@@ -100,8 +109,10 @@ def test_a_new_period_begins_with_the_whole_quota() -> None:
 
 def test_a_daily_quota_that_was_used_up_yesterday_will_be_so_again() -> None:
     use = the_use({TODAY - DAY: [a_row(50, remaining=0)]})
-    (near,) = near_quota(use, [a_plan(50, "DAY")], TODAY)
-    assert (near.remaining, near.runs_out_on, near.resets_on) == (0, TODAY, TODAY + DAY)
+    plan = a_plan(50, "DAY")
+    assert near_quota(use, [plan], TODAY) == [
+        NearQuota(KEY_ID, plan, used=0, remaining=50, runs_out_on=TODAY, resets_on=TODAY + DAY)
+    ]
 
 
 @pytest.mark.parametrize("remaining", [None, 990])

@@ -160,6 +160,17 @@ def test_what_the_cli_merges_by_itself_is_not_taken_for_the_whole_use(tmp_path: 
     assert words(folder) == {"busy": "unknown", "idle": "unknown"}
 
 
+def test_a_page_of_members_that_does_not_say_which_it_is_is_not_taken_for_all(
+    tmp_path: Path,
+) -> None:
+    """`--no-paginate` prints the first page, and `--query` drops what told that it is the first."""
+    folder = a_folder(tmp_path / "account", {"idle": IDLE, "used": USED})
+    for file in folder.glob("members.*"):
+        file.unlink()
+    write(folder, f"members.{PLAN_ID}.0001.json", {"items": [{"id": "busy"}]})
+    assert set(whys(folder).values()) == {"the keys of usage plan plan1 were not read"}
+
+
 def test_a_page_left_from_an_earlier_reading_is_noticed(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "account", {"idle": IDLE})
     stale = {**usage_pages({"busy": USED})[0], "page": "2", "position": None}
@@ -205,6 +216,26 @@ def test_an_empty_list_of_keys_is_no_proof_that_there_are_none(tmp_path: Path) -
     folder = a_folder(tmp_path / "account", {"idle": IDLE})
     write_pages(folder, "api-keys", [{"items": []}, {"items": None}])
     with pytest.raises(FolderRefused, match="no key is listed, but usage plans have some"):
+        read(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "unlisted"), [(40, 6), (700, 8)], ids=["some", "one of a hundred"]
+)
+def test_a_list_that_lacks_many_keys_of_usage_plans_is_refused(
+    tmp_path: Path, keys: int, unlisted: int
+) -> None:
+    """A few may be made or deleted while the lists are read, and the rest is judged."""
+    folder = a_folder(tmp_path / "account", {f"k{n:03}": USED for n in range(keys - 1)})
+    for lacking in (unlisted - 1, unlisted):
+        listed = ["busy", *(f"k{n:03}" for n in range(keys - 1))][: keys - lacking]
+        write_pages(folder, "api-keys", [{"items": [an_item(key_id) for key_id in listed]}])
+        (folder / "api-keys.0002.json").unlink(missing_ok=True)
+        if lacking < unlisted:
+            assert [key.key_id for key in read(folder).keys] == listed
+    with pytest.raises(
+        FolderRefused, match=f"^api-keys: .*{unlisted} keys of usage plans are not in it"
+    ):
         read(folder)
 
 

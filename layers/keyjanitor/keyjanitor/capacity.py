@@ -21,9 +21,10 @@ class Situation:
 
     today: date
     count: CountRow
-    yesterday: CountRow | None
+    yesterday: CountRow | None  # the last count of a date before; yesterday's, if all is well
     forecast: Forecast
-    freed_since: int | None = 0  # keys that we deleted since yesterday's count; None: it goes on
+    freed_since: int | None = 0  # keys that we deleted since that count; None: it goes on
+    made_since: int = 0  # keys that are there, and were made on a date after it
     owners: Sequence[tuple[str, int]] = ()  # those with the most keys
     growing: Mapping[str, int] = field(default_factory=dict)  # tiers, by keys a week
     ladder: LadderRow | None = None
@@ -33,6 +34,13 @@ class Situation:
     silent: Sequence[str] = ()  # plans in which no request was ever seen
     letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
     unconfirmed: Sequence[str] = ()  # who has to confirm a subscription
+
+    @property
+    def missed(self) -> int:
+        """How many keys of the last count before are gone, though we did not delete them."""
+        if self.yesterday is None or self.freed_since is None:
+            return 0
+        return self.yesterday.keys + self.made_since - self.count.keys - self.freed_since
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +178,6 @@ def _fewer(situation: Situation, standing: AlertRow) -> tuple[str, ...]:
         return about if told_on == situation.today else ()
     if before is None:
         return ()
-    gone = before.keys - situation.count.keys - situation.freed_since
-    if gone <= max(FEWER_KEYS, FEWER_SHARE * before.keys):
+    if situation.missed <= max(FEWER_KEYS, FEWER_SHARE * before.keys):
         return ()
     return (str(situation.today),)

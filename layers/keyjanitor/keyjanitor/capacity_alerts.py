@@ -239,12 +239,12 @@ def _silent(one: Trouble, _: Situation) -> tuple[str, list[str]]:
 
 
 def _fewer(_: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    before = situation.yesterday.keys if situation.yesterday else 0
-    gone = before - situation.count.keys
-    return f"{gone} API keys are gone, and no sweep took them", [
-        f"Yesterday the account held {before:,} API keys, now {situation.count.keys:,}. Sweeps and",
-        f"revocations account for {situation.count.freed:,} of today's. Somebody or something else",
-        "deleted the others: those were not sealed, and do not come back by keyjanitor.",
+    before, freed = situation.yesterday, situation.freed_since or 0
+    held = f"On {before.date} the account held {before.keys:,} API keys" if before else ""
+    return f"{situation.missed} API keys are gone, and no sweep took them", [
+        f"{held}, now {situation.count.keys:,}, {situation.made_since:,} of them made since. Sweeps",
+        f"and revocations took {freed:,}. Somebody or something else deleted {situation.missed:,}: those",
+        "were not sealed, and do not come back by keyjanitor.",
         "",
         "See who: look for DeleteApiKey and DeleteStack in CloudTrail of the last day:",
         f"  {LOOKUP}",

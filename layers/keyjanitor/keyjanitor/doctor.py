@@ -83,7 +83,8 @@ class _Patient:
         left = [
             key
             for key in self._orphans()
-            if self._was_disabled_by_others(key)
+            if self._is_fresh()
+            and self._was_disabled_by_others(key)
             # Else somebody keeps it on purpose, or it is another tool's.
             and isinstance(self._protection(key), DisabledByOthers)
             and key.tags is not None
@@ -208,7 +209,8 @@ class _Patient:
         unused = [
             plan
             for plan, reading in self._read_plans()
-            if reading.unread is None and self._tells(reading) and self._is_unused(reading)
+            if self._is_fresh() and reading.unread is None
+            if self._tells(reading) and self._is_unused(reading)
         ]
         if not unused:
             return None
@@ -221,7 +223,8 @@ class _Patient:
         silent = [
             plan
             for plan, reading in self._read_plans()
-            if reading.unread is None and self._living(reading) and not self._tells(reading)
+            if self._is_fresh() and reading.unread is None
+            if self._living(reading) and not self._tells(reading)
         ]
         if not silent:
             return None
@@ -237,7 +240,7 @@ class _Patient:
         groups = []
         for plans in alike.values():
             keep = min(plans, key=self._keep_rank)
-            if go := [plan for plan in plans if plan != keep and not self._is_wanted(plan)]:
+            if go := [plan for plan in plans if plan != keep and self._may_go(plan)]:
                 groups.append((keep, go))
         return findings.plans_alike(groups, self._whose) if groups else None
 
@@ -268,6 +271,21 @@ class _Patient:
             or self._parked_plans is None
             or plan.usage_plan_id in self._parked_plans
         )
+
+    def _may_go(self, plan: LimitedPlan) -> bool:
+        """Whether nobody waits for the plan, and its keys may be moved out of it.
+
+        What ties a key of a stack, or of Terraform, to a plan is theirs as well, whoever made the plan.
+        """
+        reading = self._evidence.plans.get(plan.usage_plan_id) if self._evidence else None
+        if reading is None or not reading.members_read or self._is_wanted(plan):
+            return False
+        keys = [self._keys[key_id] for key_id in reading.members if key_id in self._keys]
+        return len(self._nobody_owns(keys)) == len(keys)
+
+    def _is_fresh(self) -> bool:
+        """Whether the latest reading is of tonight or the night before: else nobody knows since when."""
+        return self._evidence is not None and self._today - self._evidence.day <= DAY
 
     def _read_plans(self) -> Iterator[tuple[LimitedPlan, PlanReading]]:
         """The plans that there are, with what the latest evidence read of each."""

@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -84,7 +84,7 @@ class History:
 
     def usage(self, day: date) -> list[dict[str, Any]]:
         """The rows of a day's usage file; none if there is no file."""
-        return self._get_lines(_usage_name(day))
+        return self._get_lines(_usage_name(day), _is_usage)
 
     def put_usage(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes the usage file of a day, whole."""
@@ -92,21 +92,30 @@ class History:
 
     def keys(self, day: date) -> list[dict[str, Any]]:
         """The lines of a night's keys file; none if there is no file."""
-        return self._get_lines(_keys_name(day))
+        return self._get_lines(_keys_name(day), _is_key)
 
     def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes the keys file of a night: every key with tonight's verdict."""
         self._put_lines(_keys_name(day), rows)
 
-    def _get_lines(self, name: str) -> list[dict[str, Any]]:
+    def _get_lines(
+        self, name: str, fits: Callable[[Mapping[str, Any]], bool]
+    ) -> list[dict[str, Any]]:
         body = self._get(name)
+        found: list[dict[str, Any]] = []
+        damage = ""
         try:
             lines = gzip.decompress(body).splitlines() if body else []
-            return [dict(json.loads(line)) for line in lines]
+            found = [dict(json.loads(line)) for line in lines]
         except (OSError, EOFError, zlib.error, ValueError, TypeError) as err:
-            # Nobody decides on it, so it stops nobody; its earlier versions are in the bucket.
-            logger.error("%s is damaged (%s) and is taken for missing", name, type(err).__name__)
-            return []
+            damage = type(err).__name__
+        if not damage and not all(map(fits, found)):
+            damage = "lines of another shape"
+        if not damage:
+            return found
+        # Nobody decides on it, so it stops nobody; its earlier versions are in the bucket.
+        logger.error("%s is damaged (%s) and is taken for missing", name, damage)
+        return []
 
     def _put_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -272,6 +281,20 @@ def _keys_name(day: date) -> str:
 
 def _tombstone_name(key_id: str) -> str:
     return f"tombstones/{key_id}.json"
+
+
+def _is_usage(row: Mapping[str, Any]) -> bool:
+    used, remaining = row.get("used"), row.get("remaining")
+    return (
+        isinstance(row.get("plan_id"), str)
+        and isinstance(row.get("key_id", 0), str | None)
+        and isinstance(used, int | None)
+        and isinstance(remaining, int | None)
+    )
+
+
+def _is_key(line: Mapping[str, Any]) -> bool:
+    return isinstance(line.get("key_id"), str)
 
 
 def _gzip(body: bytes) -> bytes:

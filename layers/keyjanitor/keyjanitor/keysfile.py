@@ -44,6 +44,17 @@ def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
         }
 
 
+def with_parked(
+    lines: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The lines of a run, and of `earlier` those with `park` of keys that have none any more."""
+    found = {line["key_id"]: line for line in lines}
+    for line in earlier:
+        if line.get("verdict") == "park":
+            found.setdefault(line["key_id"], line)
+    return [found[key_id] for key_id in sorted(found)]
+
+
 def thinned(
     lines: Iterable[Mapping[str, Any]], next_lines: Iterable[Mapping[str, Any]]
 ) -> Iterator[Mapping[str, Any]]:

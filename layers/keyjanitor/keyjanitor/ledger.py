@@ -63,6 +63,7 @@ class Shelf:
     unfinished: tuple[Row, ...] = ()
     ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
     usage_plan_ids: frozenset[str] = frozenset()
+    parked_ids: frozenset[str] = frozenset()  # of keys that can be restored
 
 
 class Ledger:
@@ -109,6 +110,7 @@ class Ledger:
         unfinished: list[Row] = []
         ids: set[str] = set()
         plans: set[str] = set()
+        parked_ids: set[str] = set()
         oldest: Row | None = None
         parked = purged = 0
         for row in self._shelf():
@@ -121,6 +123,7 @@ class Ledger:
             if row.state is not State.PARKED:
                 continue
             plans.update(row.usage_plan_ids)
+            parked_ids.add(row.key_id)
             if row.purge_on is not None and row.purge_on <= (until or today):
                 due.append(row)
             if row.claim is not None and row.claim.verb is Verb.RESTORE:
@@ -138,6 +141,7 @@ class Ledger:
             unfinished=tuple(unfinished),
             ids=frozenset(ids),
             usage_plan_ids=frozenset(plans),
+            parked_ids=frozenset(parked_ids),
         )
 
     def shelf_of(self, day: date) -> list[Row]:

@@ -115,7 +115,9 @@ def keys_of_stack(stack: str) -> str:
 
 def enable_each(kind: str, key_ids: Sequence[str]) -> str:
     """Enables keys, so that the sweep takes them for the orphans that they are."""
-    call = "aws apigateway update-api-key --api-key {} "
+    # In a plan the key would open something; who disabled it may have had a reason.
+    plans = "aws apigateway get-usage-plans --key-id {0} --query 'length(items)' --output text"
+    call = f'test "$({plans})" = 0 && aws apigateway update-api-key --api-key {{0}} '
     patch = "--patch-operations op=replace,path=/enabled,value=true --query id"
     return _each(kind, key_ids, call + patch)
 
@@ -163,15 +165,20 @@ def limit_each(kind: str, usage_plan_ids: Sequence[str], whose: Whose, limit: Ra
     if not (free := whose.free(usage_plan_ids)):
         return []
     call = "aws apigateway update-usage-plan --usage-plan-id {} --patch-operations "
-    rate = f"op=replace,path=/throttle/rateLimit,value={limit.rate_limit:g} "
+    rate = f"op=replace,path=/throttle/rateLimit,value={_number(limit.rate_limit)} "
     burst = f"op=replace,path=/throttle/burstLimit,value={limit.burst_limit}"
     # A loop over all of the report's would change those that stacks own as well.
     some = free if len(free) == len(usage_plan_ids) else free[:INLINE]
     return [
-        f"# {limit.rate_limit:g} requests a second, bursts of {limit.burst_limit}: put in your own",
+        f"# {_number(limit.rate_limit)} requests a second, bursts of {limit.burst_limit}: put in your own",
         *whose.caution(free[0]),
         _each(kind, some, call + rate + burst, pause=20),
     ]
+
+
+def _number(rate: float) -> str:
+    """A rate as AWS takes it: never 1e+06."""
+    return f"{rate:f}".rstrip("0").rstrip(".")
 
 
 def delete_empty(plans: Sequence[LimitedPlan], whose: Whose) -> list[str]:
@@ -211,11 +218,14 @@ def move_keys(gone: LimitedPlan, keep: LimitedPlan, whose: Whose) -> str:
     lines = [
         *whose.caution(gone.usage_plan_id, keep.usage_plan_id),
         f"# {out} into {into}, at a quiet hour",
+        "moved=yes",
         f"for id in $({members} --query 'items[].id' --output text); do",
-        f'  aws apigateway delete-usage-plan-key --usage-plan-id {out} --key-id "$id" &&',
-        f'  {join} --key-type API_KEY --key-id "$id" --query id',
+        f'  aws apigateway delete-usage-plan-key --usage-plan-id {out} --key-id "$id" || break',
+        f'  {join} --key-type API_KEY --key-id "$id" --query id || {{',
+        '    echo "$id is in no plan now: put it back by hand, then begin again"; moved=no; break; }',
         "  sleep 1",
         "done",
+        'test "$moved" = yes &&',
         *_delete(gone),
     ]
     return "\n".join(lines)

@@ -83,6 +83,7 @@ class Gathered:
     night: Night
     bound: BoundPolicy
     unfinished: tuple[Row, ...] = ()
+    parked_ids: frozenset[str] = frozenset()  # of all keys that are parked
 
 
 def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
@@ -122,6 +123,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
         ),
         bound=bound,
         unfinished=shelf.unfinished,
+        parked_ids=shelf.parked_ids,
     )
 
 

@@ -38,7 +38,8 @@ def outlook(
 ) -> tuple[NightAhead, ...]:
     """The next nights, if no key is made or lost, and who uses theirs goes on using it.
 
-    `night` is the account as it stands after the last sweep, `shelf` its parked keys that will be
+    `night` is the account as it stands after the last sweep (its `warnings_only` holds for the first
+    of the nights to come), `shelf` its parked keys that will be
     purged in that time. In `observe`, what the nights would do in that mode: nothing.
     """
     account = _Account(night, bound, mode, shelf)
@@ -46,9 +47,21 @@ def outlook(
 
 
 def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
-    """When each key that is within its patience will be warned if nobody uses it, by key id."""
+    """When each key that is within its patience will be warned if nobody uses it, by key id.
+
+    Without those of which nobody would know then that they are idle.
+    """
     found: dict[str, date] = {}
+    believed = {
+        plan_id
+        for plan_id, plan in night.evidence.plans.items()
+        if night.evidence.is_witnessed(plan) or plan_id in bound.silent_plans
+    }
     for verdict in decide(night, bound).verdicts:
+        row, key = verdict.row, verdict.key
+        witnessed = believed.issuperset(verdict.usage_plan_ids) or (row and row.witnessed)
+        if key.tags is None or key.stage_keys or not witnessed:
+            continue
         match verdict.because:
             case WithinPatience(days=days, patience=patience):
                 found[verdict.key.key_id] = night.today + DAY * (patience - days)
@@ -108,7 +121,7 @@ class _Account:
             shelf=tuple(row for row in self._shelf.values() if _is_due(row, today)),
             evidence=replace(self._night.evidence, last_used=used),
             stepped={},
-            warnings_only=None,
+            warnings_only=self._night.warnings_only if today == self._night.today + DAY else None,
             rung=self._rung,
         )
 

@@ -1,6 +1,7 @@
 """Gathers what the morning's report tells of: the ledger, the history, and one listing of the account."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.keysfile import WHOLE_NIGHTS
 from keyjanitor.ledger import Ledger, Shelf
-from keyjanitor.night import with_tags
+from keyjanitor.night import NOT_SWEPT, was_swept, with_tags
 from keyjanitor.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
@@ -66,6 +67,31 @@ def gather_morning(
     shelf = ledger.shelf(today, until=today + DAY * NIGHTS)
     ladder, held = ledger.ladder(), ledger.hold()
     lines_of, lines = _latest_lines(today, history)
+    # In `observe` nothing will be done; what would be is what people want to know.
+    ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
+    ahead: Sequence[NightAhead] | str
+    warn_on: Mapping[str, date] = {}
+    try:
+        night, bound = _night(today, keys, rows, shelf, evidence, ladder, policy)
+    except (NoEvidence, PolicyError) as err:
+        ahead = str(err)
+    else:
+        ahead = (
+            f"sweeps are on hold: {held}"
+            if held
+            else outlook(
+                replace(
+                    night,
+                    warnings_only=None if was_swept(today + DAY, ledger) else NOT_SWEPT,
+                ),
+                bound,
+                ahead_mode,
+                shelf.due,
+            )
+        )
+        warn_on = warnings_ahead(night, bound)
+    use = _use(today, history)
+    # Last, for an account of many APIs may take all the time that is left.
     checkup = check_up(
         today,
         keys,
@@ -77,19 +103,6 @@ def gather_morning(
         parked_plans=shelf.usage_plan_ids,
         time_is_up=time_is_up,
     )
-    # In `observe` nothing will be done; what would be is what people want to know.
-    ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
-    ahead: Sequence[NightAhead] | str
-    warn_on: Mapping[str, date] = {}
-    try:
-        night, bound = _night(today, keys, rows, shelf, evidence, ladder, policy)
-    except (NoEvidence, PolicyError) as err:
-        ahead = str(err)
-    else:
-        ahead = (
-            f"sweeps are on hold: {held}" if held else outlook(night, bound, ahead_mode, shelf.due)
-        )
-        warn_on = warnings_ahead(night, bound)
     return Morning(
         today=today,
         made_at=made_at,
@@ -103,13 +116,14 @@ def gather_morning(
         nights=ledger.nights(today, today),
         ladder=ladder,
         held=held,
-        use=_use(today, history),
+        use=use,
         lines=lines,
         lines_of=lines_of,
         purged=shelf.stepped[Verb.PURGE],
         ahead=ahead,
         ahead_mode=ahead_mode,
         warn_on=warn_on,
+        parked_ids=shelf.parked_ids,
     )
 
 

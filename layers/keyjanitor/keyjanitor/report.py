@@ -69,6 +69,7 @@ class Morning:
     ahead: Sequence[NightAhead] | str
     ahead_mode: Mode
     warn_on: Mapping[str, date] = field(default_factory=dict)
+    parked_ids: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> Mapping[str, Row]:
@@ -310,14 +311,14 @@ def _near(one: NearQuota, line: Line, row: Row | None, name: str) -> dict[str, A
 
 
 def _keys(morning: Morning) -> Iterable[list[Any]]:
-    """A row a key: those that API Gateway lists now, and those that tonight's sweep has parked."""
+    """A row a key: those that API Gateway lists now, and those of the keys file that are gone since."""
     listed = {key.key_id: key for key in morning.checkup.keys}
     lines = {line["key_id"]: line for line in morning.lines}
     for key_id in sorted(listed.keys() | lines.keys()):
         key, line, row = listed.get(key_id), lines.get(key_id), morning.rows.get(key_id)
         if key is not None:
             state = state_of(key, row)
-        elif line is not None and line["verdict"] == "park":
+        elif key_id in morning.parked_ids:
             state = str(State.PARKED)
         else:
             state = str(State.GONE)

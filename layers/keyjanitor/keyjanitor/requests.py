@@ -68,6 +68,9 @@ class SweepRequest:
     hold: str | None = None
     resume: bool = False
     observed_because: str | None = None
+    is_near: bool = (
+        True  # to the real time: else it is a look at another night, and leaves no trace
+    )
 
     @property
     def today(self) -> date:
@@ -108,6 +111,7 @@ class SweepRequest:
             hold=_text(event, "hold", r"(?s).{1,500}", "a text of 1 to 500 characters: why"),
             resume="resume" in event,
             observed_because=observed_because,
+            is_near=clock.is_near(time),
         )
 
 

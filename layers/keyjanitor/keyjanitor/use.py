@@ -41,6 +41,7 @@ class Use:
         self.keys: dict[str, KeyUse] = {}
         self.plans_missing: dict[date, frozenset[str]] = {}
         self.days_known: set[date] = set()
+        self.keys_unknown: set[str] = set()  # of whom some day in some plan is not known
 
     def add(self, day: date, rows: Iterable[Row]) -> None:
         """Takes the rows of a day's file in. A day without rows stays unknown.
@@ -52,6 +53,8 @@ class Use:
         for row in rows:
             if row["key_id"] is None or row["used"] is None:
                 missing.add(row["plan_id"])
+                if row["key_id"] is not None:
+                    self.keys_unknown.add(row["key_id"])
             else:
                 known.add(row["plan_id"])
                 self._count(day, row)
@@ -75,9 +78,15 @@ class Use:
         return tuple(day for day in self.days if day not in self.days_known)
 
     def requests(self, key_id: str) -> int | None:
-        """A key's requests on the days that are known; None if none is."""
+        """A key's requests on the days that are known; None if none is.
+
+        A zero is only said if every day is known, in all of the key's plans.
+        """
         use = self.keys.get(key_id)
-        return sum(use.by_day) if use else None
+        if use is None:
+            return None
+        used = sum(use.by_day)
+        return used if used or (key_id not in self.keys_unknown and not self.missing) else None
 
     def by_day(self, key_ids: Iterable[str], plan_ids: frozenset[str]) -> list[int | None]:
         """The requests of some keys on each day; None where a plan of theirs was not read.
@@ -135,9 +144,10 @@ def _near(
     used_up = last.remaining <= 0
     # What is left of a period that is over says nothing of this one.
     remaining = max(0, last.remaining) if last.day >= began else quota.limit
-    if used_up and (last.day >= began or quota.period == "DAY"):
-        runs_out_on = last.day if last.day >= began else today
-        return NearQuota(key_id, plan, quota.limit, 0, runs_out_on, resets_on)
+    if used_up and last.day >= began:
+        return NearQuota(key_id, plan, quota.limit, 0, last.day, resets_on)
+    if used_up and quota.period == "DAY":  # what it has used of today's nobody knows yet
+        return NearQuota(key_id, plan, 0, quota.limit, today, resets_on)
     a_day = fmean(one.used for one in spent if today - one.day <= DAY * RATE_DAYS)
     if a_day <= 0:
         return None

@@ -23,7 +23,7 @@ from keyjanitor.ledger import Ledger
 from keyjanitor.letters import Letters
 from keyjanitor.policy import Policy
 from keyjanitor.topic import Topic
-from keyjanitor.words import DAY, AlertRow, CountRow, NightRow, PendingAlert, Row, State
+from keyjanitor.words import DAY, AlertRow, CountRow, NightRow, PendingAlert, Row, State, Verb
 
 REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
@@ -55,13 +55,17 @@ class Look:
 
 def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     """Counts the account, writes the count down, and gathers all that an alert should say."""
-    sweeping = _is_swept(sights.ledger, now)
+    lease_until = sights.ledger.lease_until()
     keys = sights.gateway.keys()
     plans = sights.gateway.usage_plans()
     rows = sights.ledger.live_rows()
     latest = sights.history.evidence(today) or sights.history.evidence_before(today)
     before = sights.history.evidence_before(latest.day) if latest else None
     nights = sights.ledger.nights(today - DAY * REGRET, today)
+    # What a sweep parks is written down when it ends.
+    sweeping = lease_until is not None and lease_until > now
+    if lease_until is not None and not sweeping:
+        nights = _with_unwritten(today, nights, sights.ledger)
     bound = loosely_bound(policy, latest)
     count = CountRow(
         date=today,
@@ -74,13 +78,17 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     )
     sights.ledger.put_count(count)
     counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
-    yesterday, week_ago = counts.get(today - DAY), counts.get(today - DAY * WEEK)
+    week_ago = counts.get(today - DAY * WEEK)
+    yesterday = next((counts[day] for day in sorted(counts, reverse=True) if day < today), None)
     owners = Counter(row.owner for row in rows.values() if row.owner is not None)
     situation = Situation(
         today=today,
         count=count,
         yesterday=yesterday,
-        freed_since=None if sweeping else _freed_since(today, yesterday, nights),
+        freed_since=None if sweeping else _freed_since(yesterday, nights),
+        made_since=sum(key.created_date.date() > yesterday.date for key in keys)
+        if yesterday
+        else 0,
         forecast=forecast(
             {day: row.keys for day, row in counts.items()}, policy.service_quota, today
         ),
@@ -186,16 +194,24 @@ def _freed(night: NightRow | None) -> int:
     return night.parked + night.revoked if night else 0
 
 
-def _freed_since(today: date, yesterday: CountRow | None, nights: Mapping[date, NightRow]) -> int:
-    """The keys that we deleted since yesterday's count: what it had seen of them is not among them."""
-    after_it = _freed(nights.get(today - DAY)) - (yesterday.freed if yesterday else 0)
-    return _freed(nights.get(today)) + max(0, after_it)
+def _freed_since(before: CountRow | None, nights: Mapping[date, NightRow]) -> int:
+    """The keys that we deleted since a count: what it had seen of them is not among them."""
+    if before is None:
+        return 0
+    later = sum(_freed(night) for day, night in nights.items() if day > before.date)
+    return later + max(0, _freed(nights.get(before.date)) - before.freed)
 
 
-def _is_swept(ledger: Ledger, now: datetime) -> bool:
-    """Whether a sweep may be at work: what it parks is written down when it ends."""
-    until = ledger.lease_until()
-    return until is not None and until > now
+def _with_unwritten(
+    today: date, nights: Mapping[date, NightRow], ledger: Ledger
+) -> dict[date, NightRow]:
+    """The nights, with what a sweep that died has parked, which is on the shelf alone."""
+    counted = dict(nights)
+    for day in (today - DAY, today):
+        night = counted.get(day, NightRow(day))
+        parked = ledger.shelf(day).stepped.get(Verb.PARK, 0)
+        counted[day] = replace(night, parked=max(night.parked, parked))
+    return counted
 
 
 def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:

@@ -93,7 +93,7 @@ const VERDICTS = {
 
 function showNight({ night, mode, date }) {
   const words = [];
-  if (night.held !== null) words.push(element("p", { class: "notice" }, "A hold stopped this night: ", theirs(night.held)));
+  if (night.held !== null) words.push(element("p", { class: "notice" }, night.swept ? "Since this night was swept, sweeps are on hold: " : "Sweeps are on hold: ", theirs(night.held)));
   words.push(paragraph(night.swept
     ? `The night of ${inWords(date)} was swept, by the evidence of ${inWords(night.evidence)}.`
     : `The night of ${inWords(date)} was not swept${night.evidence ? `; there is evidence of ${inWords(night.evidence)}` : ": there was no evidence to judge by"}.`));

@@ -1,0 +1,207 @@
+"""The reading of a night: whatever fails, the evidence is right and no known use is lost."""
+
+import gzip
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.evidence import USAGE_DAYS, Evidence
+from tests.builders import DAY, KEY_ID, PLAN_ID
+from tests.contract.test_faults import EndsAfter, EndsBefore
+from tests.fakes import Account, Call, Calls, Killed, refused
+
+Written = tuple[Evidence | None, dict[str, bytes]]
+
+
+@pytest.fixture
+def account(account: Account) -> Account:
+    account.key(KEY_ID, idle=80)
+    return account
+
+
+def written(account: Account) -> Written:
+    """What a reading leaves behind: tonight's evidence, and the usage files."""
+    return account.evidence(), account.objects("usage/")
+
+
+# --- files that are odd ---------------------------------------------------------------------------
+
+ODD = {
+    "a row of nothing": b"{}\n",
+    "no row": b"[]\n",
+    "half a row": b'{"plan_id": "plan1"}\n',
+    "a list for an id": b'{"plan_id": "plan1", "key_id": ["k0"], "used": 1}\n',
+    "a text for a number": b'{"plan_id": "plan1", "key_id": "k0", "used": "5"}\n',
+    "a number for an id": b'{"plan_id": "plan1", "key_id": 7, "used": 1}\n',
+}
+
+
+@pytest.mark.parametrize("back", [1, 2], ids=["of yesterday", "of the day before"])
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+def test_an_odd_usage_file_stops_no_evidence_and_is_written_anew(
+    account: Account, odd: bytes, back: int
+) -> None:
+    account.read()
+    account.pass_day()
+    before = account.snapshot()
+    account.read()
+    undisturbed = written(account)
+    account.go_back(before)
+    name = f"usage/dt={account.today - DAY * back}/usage.jsonl.gz"
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=gzip.compress(odd))
+    account.read()
+    assert written(account) == undisturbed
+
+
+def test_an_odd_keys_file_stops_no_reading_and_is_not_thinned(account: Account) -> None:
+    account.nights(9)
+    account.pass_day()
+    name = f"keys/dt={account.today - DAY * 8}/keys.jsonl.gz"
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=gzip.compress(b"{}\n"))
+    assert account.read()["date"] == str(account.today)
+    assert account.objects(name) == {name: b"{}\n"}
+
+
+# --- files that cannot be written -----------------------------------------------------------------
+
+
+def but_number(number: int, instead: Callable[[Call], Any]) -> Callable[[Call], Any]:
+    """Carries all calls out but this one."""
+    left = list(range(number + 1))
+
+    def one(call: Call) -> Any:
+        if left and left.pop() == 0:
+            return instead(call)
+        return call()
+
+    return one
+
+
+def denied(_: Call) -> Any:
+    raise refused("PutObject", "AccessDenied", 403)
+
+
+def slowed_down(_: Call) -> Any:
+    raise refused("PutObject", "SlowDown", 503)
+
+
+REFUSALS = [(denied, AccessDenied), (slowed_down, CallFailed)]
+
+
+@pytest.mark.parametrize(("fails", "error"), REFUSALS)
+@pytest.mark.parametrize("number", [0, 1, 4], ids=["the first", "the second", "the last"])
+def test_usage_files_that_cannot_be_written_stop_no_evidence_and_come_the_next_night(
+    account: Account, fails: Callable[[Call], Any], error: type[Exception], number: int
+) -> None:
+    account.read()
+    account.pass_day(5)
+    told = account.today - DAY * 6
+    whole, found = with_and_without(account, number, fails, error, told)
+    assert found == whole
+
+
+@pytest.mark.parametrize(("fails", "error"), REFUSALS)
+@pytest.mark.parametrize("number", [0, 1, 89], ids=["the first", "the second", "the last"])
+def test_usage_files_that_the_very_first_night_could_not_write_come_the_next_night(
+    account: Account, fails: Callable[[Call], Any], error: type[Exception], number: int
+) -> None:
+    first = account.today - DAY * USAGE_DAYS
+    (evidence, whole), found = with_and_without(account, number, fails, error, first - DAY)
+    assert len(whole) == USAGE_DAYS + 1
+    if number == 0:
+        # By then API Gateway is asked for the days after it.
+        del whole[f"usage/dt={first}/usage.jsonl.gz"]
+    assert found == (evidence, whole)
+
+
+def with_and_without(
+    account: Account,
+    number: int,
+    fails: Callable[[Call], Any],
+    error: type[Exception],
+    told: date,
+) -> tuple[Written, Written]:
+    """What the next night leaves behind, of a night that wrote all and of one that could not.
+
+    That one could write so many usage files; the evidence says that those through `told` are whole.
+    """
+    before = account.snapshot()
+    account.read()
+    evidence = account.evidence()
+    assert evidence is not None
+    files = account.objects("usage/")
+    account.pass_day()
+    account.read()
+    whole = written(account)
+    account.go_back(before)
+    account.around = calls = Calls(s3_put_object=but_number(number, fails))
+    with pytest.raises(error):
+        account.read()
+    account.around = Calls()
+    assert calls.count("s3.put_object") == number + 2  # and the evidence
+    assert account.objects("usage/") != files
+    assert account.evidence() == replace(evidence, told_through={PLAN_ID: told})
+    assert account.read()["date"] == str(account.today)  # Lambda tries it again
+    assert account.sweep()["applied"]["warn"] == 1
+    account.pass_day()
+    account.read()
+    return whole, written(account)
+
+
+# --- runs that end early, and two at once ---------------------------------------------------------
+
+
+def test_wherever_another_run_of_the_night_begins_both_leave_what_one_does(
+    account: Account,
+) -> None:
+    account.read()
+    account.pass_day(3)
+    before = account.snapshot()
+    account.around = undisturbed = Calls()
+    account.read()
+    alone = written(account)
+    for number in range(len(undisturbed.names)):
+        account.go_back(before)
+        account.around = begins_another(account, number)
+        account.read()
+        account.around = Calls()
+        assert written(account) == alone, (number, undisturbed.names[number])
+
+
+def begins_another(account: Account, number: int) -> Callable[[str, Call], Any]:
+    """Has a second reading run, from its beginning to its end, before this call of the first."""
+    seen: list[str] = []
+
+    def around(name: str, call: Call) -> Any:
+        seen.append(name)
+        if len(seen) - 1 == number:
+            account.read()
+        return call()
+
+    return around
+
+
+@pytest.mark.parametrize("ends", [EndsBefore, EndsAfter])
+def test_wherever_a_reading_ends_the_next_run_leaves_what_a_whole_one_does(
+    account: Account, ends: type[EndsBefore]
+) -> None:
+    account.nights(9)
+    account.pass_day(3)
+    before = account.snapshot()
+    account.around = undisturbed = Calls()
+    account.read()
+    whole = written(account)
+    for number, name in enumerate(undisturbed.names):
+        account.go_back(before)
+        account.around = ends(number)
+        with suppress(Killed):  # of an answer that there is no such file, the run hears no more
+            account.read()
+        account.around = Calls()
+        account.real_now += timedelta(minutes=1)
+        account.read()
+        assert written(account) == whole, (number, name)
