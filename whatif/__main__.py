@@ -9,13 +9,13 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
+from keyjanitor.clock import now
 from keyjanitor.errors import KeyjanitorError
 from keyjanitor.keysfile import key_lines
 from keyjanitor.policy import Policy, parse_policy
@@ -70,7 +70,7 @@ def verdicts(asked: argparse.Namespace, console: Console) -> None:
     tables.show_verdicts(console, account, judged)
     tables.show_ahead(console, ahead(judged), len(account.keys))
     _write(out / "keys.jsonl", key_lines(judged.plan))
-    (out / "index.html").write_bytes(page_of(account, judged, datetime.now(UTC)))
+    (out / "index.html").write_bytes(page_of(account, judged, now()))
     if asked.before is not None:
         difference = compare(judge(account, _policy(asked.before)), judged)
         tables.show_difference(console, difference)

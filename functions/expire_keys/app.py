@@ -23,15 +23,16 @@ from keyjanitor.history import History
 from keyjanitor.keysfile import key_lines, with_parked
 from keyjanitor.ladder import climb
 from keyjanitor.ledger import Ledger
-from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
+from keyjanitor.night import Deadline, Gathered, Outside, gather, gather_for_undo
 from keyjanitor.owners import Owners
 from keyjanitor.pace import Pace
+from keyjanitor.plan import Plan
 from keyjanitor.requests import Clock, SweepRequest
 from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings, read_policy
 from keyjanitor.table import Table
 from keyjanitor.topic import Topic
-from keyjanitor.words import DAY, Mode, Verb
+from keyjanitor.words import DAY, LadderRow, Mode, Verb
 
 logger = Logger()
 metrics = Metrics()
@@ -83,28 +84,13 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     plan = decide(gathered.night, gathered.bound)
     ladder = climb(gathered.night, gathered.bound, plan)
     outcome, brake = Outcome(), plan.brake()
-    known = outside.ledger.ladder()
-    if run.is_near and (known is None or known.date <= run.today):
-        # In `observe` too: who is alerted has to hear what each rung would free. A look at an old
-        # night takes nothing from what a later one has said.
-        outside.ledger.put_ladder(ladder)
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True)
         plan, brake = check(plan.for_mode(mode), run, outside)
     if run.is_near:
-        # An earlier run of this date has parked keys: only its lines tell of them.
-        earlier = outside.history.keys(run.today)
-        parked_lines = [one for one in earlier if one["key_id"] in gathered.parked_ids]
-        outside.history.put_keys(run.today, with_parked(key_lines(plan), parked_lines))
+        write_down(plan, ladder, gathered)
     if mode is not Mode.OBSERVE:
-        sweeper = Sweeper(run.today, gathered.night.rows, outside, gathered.bound, deadline)
-        sweeper.finish_restores(gathered.unfinished)
-        try:
-            outcome = sweeper.apply(plan)
-        finally:
-            # Else what it parked before it failed would be missed, as if somebody had deleted it.
-            parked = gathered.night.stepped[Verb.PARK] + sweeper.outcome.applied[Verb.PARK]
-            outside.ledger.remember(run.today, parked=parked)
+        outcome = act(plan, gathered, deadline)
     outcome.unopened += not gathered.night.tombstones_open
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
@@ -118,6 +104,34 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         ladder=ladder,
         growth=growth_until(run.today),
     )
+
+
+def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered) -> None:
+    """What is told of the night, in `observe` too: the verdict on every key, and the ladder.
+
+    A look at an old night takes nothing from what a later one has said, and a later run of a date
+    nothing from what an earlier one has parked: only its lines tell of those keys.
+    """
+    known = outside.ledger.ladder()
+    if known is None or known.date <= plan.today:
+        outside.ledger.put_ladder(ladder)
+    earlier = outside.history.keys(plan.today)
+    parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
+    outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
+
+
+def act(plan: Plan, gathered: Gathered, deadline: Deadline) -> Outcome:
+    """Applies a plan, and remembers how many keys it parked, also of a run that fails.
+
+    Else they would be missed, as if somebody had deleted them.
+    """
+    sweeper = Sweeper(plan.today, gathered.night.rows, outside, gathered.bound, deadline)
+    sweeper.finish_restores(gathered.unfinished)
+    try:
+        return sweeper.apply(plan)
+    finally:
+        parked = gathered.night.stepped[Verb.PARK] + sweeper.outcome.applied[Verb.PARK]
+        outside.ledger.remember(plan.today, parked=parked)
 
 
 def growth_until(today: date) -> Growth | None:
