@@ -54,7 +54,7 @@ sandbox: ## Start the AWS on this machine by hand, and print what to export
 	@.venv-sandbox/bin/python -m sandbox
 
 .PHONY: test
-test: ## Everything: check, then the end-to-end tests in the sandbox (20 minutes)
+test: ## Everything: check, then the end-to-end tests in the sandbox (a quarter of an hour)
 	@$(TOGETHER) environments
 	@$(MAKE) check
 	@$(MAKE) e2e

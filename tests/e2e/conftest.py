@@ -24,6 +24,7 @@ STAGES = ["prod", "b2b", "keys"]
 # The longest first, so that two workers end together.
 LONGEST = (
     "test_a_function_that_dies",
+    "test_growth_over_weeks",
     "test_thirty_nights",
     "test_1200_keys",
     "test_keys_of_others",
