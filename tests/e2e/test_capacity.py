@@ -69,6 +69,23 @@ def test_growth_over_weeks_is_told_once_a_mark_and_a_sweep_brings_the_all_clear(
     assert forms(world, "fewer_keys") == []
 
 
+def test_a_count_that_swings_around_a_level_by_less_than_the_margin_is_told_once(
+    world: World,
+) -> None:
+    grow(world, 8_010, -1)
+    look(world, 0, hour=8)
+    client = world.sandbox.client("apigateway")
+    for hour in (9, 11, 13):
+        for key_id in list(world.keys())[:15]:
+            client.delete_api_key(apiKey=key_id)
+        look(world, 0, hour=hour)
+        assert len(world.keys()) == 7_995
+        grow(world, 15, 0)
+        look(world, 0, hour=hour + 1)
+    assert [form["level"] for form in forms(world, "level")] == [0.8]
+    assert forms(world, "clear", "reminder") == []
+
+
 def test_two_looks_at_the_same_time_tell_once(world: World) -> None:
     grow(world, 8_100, -1)
     with ThreadPoolExecutor(2) as copies:
