@@ -92,7 +92,7 @@ class Record:
         last = next(filter(None, map(self._evidence, reversed(self.nights))), None)
         if last is None:
             raise FolderRefused(str(folder), "holds no night: sync keys/ and evidence/ into it")
-        self.plan_names = {plan.usage_plan_id: plan.name for plan in last.plans.values()}
+        self.plan_names = last.plan_names()
 
     def live(self) -> Iterator[RecordedNight]:
         """The nights in order."""

@@ -11,18 +11,10 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from keyjanitor.decide import Night, decide
 from keyjanitor.evidence import Evidence
-from keyjanitor.plan import Adopt, Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
+from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.reasons import AwaitsAllowance
-from keyjanitor.transitions import (
-    REGRETTED_WITHIN,
-    adopted,
-    disabled,
-    enabled,
-    noted,
-    parked,
-    warned,
-)
+from keyjanitor.transitions import REGRETTED_WITHIN, disabled, enabled, learnt, parked, warned
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb
 from whatif.record import Facts, RecordedKey, RecordedNight
 
@@ -187,7 +179,7 @@ class Replay:
 
     def _names(self, evidence: Evidence) -> dict[str, str]:
         """The plans of tonight, and those to come: the policy is one for the account of the end."""
-        names = {plan_id: plan.name for plan_id, plan in evidence.plans.items()}
+        names = evidence.plan_names()
         taken = set(names.values())
         for plan_id, name in self._plan_names.items():
             if plan_id not in names and name not in taken:
@@ -196,10 +188,7 @@ class Replay:
 
     def _note(self, plan: Plan) -> None:
         for note in plan.notes:
-            if isinstance(note, Adopt):
-                row = adopted(note, plan.today)
-            else:
-                row = noted(note, self._rows.get(note.row.key_id, note.row), plan.today)
+            row = learnt(note, self._rows, plan.today)
             self._rows[row.key_id] = row
             if row.state is State.GONE:
                 del self._rows[row.key_id]

@@ -45,8 +45,7 @@ class Judged:
 
 def judge(account: Account, policy: Policy) -> Judged:
     """Judges every key; raises PolicyError if the policy names plans that the account has not."""
-    plans = account.evidence.plans.values()
-    bound = policy.bind({plan.usage_plan_id: plan.name for plan in plans})
+    bound = policy.bind(account.evidence.plan_names())
     night = Night(
         today=account.today,
         keys=account.keys,

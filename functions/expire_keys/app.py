@@ -115,7 +115,7 @@ def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered) -> None:
     known = outside.ledger.ladder()
     if known is None or known.date <= plan.today:
         outside.ledger.put_ladder(ladder)
-    earlier = outside.history.keys(plan.today)
+    earlier = outside.history.keys(plan.today) if gathered.night.stepped[Verb.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
     outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
 

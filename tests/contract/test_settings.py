@@ -11,6 +11,7 @@ from keyjanitor.errors import PolicyError
 from keyjanitor.settings import (
     REQUIRED,
     ProvisionSettings,
+    PublishSettings,
     PullSettings,
     SweepSettings,
     WatchSettings,
@@ -42,6 +43,7 @@ SHIPPED = Path(__file__).parents[2] / "layers" / "policy" / "policy.toml"
         ("expire_keys", SweepSettings),
         ("watch_capacity", WatchSettings),
         ("provision_keys", ProvisionSettings),
+        ("publish_report", PublishSettings),
     ],
 )
 def test_what_is_required_is_what_is_read(function: str, settings: Any) -> None:
@@ -59,6 +61,16 @@ def test_the_settings_of_a_sweep() -> None:
         sealing_key_arn=ENVIRONMENT["SEALING_KEY_ARN"],
         event_bus="bus",
         alert_topic_arn=ENVIRONMENT["ALERT_TOPIC_ARN"],
+        mode=Mode.DISABLE,
+        calls_per_second=3.0,
+        replay_window_hours=36.0,
+    )
+
+
+def test_the_settings_of_the_report() -> None:
+    assert PublishSettings.read(ENVIRONMENT) == PublishSettings(
+        ledger_table="ledger",
+        history_bucket="history",
         mode=Mode.DISABLE,
         calls_per_second=3.0,
         replay_window_hours=36.0,

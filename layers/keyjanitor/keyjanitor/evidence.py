@@ -70,6 +70,10 @@ class Evidence:
     gone: frozenset[str] = frozenset()
     told_through: Mapping[str, date] = field(default_factory=dict)
 
+    def plan_names(self) -> dict[str, str]:
+        """The names of the usage plans, by id."""
+        return {plan.usage_plan_id: plan.name for plan in self.plans.values()}
+
     def members(self) -> dict[str, list[str]]:
         """The plans of every key that is in one, by the last reading of each plan."""
         plans_of_key: dict[str, list[str]] = {}

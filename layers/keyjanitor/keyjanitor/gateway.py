@@ -30,8 +30,8 @@ from keyjanitor.errors import (
 from keyjanitor.evidence import UsagePage
 from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.pace import Pace
-from keyjanitor.policy import Quota, Rate
-from keyjanitor.served import LimitedPlan, Method, RestApi, Stage, rate_of
+from keyjanitor.policy import Rate
+from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 
@@ -148,9 +148,7 @@ class ApiGateway:
     def shaped_plans(self) -> list[ShapedPlan]:
         """Every usage plan, with what it opens and allows."""
         return [
-            ShapedPlan(item["id"], item.get("name", ""), _shape(item))
-            for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
-            for item in page.get("items", ())
+            ShapedPlan(plan.usage_plan_id, plan.name, _shape(plan)) for plan in self.limited_plans()
         ]
 
     def limited_plans(self) -> list[LimitedPlan]:
@@ -518,19 +516,14 @@ def _api_key(item: Mapping[str, Any], tags: Mapping[str, str] | None) -> ApiKey:
         raise UnexpectedAnswer("API Gateway", f"a key comes without {err}") from None
 
 
-def _shape(item: Mapping[str, Any]) -> Shape | None:
-    stages = item.get("apiStages") or ()
-    methods = [
-        {method: rate_of(rate) for method, rate in (stage.get("throttle") or {}).items()}
-        for stage in stages
-    ]
+def _shape(plan: LimitedPlan) -> Shape | None:
+    methods = list(plan.stages.values())
     if any(one != methods[0] for one in methods):
         return None
-    throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
     return Shape(
-        stages=frozenset(f"{stage.get('apiId', '')}:{stage.get('stage', '')}" for stage in stages),
-        throttle=rate_of(throttle) if throttle else None,
-        quota=Quota(int(quota["limit"]), str(quota.get("period"))) if quota.get("limit") else None,
+        stages=frozenset(plan.stages),
+        throttle=plan.throttle,
+        quota=plan.quota,
         methods=methods[0] if methods else {},
     )
 

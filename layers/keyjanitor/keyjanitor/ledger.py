@@ -1,8 +1,8 @@
 """Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
-left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the lease and the ladder; OUTBOX, events that the bus has not
-taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`.
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the lease and the ladder; OUTBOX, events
+that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`.
 """
 
 from collections import Counter
@@ -226,16 +226,7 @@ class Ledger:
 
     def night(self, day: date) -> NightRow:
         """What is remembered of a date's sweeps."""
-        item = self._table.get({"pk": "NIGHT", "sk": str(day)}) or {}
-        return NightRow(
-            date=day,
-            swept=bool(item.get("swept")),
-            announced=int(item.get("announced", 0)),
-            brake_alerted=bool(item.get("brake_alerted")),
-            approved=item.get("approved"),
-            parked=int(item.get("parked", 0)),
-            revoked=int(item.get("revoked", 0)),
-        )
+        return _night(day, self._table.get({"pk": "NIGHT", "sk": str(day)}) or {})
 
     def add_revoked(self, day: date, keys: int) -> None:
         """Counts keys that were revoked on a date."""
@@ -244,15 +235,9 @@ class Ledger:
     def nights(self, since: date, until: date) -> dict[date, NightRow]:
         """What is remembered of the sweeps of the dates from one to the other."""
         days = [str(since + DAY * index) for index in range((until - since).days + 1)]
-        return {
-            date.fromisoformat(item["sk"]): NightRow(
-                date=date.fromisoformat(item["sk"]),
-                swept=bool(item.get("swept")),
-                parked=int(item.get("parked", 0)),
-                revoked=int(item.get("revoked", 0)),
-            )
-            for item in self._table.get_all("NIGHT", days)
-        }
+        items = self._table.get_all("NIGHT", days)
+        rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
+        return {row.date: row for row in rows}
 
     def remember(self, day: date, **what: Any) -> None:
         """Writes fields of a date's NightRow, by their names."""
@@ -370,6 +355,18 @@ def _row_item(row: Row) -> Item:
             at = datetime(closed.year, closed.month, closed.day, tzinfo=UTC) + CLOSED_ROWS_KEPT
             item["expires_at"] = int(at.timestamp())
     return item
+
+
+def _night(day: date, item: Item) -> NightRow:
+    return NightRow(
+        date=day,
+        swept=bool(item.get("swept")),
+        announced=int(item.get("announced", 0)),
+        brake_alerted=bool(item.get("brake_alerted")),
+        approved=item.get("approved"),
+        parked=int(item.get("parked", 0)),
+        revoked=int(item.get("revoked", 0)),
+    )
 
 
 def _row(item: Mapping[str, Any]) -> Row:

@@ -95,7 +95,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     evidence = outside.history.evidence(today)
     if evidence is None:
         raise NoEvidence(today)
-    bound = policy.bind({plan.usage_plan_id: plan.name for plan in evidence.plans.values()})
+    bound = policy.bind(evidence.plan_names())
     # The rows first: a key that is revoked in between is missed, and not taken for a new one.
     rows = outside.ledger.live_rows()
     keys = outside.gateway.keys()

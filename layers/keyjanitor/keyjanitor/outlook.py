@@ -7,10 +7,10 @@ from datetime import date, timedelta
 
 from keyjanitor.decide import Night, decide
 from keyjanitor.evidence import Evidence
-from keyjanitor.plan import Adopt, Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
+from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.reasons import OrphanSoon, WithinPatience
-from keyjanitor.transitions import adopted, disabled, enabled, noted, parked, warned
+from keyjanitor.transitions import disabled, enabled, learnt, parked, warned
 from keyjanitor.words import DAY, Mode, Row, State, Verb
 
 NIGHTS = 14
@@ -90,12 +90,8 @@ class _Account:
         plan = decide(self._seen_on(today), self._bound)
         self._rung = plan.pressure.above
         for note in plan.notes:
-            if isinstance(note, Adopt):
-                self._rows[note.key.key_id] = adopted(note, today)
-            else:
-                self._rows[note.row.key_id] = noted(
-                    note, self._rows.get(note.row.key_id, note.row), today
-                )
+            row = learnt(note, self._rows, today)
+            self._rows[row.key_id] = row
         plan = plan.for_mode(self._mode)
         braked = plan.brake() is not None
         steps = tuple(self._taken(plan.warnings_only() if braked else plan, today))

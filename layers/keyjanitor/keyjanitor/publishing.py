@@ -154,7 +154,7 @@ def _night(
     """The account as the rules see it this morning; raises NoEvidence and PolicyError."""
     if evidence is None:
         raise NoEvidence(today)
-    bound = policy.bind({plan.usage_plan_id: plan.name for plan in evidence.plans.values()})
+    bound = policy.bind(evidence.plan_names())
     night = Night(
         today=today,
         keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],

@@ -169,7 +169,7 @@ def _night(morning: Morning) -> dict[str, Any]:
     today, evidence = morning.today, morning.checkup.evidence
     night = morning.nights.get(today, NightRow(today))
     rows = morning.rows.values()
-    names = {plan.usage_plan_id: plan.name for plan in evidence.plans.values()} if evidence else {}
+    names = evidence.plan_names() if evidence else {}
     return {
         "swept": night.swept,
         "held": morning.held,
@@ -362,7 +362,7 @@ def _next_step(
 
 def _plans(morning: Morning) -> dict[str, str]:
     evidence = morning.checkup.evidence
-    names = {plan.usage_plan_id: plan.name for plan in evidence.plans.values()} if evidence else {}
+    names = evidence.plan_names() if evidence else {}
     return {**names, **{plan.usage_plan_id: plan.name for plan in morning.checkup.plans or ()}}
 
 

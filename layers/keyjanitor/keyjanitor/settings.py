@@ -4,9 +4,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import TypeVar, get_type_hints
 
 from keyjanitor.policy import Policy, parse_policy
 from keyjanitor.words import Mode
+
+S = TypeVar("S")
 
 # What each function's environment has to hold; the template is tested against this.
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -60,11 +63,7 @@ class PullSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "PullSettings":
-        return cls(
-            history_bucket=environment["HISTORY_BUCKET"],
-            calls_per_second=float(environment["CALLS_PER_SECOND"]),
-            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
-        )
+        return _read(cls, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +81,7 @@ class SweepSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "SweepSettings":
-        return cls(
-            ledger_table=environment["LEDGER_TABLE"],
-            history_bucket=environment["HISTORY_BUCKET"],
-            sealing_key_arn=environment["SEALING_KEY_ARN"],
-            event_bus=environment["EVENT_BUS"],
-            alert_topic_arn=environment["ALERT_TOPIC_ARN"],
-            mode=Mode(environment["MODE"]),
-            calls_per_second=float(environment["CALLS_PER_SECOND"]),
-            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
-        )
+        return _read(cls, environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +98,8 @@ class ProvisionSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "ProvisionSettings":
-        return cls(
-            ledger_table=environment["LEDGER_TABLE"],
-            history_bucket=environment["HISTORY_BUCKET"],
-            sealing_key_arn=environment["SEALING_KEY_ARN"],
-            event_bus=environment["EVENT_BUS"],
-            request_queue_url=environment["REQUEST_QUEUE_URL"],
-            calls_per_second=float(environment["CALLS_PER_SECOND"]) / int(environment["COPIES"]),
-            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
-        )
+        share = float(environment["CALLS_PER_SECOND"]) / int(environment["COPIES"])
+        return _read(cls, environment, calls_per_second=share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +115,11 @@ class WatchSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WatchSettings":
-        return cls(
-            ledger_table=environment["LEDGER_TABLE"],
-            history_bucket=environment["HISTORY_BUCKET"],
-            alert_topic_arn=environment["ALERT_TOPIC_ARN"],
-            dead_letter_queues={
-                "RequestDeadLetterQueue": environment["REQUEST_DEAD_LETTER_QUEUE_URL"],
-                "RunDeadLetterQueue": environment["RUN_DEAD_LETTER_QUEUE_URL"],
-            },
-            calls_per_second=float(environment["CALLS_PER_SECOND"]),
-            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
-        )
+        queues = {
+            "RequestDeadLetterQueue": environment["REQUEST_DEAD_LETTER_QUEUE_URL"],
+            "RunDeadLetterQueue": environment["RUN_DEAD_LETTER_QUEUE_URL"],
+        }
+        return _read(cls, environment, dead_letter_queues=queues)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +134,17 @@ class PublishSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "PublishSettings":
-        return cls(
-            ledger_table=environment["LEDGER_TABLE"],
-            history_bucket=environment["HISTORY_BUCKET"],
-            mode=Mode(environment["MODE"]),
-            calls_per_second=float(environment["CALLS_PER_SECOND"]),
-            replay_window_hours=float(environment["REPLAY_WINDOW_HOURS"]),
-        )
+        return _read(cls, environment)
+
+
+def _read(kind: type[S], environment: Mapping[str, str], **given: object) -> S:
+    """Settings, each of the variable that is called like it but for those that are given."""
+    values = {
+        name: to_type(environment[name.upper()])
+        for name, to_type in get_type_hints(kind).items()
+        if name not in given
+    }
+    return kind(**values, **given)
 
 
 def read_policy() -> Policy:

@@ -1,10 +1,11 @@
 """What a row of the ledger says after something happened to its key. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from typing import assert_never
 
-from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Warn
+from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.words import DAY, ApiKey, Row, State, stands_disabled
 
@@ -21,6 +22,13 @@ def adopted(note: Adopt, today: date) -> Row:
         adopted_on=today,
         usage_plan_ids=note.usage_plan_ids,
     )
+
+
+def learnt(note: Note, rows: Mapping[str, Row], today: date) -> Row:
+    """The row after any note; `rows` as they are by now, for a key may have several notes."""
+    if isinstance(note, Adopt):
+        return adopted(note, today)
+    return noted(note, rows.get(note.row.key_id, note.row), today)
 
 
 def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Row:
