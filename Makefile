@@ -69,6 +69,10 @@ check: ## Format, lint, types, template, unit and contract tests (two minutes)
 e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-end tests alone
 	@.venv/bin/pytest tests/e2e -m e2e --force-enable-socket --timeout 540 --numprocesses 2 -p no:randomly
 
+.PHONY: bench
+bench: .venv/.made .venv-sandbox/.made ## Measure the seconds that the slow moves take on this machine (a minute)
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.bench
+
 .PHONY: build
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
 	@.venv-sam/bin/sam build

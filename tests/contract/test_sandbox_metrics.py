@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.client import FunctionFailed, Sandbox
 from sandbox.emf import data_of
+from tests.work import WAIT
 
 pytestmark = pytest.mark.enable_socket
 
@@ -84,7 +85,7 @@ def function(running_sandbox: Sandbox) -> str:
 
 def eventually(found: Callable[[], Any], wanted: Any) -> None:
     """Waits for what functions do in the background."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + WAIT
     while (seen := found()) != wanted:
         assert time.monotonic() < deadline, seen
         time.sleep(0.1)
