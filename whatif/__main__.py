@@ -57,7 +57,7 @@ def main(given: Sequence[str], console: Console) -> int:
         else:
             verdicts(asked, console)
     except KeyjanitorError as err:
-        console.print(tables.shown(str(err), 2_000), style="red")
+        console.print(tables.told(str(err), 2_000), style="red")
         return 2
     return 0
 
@@ -76,8 +76,8 @@ def verdicts(asked: argparse.Namespace, console: Console) -> None:
         tables.show_difference(console, difference)
         _write(out / "moved.jsonl", _moved_lines(difference))
     tables.show_unknown(console, account, judged)
-    console.print(tables.shown(f"every key, with its reason and dates: {out / 'keys.jsonl'}", 500))
-    console.print(tables.shown(f"the same to look at, in a browser: {out / 'index.html'}", 500))
+    console.print(tables.told(f"every key, with its reason and dates: {out / 'keys.jsonl'}", 500))
+    console.print(tables.told(f"the same to look at, in a browser: {out / 'index.html'}", 500))
 
 
 def back_test(asked: argparse.Namespace, console: Console) -> None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyjanitor import reasons
+from keyjanitor.harmless import harmless, visible
 from keyjanitor.outlook import NightAhead
 from keyjanitor.plan import VERDICT_WORDS, Verdict
 from keyjanitor.reasons import AwaitsAllowance, Reason
@@ -27,11 +28,13 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def shown(text: str, longest: int = LONGEST) -> Text:
-    """A text of somebody else's as it may stand in a terminal: what does not print is marked."""
-    plain = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-    return Text(plain if len(plain) <= longest else plain[: longest - 1] + "…")
+    """A text of somebody else's as it may stand in a terminal."""
+    return Text(harmless(text, longest))
+
+
+def told(text: str, longest: int) -> Text:
+    """A sentence of ours that names files, or quotes somebody else."""
+    return Text(visible(text, longest))
 
 
 def many(count: int, what: str = "key") -> str:

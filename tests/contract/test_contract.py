@@ -100,22 +100,49 @@ def test_an_overlap_that_is_left_out_is_a_week() -> None:
 
 UGLY = (
     'comma, "quoted"',
-    "a\r\nb\nc\td",
     "=HYPERLINK(1)",
     "\N{GRINNING FACE}\N{SNOWMAN}",
-    "\0",
     " ",
+    "👩\u200d🚀 \u0645\u06cc\u200c\u062e",
     "x" * 1024,
     "\N{GRINNING FACE}" * 1024,
 )
 
 
 @pytest.mark.parametrize("text", UGLY)
-def test_texts_may_hold_anything_and_are_counted_in_characters(text: str) -> None:
+def test_texts_may_hold_anything_that_shows_and_are_counted_in_characters(text: str) -> None:
     request = checked(a_document(owner=text, name=text, reason=text))
     assert (request.owner, request.name, request.reason) == (text, text, text)
     document = a_document("revoke", reason=text)
     assert checked(document).reason == text
+
+
+HIDDEN = [
+    "\0",
+    "\n",
+    "\r\n",
+    "\t",
+    "\x1b",
+    "\x7f",
+    "\x85",
+    "\x9b",
+    "\xad",
+    "\u200b",
+    "\u200f",
+    "\u2028",
+]
+HIDDEN += ["\u202e", "\u2066", "\u2060", "\u061c", "\ufeff", "\U000e0041"]
+
+
+@pytest.mark.parametrize("field", ["owner", "name", "reason", "tier"])
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_a_text_that_holds_what_does_not_show_is_refused_with_its_field(
+    field: str, hidden: str
+) -> None:
+    with pytest.raises(InvalidRequest) as err:
+        checked(a_document(**{field: f"a{hidden}b"}))
+    assert err.value.field == field
+    assert err.value.reason == (f"holds U+{ord(hidden[0]):04X}, a character that does not show")
 
 
 @pytest.mark.parametrize(

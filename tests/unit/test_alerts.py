@@ -115,6 +115,22 @@ def test_a_name_cannot_forge_a_line_nor_flood_the_mail() -> None:
     ]
 
 
+def test_what_somebody_wrote_shows_in_a_mail_and_links_to_nothing() -> None:
+    warned = [
+        a_warned_row("k1", name="https://evil.example/aws-login", owner="urgent: verify"),
+        a_warned_row("k2", name="\u202egnissap", owner="a\x1b[2Jb\x00", because="tag x=\u202ey"),
+    ]
+    told = alerts.expiring(TODAY, warned, POLICY)
+    assert [line for line in told.text.splitlines() if line.startswith("  k")] == [
+        "  k1  2026-11-21  https[:]//evil[.]example/aws-login, owner urgent: verify: idle",
+        "  k2  2026-11-21  \\u202egnissap, owner a\\x1b[2Jb\\x00: tag x=\\u202ey",
+    ]
+    braked = alerts.brake(
+        TODAY, Brake(Verb.PARK, 9, 1), "0123456789abcdef", ["k1  a\u202e.evil.org"]
+    )
+    assert "  k1  a\\u202e[.]evil[.]org" in braked.text.splitlines()
+
+
 def test_a_key_without_a_name_has_none() -> None:
     told = alerts.expiring(TODAY, [a_warned_row("k1", name=" ")], POLICY)
     assert "  k1  2026-11-21  (no name): idle" in told.text.splitlines()

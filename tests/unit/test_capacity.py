@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from keyjanitor import capacity_alerts
 from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble, news
 from keyjanitor.forecast import Forecast, Growth
 from keyjanitor.policy import Alerts, Policy
@@ -45,6 +46,19 @@ def lived(policy: Policy, *looks: Situation) -> list[list[News]]:
         fresh, standing = news(one, standing, policy)
         told.append(fresh)
     return told
+
+
+def test_what_somebody_wrote_shows_in_an_alert_and_links_to_nothing(policy: Policy) -> None:
+    told = capacity_alerts.write(
+        Crossed(0.9),
+        situation(
+            9_000, owners=[("\u202ex\nhttps://evil.example", 7)], held="see www.evil.example\0"
+        ),
+        policy,
+    )
+    lines = told.text.splitlines()
+    assert "Most keys     \\u202ex https[:]//evil[.]example: 7" in lines
+    assert "Last sweep    on hold: see www[.]evil[.]example\\x00" in lines
 
 
 def test_growth_tells_each_level_once_and_in_order(policy: Policy) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from keyjanitor import contract
 from keyjanitor.admission import Action, Code, Refusal
-from keyjanitor.announcements import ISSUED, REFUSED, ROTATED, answer, refused
+from keyjanitor.announcements import ISSUED, REFUSED, ROTATED, announce, answer, refused
 from keyjanitor.bus import Bus
 from keyjanitor.desk import Counterparts, Desk, Run, Task
 from keyjanitor.errors import CallFailed
@@ -35,6 +35,7 @@ from tests.builders import (
     a_policy,
     a_request,
     a_request_row,
+    a_warned_row,
     an_issued_row,
     an_issuing_tier,
     at,
@@ -131,7 +132,7 @@ def test_a_tier_without_a_contact_has_none_in_its_answers(tier: str) -> None:
     check_event(RENEWED, detail)
 
 
-UGLY = 'a,b"c\r\n=1\t\N{GRINNING FACE}\0'
+UGLY = 'a,b"c  =1\N{GRINNING FACE}'
 
 
 def test_what_a_sender_wrote_comes_back_unchanged() -> None:
@@ -140,6 +141,18 @@ def test_what_a_sender_wrote_comes_back_unchanged() -> None:
     detail = answer(RENEWED, request, row, POLICY)
     assert (detail["owner"], detail["name"], detail["reason"]) == (UGLY, UGLY * 100, UGLY)
     check_event(RENEWED, detail)
+
+
+def test_what_does_not_show_in_a_name_is_written_out_in_its_events() -> None:
+    """A key that others made may be called anything."""
+    hidden = "a\u202eb\x1b[2J\n\u200b"
+    row = an_issued_row(owner=hidden, name=hidden)
+    detail = answer(RENEWED, a_request(Action.RENEW), row, POLICY)
+    assert (detail["owner"], detail["name"]) == ("a\\u202eb\\x1b[2J\\n\\u200b",) * 2
+    told = announce(replace(a_warned_row(owner=hidden), because=hidden), POLICY, TODAY)
+    assert told.detail["owner"] == told.detail["reason"] == detail["owner"]
+    refusal = refused("r1", ASKER, "issue", Refusal(Code.INVALID_REQUEST, hidden), owner=hidden)
+    assert refusal["owner"] == refusal["reason"] == detail["owner"]
 
 
 @pytest.mark.parametrize("code", Code)

@@ -6,6 +6,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from keyjanitor.harmless import harmless
 from keyjanitor.plan import Brake
 from keyjanitor.policy import Policy
 from keyjanitor.words import Row, State
@@ -102,7 +103,7 @@ def brake(today: date, brake: Brake, digest: str, samples: Sequence[str]) -> Ale
         "",
         f"Look at who they are: keys/dt={today}/keys.jsonl.gz and plans/{digest}.json in the",
         "history bucket. The longest idle:",
-        *(f"  {line}" for line in samples),
+        *(f"  {_sample(line)}" for line in samples),
         "",
         "If it is right, let exactly these keys go, all of them, on this date:",
         f'  {SAM_INVOKE} \'{{"approve": "{digest}"}}\'',
@@ -131,17 +132,16 @@ def _next_date(row: Row) -> date:
     return row.disable_on or row.park_on or date.max
 
 
+def _sample(line: str) -> str:
+    """A line about a key, whose columns are two spaces apart."""
+    return "  ".join(harmless(column) for column in line.split("  "))
+
+
 def _keys(rows: Sequence[Row]) -> str:
     return "1 key" if len(rows) == 1 else f"{len(rows)} keys"
 
 
 def _line(row: Row) -> str:
-    owner = f", owner {_one_line(row.owner)}" if row.owner else ""
-    name = _one_line(row.name) or "(no name)"
-    return f"  {row.key_id}  {_next_date(row)}  {name}{owner}: {row.because}"
-
-
-def _one_line(text: str) -> str:
-    """A name may hold line breaks, which must not look like lines of ours."""
-    shown = " ".join(text.split())
-    return shown if len(shown) <= NAME_LENGTH else f"{shown[: NAME_LENGTH - 1]}…"
+    owner = f", owner {harmless(row.owner, NAME_LENGTH)}" if row.owner else ""
+    name = harmless(row.name, NAME_LENGTH) or "(no name)"
+    return f"  {row.key_id}  {_next_date(row)}  {name}{owner}: {harmless(row.because)}"

@@ -7,6 +7,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.admission import KeyRequest, Refusal
+from keyjanitor.harmless import plain
 from keyjanitor.policy import Policy
 from keyjanitor.words import Announcement, Row, State
 
@@ -29,14 +30,14 @@ def announce(row: Row, policy: Policy, today: date) -> Announcement:
     detail: dict[str, Any] = {
         "version": VERSION,
         "key_id": row.key_id,
-        "owner": row.owner,
+        "owner": _plain(row.owner),
         "tier": row.tier,
         "contact": tier.contact if tier else None,
     }
     if row.previous_key_ids:
         detail["previous_key_id"] = row.previous_key_ids[-1]
     if row.because:
-        detail["reason"] = row.because
+        detail["reason"] = _plain(row.because)
     detail.update({name: str(day) for name, day in dates.items() if day is not None})
     # The id is the same however often a step is taken up again: one step, one announcement.
     return Announcement(f"{today}#{detail_type.replace(' ', '')}#{row.key_id}", detail_type, detail)
@@ -59,10 +60,10 @@ def answer(
         "request_id": request.request_id,
         "requested_by": request.sender,
         "key_id": row.key_id,
-        "owner": row.owner,
+        "owner": _plain(row.owner),
         "tier": row.tier,
         "contact": tier.contact if tier else None,
-        "name": row.name,
+        "name": _plain(row.name),
     }
     if detail_type in NEW_KEYS:
         detail["usable"] = "within minutes"  # as AWS says of every new key
@@ -81,12 +82,14 @@ def refused(
         "requested_by": sender,
         "action": action,
         "code": str(refusal.code),
-        "reason": refusal.reason,
-        **named,
+        "reason": _plain(refusal.reason),
+        **{name: _plain(text) for name, text in named.items()},
     }
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, str):
+        return plain(value)
     return str(value) if isinstance(value, date) else value
 
 

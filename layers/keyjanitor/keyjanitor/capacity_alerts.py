@@ -6,6 +6,7 @@ from typing import Any, Literal, assert_never
 from keyjanitor.alerts import SAM_INVOKE, Alert
 from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble
 from keyjanitor.forecast import FARTHEST, FEWEST, Forecast
+from keyjanitor.harmless import harmless
 from keyjanitor.ladder import days_gained
 from keyjanitor.policy import Policy
 from keyjanitor.words import DAY
@@ -172,7 +173,7 @@ def _rungs(situation: Situation) -> list[str]:
 
 def _last_sweep(situation: Situation) -> str:
     if situation.held is not None:
-        return f"on hold: {_one_line(situation.held)}"
+        return f"on hold: {harmless(situation.held)}"
     if situation.swept_on is None:
         return "none in the last days that was allowed to act (Mode=observe, or it failed)"
     ran = "ran last night" if situation.swept_on >= situation.today - DAY else "is late"
@@ -219,7 +220,7 @@ def _unread(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
         "The use of these usage plans could not be read for two nights. None of their keys is warned,",
         "disabled or parked until it can: nothing is lost, but nothing is freed either.",
         "",
-        *(f"  {plan}: {_one_line(situation.unread[plan])}" for plan in one.about[:20]),
+        *(f"  {plan}: {harmless(situation.unread[plan])}" for plan in one.about[:20]),
         "",
         "Read why; the next night reads again by itself, for a night's evidence is not changed any more:",
         f"  {LOGS} PullUsageFunction --filter unread",
@@ -270,7 +271,7 @@ def _subscription(one: Trouble, _: Situation) -> tuple[str, list[str]]:
     return f"nobody has confirmed {_many(len(one.about), 'alert subscription')}", [
         "Nobody has confirmed these subscriptions to the alert topic, so they get no alert:",
         "",
-        *(f"  {_one_line(endpoint)}" for endpoint in one.about[:20]),
+        *(f"  {harmless(endpoint)}" for endpoint in one.about[:20]),
         "",
         "SNS sent a message with a link to each when the stack was deployed. To have it sent again:",
         "  aws sns subscribe --topic-arn ALERT_TOPIC_ARN --protocol email --notification-endpoint ...",
@@ -304,14 +305,7 @@ def _many(count: int, what: str) -> str:
 
 
 def _rows(title: str, lines: Sequence[str]) -> list[str]:
-    return [
-        f"{title if not index else '':13} {_one_line(line)}" for index, line in enumerate(lines)
-    ]
-
-
-def _one_line(text: str) -> str:
-    """Who names an owner, or a plan, may write line breaks; they must not look like lines of ours."""
-    return " ".join(text.split())[:160]
+    return [f"{title if not index else '':13} {harmless(line)}" for index, line in enumerate(lines)]
 
 
 def _ascii(subject: str) -> str:

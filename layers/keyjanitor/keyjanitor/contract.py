@@ -14,10 +14,12 @@ import fastjsonschema
 
 from keyjanitor.admission import Action, KeyRequest
 from keyjanitor.errors import InvalidRequest, NotARequest
+from keyjanitor.harmless import HIDDEN
 
 LONGEST_NUMBER = 20  # digits
 LONGEST = 2048  # characters of a field that is worth repeating
 LONGEST_NAME = 100  # characters of a field's name
+TEXTS = ("owner", "name", "reason", "tier")  # that people read
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _SCHEMA = json.loads((files("keyjanitor") / "schemas" / "request.json").read_text("utf-8"))
@@ -93,6 +95,10 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
     except fastjsonschema.JsonSchemaValueException as err:
         field = ".".join(str(part) for part in err.path[1:]) or "(body)"
         raise InvalidRequest(field, _reason(err.message, field)) from None
+    for field in TEXTS:
+        if hidden := HIDDEN.search(document.get(field, "")):
+            code = f"U+{ord(hidden[0]):04X}"
+            raise InvalidRequest(field, f"holds {code}, a character that does not show")
     days: dict[str, Any] = {
         name: date.fromisoformat(document[name])
         for name in ("expires_on", "until")

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from keyjanitor.harmless import harmless
 from keyjanitor.policy import BoundPolicy, Rate
 from keyjanitor.served import LimitedPlan
 
@@ -44,12 +45,8 @@ _POLICY = "# layers/policy/policy.toml, then: sam build && sam deploy"
 
 
 def shown(text: str, quotes: str = "'") -> str:
-    """Somebody's text, in one line and not too long; what does not print is written out."""
-    short = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-    line = "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in short
-    )
-    return f"{quotes}{line}{quotes}"
+    """Somebody's text as it may stand in a sentence."""
+    return f"{quotes}{harmless(text, SHOWN + 1)}{quotes}"
 
 
 def several(names: Sequence[str]) -> str:

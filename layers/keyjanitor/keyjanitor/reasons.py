@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import date
 
+from keyjanitor.harmless import visible
+
 
 def _days(days: int) -> str:
     return "1 day" if days == 1 else f"{days} days"
@@ -138,7 +140,7 @@ class OwnedBy:
     owner: str
 
     def __str__(self) -> str:
-        return f"owned by {self.owner}"
+        return f"owned by {visible(self.owner)}"
 
 
 @dataclass(frozen=True, slots=True)

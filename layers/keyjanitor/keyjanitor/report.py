@@ -9,6 +9,7 @@ from typing import Any
 from keyjanitor.counting import by_state, by_tier, silent_plans, state_of
 from keyjanitor.findings import Finding
 from keyjanitor.forecast import Forecast, forecast
+from keyjanitor.harmless import visible
 from keyjanitor.ladder import days_gained
 from keyjanitor.outlook import NightAhead
 from keyjanitor.policy import Policy
@@ -185,12 +186,12 @@ def _night(morning: Morning) -> dict[str, Any]:
         },
         "verdicts": dict(Counter(line["verdict"] for line in morning.lines).most_common()),
         "unread": [
-            {"usage_plan_id": plan.usage_plan_id, "name": plan.name, "reason": plan.unread}
+            {"usage_plan_id": plan.usage_plan_id, "name": visible(plan.name), "reason": plan.unread}
             for plan in (evidence.plans.values() if evidence else ())
             if plan.unread is not None
         ],
         "silent": [
-            {"usage_plan_id": plan_id, "name": names[plan_id]}
+            {"usage_plan_id": plan_id, "name": visible(names[plan_id])}
             for plan_id in silent_plans(evidence, morning.checkup.bound)
         ],
     }
@@ -250,7 +251,8 @@ def _use(morning: Morning) -> dict[str, Any]:
         for tier, key_ids in keys_of_tier.items()
     ]
     owners = [
-        {"owner": owner, **_sums(use, key_ids, listed)} for owner, key_ids in keys_of_owner.items()
+        {"owner": _seen(owner), **_sums(use, key_ids, listed)}
+        for owner, key_ids in keys_of_owner.items()
     ]
     return {
         "days": [str(day) for day in use.days],
@@ -293,11 +295,11 @@ def _near(one: NearQuota, line: Line, row: Row | None, name: str) -> dict[str, A
     quota = one.plan.quota
     return {
         "key_id": one.key_id,
-        "name": (row.name if row else "") or name,
-        "owner": row.owner if row else None,
+        "name": visible((row.name if row else "") or name),
+        "owner": _seen(row.owner) if row else None,
         "tier": row.tier if row else line.get("tier"),
         "usage_plan_id": one.plan.usage_plan_id,
-        "plan": one.plan.name,
+        "plan": visible(one.plan.name),
         "limit": quota.limit if quota else None,
         "period": quota.period if quota else None,
         "used": one.used,
@@ -325,12 +327,12 @@ def _keys(morning: Morning) -> Iterable[list[Any]]:
         step, on = _next_step(state, line or {}, row, morning.warn_on.get(key_id))
         yield [
             key_id,
-            (row.name if row else "") or (key.name if key else (line or {}).get("name")),
-            row.owner if row else (line or {}).get("owner"),
+            _seen((row.name if row else "") or (key.name if key else (line or {}).get("name"))),
+            _seen(row.owner if row else (line or {}).get("owner")),
             row.tier if row else (line or {}).get("tier"),
             state,
             (line or {}).get("verdict"),
-            (line or {}).get("reason", "made since the last sweep"),
+            _seen((line or {}).get("reason", "made since the last sweep")),
             (line or {}).get("last_used"),
             (line or {}).get("idle_days"),
             str(key.created_date.date()) if key else (line or {}).get("created_date"),
@@ -362,8 +364,13 @@ def _next_step(
 
 def _plans(morning: Morning) -> dict[str, str]:
     evidence = morning.checkup.evidence
-    names = evidence.plan_names() if evidence else {}
-    return {**names, **{plan.usage_plan_id: plan.name for plan in morning.checkup.plans or ()}}
+    names = dict(evidence.plan_names()) if evidence else {}
+    names.update((plan.usage_plan_id, plan.name) for plan in morning.checkup.plans or ())
+    return {plan_id: visible(name) for plan_id, name in names.items()}
+
+
+def _seen(text: str | None) -> str | None:
+    return text if text is None else visible(text)
 
 
 def _text(day: date | None) -> str | None:
