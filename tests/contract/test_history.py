@@ -49,8 +49,8 @@ def sealer(either: Clients) -> Sealer:
 
 
 def sealed(sealer: Sealer, value: Secret = VALUE, **more: Any) -> Tombstone:
-    context = tombstone_context(KEY_ID)
-    return a_tombstone(KEY_ID, sealed_value=sealer.seal(value, context), **more)
+    tombstone = a_tombstone(KEY_ID, **more)
+    return replace(tombstone, sealed_value=sealer.seal(value, tombstone_context(tombstone)))
 
 
 def versions(clients: Clients, bucket: str) -> list[str]:
@@ -195,15 +195,59 @@ def corrupted(body: bytes) -> Callable[[Clients, str], None]:
 def under_another_context(clients: Clients, bucket: str) -> None:
     sealer = Sealer(clients.kms, clients.key_arn)
     document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
-    document["sealed_value"] = sealer.seal(VALUE, tombstone_context("another"))
+    document["sealed_value"] = sealer.seal(VALUE, tombstone_context(a_tombstone("another")))
     corrupted(json.dumps(document).encode())(clients, bucket)
 
 
 def another_value(clients: Clients, bucket: str) -> None:
     sealer = Sealer(clients.kms, clients.key_arn)
     document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
-    document["sealed_value"] = sealer.seal(Secret("x" * 40), tombstone_context(KEY_ID))
+    document["sealed_value"] = sealer.seal(Secret("x" * 40), tombstone_context(a_tombstone(KEY_ID)))
     corrupted(json.dumps(document).encode())(clients, bucket)
+
+
+OTHERWISE: dict[str, Any] = {
+    "key_id": "another",
+    "name": "another",
+    "description": "another",
+    "customer_id": "another",
+    "tags": {"another": "1"},
+    "usage_plan_ids": ["gold"],
+    "tier": "another",
+    "owner": "another",
+    "enabled": False,
+    "created_date": "2020-01-01T00:00:00+00:00",
+    "parked_on": "2020-01-01",
+    "last_used": "2020-01-01",
+}
+
+
+@pytest.mark.parametrize("field", OTHERWISE)
+def test_a_tombstone_of_which_a_word_was_changed_does_not_open(
+    history: History, sealer: Sealer, either: Clients, bucket: str, field: str
+) -> None:
+    """Else who may write into the bucket has a key come back into plans that it never was in."""
+    history.bury(sealed(sealer), VALUE, sealer)
+    document = json.loads(either.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
+    assert set(document) == {*OTHERWISE, "version", "sealed_value", "encryption_context"}
+    changed = {**document, field: OTHERWISE[field]}
+    corrupted(json.dumps(changed).encode())(either, bucket)
+    with pytest.raises(TombstoneClosed) as err:
+        history.dig_up(KEY_ID, sealer)
+    assert not err.value.for_now
+    assert "not what was sealed" in err.value.reason
+
+
+def test_two_tombstones_that_were_swapped_stay_closed(
+    history: History, sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    other = a_tombstone("another")
+    other = replace(other, sealed_value=sealer.seal(VALUE, tombstone_context(other)))
+    history.bury(other, VALUE, sealer)
+    body = either.s3.get_object(Bucket=bucket, Key="tombstones/another.json")["Body"].read()
+    corrupted(body)(either, bucket)
+    with pytest.raises(TombstoneClosed):
+        history.dig_up(KEY_ID, sealer)
 
 
 def another_name(clients: Clients, bucket: str) -> None:

@@ -1,7 +1,10 @@
 """Sealing by KMS, on moto's and on the one in memory; and against botocore's model."""
 
 import base64
+import re
 from collections.abc import Callable
+from dataclasses import fields, replace
+from datetime import timedelta, timezone
 from typing import Any
 
 import boto3
@@ -11,12 +14,13 @@ from botocore.stub import Stubber
 
 from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor.seal import Sealer, delivery_context, tombstone_context
-from keyjanitor.words import Secret
+from keyjanitor.words import Secret, Tombstone
+from tests.builders import TODAY, a_tombstone, at, in_days
 from tests.fakes import Clients, refused, value_of
 
 VALUE = value_of("k0")
 ARN = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"
-CONTEXT = tombstone_context("k0")
+CONTEXT = tombstone_context(a_tombstone("k0"))
 
 
 def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clients) -> None:
@@ -26,13 +30,46 @@ def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clien
         assert value not in sealed
         assert value.encode() not in base64.b64decode(sealed, validate=True)
         assert sealer.open(sealed, CONTEXT) == Secret(value)
-        for other in (tombstone_context("k1"), {**CONTEXT, "purpose": "delivery"}, {}):
+        for other in (tombstone_context(a_tombstone("k1")), {**CONTEXT, "purpose": "delivery"}, {}):
             with pytest.raises(CallFailed):
                 sealer.open(sealed, other)
 
 
-def test_a_tombstones_context_names_its_purpose_and_its_key() -> None:
-    assert CONTEXT == {"purpose": "tombstone", "key_id": "k0"}
+def test_a_tombstones_context_names_its_purpose_and_its_key_and_binds_what_it_says() -> None:
+    says = CONTEXT["says"]
+    assert {"purpose": "tombstone", "key_id": "k0", "says": says} == CONTEXT
+    assert re.fullmatch("[0-9a-f]{64}", says)
+    sealed = a_tombstone("k0", sealed_value="c2VhbGVk")
+    assert tombstone_context(sealed) == CONTEXT
+    elsewhere = timezone(timedelta(hours=9))
+    same = replace(sealed, created_date=sealed.created_date.astimezone(elsewhere))
+    assert tombstone_context(same) == CONTEXT
+
+
+OTHERWISE: dict[str, Any] = {
+    "key_id": "k1",
+    "name": "another",
+    "description": "another",
+    "customer_id": "another",
+    "tags": {"another": "1"},
+    "usage_plan_ids": ("gold",),
+    "tier": "another",
+    "owner": "another",
+    "enabled": False,
+    "created_date": at(TODAY),
+    "parked_on": in_days(1),
+    "last_used": in_days(-9),
+}
+
+
+def test_every_field_of_a_tombstone_but_the_sealed_value_is_bound() -> None:
+    names = {one.name for one in fields(Tombstone)}
+    assert names == {*OTHERWISE, "sealed_value"}
+    contexts = [tombstone_context(a_tombstone("k0"))]
+    contexts += [
+        tombstone_context(replace(a_tombstone("k0"), **{n: v})) for n, v in OTHERWISE.items()
+    ]
+    assert len({one["says"] for one in contexts}) == 1 + len(OTHERWISE)
 
 
 def test_a_deliverys_context_names_its_recipient_and_its_request() -> None:
@@ -56,7 +93,7 @@ def test_a_delivery_opens_for_its_own_recipient_and_request_alone(either: Client
         {**context, "purpose": "tombstone"},
         {**context, "more": "1"},
         {name: context[name] for name in ("purpose", "recipient")},
-        tombstone_context("r1"),
+        tombstone_context(a_tombstone("r1")),
     ):
         with pytest.raises(CallFailed):
             sealer.open(sealed, other)

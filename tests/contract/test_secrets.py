@@ -18,7 +18,7 @@ from keyjanitor.pace import Pace
 from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.values import new_value as really_new_value
 from keyjanitor.words import Secret
-from tests.builders import DAY, KEY_ID
+from tests.builders import DAY, KEY_ID, a_tombstone
 from tests.fakes import BUSY, Account, Calls, Clients, refused, value_of
 from tests.requesting import (
     an_asking_policy,
@@ -360,8 +360,8 @@ def test_botocore_does_not_log_what_is_sealed_when_lambdas_level_is_debug(
     value = value_of(KEY_ID)
     with caplog.at_level(logging.DEBUG):
         sealer = Sealer(aws_client("kms"), moto.key_arn)
-        sealed = sealer.seal(Secret(value), tombstone_context(KEY_ID))
-        assert sealer.open(sealed, tombstone_context(KEY_ID)) == Secret(value)
+        sealed = sealer.seal(Secret(value), tombstone_context(a_tombstone(KEY_ID)))
+        assert sealer.open(sealed, tombstone_context(a_tombstone(KEY_ID))) == Secret(value)
     assert shown([value], {"log": caplog.text.encode()}) == []
 
 

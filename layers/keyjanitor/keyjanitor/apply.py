@@ -251,7 +251,7 @@ class Sweeper:
         try:
             tombstone = Tombstone(
                 key_id=row.key_id,
-                sealed_value=self._outside.sealer.seal(value, tombstone_context(row.key_id)),
+                sealed_value="",
                 name=key.name,
                 description=key.description,
                 customer_id=key.customer_id,
@@ -264,6 +264,8 @@ class Sweeper:
                 parked_on=self._today,
                 last_used=step.last_used,
             )
+            sealed = self._outside.sealer.seal(value, tombstone_context(tombstone))
+            tombstone = replace(tombstone, sealed_value=sealed)
             self._outside.history.bury(tombstone, value, self._outside.sealer)
         except (AccessDenied, CallFailed, TombstoneClosed) as err:
             logger.error("key %s was not deleted: %s", row.key_id, err)

@@ -23,6 +23,10 @@ logger = Logger(child=True)
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
 CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
+ALTERED = (
+    "its value, or what it says beside the value, is not what was sealed: somebody changed the file, "
+    "or a version before 0.1.0 wrote it. Look at its earlier versions in the bucket"
+)
 
 
 class History:
@@ -194,10 +198,13 @@ class History:
             if body is None:
                 raise TombstoneClosed(key_id, "there is none")
             tombstone = _read_tombstone(json.loads(body))
-            return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(key_id))
+            if tombstone.key_id != key_id:
+                raise TombstoneClosed(key_id, f"it is that of another key; {ALTERED}")
+            return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(tombstone))
         except (AccessDenied, CallFailed) as err:
-            for_good = isinstance(err, CallFailed) and err.code in CLOSED
-            raise TombstoneClosed(key_id, str(err), for_now=not for_good) from err
+            if isinstance(err, CallFailed) and err.code in CLOSED:
+                raise TombstoneClosed(key_id, f"{err}; {ALTERED}") from err
+            raise TombstoneClosed(key_id, str(err), for_now=True) from err
         except (ValueError, KeyError, TypeError) as err:
             raise TombstoneClosed(key_id, f"it is damaged ({type(err).__name__})") from None
 
@@ -306,7 +313,7 @@ def _tombstone_document(tombstone: Tombstone) -> dict[str, Any]:
         "version": 1,
         "key_id": tombstone.key_id,
         "sealed_value": tombstone.sealed_value,
-        "encryption_context": tombstone_context(tombstone.key_id),
+        "encryption_context": tombstone_context(tombstone),
         "name": tombstone.name,
         "description": tombstone.description,
         "customer_id": tombstone.customer_id,

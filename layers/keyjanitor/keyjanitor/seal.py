@@ -1,18 +1,34 @@
 """Talks to KMS: seals a key's value and opens it again, each for one purpose."""
 
 import base64
+import json
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC
+from hashlib import sha256
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import refusal
-from keyjanitor.words import Secret
+from keyjanitor.records import to_values
+from keyjanitor.words import Secret, Tombstone
 
 
-def tombstone_context(key_id: str) -> dict[str, str]:
-    """The encryption context of a tombstone. It is public: CloudTrail shows it (doc)."""
-    return {"purpose": "tombstone", "key_id": key_id}
+def tombstone_context(tombstone: Tombstone) -> dict[str, str]:
+    """The encryption context of a tombstone. It is public: CloudTrail shows it (doc).
+
+    `says` is the SHA-256 of all that the tombstone says beside the value: if its plans, its owner or
+    anything else of it is changed in the bucket, it does not open.
+    """
+    utc = tombstone.created_date.astimezone(UTC)
+    says = to_values(replace(tombstone, sealed_value="", created_date=utc))
+    text = json.dumps(says, sort_keys=True, separators=(",", ":"))
+    return {
+        "purpose": "tombstone",
+        "key_id": tombstone.key_id,
+        "says": sha256(text.encode()).hexdigest(),
+    }
 
 
 def delivery_context(recipient: str, request_id: str) -> dict[str, str]:
