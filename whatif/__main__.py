@@ -67,6 +67,7 @@ def verdicts(asked: argparse.Namespace, console: Console) -> None:
     account = read_account(Folder(asked.folder))
     judged = judge(account, _policy(asked.policy))
     out = asked.out or asked.folder / "verdicts"
+    tables.show_problems(console, map(str, judged.bound.problems))
     tables.show_verdicts(console, account, judged)
     tables.show_ahead(console, ahead(judged), len(account.keys))
     _write(out / "keys.jsonl", key_lines(judged.plan))

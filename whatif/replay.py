@@ -63,6 +63,7 @@ class Replay:
         self.braked = 0  # nights whose plan refused itself, and was let go
         self.unread = 0  # nights without evidence, on which nothing may be done
         self.acts_from: date | None = None
+        self.problems: dict[str, None] = {}  # what the policy names and no plan was, in order
         self._policy = policy
         self._plan_names = plan_names
         self._rows: dict[str, Row] = {}
@@ -77,7 +78,7 @@ class Replay:
         self._backlog_grows = True
 
     def live(self, night: RecordedNight) -> None:
-        """Lives one night; raises PolicyError if the policy names plans that nobody has."""
+        """Lives one night."""
         if night.evidence is not None:
             self._see_returns(night, night.evidence)
         keys = list(self._keys(night))
@@ -86,6 +87,7 @@ class Replay:
             self.unread += 1
             return
         bound = self._policy.bind(self._names(night.evidence))
+        self.problems.update(dict.fromkeys(map(str, bound.problems)))
         plan = decide(self._night(night, night.evidence, keys), bound)
         self._note(plan)
         if plan.brake() is not None:

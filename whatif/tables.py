@@ -110,6 +110,8 @@ def said(because: Reason) -> str:
             return f"idle for less than {because.patience} days"
         case reasons.OwnedBy():
             return f"owned by a {because.owner.split(' ')[0]}"
+        case reasons.TierUnclear():
+            return f"the tier of its usage plan is not known: {because.path} is wrong"
         case _:
             return str(because)
 
@@ -131,6 +133,12 @@ def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> Non
             f"On {braked[0]} more is due than twice the allowance: the brake stops that night and "
             f"{len(braked) - 1:,} after it until an operator approves, which is not counted here."
         )
+
+
+def show_problems(console: Console, problems: Iterable[str]) -> None:
+    """What the policy names and the account has not: keys of plans that may be meant are unknown."""
+    for problem in problems:
+        console.print(shown(problem, 400), style="red")
 
 
 def show_unknown(console: Console, account: Account, judged: Judged) -> None:
@@ -210,6 +218,7 @@ def show_replays(console: Console, replays: Sequence[tuple[str, Replay]], reques
     )
     for name, replay in replays:
         console.print(Text(sentence(name, replay)))
+    show_problems(console, dict.fromkeys(one for _, replay in replays for one in replay.problems))
     _show(console, "what it would have done", _of_replays(replays))
     if requests:
         console.print(requests)

@@ -44,7 +44,7 @@ class Judged:
 
 
 def judge(account: Account, policy: Policy) -> Judged:
-    """Judges every key; raises PolicyError if the policy names plans that the account has not."""
+    """Judges every key; `bound.problems` has the plans that the policy names and that are not there."""
     bound = policy.bind(account.evidence.plan_names())
     night = Night(
         today=account.today,

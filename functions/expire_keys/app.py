@@ -103,6 +103,7 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         held=held or outcome.held,
         ladder=ladder,
         growth=growth_until(run.today),
+        problems=gathered.bound.problems,
     )
 
 

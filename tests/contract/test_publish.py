@@ -274,7 +274,9 @@ def test_a_plan_that_the_policy_names_and_nobody_finds_stops_no_report(
     account.policy = a_policy(a_tier(usage_plans=("nowhere",)))
     account.wire()
     report = published(account)
-    assert "usage_plans[0]" in report["ahead_unknown"]
+    assert report["ahead_unknown"] is None
+    [finding] = [one for one in report["findings"] if one["kind"] == "policy_plans_unclear"]
+    assert finding["about"] == ["tiers.external.usage_plans[0]", PLAN_ID]
 
 
 def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:

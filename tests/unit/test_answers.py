@@ -1,10 +1,24 @@
 """What expire_keys answers, in the shape that other systems and operators read."""
 
 from keyjanitor.answers import answer
+from keyjanitor.decide import decide
 from keyjanitor.plan import Brake
 from keyjanitor.requests import SweepRequest
 from keyjanitor.words import Mode, Verb
-from tests.builders import TODAY, a_key, a_plan, at
+from tests.builders import (
+    KEY_ID,
+    TODAY,
+    a_key,
+    a_night,
+    a_plan,
+    a_policy,
+    a_reading,
+    a_tier,
+    an_evidence,
+    an_issued_row,
+    at,
+    bound,
+)
 
 RUN = SweepRequest(time=at(TODAY, 2), mode=Mode.PARK)
 NOTHING = {
@@ -63,3 +77,15 @@ def test_the_answer_says_why_a_sweep_had_to_observe() -> None:
     run = SweepRequest(time=at(TODAY, 2), mode=Mode.OBSERVE, observed_because="too old")
     assert answer(run)["observed_because"] == "too old"
     assert "observed_because" not in answer(RUN)
+
+
+def test_the_answer_names_what_of_the_policy_leaves_keys_unknown() -> None:
+    evidence = an_evidence(a_reading(KEY_ID))
+    rows = [an_issued_row(tier="partners")]
+    policy = a_policy(a_tier(usage_plans=("typo",)))
+    tied = bound(policy, evidence)
+    plan = decide(a_night(a_key(), rows=rows, evidence=evidence), tied)
+    assert answer(RUN, plan=plan, problems=tied.problems)["policy_problems"] == [
+        "policy.toml: tiers.external.usage_plans[0]: this account has no usage plan 'typo'",
+        "policy.toml: tiers.partners: is missing; 1 of the keys issued in it are unknown",
+    ]

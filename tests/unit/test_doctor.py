@@ -1113,10 +1113,16 @@ PLANTED: dict[str, Callable[[], Checkup]] = {
     "keys_that_guard_nothing": lambda: a_checkup(stages=OPEN),
     "keys_without_name": lambda: a_checkup(a_key(name="")),
     "keys_without_row": lambda: a_checkup(a_key("a"), a_key("b"), rows={"a": a_row("a")}),
+    "keys_without_tier": lambda: a_checkup(
+        rows={KEY_ID: a_row(issued=True, tier="partners")},
+    ),
     "plans_alike": twins,
     "plans_not_used": lambda: used(None),
     "plans_without_keys": lambda: with_plan(SECOND),
     "plans_without_limits": lambda: a_checkup(plans=(UNLIMITED,)),
+    "policy_plans_unclear": lambda: a_checkup(
+        policy=a_policy(a_tier(usage_plans=("external", "partners"))),
+    ),
     "rows_without_key": lambda: a_checkup(rows={KEY_ID: a_row(), "gone": a_row("gone")}),
     "shared_names": lambda: a_checkup(a_key("a", name="twin"), a_key("b", name="twin")),
     "silent_plans": silent,

@@ -3,7 +3,7 @@
 import pytest
 
 from keyjanitor import reasons
-from keyjanitor.errors import EmptyListing, PolicyError
+from keyjanitor.errors import EmptyListing
 from keyjanitor.plan import Brake
 from keyjanitor.policy import Policy, Rung
 from keyjanitor.words import Mode, State, Verb
@@ -237,16 +237,21 @@ def test_an_empty_listing_fails_the_sweep() -> None:
         account.sweep()
 
 
-def test_a_plan_renamed_in_the_policy_stops_the_sweep_and_touches_nothing() -> None:
+def test_a_plan_misspelt_in_the_policy_keeps_its_keys_and_is_told() -> None:
+    # It stopped every sweep: one bad line has to stop only what it is about.
     account = an_account()
     account.key("new", PLAN_ID)
-    account.nights(28)
+    account.nights(20)
     account.policy = a_policy(a_tier(usage_plans=("extern",)))
-    before = dict(account.ledger.rows)
-    with pytest.raises(PolicyError) as raised:
-        account.night()
-    assert raised.value.path == "tiers.external.usage_plans[0]"
-    assert account.ledger.rows == before
+    before = account.row("new")
+    swept = account.nights(30)[-1]
+    assert [one.path for one in account.policy.bind({PLAN_ID: "external"}).problems] == [
+        "tiers.external.usage_plans[0]"
+    ]
+    assert (account.word("new"), account.row("new"), swept.applied) == ("unknown", before, {})
+    account.policy = a_policy()
+    account.nights(16)
+    assert account.steps("new") == [(16, "warn"), (52, "disable"), (66, "park")]
 
 
 def test_a_plan_renamed_in_the_account_and_in_the_policy_brings_no_date_forward() -> None:

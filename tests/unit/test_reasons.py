@@ -60,6 +60,17 @@ IDLE = reasons.Idle(60, days_ago(60))
         ),
         (reasons.TagsUnread(), "its tags could not be read"),
         (
+            reasons.TierMissing("vip"),
+            "it was issued in tier vip, which policy.toml does not have",
+        ),
+        (
+            reasons.TierUnclear("plan1", "tiers.vip.usage_plans[0]"),
+            (
+                "which tier its usage plan plan1 belongs to is not known while "
+                "tiers.vip.usage_plans[0] in policy.toml is wrong"
+            ),
+        ),
+        (
             reasons.Outage(days_ago(2), 3, 100),
             "on 2026-11-19 the account saw 3 requests, usual are 100",
         ),

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyjanitor.errors import PolicyError
 from keyjanitor.evidence import from_document
 from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
 from keyjanitor.policy import Policy, Rung, parse_policy
@@ -336,8 +335,11 @@ def test_a_plan_that_the_policy_names_may_come_later_in_the_record(tmp_path: Pat
 
     folder = record(tmp_path, account, 30, each=make)
     assert steps(replay(folder, policy)).keys() == {"idle", "pause"}
-    with pytest.raises(PolicyError, match="no usage plan is called 'never'"):
-        replay(folder, a_policy(a_tier("never")))
+    wrong = replay(folder, a_policy(a_tier("never", usage_plans=("never",))))
+    assert list(wrong.problems) == [
+        "policy.toml: tiers.never.usage_plans[0]: this account has no usage plan 'never'"
+    ]
+    assert steps(wrong) == {}
 
 
 # --- what is not known ----------------------------------------------------------------------------

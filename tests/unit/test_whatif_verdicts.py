@@ -275,11 +275,23 @@ def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path, name: str) -> No
     assert ("[red]x[/red]" in printed) == (name == "[red]x[/red]")
 
 
+def test_a_plan_that_the_policy_names_in_vain_is_told_and_its_keys_are_unknown(
+    tmp_path: Path,
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": {}})
+    path = tmp_path / "policy.toml"
+    path.write_text(POLICY.replace('"external"]', '"extern"]'))
+    code, printed = ask("--folder", str(folder), "--policy", str(path))
+    assert code == 0
+    problem = "policy.toml: tiers.external.usage_plans[0]: this account has no usage plan 'extern'"
+    assert problem in " ".join(printed.split())
+    assert '"verdict": "unknown"' in (folder / "verdicts" / "keys.jsonl").read_text()
+
+
 @pytest.mark.parametrize(
     ("policy", "told"),
     [
         ("nonsense", "policy.toml: "),
-        (POLICY.replace('"external"]', '"nobody\'s"]'), "no usage plan is called"),
         (None, "is no policy that can be read"),
     ],
 )

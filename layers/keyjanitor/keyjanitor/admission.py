@@ -101,7 +101,11 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
         )
     tier = policy.tiers.get(row.tier)
     if tier is None:
-        return _unknown_tier(row.tier)
+        return Refusal(
+            Code.UNKNOWN_TIER,
+            f"key {row.key_id} is in tier {row.tier!r}, which policy.toml does not have: no other "
+            "tier says who may act on it",
+        )
     if gone := _is_gone(request, row):
         return gone
     issued_to_sender = row.sender == request.sender and _names(tier.senders, request.sender)

@@ -1,10 +1,14 @@
 """Lays out what expire_keys answers. Pure."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keyjanitor.forecast import Growth
 from keyjanitor.ladder import days_gained
 from keyjanitor.plan import VERDICT_WORDS, Brake, Plan
+from keyjanitor.policy import Unbound
+from keyjanitor.reasons import TierMissing
 from keyjanitor.requests import SweepRequest
 from keyjanitor.words import LadderRow, Mode, Verb
 
@@ -20,12 +24,13 @@ def answer(
     held: str | None = None,
     ladder: LadderRow | None = None,
     growth: Growth | None = None,
+    problems: Sequence[Unbound] = (),
 ) -> dict[str, Any]:
     """The answer in the shape that the design fixes; without a plan its counts are zero.
 
     `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
     days of the account's growth that is. `observed_because` is there only when a sweep that might
-    have done more had to observe.
+    have done more had to observe, `policy_problems` only when keys are unknown because of the policy.
     """
     document: dict[str, Any] = {
         "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
@@ -62,6 +67,16 @@ def answer(
                 for rung in ladder.rungs
             ],
         }
+    told = [*map(str, problems), *(_without_tier(plan) if plan else ())]
+    if told:
+        document["policy_problems"] = told
     if run.observed_because is not None:
         document["observed_because"] = run.observed_because
     return document
+
+
+def _without_tier(plan: Plan) -> Iterator[str]:
+    """The tiers that the policy lacks, with how many keys were issued in each."""
+    missing = (v.because.tier for v in plan.verdicts if isinstance(v.because, TierMissing))
+    for name, keys in sorted(Counter(missing).items()):
+        yield f"policy.toml: tiers.{name}: is missing; {keys} of the keys issued in it are unknown"

@@ -11,23 +11,10 @@ DISABLED_BY_OTHERS = "disabled_by_others"
 
 
 def loosely_bound(policy: Policy, latest: Evidence | None) -> BoundPolicy:
-    """The policy tied to the plans of the latest evidence, whatever it names that is missing.
-
-    For counting and telling; who sweeps has to bind it strictly.
-    """
-    plans = latest.plans.values() if latest else ()
-    tiers = {
-        plan.usage_plan_id: tier
-        for tier in sorted(policy.tiers.values(), key=lambda tier: tier.patience_rank())
-        for plan in plans
-        if plan.usage_plan_id in tier.usage_plans or plan.name in tier.usage_plans
-    }
-    silent = {
-        plan.usage_plan_id
-        for plan in plans
-        if plan.usage_plan_id in policy.silent_plans or plan.name in policy.silent_plans
-    }
-    return BoundPolicy(policy, tiers, frozenset(silent))
+    """The policy tied to the plans of the latest evidence; without one, to none."""
+    if latest is None:
+        return BoundPolicy(policy, {}, frozenset())
+    return policy.bind(latest.plan_names())
 
 
 def by_tier(

@@ -36,6 +36,8 @@ RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it 
 FORGET_MISSING = timedelta(days=30)
 OUTAGE = 0.1  # of the usual traffic
 
+TierUnknown = reasons.TierMissing | reasons.TierUnclear
+
 
 @dataclass(frozen=True, slots=True)
 class Night:
@@ -78,6 +80,26 @@ def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -
         stepped=night.stepped,
         pressure=judge.pressure,
     )
+
+
+def tier_of(
+    row: Row | None, usage_plan_ids: Sequence[str], bound: BoundPolicy
+) -> tuple[Tier, TierUnknown | None]:
+    """A key's tier, and why it is not known if it is not: then no tier's rules are the key's.
+
+    A key that was issued keeps the tier of its row, whatever its plans. Another has the tier that
+    names its plans; while that is unclear, the one by which it was known.
+    """
+    if row is not None and row.issued:
+        missing = row.tier not in bound.policy.tiers
+        return bound.policy.tier_called(row.tier), reasons.TierMissing(
+            row.tier
+        ) if missing else None
+    if found := bound.unclear(usage_plan_ids):
+        plan_id, problem = found
+        tier = bound.policy.tier_called(row.tier) if row else bound.tier_by_plans(usage_plan_ids)
+        return tier, reasons.TierUnclear(plan_id, problem.path)
+    return bound.tier_by_plans(usage_plan_ids), None
 
 
 def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> str | None:
@@ -156,7 +178,9 @@ class _Judge:
         self._witnessed = {
             plan_id for plan_id, plan in evidence.plans.items() if evidence.is_witnessed(plan)
         }
-        self._tier_of: dict[tuple[str, ...], Tier] = {}
+        self._tier_of: dict[
+            tuple[tuple[str, ...], str | None], tuple[Tier, TierUnknown | None]
+        ] = {}
         self.pressure = pressure or bound.policy.pressure(len(night.keys), night.rung)
         self.clears: list[Clear] = []
         self.enables: list[Enable] = []
@@ -167,20 +191,20 @@ class _Judge:
                 return reasons.MembersUnread(plan.usage_plan_id)
         return outage(self._evidence)
 
-    def _tier(self, key: ApiKey) -> Tier:
-        """The tier that the key was issued in, else the one that names its plan."""
+    def _tier(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
         row = self._night.rows.get(key.key_id)
-        if row is not None and row.issued and row.tier in self._bound.policy.tiers:
-            return self._bound.policy.tiers[row.tier]
         plans = self._plans_of_key.get(key.key_id, ())
-        if plans not in self._tier_of:
-            self._tier_of[plans] = self._bound.tier_by_plans(plans)
-        return self._tier_of[plans]
+        if row is not None and row.issued:
+            return tier_of(row, plans, self._bound)
+        known = (plans, row.tier if row is not None else None)
+        if known not in self._tier_of:
+            self._tier_of[known] = tier_of(row, plans, self._bound)
+        return self._tier_of[known]
 
     def note(self, key: ApiKey) -> Adopt | Correct | None:
         """What the ledger has to learn of a key that it does not know, or knows otherwise."""
         row = self._night.rows.get(key.key_id)
-        tier = self._tier(key)
+        tier, _ = self._tier(key)
         if row is None:
             if key.name.startswith(RESTORE_MARKER):
                 return None  # the restore writes its row itself
@@ -217,12 +241,14 @@ class _Judge:
 
     def verdict(self, key: ApiKey) -> Verdict:
         row = self._night.rows.get(key.key_id)
-        tier = self._tier(key)
+        tier, tier_unknown = self._tier(key)
         plans = self._plans_of_key.get(key.key_id, ())
         since = self._idle_since(key, row)
         step: Warn | Disable | Park | None = None
         because: Reason | None = protection(key, row, self._today, self._bound)
         word: VerdictWord = "protected"
+        if because is None and tier_unknown is not None:
+            because, word = tier_unknown, "unknown"
         if because is None and tier.contact is None:
             because = reasons.NoContact(tier.name)
         if because is None:

@@ -9,12 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 
 from keyjanitor import findings
-from keyjanitor.decide import RESTORE_MARKER, disabled_by_us, owner_by_marks, protection
+from keyjanitor.decide import (
+    RESTORE_MARKER,
+    TierUnknown,
+    disabled_by_us,
+    owner_by_marks,
+    protection,
+    tier_of,
+)
 from keyjanitor.evidence import USAGE_DAYS, PlanReading
 from keyjanitor.findings import Finding
 from keyjanitor.mends import Sweepable, Whose
 from keyjanitor.policy import Rate, Tier
-from keyjanitor.reasons import DisabledByOthers, Protected
+from keyjanitor.reasons import DisabledByOthers, Protected, TierMissing
 from keyjanitor.served import Checkup, LimitedPlan
 from keyjanitor.shapes import plan_name
 from keyjanitor.words import DAY, ApiKey, Row
@@ -30,6 +37,8 @@ def examine(checkup: Checkup) -> tuple[Finding, ...]:
         patient.shared_names(),
         patient.keys_without_name(),
         patient.keys_owned_by_stacks(),
+        patient.keys_without_tier(),
+        patient.policy_plans_unclear(),
         patient.keys_without_row(),
         patient.rows_without_key(),
         patient.plans_without_limits(),
@@ -157,6 +166,28 @@ class _Patient:
             return None
         return findings.keys_owned_by_stacks(list(owners), Counter(owners.values()))
 
+    # --- the policy -------------------------------------------------------------------------------
+
+    def keys_without_tier(self) -> Finding | None:
+        tier_of_key = {
+            key.key_id: unknown.tier
+            for key in self._keys.values()
+            if isinstance(unknown := self._tier_of(key)[1], TierMissing)
+        }
+        if not tier_of_key:
+            return None
+        return findings.keys_without_tier(list(tier_of_key), Counter(tier_of_key.values()))
+
+    def policy_plans_unclear(self) -> Finding | None:
+        if not (problems := self._bound.problems):
+            return None
+        plans = {
+            plan_id: plan.name
+            for plan_id, plan in self._plans.items()
+            if self._bound.unclear([plan_id])
+        }
+        return findings.policy_plans_unclear(problems, plans)
+
     # --- the ledger -------------------------------------------------------------------------------
 
     def keys_without_row(self) -> Finding | None:
@@ -263,9 +294,10 @@ class _Patient:
         return not self._is_wanted(plan), -members, plan.usage_plan_id
 
     def _is_wanted(self, plan: LimitedPlan) -> bool:
-        """Whether the policy names the plan, a tier's new keys go into it, or a parked key may."""
+        """Whether the policy names the plan, or may mean it, a tier's new keys go into it, or a parked key may."""
         return (
             plan.usage_plan_id in self._bound.tier_of_plan
+            or self._bound.unclear([plan.usage_plan_id]) is not None
             or plan.usage_plan_id in self._bound.silent_plans
             or plan.name in self._made_names
             or self._parked_plans is None
@@ -388,16 +420,19 @@ class _Patient:
         return not key.enabled and (row is None or not disabled_by_us(key, row))
 
     def _tier(self, key: ApiKey) -> Tier:
-        policy, row = self._bound.policy, self._row(key)
-        if row is not None and row.issued and row.tier in policy.tiers:
-            return policy.tiers[row.tier]
-        return self._bound.tier_by_plans(self._plans_of_key.get(key.key_id, ()))
+        return self._tier_of(key)[0]
+
+    def _tier_of(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
+        plans = self._plans_of_key.get(key.key_id, ())
+        return tier_of(self._row(key), plans, self._bound)
 
     def _can_be_parked(self, key: ApiKey) -> bool:
         """Whether nothing but patience, or a line in the policy, keeps a sweep from the key."""
-        tier = self._tier(key)
+        tier, unknown = self._tier_of(key)
         sweepable = tier.idle_days != "never" or tier is self._bound.policy.unclaimed
-        return sweepable and key.tags is not None and self._protection(key) is None
+        return (
+            sweepable and unknown is None and key.tags is not None and self._protection(key) is None
+        )
 
 
 def _own_stages(key: ApiKey) -> set[str]:

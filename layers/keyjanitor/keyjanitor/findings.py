@@ -1,12 +1,12 @@
 """Words what the doctor found: what it is, why it matters, how many keys mending it frees. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import date
 
 from keyjanitor import mends
 from keyjanitor.mends import Sweepable, Whose, several, shown, stack_words
-from keyjanitor.policy import BoundPolicy, Rate
+from keyjanitor.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.served import LimitedPlan
 
 KINDS = (
@@ -16,10 +16,12 @@ KINDS = (
     "keys_that_guard_nothing",
     "keys_without_name",
     "keys_without_row",
+    "keys_without_tier",
     "plans_alike",
     "plans_not_used",
     "plans_without_keys",
     "plans_without_limits",
+    "policy_plans_unclear",
     "rows_without_key",
     "shared_names",
     "silent_plans",
@@ -31,7 +33,8 @@ KINDS = (
 class Finding:
     """One thing that is wrong. `slots`: how many keys of the service quota mending it frees.
 
-    `about` has the ids of all that it is about: of keys, of usage plans, or `api_id:stage`.
+    `about` has the ids of all that it is about: of keys, of usage plans, `api_id:stage`, or paths in
+    the policy.
     `command` mends it, or shows where that is done; it may have several lines.
     """
 
@@ -150,6 +153,42 @@ def keys_owned_by_stacks(ids: Sequence[str], owners: Mapping[str, int]) -> Findi
         if stack
         else "terraform state list | grep aws_api_gateway_api_key",
         about=tuple(ids),
+    )
+
+
+# --- the policy -----------------------------------------------------------------------------------
+
+
+def keys_without_tier(ids: Sequence[str], tiers: Mapping[str, int]) -> Finding:
+    """Keys issued in tiers that policy.toml no longer has; `tiers` counts the keys of each."""
+    listed = several([f"{shown(name, quotes='')} ({tiers[name]:,})" for name in sorted(tiers)])
+    return Finding(
+        kind="keys_without_tier",
+        what=f"{count(ids, 'key was', 'keys were')} issued in a tier that policy.toml does not have: "
+        f"{listed}",
+        why="A key keeps the tier in which it was issued. While policy.toml does not have that tier, "
+        "the key is unknown: it is never warned, disabled or parked, and every request for it is "
+        "refused. Put the tier back under its name; to retire it, keep it without senders until "
+        "its keys are gone.",
+        slots=0,
+        command=mends.put_back(sorted(tiers)),
+        about=tuple(ids),
+    )
+
+
+def policy_plans_unclear(problems: Sequence[Unbound], plans: Mapping[str, str]) -> Finding:
+    """Names in the policy that fit no usage plan, or more than one; `plans` may be meant."""
+    told = "; ".join(f"{one.path}: {one.reason}" for one in problems[: mends.NAMED])
+    more = f"; and {len(problems) - mends.NAMED:,} more" if len(problems) > mends.NAMED else ""
+    meant = f" {count(plans, 'usage plan', 'usage plans')} may be meant." if plans else ""
+    return Finding(
+        kind="policy_plans_unclear",
+        what=f"policy.toml names usage plans that this account does not clearly have: {told}{more}",
+        why="A plan was renamed or deleted, or its name is misspelt or not unique. Keys whose plan may "
+        f"be meant are unknown until the policy is right; all others are swept.{meant}",
+        slots=0,
+        command=mends.name_the_plan(problems),
+        about=(*(one.path for one in problems), *sorted(plans)),
     )
 
 
@@ -296,7 +335,7 @@ def stages_without_plan(stages: Sequence[str], whose: Whose) -> Finding:
 # --- words ------------------------------------------------------------------------------------------
 
 
-def count(things: Sequence[object], one: str, many: str) -> str:
+def count(things: Sized, one: str, many: str) -> str:
     """How many there are, as a sentence begins: `1 key is`, `412 keys are`."""
     return f"1 {one}" if len(things) == 1 else f"{len(things):,} {many}"
 

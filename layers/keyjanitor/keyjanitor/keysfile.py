@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.plan import Disable, Park, Plan, Verdict, Warn
+from keyjanitor.reasons import TierMissing
 from keyjanitor.words import DAY, State, stands_disabled
 
 WHOLE_NIGHTS = 7  # before tonight, whose files have a line for every key
@@ -87,6 +88,9 @@ def dates_ahead(today: date, verdict: Verdict) -> dict[str, date | None]:
         disable_on, park_on = today, step.park_on
     elif isinstance(step, Park):
         park_on = today
+    elif isinstance(verdict.because, TierMissing):
+        # How long the steps are apart is its own tier's to say.
+        return {"disable_on": disable_on, "park_on": park_on, "purge_on": None}
     if park_on is None and disable_on is not None:
         park_on = max(disable_on, today) + DAY * tier.grace_days
     purge_on = park_on and max(park_on, today) + DAY * tier.retain_days

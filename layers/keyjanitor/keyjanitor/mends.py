@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyjanitor.harmless import harmless
-from keyjanitor.policy import BoundPolicy, Rate
+from keyjanitor.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.served import LimitedPlan
 
 INLINE = 10  # ids that stand in a command; more are read from the report
@@ -273,7 +273,8 @@ class Sweepable:
             for one, tier in sorted(tiers.items())
             if tier.idle_days == "never"
         ]
-        if new := [one for one in self.usage_plan_ids if one not in tier_of]:
+        unclear = self.bound.unclear
+        if new := [one for one in self.usage_plan_ids if one not in tier_of and not unclear([one])]:
             while name in policy.tiers:
                 name += "-2"
             lines += [
@@ -283,6 +284,20 @@ class Sweepable:
                 "idle_days = 60",
             ]
         return [_POLICY, *lines] if lines else []
+
+
+def put_back(tiers: Sequence[str]) -> str:
+    """Where tiers come from that the policy no longer has: its own history knows them."""
+    lines = [f"# [tiers.{shown(name, quotes='')}] is missing in" for name in tiers[:NAMED]]
+    lines = [f"{line} layers/policy/policy.toml" for line in lines]
+    return "\n".join([*lines, "git log -p -- layers/policy/policy.toml"])
+
+
+def name_the_plan(problems: Sequence[Unbound]) -> str:
+    """Lists the plans, with the ids by which the policy names each without doubt."""
+    lines = [f"# {one.path}: put an id of these there" for one in problems[:NAMED]]
+    plans = "aws apigateway get-usage-plans --query 'items[].[id,name]' --output text"
+    return "\n".join([*lines, plans])
 
 
 def give_contacts(tiers: Iterable[str], bound: BoundPolicy) -> str:

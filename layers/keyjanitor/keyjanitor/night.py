@@ -89,13 +89,14 @@ class Gathered:
 def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
     """All reads of a sweep; `acting` also brings to an end what a run that died has begun.
 
-    Raises NoEvidence, EmptyListing, PolicyError and what the adapters raise; nothing is touched
-    then.
+    Raises NoEvidence, EmptyListing and what the adapters raise; nothing is touched then.
     """
     evidence = outside.history.evidence(today)
     if evidence is None:
         raise NoEvidence(today)
     bound = policy.bind(evidence.plan_names())
+    for problem in bound.problems:
+        logger.error("keys of the usage plans that may be meant are unknown tonight: %s", problem)
     # The rows first: a key that is revoked in between is missed, and not taken for a new one.
     rows = outside.ledger.live_rows()
     keys = outside.gateway.keys()

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 from typing import Any, Literal, TypeVar
 
@@ -12,6 +12,7 @@ from keyjanitor.errors import PolicyError
 T = TypeVar("T")
 Never = Literal["never"]
 UNCLAIMED = "unclaimed"
+MOST_DAYS = 3650  # of any `*_days`
 METHODS = 20  # that a usage plan may throttle by themselves (doc)
 MONTHLY_JOBS = 35  # days that `idle_days` is not shortened below: monthly jobs exist
 
@@ -169,55 +170,119 @@ class Policy:
             )
         ]
 
+    def tier_called(self, name: str) -> Tier:
+        """The tier of that name; if the file has none, one under which nothing happens to a key."""
+        if name in self.tiers:
+            return self.tiers[name]
+        return replace(
+            self.unclaimed,
+            name=name,
+            contact=None,
+            idle_days="never",
+            reserve=0,
+            senders=(),
+            admins=(),
+            recipients=(),
+        )
+
     def bind(self, plans: Mapping[str, str]) -> "BoundPolicy":
         """Ties the plans that the policy names to those of the account (id -> name).
 
-        Raises PolicyError if a name is missing or stands for two plans: then nothing may be swept.
+        What cannot be tied is one of the result's `problems` and stops nothing else.
         """
-        tiers_of_plan: dict[str, list[Tier]] = {}
+        problems: list[Unbound] = []
+        named_by: dict[str, list[tuple[Tier, str]]] = {}  # and the path where
         for tier in self.tiers.values():
             for index, wanted in enumerate(tier.usage_plans):
                 path = f"tiers.{tier.name}.usage_plans[{index}]"
-                tiers_of_plan.setdefault(_plan_id(path, wanted, plans), []).append(tier)
+                found = _plans_called(wanted, plans)
+                if len(found) == 1:
+                    named_by.setdefault(found[0], []).append((tier, path))
+                else:
+                    problems.append(_unbound(path, wanted, found))
+        for plan_id, named in named_by.items():
+            (first, there), others = named[0], [one for one in named[1:] if one[0] != named[0][0]]
+            for second, path in others:
+                reason = (
+                    f"is the usage plan {plan_id}, which {there} names too: tier {second.name} or "
+                    f"tier {first.name} has its keys, not both"
+                )
+                problems.append(Unbound(path, reason, (plan_id,)))
+        unclear = {plan_id for one in problems for plan_id in one.usage_plan_ids or ()}
+        silent: set[str] = set()
+        for index, wanted in enumerate(self.silent_plans):
+            found = _plans_called(wanted, plans)
+            if len(found) == 1:
+                silent.add(found[0])
+            else:
+                one = _unbound(f"silent_plans[{index}]", wanted, found)
+                problems.append(replace(one, usage_plan_ids=()))
         return BoundPolicy(
             policy=self,
             tier_of_plan={
-                plan_id: max(tiers, key=Tier.patience_rank)
-                for plan_id, tiers in tiers_of_plan.items()
+                plan_id: named[0][0]
+                for plan_id, named in named_by.items()
+                if plan_id not in unclear
             },
-            silent_plans=frozenset(
-                _plan_id(f"silent_plans[{index}]", wanted, plans)
-                for index, wanted in enumerate(self.silent_plans)
-            ),
+            silent_plans=frozenset(silent),
+            problems=tuple(problems),
         )
 
 
 @dataclass(frozen=True, slots=True)
+class Unbound:
+    """A place in the policy (`path`) whose usage plan the account has not, or not clearly.
+
+    Of `usage_plan_ids` it is not known which tier they belong to; None: of none that no tier names,
+    for one of them may be the plan under another name.
+    """
+
+    path: str
+    reason: str
+    usage_plan_ids: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        return f"policy.toml: {self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class BoundPolicy:
-    """A policy whose plan names have been found in the account."""
+    """A policy whose plan names were looked up in the account; `problems` are those not found."""
 
     policy: Policy
     tier_of_plan: Mapping[str, Tier]
     silent_plans: frozenset[str]
+    problems: tuple[Unbound, ...] = ()
 
     def tier_by_plans(self, usage_plan_ids: Sequence[str]) -> Tier:
         """The tier that names one of these plans; of two, the more patient; else `unclaimed`."""
         tiers = [self.tier_of_plan[plan] for plan in usage_plan_ids if plan in self.tier_of_plan]
         return max(tiers, key=Tier.patience_rank) if tiers else self.policy.unclaimed
 
+    def unclear(self, usage_plan_ids: Sequence[str]) -> tuple[str, Unbound] | None:
+        """The first of these plans whose tier is not known, and the problem that hides it."""
+        for plan_id in usage_plan_ids:
+            if plan_id in self.tier_of_plan:
+                continue
+            for problem in self.problems:
+                if problem.usage_plan_ids is None or plan_id in problem.usage_plan_ids:
+                    return plan_id, problem
+        return None
 
-def _plan_id(path: str, wanted: str, plans: Mapping[str, str]) -> str:
+
+def _plans_called(wanted: str, plans: Mapping[str, str]) -> list[str]:
+    """The plans that a text of the policy stands for: an id comes before a name."""
     if wanted in plans:
-        return wanted
-    found = [plan_id for plan_id, name in plans.items() if name == wanted]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise PolicyError(
-            path, f"{len(found)} usage plans are called {wanted!r}; name one by its id: {found}"
-        )
-    known = ", ".join(sorted(repr(name) for name in plans.values())) or "none"
-    raise PolicyError(path, f"no usage plan is called {wanted!r}; this account has: {known}")
+        return [wanted]
+    return sorted(plan_id for plan_id, name in plans.items() if name == wanted)
+
+
+def _unbound(path: str, wanted: str, found: Sequence[str]) -> Unbound:
+    if not found:
+        return Unbound(path, f"this account has no usage plan {wanted!r}", None)
+    ids = ", ".join(found)
+    reason = f"{len(found)} usage plans are called {wanted!r}; name one by its id: {ids}"
+    return Unbound(path, reason, tuple(found))
 
 
 class _Table:
@@ -307,7 +372,7 @@ def _list(read_item: Callable[[str, object], T]) -> Callable[[str, object], tupl
 
 
 _NONE: tuple[str, ...] = ()
-_days = _whole(1, 3650, " of days")
+_days = _whole(1, MOST_DAYS, " of days")
 _names = _list(_text())
 _stages = _list(_text(r"[a-z0-9]+:[A-Za-z0-9_-]+", '"API_ID:STAGE", for example "a1b2c3d4e5:prod"'))
 _principals = _list(

@@ -266,8 +266,7 @@ class Provisioner:
             if key is None:
                 return None
             tier, owner = key.tier, key.owner
-        of_policy = self._policy.tiers.get(tier, self._policy.unclaimed)
-        return Want(request.action, of_policy, owner)
+        return Want(request.action, self._policy.tier_called(tier), owner)
 
     # --- counting ---------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from keyjanitor.checkup import check_up
 from keyjanitor.counting import loosely_bound
 from keyjanitor.decide import Night
 from keyjanitor.doctor import examine
-from keyjanitor.errors import EmptyListing, NoEvidence, PolicyError
+from keyjanitor.errors import EmptyListing, NoEvidence
 from keyjanitor.evidence import Evidence
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
@@ -73,7 +73,7 @@ def gather_morning(
     warn_on: Mapping[str, date] = {}
     try:
         night, bound = _night(today, keys, rows, shelf, evidence, ladder, policy)
-    except (NoEvidence, PolicyError) as err:
+    except NoEvidence as err:
         ahead = str(err)
     else:
         ahead = (
@@ -151,7 +151,7 @@ def _night(
     ladder: LadderRow | None,
     policy: Policy,
 ) -> tuple[Night, BoundPolicy]:
-    """The account as the rules see it this morning; raises NoEvidence and PolicyError."""
+    """The account as the rules see it this morning; raises NoEvidence."""
     if evidence is None:
         raise NoEvidence(today)
     bound = policy.bind(evidence.plan_names())

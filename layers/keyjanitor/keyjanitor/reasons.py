@@ -265,6 +265,39 @@ class Outage:
         return f"on {self.day} the account saw {self.used} requests, usual are {self.usual}"
 
 
-Unknown = MembersUnread | UsageUnread | Unwitnessed | StageKeys | TagsUnread | Outage
+@dataclass(frozen=True, slots=True)
+class TierMissing:
+    """It was issued in a tier that policy.toml no longer has: no other tier's rules are its own."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"it was issued in tier {self.tier}, which policy.toml does not have"
+
+
+@dataclass(frozen=True, slots=True)
+class TierUnclear:
+    """The policy names a plan, at `path`, that the account has not or not clearly: it may be this."""
+
+    usage_plan_id: str
+    path: str
+
+    def __str__(self) -> str:
+        return (
+            f"which tier its usage plan {self.usage_plan_id} belongs to is not known while "
+            f"{self.path} in policy.toml is wrong"
+        )
+
+
+Unknown = (
+    MembersUnread
+    | UsageUnread
+    | Unwitnessed
+    | StageKeys
+    | TagsUnread
+    | Outage
+    | TierMissing
+    | TierUnclear
+)
 
 Reason = Due | Kept | Protected | Unknown

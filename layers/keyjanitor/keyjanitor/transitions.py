@@ -6,7 +6,7 @@ from datetime import date
 from typing import assert_never
 
 from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
-from keyjanitor.policy import BoundPolicy
+from keyjanitor.policy import MOST_DAYS, BoundPolicy
 from keyjanitor.words import DAY, ApiKey, Row, State, stands_disabled
 
 REGRETTED_WITHIN = DAY * 30
@@ -46,7 +46,8 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
                 because="",
             )
         case Correct():
-            return replace(row, tier=note.tier, missing_since=None)
+            # What a key was issued in is written down for good, whatever policy.toml says tonight.
+            return replace(row, tier=row.tier if row.issued else note.tier, missing_since=None)
         case Missing():
             return replace(row, missing_since=today)
         case Forget():
@@ -74,13 +75,14 @@ def warned(step: Warn, row: Row, today: date) -> Row:
 
 def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
     """The row of a key that has just been disabled; `key` as it is since."""
-    grace_days = _tier_days(row, bound, "grace_days")
+    # Without its tier nobody knows for how long: it is told anew once the tier is known.
+    tier = bound.policy.tiers.get(row.tier)
     return replace(
         row,
         state=State.DISABLED,
         disabled_on=today,
         disable_on=None,
-        park_on=today + DAY * grace_days,
+        park_on=today + DAY * tier.grace_days if tier else None,
         stepped_on=today,
         our_update=key.last_updated_date,
         claim=None,
@@ -89,12 +91,13 @@ def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
 
 def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
     """The row of a key that has just been parked."""
+    tier = bound.policy.tiers.get(row.tier)
     return replace(
         row,
         state=State.PARKED,
         park_on=None,
         parked_on=today,
-        purge_on=today + DAY * _tier_days(row, bound, "retain_days"),
+        purge_on=today + DAY * (tier.retain_days if tier else MOST_DAYS),
         stepped_on=today,
         claim=None,
     )
@@ -129,9 +132,3 @@ def regretted(row: Row, today: date) -> Row:
     if taken is None or today - taken > REGRETTED_WITHIN:
         return row
     return replace(row, regretted_on=today, was_parked_on=row.parked_on)
-
-
-def _tier_days(row: Row, bound: BoundPolicy, name: str) -> int:
-    tier = bound.policy.tiers.get(row.tier, bound.policy.unclaimed)
-    days: int = getattr(tier, name)
-    return days
