@@ -138,7 +138,7 @@ def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> Non
 def show_problems(console: Console, problems: Iterable[str]) -> None:
     """What the policy names and the account has not: keys of plans that may be meant are unknown."""
     for problem in problems:
-        console.print(shown(problem, 400), style="red")
+        console.print(told(problem, 400), style="red")
 
 
 def show_unknown(console: Console, account: Account, judged: Judged) -> None:
