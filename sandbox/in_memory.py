@@ -90,6 +90,9 @@ class Gateway:
             for plan_id, plan in self.plans.items()
         ]
 
+    def plans_of(self, key_id: str) -> tuple[str, ...]:
+        return tuple(sorted(plan for plan, ids in self.members_of.items() if key_id in ids))
+
     def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
         members = self.members_of[usage_plan_id]
         if not prefix:

@@ -30,7 +30,7 @@ from keyjanitor.watch import Look, Sights, look, tell
 from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, UsagePlan, Verb
 from sandbox import in_memory
 from sandbox.audit import Auditor
-from sandbox.in_memory import at
+from sandbox.in_memory import JANITOR, at
 from sandbox.population import EXTERNAL, TIERS, SimulatedKey
 from sandbox.world import World
 
@@ -226,7 +226,14 @@ class Year:
         self.ledger.remember(self.today, swept=True)
         self.ledger.put_ladder(self._ladder(gathered, plan))
         todo, brake = check(plan.for_mode(run.mode), run, self._outside)
-        sweeper = Sweeper(self.today, gathered.night.rows, self._outside, gathered.bound, FOREVER)
+        sweeper = Sweeper(
+            self.today,
+            gathered.night.rows,
+            self._outside,
+            gathered.bound,
+            FOREVER,
+            lambda: at(self.today, JANITOR),
+        )
         outcome = sweeper.apply(todo)
         parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
         self.ledger.remember(self.today, parked=parked)

@@ -8,7 +8,7 @@ import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
 from itertools import count
@@ -49,6 +49,11 @@ BUSY = "busy000000"
 SENDER = "AROASENDER"
 
 
+def at_the_sweep(day: date) -> datetime:
+    """The moment of a day at which it is swept."""
+    return at(day, 3) + timedelta(minutes=15)
+
+
 def value_of(key_id: str) -> str:
     """The value of a key that was made without one: 40 characters that no other text holds."""
     return sha256(f"value of {key_id}".encode()).hexdigest()[:40]
@@ -74,6 +79,7 @@ class FakeApiGateway:
         )
         self.apis: dict[str, dict[str, tuple[Method, ...]]] = {}  # stages, and what they serve
         self.spoiled = ""  # what makes a row bad whose description holds it
+        self.answers_early = timedelta(0)  # an UpdateApiKey's answer has a date by so much earlier
 
     # --- what others do ---------------------------------------------------------------------------
 
@@ -123,6 +129,7 @@ class FakeApiGateway:
         other._shapes = dict(self._shapes)
         other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
         other.known_stages, other.spoiled = self.known_stages, self.spoiled
+        other.answers_early = self.answers_early
         other.apis = self.apis
         return other
 
@@ -218,7 +225,7 @@ class FakeApiGateway:
         if key_id not in self._keys:
             return None
         self.change(key_id, **what)
-        return self.now
+        return self.now - self.answers_early
 
     def delete(self, key_id: str) -> None:
         self._keys.pop(key_id, None)
@@ -797,12 +804,12 @@ class Account:
     queue: FakeQueue = field(default_factory=FakeQueue)
 
     def __post_init__(self) -> None:
-        self.gateway = FakeApiGateway(at(self.today, 3))
+        self.gateway = FakeApiGateway(at_the_sweep(self.today))
         self.owners = FakeOwners(self.gateway)
         self.letters = FakeLetters()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
-        self.real_now = at(self.today, 3)
+        self.real_now = at_the_sweep(self.today)
         self.gateway.add_plan(a_usage_plan(PLAN_ID))
         self.key(BUSY)
         for back in range(1, 91):
@@ -988,7 +995,7 @@ class Account:
             self.use(BUSY, requests=1000)
             self.today += DAY
         self.real_now += timedelta(days=days)
-        self.gateway.now = at(self.today, 3)
+        self.gateway.now = at_the_sweep(self.today)
 
     def skip(self, days: int) -> None:
         """Lets days pass whose nights were swept, though nothing was due in them."""
@@ -1089,7 +1096,7 @@ class Account:
     def go_back(self, snapshot: Snapshot) -> None:
         """Stands again where it stood, with nothing told yet."""
         self.today = snapshot.today
-        self.real_now = at(self.today, 3).astimezone(UTC)
+        self.real_now = at_the_sweep(self.today)
         self.gateway = snapshot.gateway.copy()
         self.owners = FakeOwners(self.gateway)
         self.table = self.clients.new_table()

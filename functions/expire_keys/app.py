@@ -1,8 +1,8 @@
 """Every night: judge every key by tonight's evidence; warn, disable, park and purge what is due."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -90,7 +90,7 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     if run.is_near:
         write_down(plan, ladder, gathered)
     if mode is not Mode.OBSERVE:
-        outcome = act(plan, gathered, deadline)
+        outcome = act(run, plan, gathered, deadline)
     outcome.unopened += not gathered.night.tombstones_open
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
@@ -104,6 +104,8 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         ladder=ladder,
         growth=growth_until(run.today),
         problems=gathered.bound.problems,
+        failed=outcome.failed,
+        left_alone=outcome.left_alone,
     )
 
 
@@ -121,12 +123,13 @@ def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered) -> None:
     outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
 
 
-def act(plan: Plan, gathered: Gathered, deadline: Deadline) -> Outcome:
+def act(run: SweepRequest, plan: Plan, gathered: Gathered, deadline: Deadline) -> Outcome:
     """Applies a plan, and remembers how many keys it parked, also of a run that fails.
 
     Else they would be missed, as if somebody had deleted them.
     """
-    sweeper = Sweeper(plan.today, gathered.night.rows, outside, gathered.bound, deadline)
+    rows, bound = gathered.night.rows, gathered.bound
+    sweeper = Sweeper(plan.today, rows, outside, bound, deadline, clock(run))
     sweeper.finish_restores(gathered.unfinished)
     try:
         return sweeper.apply(plan)
@@ -145,10 +148,22 @@ def growth_until(today: date) -> Growth | None:
 def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
     """Takes back what the sweeps of a date did."""
     rows, bound = gather_for_undo(run.today, outside, policy)
-    outcome = Sweeper(run.today, rows, outside, bound, deadline).undo(day, run.key_ids)
+    sweeper = Sweeper(run.today, rows, outside, bound, deadline, clock(run))
+    outcome = sweeper.undo(day, run.key_ids)
     count(outcome)
     # What failed is left over too: an operator has to see it.
-    return answer(run, applied=outcome.counts, remaining=outcome.remaining + len(outcome.failed))
+    return answer(
+        run,
+        applied=outcome.counts,
+        remaining=outcome.remaining + len(outcome.failed),
+        failed=outcome.failed,
+        left_alone=outcome.left_alone,
+    )
+
+
+def clock(run: SweepRequest) -> Callable[[], datetime]:
+    """The clock that API Gateway's dates follow: the real one, but in a simulation the event's."""
+    return now if settings.replay_window_hours else lambda: run.time
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import pytest
 from keyjanitor.decide import RESTORE_MARKER
 from keyjanitor.errors import CallFailed
 from keyjanitor.words import Row, State
-from tests.builders import ADMIN, CONTACT, DAY, KEY_ID, PLAN_ID, PORTAL, TODAY, a_usage_plan, at
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, value_of
+from tests.builders import ADMIN, CONTACT, DAY, KEY_ID, PLAN_ID, PORTAL, TODAY, a_usage_plan
+from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, value_of
 from tests.requesting import (
     STRANGER,
     TIER,
@@ -136,7 +136,7 @@ def test_a_rotated_key_gets_a_new_one_like_it_and_ends_after_the_overlap(account
         issued=True,
         adopted_on=TODAY + DAY,
         ends_on=date(2027, 3, 31),
-        our_update=at(TODAY + DAY, 3),
+        our_update=at_the_sweep(TODAY + DAY),
         usage_plan_ids=tuple(sorted((plan, "plan2"))),
         sender=SENDER,
         deliver_to=PORTAL,

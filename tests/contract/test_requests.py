@@ -16,8 +16,8 @@ from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.policy import Policy, Rung
 from keyjanitor.values import looks_like_ours
 from keyjanitor.words import ApiKey, RequestRow, Row, State, Status
-from tests.builders import ADMIN, CONTACT, DAY, PLAN_ID, PORTAL, TODAY, at, unclaimed
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, refused
+from tests.builders import ADMIN, CONTACT, DAY, PLAN_ID, PORTAL, TODAY, unclaimed
+from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, refused
 from tests.requesting import (
     NAME,
     STRANGER,
@@ -100,7 +100,7 @@ def test_a_key_is_issued_enabled_in_its_tiers_plan_and_told_of_in_one_event(
         },
     )
     key, value, plans = account.gateway.whole(detail["key_id"])
-    now = at(TODAY, 3)
+    now = at_the_sweep(TODAY)
     assert (key, plans) == (
         ApiKey(
             key_id=detail["key_id"],

@@ -4,7 +4,7 @@ Only the outside is played: what is read, decided, checked and applied is done b
 functions run. `day 0` of most tests is TODAY.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, cast
@@ -16,7 +16,7 @@ from keyjanitor.errors import CallFailed
 from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
 from keyjanitor.plan import Brake, Plan
-from keyjanitor.policy import Policy
+from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.reading import read_plans
 from keyjanitor.requests import SweepRequest
 from keyjanitor.words import ApiKey, Mode, Row
@@ -195,7 +195,7 @@ class Account:
             return Swept(plan, Outcome(), plan.brake())
         self.ledger.remember(self.today, swept=True)
         todo, brake = check(plan.for_mode(mode), run, self.outside)
-        sweeper = Sweeper(self.today, gathered.night.rows, self.outside, gathered.bound, NEVER)
+        sweeper = self._sweeper(gathered.night.rows, gathered.bound)
         return Swept(plan, sweeper.apply(todo), brake)
 
     def night(self, mode: Mode = Mode.PARK) -> Swept:
@@ -221,8 +221,11 @@ class Account:
 
     def undo(self, day: date) -> Outcome:
         rows, bound = gather_for_undo(self.today, self.outside, self.policy)
-        sweeper = Sweeper(self.today, rows, self.outside, bound, NEVER)
-        return sweeper.undo(day, None)
+        return self._sweeper(rows, bound).undo(day, None)
+
+    def _sweeper(self, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
+        clock = lambda: in_memory.at(self.today, in_memory.JANITOR)  # noqa: E731
+        return Sweeper(self.today, rows, self.outside, bound, NEVER, clock)
 
     # --- what is asked of it ----------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Lays out what expire_keys answers. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keyjanitor.forecast import Growth
@@ -11,6 +11,8 @@ from keyjanitor.policy import Unbound
 from keyjanitor.reasons import TierMissing
 from keyjanitor.requests import SweepRequest
 from keyjanitor.words import LadderRow, Mode, Verb
+
+NAMED = 20  # keys, of those whose step failed; all of them are in the log
 
 
 def answer(
@@ -25,12 +27,16 @@ def answer(
     ladder: LadderRow | None = None,
     growth: Growth | None = None,
     problems: Sequence[Unbound] = (),
+    failed: Sequence[str] = (),
+    left_alone: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The answer in the shape that the design fixes; without a plan its counts are zero.
 
     `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
     days of the account's growth that is. `observed_because` is there only when a sweep that might
-    have done more had to observe, `policy_problems` only when keys are unknown because of the policy.
+    have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
+    `failed` only when steps failed, `left_alone` only when keys were
+    found changed right before they were touched.
     """
     document: dict[str, Any] = {
         "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
@@ -72,6 +78,10 @@ def answer(
         document["policy_problems"] = told
     if run.observed_because is not None:
         document["observed_because"] = run.observed_because
+    if failed:
+        document["failed"] = {"count": len(failed), "key_ids": list(failed[:NAMED])}
+    if left_alone:
+        document["left_alone"] = dict(Counter(left_alone.values()).most_common())
     return document
 
 

@@ -1,9 +1,9 @@
 """Carries a plan out, one key after the other: look again, claim, touch, write down, tell."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import assert_never
 
 from aws_lambda_powertools import Logger
@@ -21,6 +21,7 @@ from keyjanitor.errors import (
     KeysFull,
     NotRestorable,
     TombstoneClosed,
+    TooManyFailed,
     UnexpectedAnswer,
 )
 from keyjanitor.ledger import Change
@@ -29,6 +30,7 @@ from keyjanitor.plan import (
     Adopt,
     Disable,
     Enable,
+    Forget,
     Note,
     Park,
     Plan,
@@ -39,6 +41,7 @@ from keyjanitor.plan import (
     verb_of,
 )
 from keyjanitor.policy import BoundPolicy
+from keyjanitor.reasons import StageKeys
 from keyjanitor.restore import restore
 from keyjanitor.seal import tombstone_context
 from keyjanitor.transitions import adopted, disabled, enabled, noted, parked, warned
@@ -48,13 +51,24 @@ from keyjanitor.words import (
     ApiKey,
     Claim,
     Row,
+    Secret,
     State,
     Tombstone,
     Verb,
 )
 
 WARNINGS_AT_ONCE = 40
-FAILURES_BORNE = 5  # keys in a row that may fail before the run does: some must not stop all others
+ENOUGH = 10  # steps, of which more than half have to fail before their run does
+ENDS_LATE = timedelta(seconds=5)  # that Lambda may end a run after the time that it told
+
+STEP_FAILURES = (
+    AccessDenied,
+    CallFailed,
+    KeysFull,
+    NotRestorable,
+    TombstoneClosed,
+    UnexpectedAnswer,
+)
 
 logger = Logger(child=True)
 
@@ -68,6 +82,7 @@ class Outcome:
     held: str | None = None
     unopened: int = 0  # tombstones that could not be opened
     failed: list[str] = field(default_factory=list)  # keys whose step failed and was left
+    left_alone: dict[str, str] = field(default_factory=dict)  # keys that changed meanwhile, and how
 
     @property
     def counts(self) -> dict[str, int]:
@@ -84,13 +99,19 @@ class Sweeper:
         outside: Outside,
         bound: BoundPolicy,
         deadline: Deadline,
+        clock: Callable[[], datetime] = now,  # which API Gateway's dates follow
     ) -> None:
         self._today = today
         self._rows = dict(rows)
         self._outside = outside
         self._bound = bound
         self._deadline = deadline
-        self._failed_in_a_row = 0
+        self._clock = clock
+        self._tried = 0
+        self._failed_steps = 0
+        self._last_failure: KeyjanitorError | None = None
+        self._touching = False  # whether API Gateway was told to change the key of this step
+        self._unclaimed: Row | None = None  # the row of this step's key before it was claimed
         self.outcome = Outcome()
 
     def apply(self, plan: Plan) -> Outcome:
@@ -112,12 +133,16 @@ class Sweeper:
                     continue
                 if self._deadline.passed():
                     break
-                self._guarded(step)
+                self._take(step)
                 left -= 1
         except Held as err:
             self.outcome.held = err.why
+        except TooManyFailed:
+            self.send()
+            raise
         self.outcome.remaining = left
         self.send()
+        self._judge_failures()
         return self.outcome
 
     def undo(self, day: date, key_ids: frozenset[str] | None) -> Outcome:
@@ -129,32 +154,51 @@ class Sweeper:
         ]
         shelved = self._outside.ledger.shelf_of(day)
         rows = [row for row in (*live, *shelved) if key_ids is None or row.key_id in key_ids]
-        for index, row in enumerate(rows):
-            if self._deadline.passed():
-                self.outcome.remaining = len(rows) - index
-                break
-            if row.state is State.PARKED:
-                self._restore(row)
-                continue
-            try:
-                self._enable(row)
-            except (ClaimLost, CallFailed, UnexpectedAnswer) as err:
-                logger.error("key %s was not enabled: %s", row.key_id, err)
-                self.outcome.failed.append(row.key_id)
+        try:
+            for index, row in enumerate(rows):
+                if self._deadline.passed():
+                    self.outcome.remaining = len(rows) - index
+                    break
+                self._bring_back(row)
+        except TooManyFailed:
+            self.send()
+            raise
         self.send()
+        self._judge_failures()
         return self.outcome
+
+    def _bring_back(self, row: Row) -> None:
+        if row.state is State.PARKED:
+            self._attempt(Verb.RESTORE, row.key_id, lambda: self._restore(row))
+        else:
+            self._attempt(Verb.ENABLE, row.key_id, lambda: self._enable(row))
 
     # --- what only the ledger learns --------------------------------------------------------------
 
     def _note(self, notes: Sequence[Note]) -> None:
         changes: dict[str, Change] = {}
         for note in notes:
+            if isinstance(note, Forget) and not self._is_gone(note.row):
+                continue  # the next night asks again
             change = self._changed(note, changes)
             changes[change.after.key_id] = change
         written = self._outside.ledger.commit(changes.values(), unless_held=True)
         new = {note.key.key_id for note in notes if isinstance(note, Adopt)}
         self.outcome.applied[Verb.ADOPT] += sum(row.key_id in new for row in written)
         self._rows.update({row.key_id: row for row in written})
+
+    def _is_gone(self, row: Row) -> bool:
+        """Whether API Gateway says that it has no such key: that lists leave it out is no proof."""
+        if self._deadline.passed():
+            return False
+        try:
+            key = self._outside.gateway.key(row.key_id)
+        except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+            logger.error("key %s is not listed, and could not be asked for: %s", row.key_id, err)
+            return False
+        if key is not None:
+            logger.error("key %s lives, but lists have left it out for a month", row.key_id)
+        return key is None
 
     def _changed(self, note: Note, changes: dict[str, Change]) -> Change:
         """The change that a note asks for, on top of what another note of the key has asked."""
@@ -177,68 +221,101 @@ class Sweeper:
 
     # --- what API Gateway learns ------------------------------------------------------------------
 
-    def _guarded(self, step: Step) -> None:
-        """One step; a key whose step fails is left as it is, unless too many fail."""
+    def _take(self, step: Step) -> None:
+        """One step; a key whose step fails is left, unless too many fail."""
+        verb, key_id = verb_of(step), key_id_of(step)
+        match step:
+            case Disable():
+                self._attempt(verb, key_id, lambda: self._disable(step))
+            case Park():
+                self._attempt(verb, key_id, lambda: self._park(step))
+            case Purge():
+                self._rows[key_id] = step.row
+                self._attempt(verb, key_id, lambda: self._purge(step))
+            case Enable():
+                self._attempt(verb, key_id, lambda: self._enable(self._rows[key_id]))
+            case Warn():
+                raise AssertionError("warnings are given in batches")
+            case _:
+                assert_never(step)
+
+    def _attempt(self, verb: Verb, key_id: str, act: Callable[[], None]) -> None:
+        """One key's step; raises Held, and TooManyFailed as soon as nothing at all goes well."""
+        self._touching, self._unclaimed = False, None
+        self._tried += 1
         try:
-            match step:
-                case Disable():
-                    self._disable(step)
-                case Park():
-                    self._park(step)
-                case Purge():
-                    self._purge(step)
-                case Enable():
-                    self._enable(self._rows[step.key.key_id])
-                case Warn():
-                    raise AssertionError("warnings are given in batches")
-                case _:
-                    assert_never(step)
+            act()
         except ClaimLost as err:
             logger.info(str(err))
-        except (CallFailed, UnexpectedAnswer) as err:
-            key_id = key_id_of(step)
-            logger.error("key %s was left alone (%s): %s", key_id, verb_of(step), err)
-            self.outcome.failed.append(key_id)
-            self._failed_in_a_row += 1
-            if self._failed_in_a_row > FAILURES_BORNE:
-                raise
-        else:
-            self._failed_in_a_row = 0
+        except STEP_FAILURES as err:
+            self._failed_steps += 1
+            self._leave(verb, key_id, err)
+            if self._failed_steps == self._tried >= ENOUGH:
+                raise TooManyFailed(self._failed_steps, self._tried, str(err)) from err
+            self._last_failure = err
+
+    def _leave(self, verb: Verb, key_id: str, err: KeyjanitorError) -> None:
+        """Names a key whose step failed, and remembers it: it goes last the next night.
+
+        Its claim stays if API Gateway may have carried the call out: the next run asks.
+        """
+        logger.error("key %s was left alone (%s): %s", key_id, verb, err)
+        self.outcome.failed.append(key_id)
+        row = self._rows.get(key_id)
+        if row is None or verb is Verb.RESTORE:
+            return
+        denied = isinstance(err, AccessDenied) and verb is not Verb.PURGE
+        before = row if self._touching and not denied else self._unclaimed or row
+        claim = row.claim if before is row else None
+        change = Change(row, replace(before, claim=claim, failed_on=self._today))
+        try:
+            written = self._outside.ledger.commit([change])
+        except (AccessDenied, CallFailed) as worse:
+            logger.error("key %s: that it failed could not be written down: %s", key_id, worse)
+            return
+        self._rows.update({one.key_id: one for one in written})
+
+    def _judge_failures(self) -> None:
+        """Raises TooManyFailed if more than half of the run's steps failed, and enough were tried."""
+        if self._tried >= ENOUGH and 2 * self._failed_steps > self._tried:
+            why = str(self._last_failure)
+            raise TooManyFailed(self._failed_steps, self._tried, why) from self._last_failure
 
     def finish_restores(self, rows: Sequence[Row]) -> None:
         """Brings to an end the restores that a run which died has begun."""
         for row in rows:
-            self._restore(row)
+            try:
+                self._restore(row)
+            except ClaimLost as err:
+                logger.info(str(err))
+            except STEP_FAILURES as err:
+                self._leave(Verb.RESTORE, row.key_id, err)
 
     def _restore(self, row: Row) -> None:
-        try:
-            restore(row, self._today, self._outside, self._bound.policy)
-        except (NotRestorable, KeysFull, ClaimLost, CallFailed, UnexpectedAnswer) as err:
-            logger.error("key %s was not restored: %s", row.key_id, err)
-            self.outcome.failed.append(row.key_id)
-        else:
-            self.outcome.applied[Verb.RESTORE] += 1
+        restore(row, self._today, self._outside, self._bound.policy)
+        self.outcome.applied[Verb.RESTORE] += 1
 
     def _disable(self, step: Disable) -> None:
         row = self._rows[step.key.key_id]
-        if not self._may_touch(step, self._outside.gateway.key(row.key_id), row):
+        if self._is_owned(row):
             return
-        row = self._claim(replace(row, because=str(step.because)), Verb.DISABLE, row)
+        claimed = self._claim(replace(row, because=str(step.because)), Verb.DISABLE, row, step.key)
+        if why_not := self._why_not(step, self._outside.gateway.key(row.key_id), row):
+            self._give_up(row, why_not)
+            return
+        self._touching = True
         updated = self._outside.gateway.set_enabled(row.key_id, enabled=False)
         if updated is None:
-            self._finish(row, replace(row, claim=None))  # deleted by somebody in this moment
+            self._give_up(row, "it is no more")
             return
         touched = replace(step.key, enabled=False, last_updated_date=updated)
-        self._finish(row, disabled(row, self._today, self._bound, touched), Verb.DISABLE)
+        self._finish(claimed, disabled(claimed, self._today, self._bound, touched), Verb.DISABLE)
 
     def _park(self, step: Park) -> None:
         row = self._rows[step.key.key_id]
-        found = self._outside.gateway.key_with_value(row.key_id)
-        key = found[0] if found else None
-        if found is None or key is None or not self._may_touch(step, key, row):
+        if self._is_owned(row):
             return
-        value = found[1]
-        row = self._claim(
+        claimed = self._claim(
             replace(
                 row,
                 because=str(step.because),
@@ -247,7 +324,21 @@ class Sweeper:
             ),
             Verb.PARK,
             row,
+            step.key,
         )
+        found = self._outside.gateway.key_with_value(row.key_id)
+        key, value = found or (None, None)
+        why_not = self._why_not(step, key, row) or self._other_plans(step)
+        if key is None or value is None or why_not:
+            self._give_up(row, why_not or "it is no more")
+            return
+        self._bury(step, claimed, key, value)
+        self._touching = True
+        self._outside.gateway.delete(row.key_id)
+        self._finish(claimed, parked(claimed, self._today, self._bound), Verb.PARK)
+
+    def _bury(self, step: Park, row: Row, key: ApiKey, value: Secret) -> None:
+        """Writes the tombstone and opens it; raises what KMS and S3 raise, and TombstoneClosed."""
         try:
             tombstone = Tombstone(
                 key_id=row.key_id,
@@ -256,7 +347,7 @@ class Sweeper:
                 description=key.description,
                 customer_id=key.customer_id,
                 tags=dict(key.tags or {}),
-                usage_plan_ids=step.usage_plan_ids,
+                usage_plan_ids=step.usage_plan_ids,  # which the key is in right now, too
                 tier=row.tier,
                 owner=row.owner,
                 enabled=True,  # as it was before we disabled it; what others disabled is not parked
@@ -267,67 +358,106 @@ class Sweeper:
             sealed = self._outside.sealer.seal(value, tombstone_context(tombstone))
             tombstone = replace(tombstone, sealed_value=sealed)
             self._outside.history.bury(tombstone, value, self._outside.sealer)
-        except (AccessDenied, CallFailed, TombstoneClosed) as err:
-            logger.error("key %s was not deleted: %s", row.key_id, err)
+        except (AccessDenied, CallFailed, TombstoneClosed):
             self.outcome.unopened += 1
-            self.outcome.failed.append(row.key_id)
-            self._finish(row, replace(row, claim=None))
-            if self.outcome.unopened > FAILURES_BORNE:
-                raise
-            return
-        self._outside.gateway.delete(row.key_id)
-        self._finish(row, parked(row, self._today, self._bound), Verb.PARK)
+            raise
 
     def _purge(self, step: Purge) -> None:
         row = self._claim(step.row, Verb.PURGE, step.row)
+        self._touching = True
         self._outside.history.destroy_tombstone(row.key_id)
-        gone = replace(row, state=State.PURGED, purged_on=self._today, claim=None)
+        gone = replace(row, state=State.PURGED, purged_on=self._today, failed_on=None, claim=None)
         self._finish(row, gone, Verb.PURGE)
 
-    def _enable(self, row: Row) -> None:
+    def _enable(self, row: Row, *, unless_held: bool = False) -> None:
+        claimed = self._claim(row, Verb.ENABLE, row, unless_held=unless_held)
         key = self._outside.gateway.key(row.key_id)
         if key is None:
-            logger.error("key %s is no more, so it is not enabled", row.key_id)
+            self._give_up(row, "it is no more")
             return
         if not key.enabled and not disabled_by_us(key, row):
-            logger.error("key %s was changed since we disabled it; it stays so", row.key_id)
+            self._give_up(row, "it was changed since we disabled it; it stays disabled")
             self.outcome.failed.append(row.key_id)
             return
-        claimed = self._claim(row, Verb.ENABLE, row, unless_held=False)
         if not key.enabled:
+            self._touching = True
             updated = self._outside.gateway.set_enabled(row.key_id, enabled=True)
             key = replace(key, enabled=True, last_updated_date=updated or key.last_updated_date)
         self._finish(claimed, enabled(claimed, self._today, key), Verb.ENABLE)
 
-    def _may_touch(self, step: Disable | Park, key: ApiKey | None, row: Row) -> bool:
-        """The second look, right before a key is touched: is it still what was judged?"""
-        if key is None:
-            logger.info("key %s is no more", row.key_id)
+    def _is_owned(self, row: Row) -> bool:
+        """Asks CloudFormation about the key right before it is touched; an owner is written down."""
+        stack = self._outside.owners.stack_of(row.key_id)
+        if stack is None:
             return False
-        if (key.enabled, key.last_updated_date) != (
-            step.key.enabled,
-            step.key.last_updated_date,
-        ):
-            logger.info("key %s was changed since it was listed; it is left alone", row.key_id)
-            return False
-        if shield := protection(key, row, self._today, self._bound):
-            logger.info("key %s is left alone: %s", row.key_id, shield)
-            return False
-        try:
-            stack = self._outside.owners.stack_of(row.key_id)
-        except (AccessDenied, CallFailed) as err:
-            logger.error("key %s is left alone, nobody knows whose it is: %s", row.key_id, err)
-            return False
-        if stack is not None:
-            logger.warning("key %s is left alone: stack %s owns it", row.key_id, stack)
-            self._outside.ledger.commit([Change(row, replace(row, owned_by=f"stack {stack}"))])
-            return False
+        logger.warning("key %s is left alone: stack %s owns it", row.key_id, stack)
+        self._outside.ledger.commit([Change(row, replace(row, owned_by=f"stack {stack}"))])
+        self.outcome.left_alone[row.key_id] = f"stack {stack} owns it"
         return True
 
-    def _claim(self, row: Row, verb: Verb, read: Row, *, unless_held: bool = True) -> Row:
-        """Writes into the row what is about to be done; raises ClaimLost and Held."""
-        change = Change(read, replace(row, claim=Claim(verb, self._today)))
-        return self._outside.ledger.commit_one(change, unless_held=unless_held)
+    def _why_not(self, step: Disable | Park, key: ApiKey | None, row: Row) -> str | None:
+        """The second look: why the key is not what was judged any more, or None.
+
+        Between this look and the call that touches the key lies nothing else, for API Gateway takes
+        no condition.
+        """
+        if key is None:
+            return "it is no more"
+        judged = step.key.enabled, step.key.last_updated_date
+        if (key.enabled, key.last_updated_date) != judged:
+            return "it was changed since it was listed"
+        if shield := protection(key, row, self._today, self._bound):
+            return str(shield)
+        if isinstance(step, Park) and key.stage_keys:
+            return str(StageKeys())
+        return None
+
+    def _other_plans(self, step: Park) -> str | None:
+        """Whether the key is in other usage plans than were judged, and would come back into those.
+
+        A change of plans shows in no date of the key. An empty answer proves nothing either: of a
+        key that was in plans it is another answer, of one that was in none it is the same twice.
+        """
+        plans = self._outside.gateway.plans_of(step.key.key_id)
+        if set(plans) == set(step.usage_plan_ids):
+            return None
+        return "its usage plans are not those that were read tonight"
+
+    # --- claims -----------------------------------------------------------------------------------
+
+    def _claim(
+        self,
+        row: Row,
+        verb: Verb,
+        read: Row,
+        judged: ApiKey | None = None,
+        *,
+        unless_held: bool = True,
+    ) -> Row:
+        """Writes into the row what is about to be done, and what was seen; raises ClaimLost, Held.
+
+        The look at the key comes after it: what others do to the key before is seen there.
+        """
+        at = self._clock()
+        claim = Claim(
+            verb,
+            self._today,
+            at,
+            at + timedelta(milliseconds=self._deadline.remaining_ms()) + ENDS_LATE,
+            judged.enabled if judged else None,
+            judged.last_updated_date if judged else None,
+        )
+        change = Change(read, replace(row, claim=claim))
+        claimed = self._outside.ledger.commit_one(change, unless_held=unless_held)
+        self._unclaimed = read
+        self._rows[row.key_id] = claimed
+        return claimed
+
+    def _give_up(self, row: Row, why: str) -> None:
+        """Takes a claim back: the key was not touched, and is left alone."""
+        logger.info("key %s is left alone: %s", row.key_id, why)
+        self.outcome.left_alone[row.key_id] = why
+        self._finish(self._rows[row.key_id], replace(row, claim=None))
 
     def _finish(self, claimed: Row, after: Row, verb: Verb | None = None) -> None:
         """Writes down what was done, and with it the event that tells so."""

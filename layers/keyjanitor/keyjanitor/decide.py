@@ -28,7 +28,15 @@ from keyjanitor.plan import (
 )
 from keyjanitor.policy import BoundPolicy, Pressure, Tier
 from keyjanitor.reasons import Due, Reason
-from keyjanitor.words import DAY, ApiKey, Row, State, Verb, stands_disabled
+from keyjanitor.words import (
+    DAY,
+    ApiKey,
+    Row,
+    State,
+    Verb,
+    is_our_update,
+    stands_disabled,
+)
 
 KEEP_TAG = "keyjanitor:keep"
 STACK_TAG = "aws:cloudformation:stack-name"
@@ -145,7 +153,7 @@ def disabled_by_us(key: ApiKey, row: Row) -> bool:
 
     Who changed it may have enabled it and disabled it again, which does not show.
     """
-    unchanged = row.our_update is None or key.last_updated_date <= row.our_update
+    unchanged = row.our_update is None or is_our_update(key, row)
     return row.state is State.DISABLED and unchanged
 
 
@@ -358,9 +366,8 @@ class _Judge:
         # A key that was made since the evidence before is new in its plans; that is no change.
         if changed is not None and changed > since and created < changed - DAY:
             since = changed
-        ours = row.our_update if row is not None else None
         enabled_again = row is not None and row.state is State.DISABLED and key.enabled
-        if ours is None or key.last_updated_date > ours or enabled_again:
+        if row is None or not is_our_update(key, row) or enabled_again:
             since = max(since, key.last_updated_date.date())
         if row is not None:
             if row.renewed_on is not None and row.renewed_on > since:

@@ -196,6 +196,19 @@ class TombstoneClosed(KeyjanitorError):
         self.for_now = for_now
 
 
+class TooManyFailed(KeyjanitorError):
+    """More than half of a run's steps failed: the cause is not one key. `why` is the last failure."""
+
+    def __init__(self, failed: int, tried: int, why: str) -> None:
+        super().__init__(
+            f"{failed} of {tried} steps failed, so the run ends as failed; each key that failed is "
+            f"named in the log above and goes last the next night. The last failure: {why}"
+        )
+        self.failed = failed
+        self.tried = tried
+        self.why = why
+
+
 class UnknownPlan(KeyjanitorError):
     """An approval names a digest under which no plan was saved."""
 

@@ -103,7 +103,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     if not keys and (known := max(len(rows), len(evidence.members()))):
         raise EmptyListing("API keys", known)
     keys = with_tags(keys, outside.owners)
-    rows = _settle(today, rows, keys, outside, bound, acting=acting)
+    rows = _settle(today, rows, outside, bound, acting=acting)
     shelf = outside.ledger.shelf(today)
     ladder = outside.ledger.ladder()
     if acting:
@@ -140,7 +140,7 @@ def gather_for_undo(
     keys = outside.gateway.keys()
     if not keys and rows:
         raise EmptyListing("API keys", len(rows))
-    rows = _settle(today, rows, keys, outside, bound, acting=True)
+    rows = _settle(today, rows, outside, bound, acting=True)
     for row in outside.ledger.shelf(today).restored:
         forget_tombstone(row, outside)
     return rows, bound
@@ -185,7 +185,6 @@ def _opens(shelf: Shelf, outside: Outside) -> bool:
 def _settle(
     today: date,
     rows: dict[str, Row],
-    keys: list[ApiKey],
     outside: Outside,
     bound: BoundPolicy,
     *,
@@ -193,11 +192,11 @@ def _settle(
 ) -> dict[str, Row]:
     """The rows, with each claim of a run that died brought to an end or given up.
 
-    What was carried out at API Gateway is written down; what was not is decided anew.
+    What was carried out at API Gateway is written down; what was not is decided again. API Gateway
+    is asked for each of these keys: that a list does not show a key proves nothing.
     """
-    listed = {key.key_id: key for key in keys}
     changes = [
-        settled(today, row, listed.get(row.key_id), outside, bound)
+        settled(today, row, outside.gateway.key(row.key_id), outside, bound)
         for row in rows.values()
         if row.claim is not None
     ]
@@ -219,12 +218,16 @@ def forget_tombstone(row: Row, outside: Keeper) -> None:
 def settled(
     today: date, row: Row, key: ApiKey | None, outside: Keeper, bound: BoundPolicy
 ) -> Change:
-    """What becomes of a row whose claim a run that died has left; `key` is as it is now."""
+    """What becomes of a row whose claim a run that died has left.
+
+    `key` is as GetApiKey has just told it (None: it told that there is none), never as listed. A
+    key that was disabled at another time than that run was at work stays what others made of it.
+    """
     after = replace(row, claim=None)
     if row.claim is None:
         return Change(row, after)
     match row.claim.verb:
-        case Verb.DISABLE if key is not None and not key.enabled:
+        case Verb.DISABLE if key is not None and row.claim.may_have_disabled(key):
             after = replace(disabled(after, today, bound, key), disabled_on=row.claim.on)
         case Verb.PARK if key is None and outside.history.has_tombstone(row.key_id):
             after = replace(parked(after, today, bound), parked_on=row.claim.on)

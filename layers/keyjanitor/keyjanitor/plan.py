@@ -309,7 +309,7 @@ def plan_night(
     """Cuts what is due down to the allowance; who has to wait is kept tonight, and told so.
 
     `stepped` counts what was done on this date already. The longest idle go first, then by key id;
-    before them those whose end was agreed.
+    before them those whose end was agreed, and after all others those whose last step failed.
     """
     warns, disables, parks = (
         sorted((v.step for v in verdicts if isinstance(v.step, kind)), key=_longest_idle)
@@ -338,9 +338,19 @@ def plan_night(
     return whole.going((*sorted(enables, key=key_id_of), *within))
 
 
-def _longest_idle(step: Warn | Disable | Park) -> tuple[bool, int, str]:
-    return (not isinstance(step.because, Ends), -step.days, step.key.key_id)
+def _longest_idle(step: Warn | Disable | Park) -> tuple[bool, bool, int, str]:
+    return (
+        _has_failed(step.row),
+        not isinstance(step.because, Ends),
+        -step.days,
+        step.key.key_id,
+    )
 
 
-def _first_due(step: Purge) -> tuple[date, str]:
-    return (step.row.purge_on or date.min, step.row.key_id)
+def _first_due(step: Purge) -> tuple[bool, date, str]:
+    return (_has_failed(step.row), step.row.purge_on or date.min, step.row.key_id)
+
+
+def _has_failed(row: Row | None) -> bool:
+    """Whether the key's last step failed: it goes last, so that it holds up no other key."""
+    return row is not None and row.failed_on is not None

@@ -8,7 +8,7 @@ from functools import cache, partial
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
-from keyjanitor.words import Claim, Grant, PendingAlert, RungRow, Verb
+from keyjanitor.words import Claim, Grant, PendingAlert, RungRow
 
 R = TypeVar("R")
 
@@ -33,15 +33,13 @@ def from_values(record: type[R], values: Mapping[str, Any]) -> R:
 
 def _plain(value: Any) -> Any:
     match value:
-        case Claim():
-            return {"verb": str(value.verb), "on": str(value.on)}
         case Enum():
             return value.value
         case datetime() | date():
             return value.isoformat()
         case tuple():
             return [_plain(one) for one in value]
-        case Grant() | RungRow() | PendingAlert():
+        case Claim() | Grant() | RungRow() | PendingAlert():
             return to_values(value)
         case Mapping():
             return dict(value)
@@ -60,14 +58,10 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if hint is datetime or hint is date:
         read: Callable[[Any], Any] = hint.fromisoformat
         return read
-    if hint is Claim:
-        return lambda value: Claim(Verb(value["verb"]), date.fromisoformat(value["on"]))
-    if hint is Grant:
-        return partial(from_values, Grant)
     if getattr(hint, "__origin__", None) is tuple:
         read_one = _reader(get_args(hint)[0])
         return lambda values: tuple(read_one(value) for value in values)
-    if hint is RungRow or hint is PendingAlert:
+    if hint in (Claim, Grant, RungRow, PendingAlert):
         return partial(from_values, hint)
     if hint in (int, float) or (isinstance(hint, type) and issubclass(hint, Enum)):
         return cast("Callable[[Any], Any]", hint)

@@ -43,6 +43,7 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
                 park_on=None,
                 disabled_on=row.disabled_on if note.state is State.DISABLED else None,
                 witnessed=False,
+                failed_on=None,
                 because="",
             )
         case Correct():
@@ -85,6 +86,7 @@ def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
         park_on=today + DAY * tier.grace_days if tier else None,
         stepped_on=today,
         our_update=key.last_updated_date,
+        failed_on=None,
         claim=None,
     )
 
@@ -99,6 +101,7 @@ def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
         parked_on=today,
         purge_on=today + DAY * (tier.retain_days if tier else MOST_DAYS),
         stepped_on=today,
+        failed_on=None,
         claim=None,
     )
 
@@ -122,6 +125,7 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         because="enabled again",
         restored_on=today,
         our_update=key.last_updated_date,
+        failed_on=None,
         claim=None,
     )
 

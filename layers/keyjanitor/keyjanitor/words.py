@@ -6,6 +6,9 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 DAY = timedelta(days=1)
+# How much later than in UpdateApiKey's answer a key's lastUpdatedDate may be in later reads. Whether
+# it ever is, is not known; the dates have whole seconds.
+ANSWER_MAY_DIFFER = timedelta(seconds=1)
 
 
 class Secret:
@@ -107,10 +110,27 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Written into a row right before API Gateway is touched, so that a run that dies is finished."""
+    """Written into a row right before API Gateway is touched, so that a run that dies is finished.
+
+    It says what was seen: `enabled` and `updated` (`lastUpdatedDate`) are those of the key that was
+    judged, and between `at` and `until` the run may have been at work, by API Gateway's clock. What
+    happened to the key at another time is not the run's doing.
+    """
 
     verb: Verb
     on: date
+    at: datetime | None = None
+    until: datetime | None = None
+    enabled: bool | None = None
+    updated: datetime | None = None
+
+    def may_have_disabled(self, key: ApiKey) -> bool:
+        """Whether the run that wrote this can be who disabled the key; if not, others have."""
+        if self.at is None or self.until is None or not self.enabled or key.enabled:
+            return False
+        if self.updated is not None and key.last_updated_date < self.updated:
+            return False
+        return self.at - ANSWER_MAY_DIFFER <= key.last_updated_date <= self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +139,8 @@ class Row:
 
     `version` counts the writes: a claim names the version it has read. `our_update` is the
     `lastUpdatedDate` that our own last change left behind, so that it is not taken for somebody
-    else's. All dates are UTC.
+    else's. `failed_on` is the date on which the key's last step failed, until one succeeds. All
+    dates are UTC.
     """
 
     key_id: str
@@ -159,7 +180,14 @@ class Row:
     was_parked_on: date | None = None  # and this is when it had been parked, if it was
     revoked_on: date | None = None
     revoked_by: str | None = None
+    failed_on: date | None = None
     claim: Claim | None = None
+
+
+def is_our_update(key: ApiKey, row: Row) -> bool:
+    """Whether the key's last change is the one that we made last."""
+    ours = row.our_update
+    return ours is not None and key.last_updated_date <= ours + ANSWER_MAY_DIFFER
 
 
 def stands_disabled(key: ApiKey, row: Row) -> bool:
