@@ -136,6 +136,7 @@ EXPIRE_KEYS_DISABLING = EXPIRE_KEYS_OBSERVING | {
     ("kms:GenerateDataKey*", "AlertKey.Arn"),
 }
 EXPIRE_KEYS_PARKING = EXPIRE_KEYS_DISABLING | {
+    ("apigateway:GET", f"{GATEWAY}/usageplans"),
     ("apigateway:DELETE", f"{GATEWAY}/apikeys/*"),
     ("s3:PutObject", f"{BUCKET}/tombstones/*"),
     ("kms:Encrypt", "SealingKey.Arn"),
