@@ -33,6 +33,7 @@ from keyjanitor.words import (
     Tombstone,
     UsagePlan,
     Verb,
+    row_id,
 )
 
 JANITOR = 3  # the hour at which keyjanitor changes keys; everybody else does so at noon
@@ -331,6 +332,10 @@ class Register:
 
     def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
         return {name: self.asked[name] for name in request_ids if name in self.asked}
+
+    def of_all_senders(self, request_id: str) -> list[RequestRow]:
+        beginning = row_id(request_id, "")
+        return [row for name, row in self.asked.items() if name.startswith(beginning)]
 
     def commit(self, changes: Sequence[RequestChange]) -> list[RequestRow | None]:
         return [self._commit(change) for change in changes]

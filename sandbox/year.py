@@ -27,7 +27,7 @@ from keyjanitor.provision import Provisioner
 from keyjanitor.requests import Clock, SweepRequest
 from keyjanitor.shapes import Shape
 from keyjanitor.watch import Look, Sights, look, tell
-from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, UsagePlan, Verb
+from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, UsagePlan, Verb, row_id
 from sandbox import in_memory
 from sandbox.audit import Auditor
 from sandbox.in_memory import JANITOR, at
@@ -348,7 +348,8 @@ class Year:
         )
         if left := Provisioner(self._counterparts, self.policy, run).serve(messages):
             raise AssertionError(f"{len(left)} requests were left")
-        return [dict(self.register.asked[one["request_id"]].detail) for one in bodies]
+        names = [row_id(one["request_id"], PORTAL) for one in bodies]
+        return [dict(self.register.asked[name].detail) for name in names]
 
     # --- evenings ---------------------------------------------------------------------------------
 

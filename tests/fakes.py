@@ -38,7 +38,7 @@ from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.watch import Sights
-from keyjanitor.words import ApiKey, Mode, Row, Secret, Tombstone, UsagePlan
+from keyjanitor.words import ApiKey, Mode, RequestRow, Row, Secret, Tombstone, UsagePlan
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
 
@@ -418,11 +418,14 @@ class FakeDynamoDb:
     def query(self, **request: Any) -> Item:
         partition = request["ExpressionAttributeValues"][":pk"]
         after = request.get("ExclusiveStartKey")
+        beginning = request["ExpressionAttributeValues"].get(":beginning", {"S": ""})["S"]
         with self._lock:
             items = [
                 item
                 for place, item in sorted(self._table(request).items())
-                if item["pk"] == partition and (after is None or place > _place(after))
+                if item["pk"] == partition
+                and item["sk"]["S"].startswith(beginning)
+                and (after is None or place > _place(after))
             ]
         page = items[: self._page]
         last = {name: page[-1][name] for name in ("pk", "sk")} if items[self._page :] else None
@@ -600,21 +603,51 @@ class FakeKms:
         return {"Plaintext": plain}
 
 
+class RegisterOfOneSender(Register):
+    """A register whose requests can be asked for by their bare ids too, where only one sender asks."""
+
+    def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
+        found = super().requests(request_ids)
+        for request_id in set(request_ids) - set(found):
+            if rows := self.of_all_senders(request_id):
+                found[request_id] = rows[0]
+        return found
+
+
 class FakeQueue:
     """A queue that hears which messages are to come again, and after how many seconds."""
 
     def __init__(self) -> None:
         self.heard: dict[str, int] = {}
+        self.dead: list[Message] = []
+        self.is_shut = False  # its dead-letter queue
 
     def come_again_soon(self, messages: Sequence[Message]) -> None:
         self.heard = {one.message_id: one.comes_again_after for one in messages}
 
+    def bury(self, messages: Sequence[Message]) -> list[Message]:
+        if self.is_shut:
+            return list(messages)
+        self.dead += messages
+        return []
+
 
 def sqs_event(
-    *bodies: Any, sender: str, sent: datetime | None = None, received: int = 1
+    *bodies: Any,
+    sender: str,
+    sent: datetime | None = None,
+    received: int = 1,
+    moved: bool = False,
 ) -> dict[str, Any]:
-    """An event as SQS makes it; the messages' ids are their numbers. A text is a body as it stands."""
+    """An event as SQS makes it; the messages' ids are their numbers. A text is a body as it stands.
+
+    Those that were `moved` come out of the dead-letter queue, and `sender` may be who moved them;
+    so do those of a session that is called `redrive`.
+    """
+    moved = moved or sender.endswith(":redrive")
+    dead_letters = "arn:aws:sqs:us-east-1:123456789012:dead"
     attributes = {
+        **({"DeadLetterQueueSourceArn": dead_letters} if moved else {}),
         "ApproximateReceiveCount": str(received),
         "SenderId": f"{sender}:session",
         **({"SentTimestamp": str(int(sent.timestamp() * 1000))} if sent else {}),
@@ -954,9 +987,12 @@ class Account:
         context: Any = None,
         sent: datetime | None = None,
         received: int = 1,
+        moved: bool = False,
     ) -> list[int]:
         """Has requests served as one batch; gives the numbers of those that have to come again."""
-        event = sqs_event(*bodies, sender=sender, sent=sent or self.real_now, received=received)
+        event = sqs_event(
+            *bodies, sender=sender, sent=sent or self.real_now, received=received, moved=moved
+        )
         answer = self.provision_keys.lambda_handler(event, context or self.context())
         return [int(one["itemIdentifier"]) for one in answer["batchItemFailures"]]
 
@@ -1019,7 +1055,7 @@ class Account:
 
     @property
     def register(self) -> Register:
-        return Register(Table(self.clients.dynamodb, self.table))
+        return RegisterOfOneSender(Table(self.clients.dynamodb, self.table))
 
     @property
     def history(self) -> History:

@@ -42,7 +42,9 @@ outside = Counterparts(
     sealer=Sealer(client("kms"), settings.sealing_key_arn),
     bus=Bus(client("events"), settings.event_bus),
 )
-queue = RequestQueue(client("sqs"), settings.request_queue_url)
+queue = RequestQueue(
+    client("sqs"), settings.request_queue_url, settings.request_dead_letter_queue_url
+)
 
 
 @logger.inject_lambda_context
@@ -60,6 +62,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     )
     provisioner = Provisioner(outside, policy, run)
     left = provisioner.serve(messages)
+    left += queue.bury(provisioner.hopeless)
     queue.come_again_soon(left)
     for name, count in (
         ("KeysIssued", provisioner.issued),

@@ -13,6 +13,7 @@ from keyjanitor.messages import Message
 from keyjanitor.queue import RequestQueue
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/requests"
+DEAD = "https://sqs.us-east-1.amazonaws.com/123456789012/dead"
 BODY = "keyj" + "0" * 36
 
 
@@ -63,17 +64,17 @@ def test_messages_become_visible_by_tens(client: Any, aws: Stubber) -> None:
     changed(aws, [entry(index, index) for index in range(10)])
     changed(aws, [entry(index, 10 + index) for index in range(10)])
     changed(aws, [entry(0, 20)])
-    RequestQueue(client, URL).come_again_soon(messages(21))
+    RequestQueue(client, URL, DEAD).come_again_soon(messages(21))
 
 
 def test_each_message_comes_again_by_how_often_it_came(client: Any, aws: Stubber) -> None:
     changed(aws, [entry(0, 0, 30), entry(1, 0, 60), entry(2, 0, 900)])
     often = [messages(1, received)[0] for received in (1, 2, 9)]
-    RequestQueue(client, URL).come_again_soon(often)
+    RequestQueue(client, URL, DEAD).come_again_soon(often)
 
 
 def test_without_messages_nobody_is_asked(client: Any, aws: Stubber) -> None:
-    RequestQueue(client, URL).come_again_soon([])
+    RequestQueue(client, URL, DEAD).come_again_soon([])
 
 
 def test_a_message_that_failed_does_not_keep_the_others(
@@ -87,7 +88,7 @@ def test_a_message_that_failed_does_not_keep_the_others(
     changed(aws, [entry(index, index) for index in range(10)], failed)
     changed(aws, [entry(0, 10)])
     with caplog.at_level(logging.INFO):
-        RequestQueue(client, URL).come_again_soon(messages(11))
+        RequestQueue(client, URL, DEAD).come_again_soon(messages(11))
     (record,) = caplog.records
     assert record.getMessage() == (
         "messages that come again only later, by code: "
@@ -103,7 +104,7 @@ def test_a_call_that_fails_is_no_error(
 ) -> None:
     """What comes again comes by itself, only later."""
     aws.add_client_error("change_message_visibility_batch", code, BODY, 400)
-    RequestQueue(client, URL).come_again_soon(messages(25))
+    RequestQueue(client, URL, DEAD).come_again_soon(messages(25))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert BODY not in caplog.text
@@ -122,7 +123,7 @@ def test_nor_is_a_call_that_was_never_made(
         def change_message_visibility_batch(self, **_: Any) -> Any:
             raise err
 
-    RequestQueue(Raises(), URL).come_again_soon(messages(1))
+    RequestQueue(Raises(), URL, DEAD).come_again_soon(messages(1))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert BODY not in caplog.text
@@ -132,4 +133,4 @@ def test_a_message_without_a_receipt_keeps_nobody(client: Any, aws: Stubber) -> 
     """A function that is tried out by hand is given what it is given."""
     nameless = Message("m0", BODY, "", None)
     changed(aws, [{"Id": "0", "ReceiptHandle": "", "VisibilityTimeout": 30}])
-    RequestQueue(client, URL).come_again_soon([nameless])
+    RequestQueue(client, URL, DEAD).come_again_soon([nameless])

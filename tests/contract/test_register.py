@@ -20,6 +20,7 @@ from keyjanitor.seal import delivery_context
 from keyjanitor.table import Table
 from keyjanitor.words import Announcement, Grant, RequestRow, Row, State, Status
 from tests.builders import (
+    DAY,
     PORTAL,
     TODAY,
     a_grant,
@@ -259,10 +260,29 @@ def test_a_revoked_key_leaves_the_living_with_its_answer(
     assert ledger.row_of_any("k0") == replace(revoked, version=2)
 
 
-def test_the_row_of_a_revoked_key_and_of_a_request_are_kept_for_ever(
-    either: Clients, register: Register, ledger: Ledger, table: Table
+@pytest.mark.parametrize(
+    ("status", "days"),
+    [
+        (Status.TAKEN, 60),
+        (Status.ADMITTED, 400),
+        (Status.SEALED, 400),
+        (Status.ANSWERED, 400),
+        (Status.REFUSED, 30),
+    ],
+)
+def test_a_request_is_forgotten_long_after_its_message_can_come_back(
+    either: Clients, register: Register, table: Table, status: Status, days: int
 ) -> None:
-    written(register, a_request_row(status=Status.REFUSED))
+    written(register, a_request_row(status=status, received_on=TODAY))
+    (item,) = either.dynamodb.scan(TableName=table._name)["Items"]
+    expires_at = datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC)
+    assert expires_at == at(TODAY, 0) + DAY * days
+    assert days > 2 * 14  # that SQS keeps a message which was moved back once
+
+
+def test_the_row_of_a_revoked_key_is_kept_for_ever(
+    either: Clients, ledger: Ledger, table: Table
+) -> None:
     ledger.commit([Change(None, an_issued_row("k0", State.REVOKED, revoked_on=TODAY))])
     for item in either.dynamodb.scan(TableName=table._name)["Items"]:
         assert "expires_at" not in item

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.decide import RESTORE_MARKER
-from keyjanitor.words import FINAL, RequestRow, Row, State
+from keyjanitor.words import FINAL, RequestRow, Row, State, row_id
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.test_faults import CUTS, Cut, Line
 from tests.fakes import BUSY, SENDER, Account
@@ -193,7 +193,7 @@ def an_issued_row(account: Account, body: Body, **more: Any) -> Row:
     values: dict[str, Any] = {
         "owner": body["owner"],
         "name": body["name"],
-        "request_ids": (body["request_id"],),
+        "request_ids": (row_id(body["request_id"], SENDER),),
         **more,
     }
     return Row(
@@ -290,7 +290,7 @@ def a_restore(account: Account) -> Scene:
                 previous_key_ids=(key_id,),
                 sender=SENDER,
                 deliver_to=PORTAL,
-                request_ids=("issue-1",),
+                request_ids=(row_id("issue-1", SENDER),),
             ),
             "event": detail["previous_key_id"] == key_id,
         }

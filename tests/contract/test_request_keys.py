@@ -9,7 +9,7 @@ import pytest
 
 from keyjanitor.decide import RESTORE_MARKER
 from keyjanitor.errors import CallFailed
-from keyjanitor.words import Row, State
+from keyjanitor.words import Row, State, row_id
 from tests.builders import ADMIN, CONTACT, DAY, KEY_ID, PLAN_ID, PORTAL, TODAY, a_usage_plan
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, value_of
 from tests.requesting import (
@@ -140,7 +140,7 @@ def test_a_rotated_key_gets_a_new_one_like_it_and_ends_after_the_overlap(account
         usage_plan_ids=tuple(sorted((plan, "plan2"))),
         sender=SENDER,
         deliver_to=PORTAL,
-        request_ids=(f"rotate-{old}",),
+        request_ids=(row_id(f"rotate-{old}", ADMIN),),
     )
     assert the_row(account, old) == replace(before, ends_on=TODAY + DAY * 8, rotated_to=new)
 
@@ -292,7 +292,7 @@ def test_of_all_that_speaks_against_a_rotation_the_first_in_the_contracts_order_
         rotated_to="another",
     )
     under(account, service_quota=1)
-    senders, more = [STRANGER], {"overlap_days": 91}
+    senders, more = [OTHER_SENDER], {"overlap_days": 91}
 
     def attempt(number: int) -> str:
         body = rotate(key_id, request_id=f"rotate-{number}", **more)
@@ -721,7 +721,7 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         previous_key_ids=(key_id,),
         sender=SENDER,
         deliver_to=PORTAL,
-        request_ids=("issue-1",),
+        request_ids=(row_id("issue-1", SENDER),),
     )
     assert the_row(account, key_id) == replace(
         before, state=State.RESTORED, new_key_id=new, because="restored"
@@ -925,7 +925,7 @@ def test_of_all_that_speaks_against_a_restore_the_first_in_the_contracts_order_i
     account.owners.stacks[key_id] = "web"
     account.change_row(key_id, tier="lost")
     under(account, service_quota=1)
-    senders, ids = [STRANGER], ["nothing"]
+    senders, ids = [OTHER_SENDER], ["nothing"]
 
     def attempt(number: int) -> str:
         body = restore(ids[-1], request_id=f"restore-{number}")
@@ -1137,7 +1137,7 @@ def test_the_same_request_again_is_answered_again_and_changes_nothing(
     assert account.ask(body, body) == []
     account.pass_day()
     before = (account.rows(), [account.gateway.whole(one) for one in account.gateway.ids])
-    assert account.ask(body, sender=STRANGER) == []
+    assert account.ask(body, sender=STRANGER, moved=True) == []
     assert account.ask({**body, "reason": "another"}) == []
     told = account.answers(body["request_id"])
     assert [told[0], told[1]] == [told[0], told[0]]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from keyjanitor.errors import CallFailed
 from keyjanitor.keyfile import NewKey, key_file
 from keyjanitor.policy import Policy, Rung
 from keyjanitor.values import looks_like_ours
-from keyjanitor.words import ApiKey, RequestRow, Row, State, Status
+from keyjanitor.words import ApiKey, RequestRow, Row, State, Status, row_id
 from tests.builders import ADMIN, CONTACT, DAY, PLAN_ID, PORTAL, TODAY, unclaimed
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, refused
 from tests.requesting import (
@@ -35,6 +36,7 @@ from tests.requesting import (
     key_of,
     not_a_working_key,
     renew,
+    revoke,
     rotate,
     the_answer,
     told_in_turn,
@@ -130,7 +132,7 @@ def test_a_key_is_issued_enabled_in_its_tiers_plan_and_told_of_in_one_event(
         usage_plan_ids=(plan_id,),
         sender=SENDER,
         deliver_to=PORTAL,
-        request_ids=("issue-1",),
+        request_ids=(row_id("issue-1", SENDER),),
     )
     assert len(account.events) == 1
     assert account.ledger.unsent() == []
@@ -224,7 +226,10 @@ def test_each_tier_has_its_own_plan_and_one_batch_may_ask_for_several(
 def test_the_function_counts_what_it_issued_refused_and_left(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    account.ask(issue(1), issue(2), issue(3, deliver_to="nobody"), "no request")
+    account.around = Calls(apigateway_delete=gateway_fails)
+    key_id = asked(account, issue(9))
+    capsys.readouterr()
+    account.ask(issue(1), issue(2), issue(3, deliver_to="nobody"), revoke(key_id))
     lines = capsys.readouterr().out.splitlines()
     (metrics,) = [json.loads(line) for line in lines if "_aws" in line]
     names = ("KeysIssued", "RequestsRefused", "RequestsLeft")
@@ -319,7 +324,7 @@ def test_a_conflict_is_told_before_anything_else_that_is_wrong_with_a_body(
         )
     ):
         account.events.clear()
-        assert account.ask(other, sender=STRANGER) == []
+        assert account.ask(other) == []
         codes = [one["Detail"]["code"] for one in account.events]
         assert codes == ["conflicting_request"], number
 
@@ -327,15 +332,15 @@ def test_a_conflict_is_told_before_anything_else_that_is_wrong_with_a_body(
 # --- the first verdict stands ---------------------------------------------------------------------
 
 
-def test_a_refused_request_is_refused_again_whoever_sends_it_and_whatever_has_changed(
+def test_a_refused_request_is_refused_again_whoever_moves_it_back_and_whatever_has_changed(
     account: Account,
 ) -> None:
     body = issue()
-    assert account.ask(body, sender=STRANGER) == []
-    for sender in (SENDER, ADMIN):
-        assert account.ask(body, sender=sender) == []
+    assert account.ask(body, sender=ADMIN) == []
+    for sender in (SENDER, STRANGER):
+        assert account.ask(body, sender=sender, moved=True) == []
     under(account, an_asking_policy(senders=("*",)))
-    assert account.ask(body, sender=STRANGER) == []
+    assert account.ask(body, sender=ADMIN) == []
     assert len(account.answers("issue-1")) == 4
     assert code_of(account, body) == "sender_not_allowed"
     assert account.gateway.ids == [BUSY]
@@ -346,8 +351,9 @@ def test_an_answered_request_is_answered_again_whoever_moves_its_message_back(
 ) -> None:
     key_id = asked(account, issue())
     under(account, an_asking_policy(senders=(), recipients=()))
-    assert account.ask(issue(), sender=STRANGER) == []
-    assert (key_of(account, issue()), len(account.answers("issue-1"))) == (key_id, 2)
+    assert account.ask(issue(), sender=STRANGER, moved=True) == []
+    assert account.ask(issue()) == []
+    assert (key_of(account, issue()), len(account.answers("issue-1"))) == (key_id, 3)
 
 
 def test_a_request_that_was_left_is_judged_by_who_sent_it_and_not_by_who_moves_it_back(
@@ -356,14 +362,104 @@ def test_a_request_that_was_left_is_judged_by_who_sent_it_and_not_by_who_moves_i
     account.around = Calls(apigateway_shaped_plans=gateway_fails)
     assert account.ask(issue(1), sender=SENDER) == [0]
     account.around = Calls(dynamodb_transact_write_items=once_more(fails, after=1))
-    assert account.ask(issue(2), sender=STRANGER) == [0]
+    assert account.ask(issue(2), sender=ADMIN) == [0]
     account.around = undisturbed
-    assert account.ask(issue(1), sender=STRANGER) == []
-    assert account.ask(issue(2), sender=SENDER) == []
+    assert account.ask(issue(1), sender=STRANGER, moved=True) == []
+    assert account.ask(issue(2), sender=SENDER, moved=True) == []
     assert codes_of(account, issues(2)) == ["Key Issued", "sender_not_allowed"]
     row = account.row(key_of(account, issue(1)))
     assert row is not None
     assert row.sender == SENDER
+
+
+@pytest.mark.parametrize("mover", [ADMIN, SENDER, STRANGER])
+def test_what_the_ledger_sees_first_when_it_is_moved_back_has_no_rights_and_can_be_sent_again(
+    account: Account, mover: str
+) -> None:
+    key_id = asked(account, issue(9))
+    bodies = [issue(), revoke(key_id, request_id="unseen")]
+    assert account.ask(*bodies, sender=mover, moved=True) == []
+    assert codes_of(account, bodies) == ["send_again"] * 2
+    assert {the_answer(account, body)[1]["requested_by"] for body in bodies} == {None}
+    assert account.gateway.ids == [BUSY, key_id]
+    account.events.clear()
+    assert account.ask(*bodies) == []
+    assert codes_of(account, bodies) == ["Key Issued", "Key Revoked"]
+
+
+def test_a_message_that_is_moved_back_is_the_request_of_everybody_who_sent_it(
+    account: Account,
+) -> None:
+    under(account, an_asking_policy(senders=("*",)))
+    for sender in ("AROAONE", "AROATWO"):
+        account.around = Calls(apigateway_import_keys=gateway_fails)
+        assert account.ask(issue(), sender=sender) == [0]
+    account.around = undisturbed
+    assert account.ask(issue(), sender=ADMIN, moved=True) == []
+    told = account.answers("issue-1")
+    assert [(kind, detail["requested_by"]) for kind, detail in told] == [
+        ("Key Issued", "AROAONE"),
+        ("Key Issued", "AROATWO"),
+    ]
+
+
+# --- an id belongs to its sender ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", ["owner-1", "another"])
+def test_an_id_that_a_stranger_used_first_is_free_for_who_may_ask(
+    account: Account, owner: str
+) -> None:
+    assert account.ask(issue(owner=owner), sender=STRANGER) == []
+    assert code_of(account, issue()) == "sender_not_allowed"
+    account.events.clear()
+    assert account.ask(issue()) == []
+    assert not_a_working_key(account, issue()) == []
+
+
+def test_the_same_id_of_two_senders_is_two_requests_and_each_keeps_its_own_key(
+    account: Account,
+) -> None:
+    under(account, an_asking_policy(senders=("*",), max_keys_per_owner=2))
+    keys = {}
+    for sender in ("AROAONE", "AROATWO"):
+        account.events.clear()
+        keys[sender] = asked(account, issue(), sender=sender)
+    assert len(set(keys.values())) == 2
+    for sender, key_id in keys.items():
+        row = account.row(key_id)
+        assert row is not None
+        assert (row.sender, row.request_ids) == (sender, (row_id("issue-1", sender),))
+    account.events.clear()
+    theirs = revoke(keys["AROATWO"], request_id="revoke")
+    assert account.ask(theirs, sender="AROAONE") == []
+    assert code_of(account, theirs) == "sender_not_allowed"
+
+
+def test_two_sessions_of_one_role_are_one_sender(account: Account) -> None:
+    assert account.ask(issue(), sender=f"{SENDER}:one") == []
+    assert account.ask(issue(), sender=f"{SENDER}:two") == []
+    assert account.ask(issue(name="another"), sender=f"{SENDER}:three") == []
+    told = [detail.get("code") for _, detail in account.answers("issue-1")]
+    assert told == [None, None, "conflicting_request"]
+
+
+def test_a_sender_whom_no_tier_names_leaves_no_trace_in_the_ledger(account: Account) -> None:
+    before = account.items()
+    bodies = [*issues(3), renew(BUSY), issue(4, tier="unknown"), issue(5, expires_on="1999-12-31")]
+    for _ in range(2):
+        assert account.ask(*bodies, sender=STRANGER) == []
+    assert account.items() == before
+    told = ["sender_not_allowed"] * 4 + ["unknown_tier", "invalid_request"]
+    assert codes_of(account, bodies) == told
+
+
+def test_a_stranger_is_answered_once_the_bus_takes_it(account: Account) -> None:
+    account.around = Calls(events_put_events=fails)
+    assert account.ask(issue(), sender=STRANGER) == [0]
+    account.around = undisturbed
+    assert account.ask(issue(), sender=STRANGER) == []
+    assert code_of(account, issue()) == "sender_not_allowed"
 
 
 def fails(_: Call) -> Any:
@@ -413,18 +509,60 @@ NO_REQUESTS = [
 ]
 
 
-def test_what_is_no_request_is_left_each_time_and_leaves_the_rest_of_its_batch_unharmed(
+def test_what_is_no_request_goes_to_the_dead_letters_at_once_and_harms_nobody(
     account: Account,
 ) -> None:
     bodies: list[Any] = list(NO_REQUESTS)
     bodies.insert(3, issue(1))
+    bodies.insert(3, issue(1))
     bodies.append(issue(2))
-    wrong = [number for number, body in enumerate(bodies) if isinstance(body, str)]
-    for received in (1, 2, 10):
-        assert account.ask(*bodies, received=received) == wrong
+    assert account.ask(*bodies) == []
+    assert [message.body for message in account.queue.dead] == NO_REQUESTS
     assert codes_of(account, issues(2)) == ["Key Issued"] * 2
-    assert {one["Detail"]["request_id"] for one in account.events} == {"issue-1", "issue-2"}
+    assert Counter(one["Detail"]["request_id"] for one in account.events) == {
+        "issue-1": 1,
+        "issue-2": 1,
+        None: len(NO_REQUESTS),
+    }
     assert len(account.gateway.ids) == 3
+
+
+FIELD_19 = Path("tests/contract/envelopes")
+
+
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [
+        ("sns.json", "an SNS notification; switch on raw message delivery"),
+        ("eventbridge.json", "an EventBridge event; set InputPath to $.detail"),
+        ("bom.json", "a byte order mark"),
+    ],
+)
+def test_a_request_in_an_envelope_is_told_what_it_is_in_the_log_and_on_the_bus(
+    account: Account, caplog: pytest.LogCaptureFixture, file: str, why: str
+) -> None:
+    body = (FIELD_19 / file).read_text("utf-8")
+    assert account.ask(body) == []
+    ((detail_type, detail),) = [(one["DetailType"], one["Detail"]) for one in account.events]
+    assert (detail_type, detail["request_id"]) == ("Key Request Refused", None)
+    assert (detail["code"], detail["requested_by"]) == ("invalid_request", SENDER)
+    assert why in detail["reason"]
+    assert why in caplog.text
+    assert [message.body for message in account.queue.dead] == [body]
+
+
+def test_what_the_dead_letter_queue_does_not_take_comes_again(account: Account) -> None:
+    account.queue.is_shut = True
+    assert account.ask("no request", issue()) == [0]
+    account.queue.is_shut = False
+    assert account.ask("no request") == []
+    assert [message.body for message in account.queue.dead] == ["no request"]
+
+
+def test_what_is_no_request_stays_in_the_queue_until_it_is_answered(account: Account) -> None:
+    account.around = Calls(events_put_events=fails)
+    assert account.ask("no request") == [0]
+    assert account.queue.dead == []
 
 
 MISFITS: list[tuple[str, Any]] = [
@@ -568,7 +706,7 @@ def test_a_refusal_says_all_that_is_known_and_is_written_down(account: Account) 
     }
     assert account.answers("issue-1") == [("Key Request Refused", detail)]
     assert replace(request_row(account, "issue-1"), version=0, digest="") == RequestRow(
-        request_id="issue-1",
+        request_id=row_id("issue-1", SENDER),
         digest="",
         sender=SENDER,
         status=Status.REFUSED,
@@ -1013,7 +1151,8 @@ def test_what_is_left_comes_again_after_half_a_minute_and_then_after_twice_as_lo
 ) -> None:
     heard = []
     for received in range(1, 9):
-        account.ask("no request", issue(received), received=received)
+        account.around = Calls(apigateway_import_keys=gateway_fails)
+        account.ask(issue(received), received=received)
         heard.append(account.queue.heard)
     assert heard == [{"0": seconds} for seconds in (30, 60, 120, 240, 480, 900, 900, 900)]
 

@@ -99,6 +99,7 @@ def test_a_copy_of_provision_keys_takes_its_share_of_what_all_copies_may_call() 
         sealing_key_arn=ENVIRONMENT["SEALING_KEY_ARN"],
         event_bus="bus",
         request_queue_url=ENVIRONMENT["REQUEST_QUEUE_URL"],
+        request_dead_letter_queue_url=ENVIRONMENT["REQUEST_DEAD_LETTER_QUEUE_URL"],
         calls_per_second=1.5,
         replay_window_hours=36.0,
     )

@@ -185,6 +185,7 @@ PROVISION_KEYS = {
     ("sqs:DeleteMessage", "RequestQueue.Arn"),
     ("sqs:GetQueueAttributes", "RequestQueue.Arn"),
     ("sqs:ReceiveMessage", "RequestQueue.Arn"),
+    ("sqs:SendMessage", "RequestDeadLetterQueue.Arn"),
     ("apigateway:GET", f"{GATEWAY}/apikeys"),
     ("apigateway:GET", f"{GATEWAY}/apikeys/*"),
     ("apigateway:GET", f"{GATEWAY}/usageplans"),

@@ -120,6 +120,7 @@ def first(codes: Iterable[Code]) -> Code | None:
 
 def test_the_codes_stand_in_the_order_of_the_contract() -> None:
     assert [str(code) for code in Code] == [
+        "send_again",
         "conflicting_request",
         "invalid_request",
         "unknown_tier",
@@ -132,6 +133,7 @@ def test_the_codes_stand_in_the_order_of_the_contract() -> None:
         "too_many_keys",
         "capacity_exhausted",
         "tier_frozen",
+        "budget_spent",
     ]
 
 

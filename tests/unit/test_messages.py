@@ -50,6 +50,7 @@ def test_a_message_is_what_aws_says_of_it() -> None:
         sent_at=SENT,
         receipt_handle="receipt",
         receive_count=3,
+        attributes=a_record()["messageAttributes"],
     )
 
 

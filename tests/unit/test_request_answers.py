@@ -183,11 +183,11 @@ def test_a_refusal_has_its_code_and_its_reason(code: Code) -> None:
 
 
 def test_what_nobody_knows_of_a_refused_request_is_null() -> None:
-    detail = refused("", "", None, Refusal(Code.INVALID_REQUEST, "because"))
+    detail = refused(None, None, None, Refusal(Code.INVALID_REQUEST, "because"))
     assert detail == {
         "version": 1,
-        "request_id": "",
-        "requested_by": "",
+        "request_id": None,
+        "requested_by": None,
         "action": None,
         "code": "invalid_request",
         "reason": "because",
@@ -248,7 +248,7 @@ class Office:
         )
         (written,) = self.register.commit([RequestChange(None, row)])
         message = Message("m1", "", ASKER, NOW)
-        return Task([message], body, body.row_id, row=written)
+        return Task([message], body, body.row_id, ASKER, row=written)
 
     def row(self, request_id: str = "r1") -> RequestRow | None:
         return self.register.requests([request_id]).get(request_id)

@@ -29,6 +29,7 @@ class Action(StrEnum):
 class Code(StrEnum):
     """Why a request is refused: the first of these that fits."""
 
+    SEND_AGAIN = "send_again"
     CONFLICTING_REQUEST = "conflicting_request"
     INVALID_REQUEST = "invalid_request"
     UNKNOWN_TIER = "unknown_tier"
@@ -41,6 +42,7 @@ class Code(StrEnum):
     TOO_MANY_KEYS = "too_many_keys"
     CAPACITY_EXHAUSTED = "capacity_exhausted"
     TIER_FROZEN = "tier_frozen"
+    BUDGET_SPENT = "budget_spent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,25 @@ def judge_dates(request: KeyRequest) -> Refusal | None:
             Code.INVALID_REQUEST, f"until: {request.until} is past; today is {request.today}"
         )
     return None
+
+
+def is_in_a_tier(sender: str, policy: Policy) -> bool:
+    """Whether policy.toml lets this sender ask for anything."""
+    return any(
+        _names(tier.senders, sender) or _names(tier.admins, sender)
+        for tier in policy.tiers.values()
+    )
+
+
+def judge_stranger(request: KeyRequest, policy: Policy) -> Refusal:
+    """What is said to a sender that no tier names, and who learns nothing of keys."""
+    if request.action is Action.ISSUE and request.tier not in policy.tiers:
+        return _unknown_tier(request.tier)
+    who = request.sender or "a sender without an id"
+    return Refusal(
+        Code.SENDER_NOT_ALLOWED,
+        f"{who} is in no tier: see `senders` and `admins` in policy.toml",
+    )
 
 
 def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal | None:

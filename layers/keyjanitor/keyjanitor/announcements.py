@@ -72,9 +72,17 @@ def answer(
 
 
 def refused(
-    request_id: str, sender: str, action: str | None, refusal: Refusal, **known: str | None
+    request_id: str | None,
+    sender: str | None,
+    action: str | None,
+    refusal: Refusal,
+    **known: str | None,
 ) -> dict[str, object]:
-    """The detail of a `Key Request Refused`; `known` is what the request and the ledger say."""
+    """The detail of a `Key Request Refused`; `known` is what the request and the ledger say.
+
+    Without a `request_id` it answers what is no request, or whose id looks like a key's value;
+    without a `sender` it is not known who sent it first.
+    """
     named = {name: known.get(name) for name in ("key_id", "owner", "tier", "contact")}
     return {
         "version": VERSION,

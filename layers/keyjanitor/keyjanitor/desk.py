@@ -1,6 +1,6 @@
 """What one run of provision_keys works with: all that it talks to, its requests, and their answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from aws_lambda_powertools import Logger
 
 from keyjanitor import bus
-from keyjanitor.admission import Action, KeyRequest, Refusal
+from keyjanitor.admission import Action, Code, KeyRequest, Refusal
 from keyjanitor.announcements import REFUSED, refused
 from keyjanitor.bus import Bus
 from keyjanitor.contract import Body
@@ -53,7 +53,7 @@ class Run:
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One request on its way through a run; `messages` are all that carry it.
+    """One request of `sender` on its way through a run; `messages` are all that carry it.
 
     It is over when it is answered, or `left` for another run.
     """
@@ -61,6 +61,7 @@ class Task:
     messages: list[Message]
     body: Body
     row_id: str
+    sender: str
     row: RequestRow | None = None
     request: KeyRequest | None = None
     refusal: Refusal | None = None
@@ -102,7 +103,8 @@ class Desk:
         for task in tasks:
             if task.is_open:
                 task.left = True
-                logger.warning("request %r is left: %s", task.body.request_id[:128], why)
+                shown = (task.body.request_id or "whose id looks like a value")[:128]
+                logger.warning("request %r is left: %s", shown, why)
 
     def answer(
         self, task: Task, detail_type: str, detail: dict[str, object], *rows: Change
@@ -135,7 +137,30 @@ class Desk:
         lost = self.write(tasks, [self._refusal(task) for task in tasks])
         self.leave(lost, "its request was changed meanwhile")
 
+    def turn_away(self, tasks: Sequence[Task]) -> None:
+        """Refuses requests of which nothing is written down: one that comes again is refused again."""
+        told = [
+            Announcement(str(number), REFUSED, self._refused(task))
+            for number, task in enumerate(tasks)
+        ]
+        for taken in self._take_to_the_bus(told):
+            tasks[int(taken.announcement_id)].answered = True
+        self.leave(tasks, "its event could not be put")
+
+    def answer_what_is_no_request(self, messages: Mapping[str, tuple[Message, str]]) -> set[str]:
+        """Tells why messages are no requests, under no request id; gives the ids of those told."""
+        told = []
+        for message_id, (message, why) in messages.items():
+            refusal = Refusal(Code.INVALID_REQUEST, f"this is no request: {why}")
+            detail = refused(None, message.sender, None, refusal)
+            told.append(Announcement(message_id, REFUSED, detail))
+        self.refusals += len(told)
+        return {one.announcement_id for one in self._take_to_the_bus(told)}
+
     def _refusal(self, task: Task) -> RequestChange:
+        return self.answer(task, REFUSED, self._refused(task))
+
+    def _refused(self, task: Task) -> dict[str, object]:
         if task.refusal is None:
             raise AssertionError("only what is refused is answered so")
         body, key = task.body, task.key
@@ -151,11 +176,9 @@ class Desk:
         action = body.text("action")
         if action not in list(Action):
             action = None
-        detail = refused(
-            body.request_id[:1024], task.the_row().sender, action, task.refusal, **known
-        )
+        request_id = body.request_id and body.request_id[:1024]
         self.refusals += 1
-        return self.answer(task, REFUSED, detail)
+        return refused(request_id, task.sender or None, action, task.refusal, **known)
 
     def write(self, tasks: Sequence[Task], changes: Sequence[RequestChange]) -> list[Task]:
         """Writes the answers of requests, and tells them; gives those whose rows others changed."""
@@ -194,13 +217,17 @@ class Desk:
         except KeyjanitorError as err:
             logger.error("events wait for the next run: %s", err)
 
-    def _put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+    def _take_to_the_bus(self, announcements: Sequence[Announcement]) -> list[Announcement]:
         taken: list[Announcement] = []
         for batch in bus.batches(announcements):
             try:
                 taken += self.outside.bus.put(batch)
             except KeyjanitorError as err:
                 logger.error("%d events could not be put: %s", len(batch), err)
+        return taken
+
+    def _put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+        taken = self._take_to_the_bus(announcements)
         try:
             self.outside.ledger.sent(taken)
         except KeyjanitorError as err:

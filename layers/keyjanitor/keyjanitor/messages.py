@@ -1,7 +1,7 @@
 """Reads the records that SQS hands to a function, and says when one that is left comes again. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -13,7 +13,10 @@ LATEST = 900
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `sender` is its SenderId up to the colon: the id of a user or a role, by AWS."""
+    """One message. `sender` is its SenderId up to the colon: the id of a user or a role, by AWS.
+
+    One that was `moved` out of a dead-letter queue may carry the SenderId of who moved it (believed).
+    """
 
     message_id: str
     body: str
@@ -21,6 +24,8 @@ class Message:
     sent_at: datetime | None
     receipt_handle: str = ""
     receive_count: int = 1
+    moved: bool = False
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # its sender's
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> "Message":
@@ -35,6 +40,8 @@ class Message:
             sent_at=_moment(sent),
             receipt_handle=str(record.get("receiptHandle", "")),
             receive_count=int(count) if count.isdecimal() else 1,
+            moved=bool(attributes.get("DeadLetterQueueSourceArn")),
+            attributes=record.get("messageAttributes") or {},
         )
 
     def today(self, clock: Clock) -> date:

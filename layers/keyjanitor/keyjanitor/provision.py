@@ -15,8 +15,10 @@ from keyjanitor.admission import (
     Refusal,
     Want,
     batch_of,
+    is_in_a_tier,
     judge_asker,
     judge_dates,
+    judge_stranger,
     still_at_work,
 )
 from keyjanitor.desk import Counterparts, Desk, Run, Task
@@ -34,11 +36,12 @@ from keyjanitor.messages import Message
 from keyjanitor.policy import Policy
 from keyjanitor.register import RequestChange
 from keyjanitor.tierplans import TierPlans
-from keyjanitor.words import FINAL, Grant, RequestRow, Row, Status
+from keyjanitor.words import FINAL, Grant, RequestRow, Row, Status, row_id
 
 COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
 COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
 AT_ONCE = 25  # rotations and restores that are looked at before the first is made
+NOBODY = ""  # the sender of a message of which nobody knows who sent it
 TRIES = 8  # to be counted in while other runs are
 
 logger = Logger(child=True)
@@ -58,19 +61,26 @@ class Provisioner:
         self._actions = KeyActions(self.desk)
         self._issuing = Issuing(self.desk, self._plans)
         self.issued = 0  # new keys
+        self.hopeless: list[Message] = []  # that can never be requests; their senders are told
+        self._known: dict[str, RequestRow] = {}
         self._counted_at: datetime | None = None  # the keys, when this run was counted in
 
     def serve(self, messages: Sequence[Message]) -> list[Message]:
-        """Serves what it can; gives the messages that have to come again."""
-        tasks, unreadable = self._read(messages)
-        self._take(tasks)
+        """Serves what it can; gives the messages that have to come again.
+
+        Those in `hopeless` are neither served nor given: they belong in the dead-letter queue.
+        """
+        tasks, unread = self._read(messages)
+        self._turn_away(tasks)
+        self._take([task for task in tasks if task.is_open])
         self._check(tasks)
         for part in _parts(tasks):
             self._serve(part)
         self._note_revoked([task for task in tasks if task.freed and task.answered])
         self._release([task for task in tasks if task.left])
         self.desk.tell_the_rest()
-        return unreadable + [message for task in tasks if task.left for message in task.messages]
+        left = {message.message_id for task in tasks if task.left for message in task.messages}
+        return unread + [message for message in messages if message.message_id in left]
 
     def _serve(self, tasks: Sequence[Task]) -> None:
         """Serves some of the requests, from their verdicts to their answers."""
@@ -89,27 +99,85 @@ class Provisioner:
     # --- reading ----------------------------------------------------------------------------------
 
     def _read(self, messages: Sequence[Message]) -> tuple[list[Task], list[Message]]:
-        """One task for each request, whatever number of messages carry it."""
+        """One task for each request, whatever number of messages carry it; and what to read again."""
         tasks: dict[tuple[str, str], Task] = {}
-        unreadable: list[Message] = []
+        hopeless: dict[str, tuple[Message, str]] = {}
+        unread: list[Message] = []
         for message in messages:
             try:
                 body = contract.read(message.body)
+                senders = self._senders(message, body)
             except NotARequest as err:
                 logger.error("message %s: %s", message.message_id, err)
-                unreadable.append(message)
+                hopeless[message.message_id] = message, err.reason
                 continue
-            task = tasks.setdefault((body.row_id, body.digest), Task([], body, body.row_id))
-            task.messages.append(message)
-        return list(tasks.values()), unreadable
+            except KeyjanitorError as err:
+                logger.warning("message %s is left: %s", message.message_id, err)
+                unread.append(message)
+                continue
+            for sender in senders:
+                name = row_id(body.row_id, sender)
+                task = tasks.setdefault((name, body.digest), Task([], body, name, sender))
+                task.messages.append(message)
+        told = self.desk.answer_what_is_no_request(hopeless)
+        self.hopeless = [one for name, (one, _) in hopeless.items() if name in told]
+        unread += [one for name, (one, _) in hopeless.items() if name not in told]
+        return list(tasks.values()), unread
+
+    def _senders(self, message: Message, body: contract.Body) -> list[str]:
+        """Whose request a message carries: its sender's.
+
+        One that came out of the dead-letter queue may name who moved it. It is the request of those
+        of whom the ledger knows this very body; of a sender without a name if it knows none.
+        """
+        if not message.moved:
+            return [message.sender]
+        register = self._outside.register
+        conflict = _beside_the_first(body)
+        rows = [*register.of_all_senders(body.row_id), *register.of_all_senders(conflict)]
+        return sorted({row.sender for row in rows if row.digest == body.digest}) or [NOBODY]
+
+    def _turn_away(self, tasks: Sequence[Task]) -> None:
+        """Refuses those that leave no trace, if the ledger does not know them: it would only fill up.
+
+        These are the requests of senders whom no tier names, and of nobody knows whom.
+        """
+        try:
+            names = sorted({task.row_id for task in tasks})
+            self._known = self._outside.register.requests(names)
+        except KeyjanitorError as err:
+            self.desk.leave(tasks, err)
+            return
+        strangers = [
+            task
+            for task in tasks
+            if task.row_id not in self._known and not is_in_a_tier(task.sender, self._policy)
+        ]
+        for task in strangers:
+            task.refusal = self._of_a_stranger(task)
+        self.desk.turn_away(strangers)
+
+    def _of_a_stranger(self, task: Task) -> Refusal:
+        if any(message.moved for message in task.messages):
+            return Refusal(
+                Code.SEND_AGAIN,
+                "this message comes out of the dead-letter queue, and the ledger does not know it: "
+                "who sent it first is not known. Its sender can send it again, unchanged",
+            )
+        try:
+            today = task.messages[0].today(self._run.clock)
+            request = contract.check(task.body, task.sender, today)
+        except InvalidRequest as err:
+            return Refusal(Code.INVALID_REQUEST, str(err))
+        return judge_dates(request) or judge_stranger(request, self._policy)
 
     def _take(self, tasks: Sequence[Task]) -> None:
         """Takes the requests that nobody else is at work on; answers those again that are answered."""
         try:
-            known = self._outside.register.requests(sorted({task.row_id for task in tasks}))
-            conflicts = self._conflicts(tasks, known)
-            known |= self._outside.register.requests([task.row_id for task in conflicts])
-            self._take_up(tasks, known)
+            conflicts = self._conflicts(tasks, self._known)
+            names = sorted({task.row_id for task in conflicts})
+            self._known |= self._outside.register.requests(names)
+            self._take_up(tasks, self._known)
         except KeyjanitorError as err:
             self.desk.leave(tasks, err)
 
@@ -120,7 +188,7 @@ class Provisioner:
         conflicts = []
         for task in tasks:
             if first.setdefault(task.row_id, task.body.digest) != task.body.digest:
-                task.row_id = f" conflict {task.body.digest}"  # no other row is called so
+                task.row_id = row_id(_beside_the_first(task.body), task.sender)
                 reason = "this request_id was used with another body; choose a new one"
                 task.refusal = Refusal(Code.CONFLICTING_REQUEST, reason)
                 conflicts.append(task)
@@ -150,14 +218,15 @@ class Provisioner:
         self.desk.tell(again)
 
     def _new_row(self, task: Task) -> RequestRow:
-        """The first sight of a request. Who moves its message back later is not its sender."""
+        """The first sight of a request."""
         message = task.messages[0]
+        action = task.body.text("action") or ""
         return RequestRow(
             request_id=task.row_id,
             digest=task.body.digest,
-            sender=message.sender,
+            sender=task.sender,
             status=Status.TAKEN,
-            action=(task.body.text("action") or "")[:20],
+            action=action if action in list(Action) else "",
             received_on=message.today(self._run.clock),
         )
 
@@ -387,6 +456,11 @@ class Provisioner:
             self._outside.register.commit(changes)
         except KeyjanitorError as err:
             logger.warning("what is left is taken up later: %s", err)
+
+
+def _beside_the_first(body: contract.Body) -> str:
+    """Under which a body is remembered whose id its sender used before; no other row is called so."""
+    return f" conflict {body.digest}"
 
 
 def _parts(tasks: Sequence[Task]) -> Iterator[list[Task]]:

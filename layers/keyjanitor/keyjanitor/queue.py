@@ -1,7 +1,8 @@
-"""Talks to the request queue: makes messages that were left come again soon."""
+"""Talks to the request queue and its dead-letter queue: what comes again soon, what never will."""
 
+from base64 import b64decode
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -16,11 +17,33 @@ logger = Logger(child=True)
 
 
 class RequestQueue:
-    """The queue that requests come from."""
+    """The queue that requests come from, and where its dead letters go."""
 
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, dead_letter_url: str) -> None:
         self._client = client
         self._url = url
+        self._dead_letter_url = dead_letter_url
+
+    def bury(self, messages: Sequence[Message]) -> list[Message]:
+        """Copies messages into the dead-letter queue; gives those that it did not take.
+
+        The others are in it, with their senders' attributes, and can be reported as done.
+        """
+        left = []
+        for message in messages:
+            try:
+                self._client.send_message(
+                    QueueUrl=self._dead_letter_url,
+                    MessageBody=message.body,
+                    MessageAttributes={
+                        name: _attribute(one) for name, one in message.attributes.items()
+                    },
+                )
+            except (ClientError, BotoCoreError) as err:
+                action = "sqs:SendMessage on the dead-letter queue"
+                logger.error(str(refusal(err, "SendMessage", action)))
+                left.append(message)
+        return left
 
     def come_again_soon(self, messages: Sequence[Message]) -> None:
         """Makes messages visible again long before their visibility timeout ends.
@@ -49,3 +72,10 @@ class RequestQueue:
                 codes[failed.get("Code", "Unknown")] += 1
             if codes:
                 logger.info("messages that come again only later, by code: %s", dict(codes))
+
+
+def _attribute(one: Mapping[str, Any]) -> dict[str, Any]:
+    """An attribute of a message as SQS takes it, from how Lambda's event gives it."""
+    if one.get("binaryValue"):
+        return {"DataType": one["dataType"], "BinaryValue": b64decode(one["binaryValue"])}
+    return {"DataType": one["dataType"], "StringValue": one["stringValue"]}

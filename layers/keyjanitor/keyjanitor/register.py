@@ -1,20 +1,24 @@
 """Talks to the ledger about requests: what was asked, how far it has come, and who counts.
 
-Its partitions: REQUEST, a row a request, for ever; PLAN, the usage plans that we made or are making,
+Its partitions: REQUEST, a row for each request of a sender, until `expires_at`; PLAN, the usage plans that we made or are making,
 by their shape; and CONTROL/admissions, the count of keys that no two runs may raise at once.
 """
 
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyjanitor.admission import Admissions, Batch
 from keyjanitor.ledger import Change, outbox_item, row_writes
 from keyjanitor.records import from_values, to_values
 from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
-from keyjanitor.words import Announcement, RequestRow
+from keyjanitor.words import Announcement, RequestRow, Status, row_id
+
+# A message lives for 14 days, and as long again each time it is moved back (doc).
+KEPT = {Status.REFUSED: timedelta(days=30), Status.TAKEN: timedelta(days=60)}
+KEPT_IF_IT_BROUGHT_A_KEY = timedelta(days=400)
 
 _ADMISSIONS = {"pk": "CONTROL", "sk": "admissions"}
 
@@ -47,6 +51,11 @@ class Register:
             item["sk"]: from_values(RequestRow, {**item, "request_id": item["sk"]})
             for item in self._table.get_all("REQUEST", request_ids)
         }
+
+    def of_all_senders(self, request_id: str) -> list[RequestRow]:
+        """The requests of this id, of whichever sender."""
+        items = self._table.query("REQUEST", beginning=row_id(request_id, ""))
+        return [from_values(RequestRow, {**item, "request_id": item["sk"]}) for item in items]
 
     def commit(self, changes: Sequence[RequestChange]) -> list[RequestRow | None]:
         """Writes each change; gives the rows in the same order, None for what others were first in."""
@@ -166,6 +175,10 @@ def _next(change: RequestChange) -> RequestRow:
 def _request_item(row: RequestRow) -> Item:
     item: Item = {"pk": "REQUEST", "sk": row.request_id, **to_values(row), "version": row.version}
     del item["request_id"]
+    if (day := row.received_on) is not None:
+        received = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        kept = KEPT.get(row.status, KEPT_IF_IT_BROUGHT_A_KEY)
+        item["expires_at"] = int((received + kept).timestamp())
     return item
 
 

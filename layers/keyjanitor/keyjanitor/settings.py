@@ -46,6 +46,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "SEALING_KEY_ARN",
         "EVENT_BUS",
         "REQUEST_QUEUE_URL",
+        "REQUEST_DEAD_LETTER_QUEUE_URL",
         "CALLS_PER_SECOND",
         "COPIES",
         "REPLAY_WINDOW_HOURS",
@@ -93,6 +94,7 @@ class ProvisionSettings:
     sealing_key_arn: str
     event_bus: str
     request_queue_url: str
+    request_dead_letter_queue_url: str
     calls_per_second: float
     replay_window_hours: float
 

@@ -33,13 +33,21 @@ class Table:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    def query(self, partition: str, only: Sequence[str] = ()) -> Iterator[Item]:
-        """Every item of a partition, or of each `only` these attributes."""
+    def query(
+        self, partition: str, only: Sequence[str] = (), beginning: str = ""
+    ) -> Iterator[Item]:
+        """Every item of a partition, or of each `only` these attributes.
+
+        With `beginning` those whose `sk` begins so.
+        """
         params: Item = {
             "KeyConditionExpression": "pk = :pk",
             "ExpressionAttributeValues": {":pk": self._serialize(partition)},
             "ConsistentRead": True,
         }
+        if beginning:
+            params["KeyConditionExpression"] += " AND begins_with(sk, :beginning)"
+            params["ExpressionAttributeValues"][":beginning"] = self._serialize(beginning)
         if only:
             params["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
             params["ExpressionAttributeNames"] = {f"#{name}": name for name in only}

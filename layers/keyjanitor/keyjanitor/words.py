@@ -174,7 +174,7 @@ class Row:
     new_key_id: str | None = None
     sender: str | None = None  # who asked for the key, and may act on it
     deliver_to: str | None = None
-    request_ids: tuple[str, ...] = ()  # whose answers carry the key's sealed value
+    request_ids: tuple[str, ...] = ()  # by `row_id`, whose answers carry the key's sealed value
     rotated_to: str | None = None
     regretted_on: date | None = None  # it came back within a month of being disabled or parked
     was_parked_on: date | None = None  # and this is when it had been parked, if it was
@@ -307,12 +307,17 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
+def row_id(request_id: str, sender: str) -> str:
+    """Under which a sender's request is remembered: the same id of another sender is another's."""
+    return f"{request_id} {sender}"
+
+
 FINAL = frozenset({Status.ANSWERED, Status.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """What the ledger remembers of one request, longer than of its key.
+    """What the ledger remembers of one request. `request_id` is its `row_id`: ids belong to senders.
 
     `digest` is that of its body; `sender` who sent it first. Until `held_until` (real time) only
     the run `holder` works on it. `detail_type` and `detail` are its answer.
