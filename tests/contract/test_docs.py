@@ -50,6 +50,7 @@ DOCUMENTS = {
 TEMPLATE = (REPOSITORY / "template.yaml").read_text(encoding="utf-8")
 README = DOCUMENTS["README.md"]
 CODES = (
+    "send_again",
     "conflicting_request",
     "invalid_request",
     "unknown_tier",
@@ -62,6 +63,7 @@ CODES = (
     "too_many_keys",
     "capacity_exhausted",
     "tier_frozen",
+    "budget_spent",
 )
 KINDS = (
     "level",
@@ -519,7 +521,8 @@ def test_a_restore_that_answers_a_request_tells_name_and_old_id() -> None:
 def test_every_answer_says_who_asked() -> None:
     for detail_type in ANSWERS:
         schema = schemas()[detail_type]
-        assert schema["properties"]["requested_by"]["type"] == "string"
+        known = "string" if detail_type != "Key Request Refused" else ["string", "null"]
+        assert schema["properties"]["requested_by"]["type"] == known
         assert ("requested_by" in schema["required"]) is (detail_type != "Key Restored")
     for detail_type in TOLD_BY_SWEEPS:
         assert "requested_by" not in schemas()[detail_type]["properties"]

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import boto3
@@ -134,3 +135,35 @@ def test_a_message_without_a_receipt_keeps_nobody(client: Any, aws: Stubber) -> 
     nameless = Message("m0", BODY, "", None)
     changed(aws, [{"Id": "0", "ReceiptHandle": "", "VisibilityTimeout": 30}])
     RequestQueue(client, URL, DEAD).come_again_soon([nameless])
+
+
+def test_what_can_never_be_a_request_goes_to_the_dead_letters_with_its_attributes(
+    client: Any, aws: Stubber
+) -> None:
+    attributes: dict[str, dict[str, Any]] = {
+        "Text": {"stringValue": "a", "binaryValue": None, "dataType": "String"},
+        "Bytes": {"binaryValue": "AAE=", "stringListValues": [], "dataType": "Binary"},
+    }
+    sent = {
+        "Text": {"DataType": "String", "StringValue": "a"},
+        "Bytes": {"DataType": "Binary", "BinaryValue": b"\x00\x01"},
+    }
+    expected = {"QueueUrl": DEAD, "MessageBody": BODY}
+    aws.add_response("send_message", {}, {**expected, "MessageAttributes": sent})
+    aws.add_response("send_message", {}, {**expected, "MessageAttributes": {}})
+    bare = messages(2)
+    buried = [replace(bare[0], attributes=attributes), bare[1]]
+    assert RequestQueue(client, URL, DEAD).bury(buried) == []
+
+
+def test_what_the_dead_letter_queue_refuses_is_left_and_its_body_is_not_logged(
+    client: Any, aws: Stubber, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.add_client_error("send_message", "AccessDenied", "no", 403)
+    aws.add_response(
+        "send_message", {}, {"QueueUrl": DEAD, "MessageBody": BODY, "MessageAttributes": {}}
+    )
+    both = messages(2)
+    assert RequestQueue(client, URL, DEAD).bury(both) == both[:1]
+    assert "sqs:SendMessage" in caplog.text
+    assert BODY not in caplog.text

@@ -636,6 +636,93 @@ def test_what_does_not_fit_the_contract_is_refused_and_harms_nobody(
     assert len(account.gateway.ids) == 2
 
 
+OURS = "keyjiisK4Y8HXYRkzdiLDDGM1zKx7nRquF09A2ID"  # made up; its checksum fits
+OF_AWS = "Zx8kQk8bl1k3sB38D9B3l0enyWT8c09B30lkq0bZ"
+VALUES_IN_PLACES: list[tuple[str, Callable[[str], Any]]] = [
+    ("a key id", renew),
+    ("a key id of an unknown action", lambda value: {**renew(value), "action": "leaked"}),
+    ("an owner", lambda value: issue(owner=value)),
+    ("an owner among others", lambda value: issue(owner=f"jo, {value}; sam")),
+    ("a name", lambda value: issue(name=f"key={value}")),
+    ("a reason", lambda value: renew(BUSY, reason=f"this one leaked: '{value}'.")),
+    ("a tier", lambda value: issue(tier=value)),
+    ("a recipient", lambda value: issue(deliver_to=value)),
+    ("an end", lambda value: issue(expires_on=value)),
+    ("an action", lambda value: issue(action=value)),
+    ("a request id", lambda value: issue(request_id=value)),
+    ("a part of a request id", lambda value: issue(request_id=f"portal-{value}-1")),
+    ("a field of its own", lambda value: issue(value=value)),
+    ("a field's name", lambda value: issue(**{value: 1})),
+    ("a list", lambda value: issue(name=["a", [value]])),
+    ("an object", lambda value: issue(name={"a": {value: "b"}})),
+    ("a version", lambda value: issue(version=value)),
+    ("a name that stands there twice", lambda v: f'{{"request_id": "r", "{v}": 1, "{v}": 2}}'),
+    ("what is no request", lambda value: value),
+    ("an envelope", lambda value: {"Type": "Notification", "TopicArn": "t", "Message": value}),
+]
+
+
+@pytest.mark.parametrize("sender", [SENDER, STRANGER])
+@pytest.mark.parametrize("value", [OURS, OF_AWS])
+@pytest.mark.parametrize(
+    "body", [body for _, body in VALUES_IN_PLACES], ids=[what for what, _ in VALUES_IN_PLACES]
+)
+def test_a_value_in_the_wrong_place_is_refused_and_repeated_nowhere(
+    account: Account,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    sender: str,
+    value: str,
+    body: Callable[[str], Any],
+) -> None:
+    caplog.set_level("DEBUG")
+    assert account.ask(body(value), sender=sender) == []
+    account.around = Calls(dynamodb_batch_get_item=fails)  # one that is left is logged
+    account.ask(body(value), sender=sender)
+    account.around = undisturbed
+    (told,) = [one["Detail"] for one in account.events[:1]]
+    assert told["code"] == "invalid_request"
+    written = [*account.items(), *account.events, account.objects(), caplog.text]
+    assert value not in repr(written) + capsys.readouterr().out
+
+
+def test_a_refused_value_is_said_to_be_one(account: Account) -> None:
+    body = renew(OURS, request_id="portal-leak-1")
+    assert account.ask(body) == []
+    _, detail = the_answer(account, body)
+    assert (detail["code"], detail["key_id"]) == ("invalid_request", None)
+    assert detail["reason"].startswith("key_id: this looks like a key's value, not its id")
+    unnamed = issue(request_id=OURS)
+    assert account.ask(unnamed) == []
+    last = account.events[-1]["Detail"]
+    assert (last["request_id"], last["requested_by"]) == (None, SENDER)
+    assert last["reason"].startswith("request_id: this looks like a key's value")
+
+
+@pytest.mark.parametrize(
+    "owner",
+    [
+        "1e3a0000-0000-4000-8000-000000000000",
+        "5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8",
+        "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8",
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "00u1a2b3c4D5e6F7g8h9",
+        "k9Yz3LrQ0aTnW2vXb8Cd5Ef7Gh1j",
+        "0ujsswThIGTUYm2K8FjOOfXtY1K",
+        "113456789012345678901",
+        "jo.doe@department-of-examples.example.org",
+        "donaudampfschifffahrtsgesellschaft",
+        "weatherForecastServiceV2Production",
+    ],
+)
+def test_the_ids_of_other_systems_are_owners(account: Account, owner: str) -> None:
+    body = issue(owner=owner, request_id=f"portal-{owner}")
+    assert account.ask(body) == []
+    assert code_of(account, body) == "Key Issued"
+
+
 def test_two_ids_that_no_event_could_tell_apart_are_two_requests(account: Account) -> None:
     assert account.ask(issue(request_id="i" * 5000), issue(request_id="i" * 5000 + "j")) == []
     codes = [one["Detail"]["code"] for one in account.events]

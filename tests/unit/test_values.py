@@ -2,13 +2,22 @@
 
 import random
 import re
+from random import Random
+from uuid import UUID
 from zlib import crc32
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.values import ALPHABET, PATTERN, looks_like_ours, new_value
+from keyjanitor.values import (
+    ALPHABET,
+    LONGEST_OF_AN_ID,
+    PATTERN,
+    holds_a_value,
+    looks_like_ours,
+    new_value,
+)
 from tests.fakes import value_of
 
 SCANNERS = re.compile(r"\bkeyj[0-9A-Za-z]{36}\b")  # as docs/secret-scanning.md gives it
@@ -116,3 +125,37 @@ def test_any_text_may_be_asked_about(text: str) -> None:
 def test_a_scanner_finds_a_value_in_a_leak(leak: str) -> None:
     value = a_value()
     assert SCANNERS.findall(leak.format(value)) == [value]
+
+
+# --- values in other texts ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("separator", ["", " ", "-", ".", "\n", ", "])
+@pytest.mark.parametrize("part", [1, 4, 17, 40])
+def test_a_value_of_ours_is_found_in_any_text_however_it_is_cut_up(
+    separator: str, part: int
+) -> None:
+    value = a_value()
+    text = separator.join(value[start : start + part] for start in range(0, len(value), part))
+    assert holds_a_value(f"x{separator}y{text}{separator}z", of_an_id=True)
+
+
+def test_most_values_that_aws_makes_are_found() -> None:
+    """40 letters and digits by chance; without a digit are 0.1 % of them."""
+    chance = Random(7)
+    values = ["".join(chance.choices(ALPHABET, k=40)) for _ in range(2_000)]
+    assert sum(map(holds_a_value, values)) >= 1_990
+
+
+@pytest.mark.parametrize("length", [20, 31, 32, 128])
+def test_an_id_of_another_system_may_be_as_mixed_but_not_as_long(length: int) -> None:
+    text = ("aB3" * 50)[:length]
+    assert holds_a_value(text)
+    assert holds_a_value(text, of_an_id=True) is (length > LONGEST_OF_AN_ID)
+    assert not holds_a_value(text[:19])
+
+
+@given(st.uuids())
+def test_a_uuid_is_no_value(uuid: UUID) -> None:
+    for text in (str(uuid), uuid.hex, uuid.hex.upper(), f"portal-{uuid}-issue"):
+        assert not holds_a_value(text)
