@@ -48,22 +48,30 @@ class Meter:
 
     def __init__(self) -> None:
         self._last: dict[str, dict[str, date]] = {}  # by plan and key
-        self._by_day: dict[str, dict[date, int]] = {}
+        self._used: dict[str, dict[date, dict[str, int]]] = {}  # by plan, day and key
+        self._sums: dict[str, dict[str, int]] = {}  # by plan and key, of the days that are told
 
     def count(self, plan_id: str, key_id: str, day: date, requests: int) -> None:
         """Takes the requests of a key on a day; days come in order."""
         self._last.setdefault(plan_id, {})[key_id] = day
-        days = self._by_day.setdefault(plan_id, {})
-        days[day] = days.get(day, 0) + requests
+        used = self._used.setdefault(plan_id, {}).setdefault(day, {})
+        used[key_id] = used.get(key_id, 0) + requests
+        sums = self._sums.setdefault(plan_id, {})
+        sums[key_id] = sums.get(key_id, 0) + requests
 
     def answer(self, plan: UsagePlan, members: tuple[str, ...], today: date) -> PlanAnswer:
         """What `read_plans` would have made of the pages about this plan."""
         start = today - DAY * USAGE_DAYS
         last = self._last.get(plan.usage_plan_id, {})
-        by_day = self._by_day.get(plan.usage_plan_id, {})
+        used = self._used.get(plan.usage_plan_id, {})
+        sums = self._sums.get(plan.usage_plan_id, {})
+        for day in [day for day in used if day < start]:
+            for key_id, requests in used.pop(day).items():
+                sums[key_id] -= requests
         usage = PlanUsage(plan, start, today)
         usage.last_used = {key_id: day for key_id, day in last.items() if day >= start}
-        usage.used_by_day = {day: used for day, used in by_day.items() if day >= start}
+        usage.used_by_day = {day: sum(of_key.values()) for day, of_key in used.items()}
+        usage.used = {key_id: requests for key_id, requests in sums.items() if requests}
         usage.had_requests = bool(usage.used_by_day)
         usage.ids = set(usage.last_used)
         return PlanAnswer(plan, members, usage)

@@ -212,9 +212,11 @@ def an_evidence(
 ) -> Evidence:
     """Evidence of a chain that began a year ago; without `plans`, of one plan with the one key.
 
-    `used` says when keys were last used. All plans are witnessed unless `seen_plans` names others.
+    `used` says when keys were last used. All plans are witnessed on its date, as they are, unless
+    `seen_plans` names others.
     """
     plans = plans or (a_reading(KEY_ID),)
+    quotas = {plan.usage_plan_id: plan.has_quota for plan in plans}
     values: dict[str, Any] = {
         "first_day": day - DAY * (365 + 90),
         "complete_since": day - DAY * 365,
@@ -225,9 +227,10 @@ def an_evidence(
         day=day,
         plans={plan.usage_plan_id: plan for plan in plans},
         last_used=dict(used or {}),
-        seen_plans=frozenset(
-            [plan.usage_plan_id for plan in plans] if seen_plans is None else seen_plans
-        ),
+        seen_plans={
+            (plan_id, quotas.get(plan_id, True)): day
+            for plan_id in (quotas if seen_plans is None else seen_plans)
+        },
         **values,
     )
 

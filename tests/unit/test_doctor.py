@@ -894,7 +894,7 @@ def test_by_an_old_reading_no_plan_is_called_silent() -> None:
 def test_a_request_beside_a_plan_is_its_witness() -> None:
     evidence = silent().evidence
     assert evidence is not None
-    seen = replace(evidence, seen_stages=frozenset({("api2:web", True)}))
+    seen = replace(evidence, seen_stages={("api2:web", True): TODAY})
     assert kinds(silent(evidence=seen)) == {"plans_not_used"}
 
 

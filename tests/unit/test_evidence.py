@@ -1,6 +1,7 @@
 """What one night's reading proves, and what it carries forward."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor.evidence import (
     FORGET_AFTER,
+    STRANGERS,
     Evidence,
     PlanAnswer,
     PlanReading,
     PlanUsage,
+    Told,
     from_document,
     history_from,
     take_evidence,
@@ -172,9 +175,10 @@ def test_the_first_evidence() -> None:
             plans={PLAN_ID: a_reading("k1", "k2")},
             last_used={"k1": days_ago(3)},
             used_by_day={days_ago(3): 7},
-            seen_plans=frozenset({PLAN_ID}),
-            seen_stages=frozenset({(STAGE, True)}),
+            seen_plans={(PLAN_ID, True): days_ago(3)},
+            seen_stages={(STAGE, True): days_ago(3)},
             told_through={PLAN_ID: YESTERDAY},
+            told={PLAN_ID: Told(TODAY, YESTERDAY, {days_ago(3): 7}, ("k1",), (7,))},
         ),
         {PLAN_ID: usage},
     )
@@ -215,8 +219,8 @@ def test_a_plan_that_knows_none_of_its_ids_is_unread_and_proves_nothing() -> Non
     }
     assert (usages, evidence.seen_plans, evidence.seen_stages, evidence.used_by_day) == (
         {},
-        frozenset(),
-        frozenset(),
+        {},
+        {},
         {},
     )
 
@@ -383,20 +387,243 @@ def test_the_order_of_plans_is_no_change_of_them() -> None:
 
 def test_the_witness_is_carried_forward() -> None:
     before = an_evidence(
-        day=YESTERDAY, seen_plans=["p7"], seen_stages=frozenset({("api7:dev", False)})
+        day=YESTERDAY, seen_plans=["p7"], seen_stages={("api7:dev", False): YESTERDAY}
     )
     usage = a_usage(a_page({"k1": pairs({YESTERDAY: 1})}))
     evidence = night(answer("k1", usage=usage), before=before)
     assert (evidence.seen_plans, evidence.seen_stages) == (
-        frozenset({"p7", PLAN_ID}),
-        frozenset({("api7:dev", False), (STAGE, True)}),
+        {("p7", True): YESTERDAY, (PLAN_ID, True): YESTERDAY},
+        {("api7:dev", False): YESTERDAY, (STAGE, True): YESTERDAY},
     )
 
 
 def test_a_witness_is_a_request_and_not_a_closed_door() -> None:
     shut = [[0, 0]] * 91
     evidence = night(answer("k1", usage=a_usage(a_page({"k1": shut}))))
-    assert (evidence.seen_plans, evidence.seen_stages) == (frozenset(), frozenset())
+    assert (evidence.seen_plans, evidence.seen_stages) == ({}, {})
+
+
+# --- what the reading before told -------------------------------------------------------------------
+
+
+def reads(
+    used: dict[str, dict[date, int]],
+    *members: str,
+    before: Evidence | None = None,
+    day: date = TODAY,
+    **plan: Any,
+) -> Evidence:
+    """The evidence of a night whose one plan tells these requests; its members are who had some."""
+    start, named = day - DAY * 90, a_usage_plan(**plan)
+    items = {key_id: pairs(days, start=start, end=day) for key_id, days in used.items()}
+    usage = a_usage(a_page(items, start=start, end=day), plan=named, day=day)
+    return night(PlanAnswer(named, members or tuple(used), usage), before=before, day=day)
+
+
+DAILY = {days_ago(back): 10 for back in range(2, 60)}
+
+
+def test_a_plan_that_tells_nothing_where_the_reading_before_told_requests_is_unread() -> None:
+    before = reads({"k1": DAILY, "k2": DAILY}, day=YESTERDAY)
+    evidence = reads({}, "k1", "k2", before=before)
+    assert evidence.plans[PLAN_ID].unread == (
+        f"its usage tells 0 requests where the reading of {YESTERDAY} told 1,160 for the same days"
+    )
+    assert evidence.told == before.told  # the last good reading is what the next is held against
+
+
+@pytest.mark.parametrize(("lost", "unread"), [(0, False), (5, False), (6, True), (290, True)])
+def test_a_plan_is_unread_that_tells_over_one_of_a_hundred_fewer_for_the_same_days(
+    lost: int, unread: bool
+) -> None:
+    before = reads({"k1": DAILY}, day=YESTERDAY)
+    fewer = {**DAILY, **dict.fromkeys(list(DAILY)[: lost // 10], 0)}
+    fewer[days_ago(40)] -= lost % 10
+    evidence = reads({"k1": fewer}, before=before)
+    assert (evidence.plans[PLAN_ID].unread is not None) is unread
+
+
+def test_a_plan_of_one_request_that_is_told_no_more_is_unread() -> None:
+    before = reads({"k1": {days_ago(30): 1}}, day=YESTERDAY)
+    assert reads({"k1": {}}, before=before).plans[PLAN_ID].unread is not None
+    assert reads({"k1": {days_ago(30): 1}}, before=before).plans[PLAN_ID].unread is None
+
+
+def test_days_at_the_edge_of_what_usage_reaches_back_to_may_drop_out() -> None:
+    edge = {days_ago(back): 50 for back in range(81, 90)}
+    before = reads({"k1": {**edge, days_ago(80): 1}}, day=YESTERDAY)
+    evidence = reads({"k1": {days_ago(80): 1}}, before=before)
+    assert evidence.plans[PLAN_ID].unread is None
+    before = reads({"k1": edge}, day=YESTERDAY)
+    evidence = reads({"k1": {}}, before=before)
+    assert (evidence.plans[PLAN_ID].unread, evidence.untold) == (None, {})
+
+
+def test_requests_of_a_key_that_left_the_plan_or_does_not_fit_are_not_missed() -> None:
+    before = reads({"k1": DAILY, "k2": DAILY}, day=YESTERDAY)
+    assert reads({"k1": DAILY}, "k1", before=before).plans[PLAN_ID].unread is None
+    named = a_usage_plan()
+    usage = a_usage(a_page({"k1": pairs(DAILY), "k2": [[0, 9]] * 60}))
+    evidence = night(PlanAnswer(named, ("k1", "k2"), usage), before=before)
+    assert (evidence.plans[PLAN_ID].unread, evidence.unclear) == (None, {"k2": PLAN_ID})
+    lost = reads({"k1": {}}, "k1", before=before)
+    assert lost.plans[PLAN_ID].unread is not None  # what is left is missed
+
+
+def test_a_plan_stays_unread_until_it_tells_again_however_long_that_takes() -> None:
+    evidence = reads({"k1": DAILY}, day=YESTERDAY)
+    for back in range(120):
+        evidence = reads({}, "k1", before=evidence, day=in_days(back))
+        assert evidence.plans[PLAN_ID].unread is not None
+    day = in_days(120)
+    evidence = reads({"k1": {day - DAY * 2: 1}}, before=evidence, day=day)
+    assert evidence.plans[PLAN_ID].unread is None
+
+
+def test_a_reading_of_400_days_ago_is_held_against_none() -> None:
+    before = reads({"k1": {days_ago(420): 7}}, day=days_ago(401))
+    assert reads({}, "k1", before=before).plans[PLAN_ID].unread is not None
+    unread = reads({}, "k1", before=before)
+    assert unread.told == {}
+    assert reads({}, "k1", before=unread, day=in_days(1)).plans[PLAN_ID].unread is None
+
+
+def test_a_use_that_an_earlier_reading_told_and_tonights_does_not_leaves_the_key_in_doubt() -> None:
+    # k2 is one of a hundred: the plan as a whole tells what it told.
+    before = reads({"k1": DAILY, "k2": {days_ago(30): 1}}, day=YESTERDAY)
+    evidence = reads({"k1": DAILY, "k2": {}}, before=before)
+    assert (evidence.plans[PLAN_ID].unread, evidence.untold) == (None, {"k2": days_ago(30)})
+    for ahead in range(1, 100):  # also when usage reaches back to that day no more
+        evidence = reads({"k1": DAILY, "k2": {}}, before=evidence, day=in_days(ahead))
+        assert evidence.untold == {"k2": days_ago(30)}
+    day = in_days(100)
+    later = {day - DAY * 3: 1}
+    assert reads({"k1": DAILY, "k2": later}, before=evidence, day=day).untold == {}
+
+
+def test_a_use_that_is_told_again_leaves_no_doubt() -> None:
+    used = {"k1": DAILY, "k2": {days_ago(30): 1}}
+    before = reads({"k1": DAILY}, "k1", "k2", before=reads(used, day=days_ago(2)), day=YESTERDAY)
+    assert before.untold == {"k2": days_ago(30)}
+    assert reads(used, before=before).untold == {}
+
+
+def test_a_key_whose_plans_changed_since_its_use_is_not_in_doubt() -> None:
+    # The use was counted in the plan that it left.
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, used={"k1": days_ago(9)})
+    moved = replace(before, plans_changed={"k1": days_ago(5)})
+    assert reads({"k1": {}}, before=before).untold == {"k1": days_ago(9)}
+    assert reads({"k1": {}}, before=moved).untold == {}
+    closed = replace(before, quota_since={PLAN_ID: days_ago(5)})  # a closed door is one no more
+    assert reads({"k1": {}}, before=closed).untold == {}
+
+
+def test_the_guess_at_the_last_use_of_a_key_that_did_not_fit_puts_no_later_reading_in_doubt() -> (
+    None
+):
+    usage = a_usage(
+        a_page(
+            {"k1": [[1, 9]] * 60, "k2": pairs(DAILY, start=days_ago(91), end=YESTERDAY)},
+            start=days_ago(91),
+            end=YESTERDAY,
+        ),
+        day=YESTERDAY,
+    )
+    first = night(PlanAnswer(a_usage_plan(), ("k1", "k2"), usage), day=YESTERDAY)
+    assert (first.guessed, first.last_used["k1"]) == ({"k1": YESTERDAY}, YESTERDAY)
+    told = {"k1": {days_ago(50): 1}, "k2": DAILY}
+    second = reads(told, before=first)
+    third = reads(told, before=second, day=in_days(1))
+    assert (second.untold, third.untold, third.last_used["k1"]) == ({}, {}, YESTERDAY)
+
+
+def test_what_a_plan_showed_before_it_failed_is_use_and_no_silence() -> None:
+    usage = a_usage(a_page({"k1": pairs({days_ago(4): 1})}))
+    failed = PlanAnswer(a_usage_plan(), ("k1", "k2"), usage, failed="GetUsage failed: 500")
+    evidence, usages = take_evidence(TODAY, [failed], None)
+    assert (evidence.last_used, usages) == ({"k1": days_ago(4)}, {})
+    assert evidence.plans[PLAN_ID].unread == "GetUsage failed: 500"
+    assert (evidence.told, evidence.seen_plans) == ({}, {})
+
+
+# --- a gap in the readings of a plan ----------------------------------------------------------------
+
+
+def test_a_plan_that_was_unread_for_longer_than_usage_reaches_back_has_a_first_day_of_its_own() -> (
+    None
+):
+    before = reads({"k1": DAILY}, day=days_ago(100))
+    for back in range(99, 0, -1):
+        before = night(unread("k1"), before=before, day=days_ago(back))
+    assert before.first_days == {}
+    evidence = reads({"k1": {YESTERDAY: 1}}, before=before)
+    assert evidence.first_days == {PLAN_ID: days_ago(90)}
+    later = reads({"k1": {YESTERDAY: 1}}, before=evidence, day=in_days(1))
+    assert later.first_days == {PLAN_ID: days_ago(90)}
+
+
+def test_a_plan_that_usage_reaches_back_over_or_that_is_new_has_no_gap() -> None:
+    before = reads({"k1": DAILY}, day=days_ago(80))
+    for back in range(79, 0, -1):
+        before = night(unread("k1"), before=before, day=days_ago(back))
+    assert reads({"k1": {YESTERDAY: 1}}, before=before).first_days == {}
+    new = night(answer("k1"), answer("k2", usage_plan_id="p2"), before=an_evidence(day=YESTERDAY))
+    assert new.first_days == {}
+
+
+def test_a_plan_that_no_night_before_could_read_has_a_gap() -> None:
+    before = night(unread("k1"), day=YESTERDAY)
+    assert night(answer("k1"), before=before).first_days == {PLAN_ID: days_ago(90)}
+
+
+def test_of_a_file_of_version_1_the_gap_is_what_its_usage_files_do_not_hold() -> None:
+    before = an_evidence(
+        *(a_reading("k1", usage_plan_id=one) for one in ("p1", "p2", "p3")),
+        day=YESTERDAY,
+        told_through={"p1": days_ago(2), "p2": days_ago(91)},
+    )
+    answers = [answer("k1", usage_plan_id=one) for one in ("p1", "p2", "p3")]
+    assert night(*answers, before=before).first_days == {"p2": days_ago(90)}
+
+
+# --- ids that are in no plan ------------------------------------------------------------------------
+
+
+def test_the_last_use_of_an_id_that_no_plan_has_is_kept_and_shown_to_nobody() -> None:
+    evidence = reads({"k1": {}, "abc123": {YESTERDAY: 1}}, "k1")
+    assert evidence.last_use("abc123") == YESTERDAY
+    assert "abc123" not in repr(evidence)
+    later = reads({"k1": {}}, "k1", before=evidence, day=in_days(300))
+    assert later.last_use("abc123") == YESTERDAY
+    forgotten = reads({"k1": {}}, "k1", before=later, day=in_days(400))
+    assert forgotten.last_use("abc123") is None
+
+
+def test_the_requests_of_ids_that_no_plan_has_are_not_missed() -> None:
+    before = reads({"k1": {}, "abc123": DAILY, "x" * 40: DAILY}, "k1", day=YESTERDAY)
+    assert before.told[PLAN_ID].key_ids == ()
+    assert "x" * 40 not in json.dumps(to_document(before))
+    assert reads({"k1": {}}, "k1", before=before).plans[PLAN_ID].unread is None
+
+
+def test_an_id_that_joins_a_plan_brings_its_use_along() -> None:
+    before = reads({"k1": {}, "abc123": {days_ago(2): 1}}, "k1", day=YESTERDAY)
+    evidence = reads({"k1": {}}, "k1", "abc123", before=before)
+    assert (evidence.last_used["abc123"], evidence.strangers) == (days_ago(2), {})
+
+
+@pytest.mark.parametrize("odd", ["a" * 20, "A1B2C3D4E5", "keyj-abc", "a b", "x" * 40, ""])
+def test_what_may_be_a_value_is_not_kept(odd: str) -> None:
+    assert reads({"k1": {}, odd: {YESTERDAY: 1}}, "k1").strangers == {}
+
+
+def test_of_many_ids_that_no_plan_has_the_latest_used_are_kept() -> None:
+    used = {f"s{index}": {days_ago(5): 1} for index in range(STRANGERS)}
+    before = reads({"k1": {}, **used}, "k1", day=YESTERDAY)
+    assert len(before.strangers) == STRANGERS
+    evidence = reads({"k1": {}, "late": {YESTERDAY: 1}}, "k1", before=before)
+    assert len(evidence.strangers) == STRANGERS
+    assert evidence.last_use("late") == YESTERDAY
 
 
 # --- emptied plans --------------------------------------------------------------------------------
@@ -499,8 +726,8 @@ def test_a_usage_is_told_through_the_end_of_its_earliest_page_and_never_through_
 @pytest.mark.parametrize("count", [1, 5, 90, 92])
 def test_of_whom_the_days_cannot_be_told_apart_nobody_knows_which_were_used(count: int) -> None:
     usage = a_usage(a_page({"k1": [[3, 5]] + [[0, 5]] * (count - 1), "k2": [[0, 5]] * count}))
-    assert usage.unclear == {"k1"}
-    assert usage.on(YESTERDAY, "k2") == (0, None)  # not used on any of them
+    assert usage.unclear == {"k1", "k2"}  # on what other days k2 was used nobody told
+    assert usage.used == {}
 
 
 @pytest.mark.parametrize("beyond", [2**63, -(2**63) - 1])
@@ -566,6 +793,15 @@ READINGS = st.builds(
     unread=st.none() | TEXT,
     unknown_ids=st.integers(0, 99),
 )
+TOLD = st.builds(
+    Told,
+    day=DAYS,
+    through=DAYS,
+    by_day=st.dictionaries(DAYS, st.integers(0, 10**9), max_size=4),
+    key_ids=st.lists(IDS, max_size=3).map(tuple),
+    used=st.lists(st.integers(0, 10**9), max_size=3).map(tuple),
+    others=st.integers(0, 10**9),
+)
 EVIDENCES = st.builds(
     Evidence,
     day=DAYS,
@@ -578,10 +814,18 @@ EVIDENCES = st.builds(
     left=st.dictionaries(IDS, DAYS, max_size=4),
     plans_changed=st.dictionaries(IDS, DAYS, max_size=4),
     used_by_day=st.dictionaries(DAYS, st.integers(0, 10**9), max_size=4),
-    seen_plans=st.frozensets(IDS, max_size=3),
-    seen_stages=st.frozensets(st.tuples(TEXT, st.booleans()), max_size=3),
+    seen_plans=st.dictionaries(st.tuples(IDS, st.booleans()), DAYS, max_size=3),
+    seen_stages=st.dictionaries(st.tuples(TEXT, st.booleans()), DAYS, max_size=3),
     gone=st.frozensets(IDS, max_size=3),
     told_through=st.dictionaries(IDS, DAYS, max_size=3),
+    told=st.dictionaries(IDS, TOLD, max_size=3),
+    quota_since=st.dictionaries(IDS, DAYS, max_size=3),
+    stages_since=st.dictionaries(IDS, DAYS, max_size=3),
+    first_days=st.dictionaries(IDS, DAYS, max_size=3),
+    unclear=st.dictionaries(IDS, IDS, max_size=3),
+    guessed=st.dictionaries(IDS, DAYS, max_size=3),
+    untold=st.dictionaries(IDS, DAYS, max_size=3),
+    strangers=st.dictionaries(IDS, DAYS, max_size=3),
 )
 
 
@@ -597,13 +841,85 @@ def test_the_file_is_json_and_the_same_for_the_same_evidence(evidence: Evidence)
     assert json.dumps(to_document(again)) == text
 
 
-def test_a_file_that_does_not_tell_what_was_read_through_when_is_read_still() -> None:
-    document = to_document(an_evidence(told_through={PLAN_ID: YESTERDAY}))
-    del document["told_through"]
-    assert from_document(document) == an_evidence()
+OF_VERSION_1 = {
+    "version": 1,
+    "date": str(TODAY),
+    "first_day": str(days_ago(455)),
+    "complete_since": str(days_ago(365)),
+    "plans": [
+        {
+            "usage_plan_id": plan_id,
+            "name": plan_id,
+            "stages": [STAGE],
+            "has_quota": has_quota,
+            "members": ["k1", "k2"],
+            "members_read": True,
+            "emptied": False,
+            "unread": None,
+            "unknown_ids": 0,
+        }
+        for plan_id, has_quota in (("p1", True), ("p2", False))
+    ],
+    "last_used": {"k1": str(YESTERDAY)},
+    "left": {"k3": str(days_ago(9))},
+    "plans_changed": {"k2": str(days_ago(8))},
+    "appeared": {"k1": str(days_ago(7))},
+    "used_by_day": {str(YESTERDAY): 7},
+    "seen_plans": ["gone", "p1", "p2"],
+    "seen_stages": [["api9:dev", False], [STAGE, True]],
+    "gone": ["k4"],
+    "told_through": {"p1": str(YESTERDAY)},
+}
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, "1"])
+def test_a_file_of_version_1_is_read_still_and_dates_its_witnesses_on_its_own_date() -> None:
+    plans = {
+        "p1": a_reading("k1", "k2", usage_plan_id="p1", name="p1"),
+        "p2": a_reading("k1", "k2", usage_plan_id="p2", name="p2", has_quota=False),
+    }
+    assert from_document(OF_VERSION_1) == Evidence(
+        day=TODAY,
+        first_day=days_ago(455),
+        complete_since=days_ago(365),
+        plans=plans,
+        last_used={"k1": YESTERDAY},
+        left={"k3": days_ago(9)},
+        plans_changed={"k2": days_ago(8)},
+        appeared={"k1": days_ago(7)},
+        used_by_day={YESTERDAY: 7},
+        seen_plans={("p1", True): TODAY, ("p2", False): TODAY},
+        seen_stages={("api9:dev", False): TODAY, (STAGE, True): TODAY},
+        gone=frozenset({"k4"}),
+        told_through={"p1": YESTERDAY},
+    )
+
+
+def test_the_earliest_files_do_not_tell_what_was_read_through_when_and_are_read_still() -> None:
+    earliest = {name: value for name, value in OF_VERSION_1.items() if name != "told_through"}
+    assert from_document(earliest).told_through == {}
+
+
+@pytest.mark.parametrize("name", sorted({*to_document(an_evidence())} - {"version"}))
+@pytest.mark.parametrize("odd", [None, 7, "odd", [7], {"odd": 7}, [None], {"odd": None}])
+def test_a_file_that_lost_a_field_or_holds_another_kind_of_it_is_refused(
+    name: str, odd: Any
+) -> None:
+    document = to_document(an_evidence())
+    if odd is None and name == "complete_since":
+        return
+    with pytest.raises(UnexpectedAnswer):
+        from_document({**document, name: odd})
+    with pytest.raises(UnexpectedAnswer):
+        from_document({one: value for one, value in document.items() if one != name})
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", 7])
+def test_a_file_that_holds_no_object_is_refused(odd: Any) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        from_document(odd)
+
+
+@pytest.mark.parametrize("version", [None, 0, 3, "1", "2", [], {}])
 def test_a_file_of_another_version_is_refused(version: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
         from_document({**to_document(an_evidence()), "version": version})

@@ -604,17 +604,79 @@ def test_a_plan_is_not_witnessed_by_another_that_has_a_quota_where_it_has_none()
 
 def test_evidence_carries_the_witness_forward() -> None:
     before = an_evidence(
-        day=YESTERDAY, seen_plans=["p1"], seen_stages=frozenset({("api3:prod", True)})
+        day=YESTERDAY, seen_plans=["p1"], seen_stages={("api3:prod", True): YESTERDAY}
     )
     assert witnessed(
         before, p1={}, p2={"stages": ("api3:prod",)}, p3={"stages": ("api4:prod",)}
     ) == {"p1": True, "p2": True, "p3": False}
 
 
-def test_a_key_that_was_witnessed_when_it_was_warned_stays_so() -> None:
+@pytest.mark.parametrize("then", [True, False])
+def test_that_a_key_was_witnessed_when_it_was_warned_proves_nothing_tonight(then: bool) -> None:
     silent = used(74, seen_plans=[])
-    assert a_verdict(a_key(), a_warned_row(witnessed=True), evidence=silent).word == "disable"
-    assert a_verdict(a_key(), a_warned_row(witnessed=False), evidence=silent).word == "unknown"
+    assert a_verdict(a_key(), a_warned_row(witnessed=then), evidence=silent).word == "unknown"
+
+
+def test_a_plan_is_witnessed_for_400_days_after_its_last_request() -> None:
+    before = an_evidence(a_reading(usage_plan_id="p1"), day=days_ago(399))
+    assert witnessed(before, p1={}) == {"p1": True}
+    before = an_evidence(a_reading(usage_plan_id="p1"), day=days_ago(401))
+    assert witnessed(before, p1={}) == {"p1": False}
+
+
+@pytest.mark.parametrize("has_quota", [True, False])
+def test_a_plan_whose_quota_came_or_went_is_witnessed_by_requests_since_then_only(
+    has_quota: bool,
+) -> None:
+    then = {"has_quota": not has_quota}
+    first = a_night_of_one_plan(None, YESTERDAY, days_ago(3), **then)
+    used = days_ago(3), YESTERDAY
+    second = a_night_of_one_plan(first, TODAY, *used, has_quota=has_quota)
+    third = a_night_of_one_plan(second, in_days(1), *used, has_quota=has_quota)
+    fourth = a_night_of_one_plan(third, in_days(2), *used, TODAY, has_quota=has_quota)
+    nights = (first, second, third, fourth)
+    assert [one.is_witnessed(one.plans[PLAN_ID]) for one in nights] == [True, False, False, True]
+
+
+def test_requests_of_before_a_plan_got_a_stage_are_no_witness_for_others_on_it() -> None:
+    stages = ("api1:prod",), ("api1:prod", "api2:prod")
+    beside = a_reading(usage_plan_id="beside", stages=("api2:prod",))
+    first = a_night_of_one_plan(None, YESTERDAY, days_ago(3), stages=stages[0])
+    second = a_night_of_one_plan(first, TODAY, days_ago(3), YESTERDAY, stages=stages[1])
+    used = days_ago(3), YESTERDAY, TODAY
+    third = a_night_of_one_plan(second, in_days(1), *used, stages=stages[1])
+    assert not second.is_witnessed(beside)
+    assert third.is_witnessed(beside)
+
+
+def a_night_of_one_plan(
+    before: Evidence | None, day: date, *used_on: date, **plan: Any
+) -> Evidence:
+    """The evidence of a night on which one plan tells a request a day of its one key."""
+    named = a_usage_plan(**plan)
+    start = day - DAY * 90
+    shown = {KEY_ID: pairs(dict.fromkeys(used_on, 1), start=start, end=day)}
+    usage = a_usage(a_page(shown, start=start, end=day), plan=named, day=day)
+    return take_evidence(day, [PlanAnswer(named, (KEY_ID,), usage)], before)[0]
+
+
+def test_a_plan_that_opens_no_stage_cannot_show_idleness() -> None:
+    evidence = an_evidence(a_reading(KEY_ID, stages=()), used={KEY_ID: days_ago(74)})
+    policy = a_policy(silent_plans=(PLAN_ID,))  # whoever believes its silence cannot know this
+    for row in (None, a_warned_row(), a_disabled_row()):
+        key = a_key(enabled=row is None or row.state is not State.DISABLED)
+        verdict = a_verdict(key, row, evidence=evidence, policy=policy)
+        assert judged(verdict) == ("unknown", reasons.OpensNoStage(PLAN_ID))
+
+
+def test_the_clock_of_a_plans_keys_begins_when_its_stage_is_back() -> None:
+    first = a_night_of_one_plan(None, YESTERDAY, days_ago(70), stages=())
+    second = a_night_of_one_plan(first, TODAY, days_ago(70))
+    assert a_verdict(a_key(), evidence=first).idle_since == days_ago(70)
+    assert judged(a_verdict(a_key(), evidence=second)) == (
+        "keep",
+        reasons.WithinPatience(1, YESTERDAY, 60),
+    )
 
 
 def test_the_warning_writes_down_whether_there_was_a_witness() -> None:
@@ -683,7 +745,7 @@ def test_an_outage_is_a_day_before_yesterday_under_a_tenth_of_the_week_and_of_it
     [
         {2: 10},  # a tenth is not under a tenth
         {2: 9, 9: 90},  # the same weekday a week before was as quiet
-        {2: 9, 3: 1, 4: 1, 5: 1, 6: 1},  # the week was as quiet
+        dict.fromkeys(range(2, 91), 9),  # it has been so quiet for as long as usage reaches back
         {0: 0, 1: 0},  # yesterday and today are not counted up yet
     ],
 )
@@ -696,11 +758,42 @@ def test_a_sunday_that_is_always_quiet_is_no_outage_and_a_silent_account_has_non
     assert outage(an_evidence(used_by_day={days_ago(9): 1})) is None
 
 
-def test_the_median_of_an_outage_is_of_the_seven_days_before() -> None:
-    # Four of seven were busy; one day further back there were none.
-    busy = {days_ago(back): 100 for back in (3, 5, 7, 9)}
+def test_what_is_usual_is_the_median_of_the_28_days_before() -> None:
+    # Fifteen of the 28 were busy; with one fewer most were not.
+    busy = {days_ago(back): 100 for back in range(3, 18)}
     assert outage(an_evidence(used_by_day=busy)) == reasons.Outage(days_ago(2), 0, 100)
-    assert outage(an_evidence(used_by_day={days_ago(back): 100 for back in (5, 7, 9)})) is None
+    del busy[days_ago(17)], busy[days_ago(16)]
+    assert outage(an_evidence(used_by_day=busy)) is None
+
+
+@pytest.mark.parametrize("days", [1, 4, 5, 12, 13, 27, 28, 60, 80])
+def test_an_outage_of_many_days_does_not_become_the_usual(days: int) -> None:
+    evidence = an_evidence(used_by_day=traffic({2 + back: 5 for back in range(days)}))
+    assert outage(evidence) == reasons.Outage(days_ago(2), 5, 100)
+
+
+def test_an_outage_of_weeks_is_seen_where_weekends_are_silent_too() -> None:
+    working = {
+        day: used for day, used in steady_traffic(used=100).items() if day.weekday() not in (5, 6)
+    }
+    for days in (1, 5, 12, 27, 40):
+        down = {day: used for day, used in working.items() if day < days_ago(1 + days)}
+        assert outage(an_evidence(used_by_day=down)) is not None  # days_ago(2) is a Thursday
+        weekend = an_evidence(day=in_days(2), used_by_day=down)  # looks at a Saturday of it
+        assert outage(weekend) == reasons.Outage(TODAY, 0, 100)
+    for ahead in range(7):
+        assert outage(an_evidence(day=in_days(-ahead), used_by_day=working)) is None
+
+
+def test_a_holiday_weekend_and_a_slow_decline_are_no_outage() -> None:
+    weekend = {day: 15 for day in steady_traffic() if day.weekday() in (5, 6)}
+    usual = {**steady_traffic(used=100), **weekend}
+    monday = days_ago((TODAY.weekday() - 0) % 7)
+    for day, used in ((monday - DAY * 2, 12), (monday - DAY, 12), (monday, 14)):
+        evidence = an_evidence(day=day + DAY * 2, used_by_day={**usual, day: used})
+        assert outage(evidence) is None
+    falling = {days_ago(back): int(10**6 * 0.9 ** (90 - back)) for back in range(91)}
+    assert outage(an_evidence(used_by_day=falling)) is None
 
 
 def test_nobody_moves_in_the_night_of_an_outage() -> None:

@@ -48,10 +48,23 @@ IDLE = reasons.Idle(60, days_ago(60))
         (reasons.MembersUnread("plan1"), "the keys of usage plan plan1 were not read"),
         (reasons.UsageUnread("plan1"), "the usage of its plan plan1 was not read"),
         (
+            reasons.DaysUnclear("plan1"),
+            "the usage of its plan plan1 tells fewer or more days of it than were asked for",
+        ),
+        (
+            reasons.UseUntold(days_ago(3)),
+            "an earlier reading showed a request on 2026-11-18 that tonight's does not show",
+        ),
+        (
+            reasons.OpensNoStage("plan1"),
+            "its plan plan1 opens no stage, so every call with it gets 403; put the stage back",
+        ),
+        (
             reasons.Unwitnessed("plan1"),
             (
-                "no request was ever seen in its plan plan1 or beside it on its stages "
-                "(list the plan under silent_plans to believe its silence)"
+                "no request was seen for 400 days in its plan plan1 as it is now (with or without "
+                "a quota) or beside it on its stages (list the plan under silent_plans to believe "
+                "its silence)"
             ),
         ),
         (

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from statistics import median
 
 from keyjanitor import reasons
-from keyjanitor.evidence import Evidence, PlanReading
+from keyjanitor.evidence import USAGE_DAYS, Evidence, PlanReading
 from keyjanitor.plan import (
     Adopt,
     Clear,
@@ -43,6 +43,7 @@ STACK_TAG = "aws:cloudformation:stack-name"
 RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
 FORGET_MISSING = timedelta(days=30)
 OUTAGE = 0.1  # of the usual traffic
+OUTAGE_DAYS = 28  # that say what is usual
 
 TierUnknown = reasons.TierMissing | reasons.TierUnclear
 
@@ -160,15 +161,36 @@ def disabled_by_us(key: ApiKey, row: Row) -> bool:
 def outage(evidence: Evidence) -> reasons.Outage | None:
     """Whether the day before yesterday saw so little traffic that idleness proves nothing tonight.
 
-    So little is under a tenth both of the median of the seven days before it and of the same
-    weekday a week before.
+    So little is under a tenth both of the median of the 28 days before it and of the last of them
+    that was the same weekday. An outage lasts until a day is not under a tenth of the median, so a
+    weekend that is always silent does not end it, and none of its days lets anything be expected:
+    the 28 are those before it, as far as usage reaches back. After 90 days it is the usual.
     """
-    day = evidence.day - 2 * DAY
-    used = evidence.used_by_day.get(day, 0)
-    week = [evidence.used_by_day.get(day - DAY * back, 0) for back in range(1, 8)]
-    usual = median(week)
-    if used < OUTAGE * usual and used < OUTAGE * week[-1]:
-        return reasons.Outage(day, used, int(usual))
+    usual: dict[date, int] = {}
+    found: reasons.Outage | None = None
+    for back in range(USAGE_DAYS, 1, -1):
+        day = evidence.day - DAY * back
+        used = evidence.used_by_day.get(day, 0)
+        days = list(usual)[-OUTAGE_DAYS:]
+        expected = median(usual[one] for one in days) if days else 0
+        same = next((usual[one] for one in reversed(days) if one.weekday() == day.weekday()), 0)
+        if used < OUTAGE * expected and (found or used < OUTAGE * same):
+            found = reasons.Outage(day, used, int(expected))
+        else:
+            found = None
+            usual[day] = used
+    return found
+
+
+def plan_doubt(
+    plan_id: str, evidence: Evidence, bound: BoundPolicy
+) -> reasons.OpensNoStage | reasons.Unwitnessed | None:
+    """Why a plan's silence proves nothing, on whatever night it is read; None: it proves idleness."""
+    plan = evidence.plans[plan_id]
+    if not plan.stages:
+        return reasons.OpensNoStage(plan_id)
+    if not evidence.is_witnessed(plan) and plan_id not in bound.silent_plans:
+        return reasons.Unwitnessed(plan_id)
     return None
 
 
@@ -183,8 +205,8 @@ class _Judge:
         self._plans_of_key = {key_id: tuple(plans) for key_id, plans in evidence.members().items()}
         self._listed = {key.key_id for key in night.keys}
         self._nobody_moves = self._nobody_moves_because()
-        self._witnessed = {
-            plan_id for plan_id, plan in evidence.plans.items() if evidence.is_witnessed(plan)
+        self._plan_doubts = {
+            plan_id: plan_doubt(plan_id, evidence, bound) for plan_id in evidence.plans
         }
         self._tier_of: dict[
             tuple[tuple[str, ...], str | None], tuple[Tier, TierUnknown | None]
@@ -306,22 +328,22 @@ class _Judge:
                 return reasons.EndsLater(row.ends_on)
             return reasons.Ends(row.ends_on) if key.tags is not None else reasons.TagsUnread()
         if plans:
-            judged = self._judge_idleness(key, row, tier, since)
+            judged = self._judge_idleness(key, row, tier, plans, since)
         elif isinstance(self._nobody_moves, reasons.MembersUnread):
             return self._nobody_moves  # it may well be in a plan
         else:
             judged = self._judge_orphan(key, tier, since)
-        if isinstance(judged, Due) and (unknown := self._unknown(key, row, plans)):
+        if isinstance(judged, Due) and (unknown := self._unknown(key, plans)):
             return unknown
         return judged
 
     def _judge_idleness(
-        self, key: ApiKey, row: Row | None, tier: Tier, since: date
+        self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], since: date
     ) -> reasons.Idle | reasons.WithinPatience | reasons.TierNever:
         # Only of a key that was made under our eyes can it be said that it was never used.
-        never_used = (
-            self._last_used(key, row) is None and key.created_date.date() > self._evidence.first_day
-        )
+        never_used = self._last_used(
+            key, row
+        ) is None and key.created_date.date() > self._first_day(plans)
         patience = tier.patience(never_used=never_used, factor=self.pressure.patience)
         if patience is None:
             return reasons.TierNever(tier.name)
@@ -353,7 +375,7 @@ class _Judge:
     def _idle_since(self, key: ApiKey, row: Row | None) -> date:
         """The one clock: the latest of all that counts as a sign of life."""
         created = key.created_date.date()
-        since = max(created, self._evidence.first_day)
+        since = max(created, self._first_day(self._plans_of_key.get(key.key_id, ())))
         used = self._last_used(key, row)
         if used is not None and used > since:
             since = used
@@ -376,15 +398,25 @@ class _Judge:
                 since = row.restored_on
         return since
 
+    def _first_day(self, plans: tuple[str, ...]) -> date:
+        """The first day of which it is known what happened in all of a key's plans."""
+        first = self._evidence.first_day
+        if not self._evidence.first_days:
+            return first
+        gaps = (
+            self._evidence.first_days.get(plan_id, first)
+            for plan_id in plans
+            if self._evidence.plans[plan_id].stages
+        )
+        return max(first, *gaps, first)
+
     def _last_used(self, key: ApiKey, row: Row | None) -> date | None:
-        used = self._evidence.last_used.get(key.key_id)
+        used = self._evidence.last_use(key.key_id)
         if row is not None and row.last_used and (used is None or row.last_used > used):
             return row.last_used
         return used
 
-    def _unknown(
-        self, key: ApiKey, row: Row | None, plans: tuple[str, ...]
-    ) -> reasons.Unknown | None:
+    def _unknown(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
         """What keeps anybody from knowing that the key is not used, or whose it is."""
         if self._nobody_moves is not None:
             return self._nobody_moves
@@ -392,13 +424,15 @@ class _Judge:
             return reasons.TagsUnread()
         if key.stage_keys:
             return reasons.StageKeys()
-        witnessed_before = row is not None and row.witnessed
         for plan_id in plans:
             if self._evidence.plans[plan_id].unread is not None:
                 return reasons.UsageUnread(plan_id)
-            believed = plan_id in self._witnessed or plan_id in self._bound.silent_plans
-            if not believed and not witnessed_before:
-                return reasons.Unwitnessed(plan_id)
+            if (doubt := self._plan_doubts[plan_id]) is not None:
+                return doubt
+        if unclear := self._evidence.unclear.get(key.key_id):
+            return reasons.DaysUnclear(unclear)
+        if untold := self._evidence.untold.get(key.key_id):
+            return reasons.UseUntold(untold)
         return None
 
     def _step(
@@ -423,8 +457,8 @@ class _Judge:
             notice = today + DAY * (tier.grace_days if disabled else tier.warn_days)
             if isinstance(due, reasons.Ends) and not disabled:
                 notice = max(due.on, today + DAY)
-            witnessed = (row is not None and row.witnessed) or (
-                bool(plans) and self._witnessed.issuperset(plans)
+            witnessed = bool(plans) and all(
+                self._evidence.is_witnessed(self._evidence.plans[plan_id]) for plan_id in plans
             )
             return "warn", due, Warn(key, row, tier, due, days, notice, witnessed, plans)
         if today < next_on:

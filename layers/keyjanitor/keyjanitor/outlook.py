@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from keyjanitor.decide import Night, decide
+from keyjanitor.decide import Night, decide, plan_doubt
 from keyjanitor.evidence import Evidence
 from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
 from keyjanitor.policy import BoundPolicy
@@ -54,13 +54,12 @@ def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
     found: dict[str, date] = {}
     believed = {
         plan_id
-        for plan_id, plan in night.evidence.plans.items()
-        if night.evidence.is_witnessed(plan) or plan_id in bound.silent_plans
+        for plan_id in night.evidence.plans
+        if plan_doubt(plan_id, night.evidence, bound) is None
     }
     for verdict in decide(night, bound).verdicts:
-        row, key = verdict.row, verdict.key
-        witnessed = believed.issuperset(verdict.usage_plan_ids) or (row and row.witnessed)
-        if key.tags is None or key.stage_keys or not witnessed:
+        key = verdict.key
+        if key.tags is None or key.stage_keys or not believed.issuperset(verdict.usage_plan_ids):
             continue
         match verdict.because:
             case WithinPatience(days=days, patience=patience):

@@ -30,12 +30,13 @@ def read_plans(today: date, gateway: ApiGateway, before: Evidence | None) -> lis
 def _read(plan: UsagePlan, today: date, gateway: ApiGateway, first: date) -> PlanAnswer:
     members: tuple[str, ...] | None = None
     start = today - timedelta(days=USAGE_DAYS)
+    usage = PlanUsage(plan, start, today, first)
     try:
         members = gateway.members(plan.usage_plan_id)
-        usage = PlanUsage(plan, start, today, first)
         for page in gateway.usage(plan.usage_plan_id, start, today):
             usage.add(page)
     except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
         logger.error("usage plan %s is unread: %s", plan.usage_plan_id, err)
-        return PlanAnswer(plan, members, None, failed=str(err))
+        # What came before it failed is use that a reading has shown; silence it is not.
+        return PlanAnswer(plan, members, usage, failed=str(err))
     return PlanAnswer(plan, members, usage)

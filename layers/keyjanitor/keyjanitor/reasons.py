@@ -225,15 +225,52 @@ class UsageUnread:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwitnessed:
-    """No request was ever seen in a plan that the key is in: metering may not work there."""
+class DaysUnclear:
+    """The usage of a plan told the key's days in a shape that does not fit what was asked for."""
 
     usage_plan_id: str
 
     def __str__(self) -> str:
         return (
-            f"no request was ever seen in its plan {self.usage_plan_id} or beside it on its "
-            "stages (list the plan under silent_plans to believe its silence)"
+            f"the usage of its plan {self.usage_plan_id} tells fewer or more days of it than were "
+            "asked for"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UseUntold:
+    """An earlier reading showed a request of the key on a day of which tonight's shows none."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"an earlier reading showed a request on {self.on} that tonight's does not show"
+
+
+@dataclass(frozen=True, slots=True)
+class OpensNoStage:
+    """A plan that the key is in opens no stage: every call with it gets 403, so no use can show."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"its plan {self.usage_plan_id} opens no stage, so every call with it gets 403; put the "
+            "stage back"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unwitnessed:
+    """No request was seen in a plan that the key is in, as the plan is: metering may not work there."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"no request was seen for 400 days in its plan {self.usage_plan_id} as it is now (with "
+            "or without a quota) or beside it on its stages (list the plan under silent_plans to "
+            "believe its silence)"
         )
 
 
@@ -292,6 +329,9 @@ class TierUnclear:
 Unknown = (
     MembersUnread
     | UsageUnread
+    | DaysUnclear
+    | UseUntold
+    | OpensNoStage
     | Unwitnessed
     | StageKeys
     | TagsUnread
