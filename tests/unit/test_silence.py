@@ -26,9 +26,9 @@ def answers(account: Account, change: Any) -> None:
     """Has every page of GetUsage be as `change` makes it: of a plan, a page, and the day of the reading."""
     usage = account.gateway.usage
 
-    def changed(plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
-        for page in usage(plan_id, start, end):
-            yield replace(page, items=change(plan_id, page, account.day))
+    def changed(usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
+        for page in usage(usage_plan_id, start, end):
+            yield replace(page, items=change(usage_plan_id, page, account.day))
 
     account.gateway.usage = changed  # type: ignore[method-assign]
 
@@ -129,8 +129,8 @@ def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     account.key("k0", age=200)
     usage = account.gateway.usage
 
-    def named(plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
-        yield from usage(plan_id, start, end)
+    def named(usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
+        yield from usage(usage_plan_id, start, end)
         yield UsagePage(start, end, {"k0": [[9, 100]] * ((end - start).days + 1)})
 
     account.gateway.usage = named  # type: ignore[method-assign]
@@ -164,7 +164,7 @@ def test_a_plan_that_is_metered_only_with_or_only_without_a_quota_moves_nobody(
         return {
             key_id: [
                 [used if page.start + DAY * index <= last else 0, left]
-                for index, (used, left) in enumerate(pairs)
+                for index, (used, left) in enumerate(pairs or ())
             ]
             for key_id, pairs in page.items.items()
         }
