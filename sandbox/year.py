@@ -34,7 +34,7 @@ from sandbox.in_memory import JANITOR, at
 from sandbox.population import EXTERNAL, TIERS, SimulatedKey
 from sandbox.world import World
 
-PORTAL = "AROAPORTAL"
+PORTAL = "AROAPORTALEXAMPLE01"
 RECIPIENT = "arn:aws:iam::123456789012:role/portal"
 HELD = "a release is on: nobody is to lose a key this week"
 FOREVER = Deadline(remaining_ms=lambda: 1_000_000, margin_ms=0)

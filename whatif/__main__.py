@@ -57,7 +57,8 @@ def main(given: Sequence[str], console: Console) -> int:
         else:
             verdicts(asked, console)
     except KeyjanitorError as err:
-        console.print(tables.told(str(err), 2_000), style="red")
+        for line in str(err).splitlines():
+            console.print(tables.told(line, 2_000), style="red")
         return 2
     return 0
 
@@ -131,8 +132,8 @@ def _requests(record: Record, replays: Iterable[Replay]) -> str:
 
 def _policy(path: Path) -> Policy:
     try:
-        return parse_policy(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError):
+        return parse_policy(path.read_bytes(), str(path))
+    except OSError:
         raise FolderRefused(str(path), "is no policy that can be read") from None
 
 

@@ -1,6 +1,8 @@
 """What the functions read from their environment and their layer."""
 
 import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -118,6 +120,55 @@ def test_the_shipped_policy_sweeps_nothing(tmp_path: Path, monkeypatch: pytest.M
     policy = read_policy()
     assert [tier.name for tier in policy.tiers.values()] == ["unclaimed"]
     assert (policy.unclaimed.idle_days, policy.unclaimed.contact) == ("never", None)
+
+
+def test_a_policy_in_another_encoding_is_told_and_no_bare_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside(tmp_path, "", monkeypatch)
+    policy = '[tiers.unclaimed]\nidle_days = "never"\ncontact = "büro@example.org"\n'
+    (tmp_path / "keyjanitor_policy" / "policy.toml").write_bytes(policy.encode("latin-1"))
+    with pytest.raises(PolicyError, match="is not UTF-8"):
+        read_policy()
+
+
+BUILD = ("make", "--no-print-directory", "-C", os.fspath(SHIPPED.parents[1]), "build-PolicyLayer")
+
+
+def built(policy: Path, to: Path, *variables: str) -> subprocess.CompletedProcess[str]:
+    """What `sam build` does for the layer of the policy, by a Python with nothing installed."""
+    bare = to.parent / "bare-python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n', encoding="utf-8")
+    bare.chmod(0o755)
+    return subprocess.run(
+        [*BUILD, f"KEYJANITOR_POLICY={policy}", *(variables or [f"PYTHONS={bare}"])],
+        env={"PATH": os.defpath, "ARTIFACTS_DIR": os.fspath(to)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_sam_build_takes_the_shipped_policy(tmp_path: Path) -> None:
+    done = built(SHIPPED, tmp_path / "layer")
+    assert (done.returncode, done.stderr) == (0, "")
+    layer = tmp_path / "layer" / "python" / "keyjanitor_policy" / "policy.toml"
+    assert layer.read_bytes() == SHIPPED.read_bytes()
+
+
+def test_sam_build_refuses_a_wrong_policy_and_tells_every_mistake(tmp_path: Path) -> None:
+    wrong = tmp_path / "my.toml"
+    wrong.write_text("[tiers.unclaimed]\nidle_days = 0\nwarn_days = 0\n", encoding="utf-8")
+    done = built(wrong, tmp_path / "layer")
+    assert done.returncode != 0
+    for field, line in (("idle_days", 2), ("warn_days", 3)):
+        assert re.search(rf"tiers\.unclaimed\.{field}: 0 is not .*\(line {line}\)", done.stderr)
+    assert not (tmp_path / "layer").exists()
+
+
+def test_sam_build_without_a_python_that_reads_toml_says_so(tmp_path: Path) -> None:
+    done = built(SHIPPED, tmp_path / "layer", "PYTHONS=/nowhere/python3")
+    assert (done.returncode != 0, "KEYJANITOR_PYTHON" in done.stderr) == (True, True)
 
 
 def test_a_wrong_policy_is_told_with_its_path(

@@ -984,6 +984,11 @@ def test_a_key_of_two_plans_belongs_to_the_more_patient_tier() -> None:
     assert verdict.tier.name == "calm"
 
 
+@pytest.mark.parametrize("tag", ["keyjanitor:keep", "KeyJanitor:Keep", "key_janitor:keep"])
+def test_a_key_tagged_to_keep_is_kept_however_the_tag_is_written(tag: str) -> None:
+    assert a_verdict(a_key(tags={tag: ""})).because == reasons.KeepTag()
+
+
 def test_an_adopted_key_belongs_else_to_unclaimed() -> None:
     policy = a_policy(a_tier("partners", usage_plans=()))
     assert a_plan(a_key(), policy=policy).notes == (Adopt(a_key(), "unclaimed", (PLAN_ID,)),)
@@ -1230,7 +1235,7 @@ def test_keys_with_a_mark_under_owned_are_never_touched_and_reported_with_their_
 @pytest.mark.parametrize(
     "more",
     [
-        {"tags": {"Terraform": "x", "managedby": "x"}},
+        {"tags": {"Terra": "x", "Team": "terraform"}},
         {"description": "Not Managed by Terraform"},
         {"name": "a tf-shop"},
     ],

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from keyjanitor.errors import PolicyError
+from keyjanitor.errors import Mistake, PolicyError
 from keyjanitor.policy import (
+    DESCRIPTIONS,
+    TAGS,
     Alerts,
     Owned,
     Policy,
@@ -84,7 +86,7 @@ def test_the_shipped_policy_has_unclaimed_alone_which_sweeps_nobody() -> None:
         service_quota=10_000,
         silent_plans=(),
         sweep=Sweep(max_share=0.05, max_keys=500),
-        owned=Owned(("Managed by Terraform",), ("terraform", "ManagedBy"), ()),
+        owned=Owned(DESCRIPTIONS, TAGS, ()),
         tiers={"unclaimed": SHIPPED_UNCLAIMED},
         ladder=(Rung(above=0.9, patience=0.5, freeze=()),),
         alerts=Alerts((0.8, 0.9, 0.95, 0.98), 0.03, (60, 30, 14)),
@@ -166,6 +168,7 @@ def in_external(field: str, value: str | None) -> str:
     return LEAST + re.sub(rf"(?m)^{field} = .*$", line, EXTERNAL)
 
 
+ROLE = "AROAEXAMPLEEXAMPLE012"
 WHOLE_DAYS = "allowed: a whole number of days from 1 to 3650"
 # A text, the path of what is wrong in it, and a part of what is said to be allowed there.
 WRONG = [
@@ -194,11 +197,11 @@ WRONG = [
     (in_unclaimed("reserve = -1"), "tiers.unclaimed.reserve", "a whole number from 0 to 10000"),
     (in_unclaimed('contact = ""'), "tiers.unclaimed.contact", "allowed: a text in one line"),
     (in_unclaimed('contact = " "'), "tiers.unclaimed.contact", "allowed: a text in one line"),
-    (LEAST + '[tiers."a b"]\nidle_days = 60', "tiers.'a b'", "a name of letters"),
+    (LEAST + '[tiers."a b"]\nidle_days = 60', 'tiers."a b"', "a name of letters"),
     (in_unclaimed("contact = 5"), "tiers.unclaimed.contact", "allowed: a text in one line"),
     (in_unclaimed('senders = "*"'), "tiers.unclaimed.senders", "allowed: a list"),
-    (in_unclaimed('admins = ["x", "x"]'), "tiers.unclaimed.admins[1]", "stands there twice"),
-    (in_unclaimed('admins = ["x", ""]'), "tiers.unclaimed.admins[1]", "allowed: a text"),
+    (in_unclaimed(f'admins = ["{ROLE}", "{ROLE}"]'), "tiers.unclaimed.admins[1]", "there twice"),
+    (in_unclaimed(f'admins = ["{ROLE}", ""]'), "tiers.unclaimed.admins[1]", "allowed: the id of"),
     (in_external("usage_plans", "[5]"), "tiers.external.usage_plans[0]", "allowed: a text"),
     (in_external("stages", '["prod"]'), "tiers.external.stages[0]", '"API_ID:STAGE"'),
     (in_external("stages", None), "tiers.external.stages", "senders, recipients, stages"),
@@ -286,7 +289,7 @@ WRONG = [
     (LEAST + "[sweep]\nmax_keys = 0", "sweep.max_keys", "a whole number from 1 to 10000"),
     (LEAST + "[sweep]\nmaxkeys = 5", "sweep.maxkeys", "allowed here: max_keys, max_share"),
     ("sweep = 5\n" + LEAST, "sweep", "must be a table"),
-    (LEAST + "[owned]\ntags = [5]", "owned.tags[0]", "allowed: a text"),
+    (LEAST + "[owned]\ntags = [5]", "owned.tags[0]", "allowed: the key of a tag"),
     (LEAST + "[owned]\nprefixes = []", "owned.prefixes", "allowed here: descriptions"),
     ("ladder = 5\n" + LEAST, "ladder", "[[ladder]]"),
     (LEAST + "[ladder]\nabove = 1\npatience = 1", "ladder", "[[ladder]]"),
@@ -296,12 +299,12 @@ WRONG = [
     (LEAST + "[[ladder]]\nabove = 0.9\npatience = 1.5", "ladder[0].patience", "at most 1"),
     (
         LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.4",
-        "ladder.above[1]",
+        "ladder[1].above",
         "allowed: each above the one before",
     ),
     (
         LEAST + "[[ladder]]\nabove = 0.8\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.5",
-        "ladder.patience[1]",
+        "ladder[1].patience",
         "allowed: each below the one before",
     ),
     (
@@ -329,6 +332,169 @@ def test_a_wrong_policy_is_told_with_its_path_and_what_is_allowed(
         parse_policy(text)
     assert (raised.value.path, allowed in raised.value.reason) == (path, True), str(raised.value)
     assert str(raised.value).startswith(f"policy.toml: {path}: ")
+
+
+# --- as it is saved, and as people write it -------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [f"\ufeff{LEAST}", f"\ufeff{LEAST}".encode(), LEAST.replace("\n", "\r\n").encode()])  # fmt: skip
+def test_a_byte_order_mark_and_the_line_ends_of_windows_say_nothing(data: str | bytes) -> None:
+    assert parse_policy(data) == parse_policy(LEAST)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "line"),
+    [
+        (LEAST.encode("utf-16"), "is UTF-16; save it as UTF-8", None),
+        (LEAST.encode("utf-32"), "is UTF-32; save it as UTF-8", None),
+        (LEAST.encode("utf-16-le"), "has zero bytes, as UTF-16 has; save it as UTF-8", None),
+        (
+            (LEAST + 'contact = "büro@example.org"').encode("latin-1"),
+            "is not UTF-8: the byte 0xFC, in Latin-1 'ü'; save it as UTF-8",
+            3,
+        ),
+        (
+            LEAST + "admins = [“x”]",
+            'is not TOML: Invalid value: the character U+201C (left double quotation mark); write " in its place',
+            3,
+        ),
+        (
+            LEAST + "warn_days =\u00a014",
+            "is not TOML: Invalid value: the character U+00A0 (no-break space); write a plain space in its place",
+            3,
+        ),
+        (
+            LEAST + "warn_days = 14\u200b",
+            (
+                "is not TOML: Expected newline or end of document after a statement: the character "
+                "U+200B (zero width space); take it out"
+            ),
+            3,
+        ),
+        (LEAST + "warn_days = 14\nwarn_days", "is not TOML: Expected '=' after a key in a key/value pair (at end of document)", None),
+        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deep", None),
+        ("a = " + "9" * 5000, "is not TOML: a number has too many digits", None),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_the_file_as_a_whole_is_named(
+    data: str | bytes, reason: str, line: int | None
+) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(data)
+    assert raised.value.mistakes == (Mistake("(file)", reason, line),)
+
+
+def test_an_error_names_the_file_that_it_was_read_from() -> None:
+    with pytest.raises(PolicyError, match=re.escape("before.toml: tiers.unclaimed: is missing")):
+        parse_policy("", "before.toml")
+
+
+@pytest.mark.parametrize("kind", ["senders", "admins"])
+@pytest.mark.parametrize(
+    ("sender", "hint"),
+    [
+        ("arn:aws:iam::123456789012:role/a/portal", "get-role --role-name portal --query Role.RoleId"),
+        ("arn:aws-cn:iam::123456789012:user/jo", "get-user --user-name jo --query User.UserId"),
+        ("arn:aws:sts::123456789012:assumed-role/portal/x", "get-role --role-name NAME"),
+        ("AROA*", "get-role --role-name NAME"),
+        ("portal", "get-role --role-name NAME"),
+        ("jo@example.org", "get-role --role-name NAME"),
+        ("123456789012", "get-role --role-name NAME"),
+        ("aroaexampleexample012", "get-role --role-name NAME"),
+        (" AROAEXAMPLEEXAMPLE012", "get-role --role-name NAME"),
+        ("AKIAEXAMPLEEXAMPLE01", "get-role --role-name NAME"),
+        ("AROAEXAMPLEEXAMPLE012:portal-session", 'all after it: "AROAEXAMPLEEXAMPLE012"'),
+    ],
+)  # fmt: skip
+def test_who_may_ask_is_named_by_an_id_and_told_how_to_find_it(
+    kind: str, sender: str, hint: str
+) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(in_external(kind, f'["{sender}"]'))
+    [mistake] = raised.value.mistakes
+    assert (mistake.path, hint in mistake.reason) == (f"tiers.external.{kind}[0]", True), mistake
+
+
+def test_everyone_may_be_a_sender_and_nobody_is_admin_unnamed() -> None:
+    tier = parse_policy(in_external("senders", f'["*", "{ROLE}", "AIDAEXAMPLEEXAMPLE012"]')).tiers
+    assert tier["external"].senders == ("*", ROLE, "AIDAEXAMPLEEXAMPLE012")
+    with pytest.raises(PolicyError, match=r"admins\[0\]: '\*' is not allowed"):
+        parse_policy(in_external("admins", '["*"]'))
+
+
+@pytest.mark.parametrize(
+    ("method", "hint"),
+    [
+        ("*/*", "set `throttle` of the tier in its place"),
+        ("/GET", 'the root\'s method is written "//GET"'),
+        ("GET", 'for example "/search/POST"'),
+    ],
+)
+def test_a_method_that_aws_writes_otherwise_is_told_how(method: str, hint: str) -> None:
+    rates = f'{{ "{method}" = {{ rate_limit = 1, burst_limit = 1 }} }}'
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(in_external("method_throttle", rates))
+    assert hint in raised.value.reason
+
+
+def test_two_tiers_that_name_one_plan_are_refused() -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(LEAST + '[tiers.a]\nidle_days = 1\nusage_plans = ["external"]\n' + EXTERNAL)
+    assert raised.value.mistakes == (
+        Mistake(
+            "tiers.external.usage_plans[0]",
+            "'external' is in tiers.a.usage_plans[0] too; a plan belongs to one tier",
+            9,
+        ),
+    )
+
+
+# --- marks of other tools -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "mark", ["terraform=true", "*", "^Managed", "tf-*", "-", "_ -", "a[b]", ""]
+)
+def test_a_tag_that_can_never_match_is_refused(mark: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(f"{LEAST}[owned]\ntags = ['{mark}']\n")
+    assert raised.value.path == "owned.tags[0]"
+
+
+@pytest.mark.parametrize("field", ["descriptions", "name_prefixes"])
+@pytest.mark.parametrize("mark", ["*", "Managed by *", "^Managed", "", " ", "-"])
+def test_a_beginning_that_can_never_match_or_always_does_is_refused(field: str, mark: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(f"{LEAST}[owned]\n{field} = ['{mark}']\n")
+    assert raised.value.path == f"owned.{field}[0]"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    ["Terraform", "TERRAFORM", "managed-by", "managed_by", "Managed By", "createdBy", "iac", "opentofu",
+     "Crossplane-Kind", "crossplane_name", "pulumi:project", "provisioner", "CDK"],
+)  # fmt: skip
+def test_the_shipped_marks_know_the_tags_of_other_tools(tag: str) -> None:
+    owned = parse_policy(SHIPPED).owned
+    assert owned.mark_on("", {"team": "x", tag: "y"}, "") == f"tag {tag}=y"
+
+
+@pytest.mark.parametrize("tool", ["Terraform", "OpenTofu", "Pulumi", "Crossplane", "CDK"])
+def test_the_shipped_marks_know_the_descriptions_of_other_tools(tool: str) -> None:
+    owned = parse_policy(SHIPPED).owned
+    for description in (f"Managed by {tool}", f"managed_by-{tool.lower()}, stage prod"):
+        assert owned.mark_on(description, {}, "") == f"description 'Managed by {tool}'"
+    assert owned.mark_on(f"not Managed by {tool}", {"team": "terraform"}, tool) is None
+
+
+def test_a_name_prefix_keeps_its_joint() -> None:
+    owned = Owned((), (), ("tf-",))
+    assert [bool(owned.mark_on("", {}, name)) for name in ("tf-a", "TF_a", "tfa", "a-tf-")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 # --- patience and pressure ------------------------------------------------------------------------

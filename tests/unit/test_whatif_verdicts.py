@@ -288,6 +288,16 @@ def test_a_plan_that_the_policy_names_in_vain_is_told_and_its_keys_are_unknown(
     assert '"verdict": "unknown"' in (folder / "verdicts" / "keys.jsonl").read_text()
 
 
+def test_of_two_policies_the_wrong_one_is_named(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": {}})
+    path, before = tmp_path / "policy.toml", tmp_path / "before.toml"
+    path.write_text(POLICY)
+    before.write_text(POLICY.replace("idle_days = 60", 'idle_days = "60"'))
+    code, printed = ask("--folder", str(folder), "--policy", str(path), "--before", str(before))
+    said = "".join(printed.split())
+    assert (code, f"{before}:tiers.external.idle_days" in said) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("policy", "told"),
     [

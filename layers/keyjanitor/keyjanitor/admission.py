@@ -7,7 +7,12 @@ from datetime import date, datetime
 from enum import StrEnum
 from hashlib import sha256
 
-from keyjanitor.decide import KEEP_TAG, disabled_by_us, owner_by_marks
+from keyjanitor.decide import (
+    KEEP_TAG,
+    disabled_by_us,
+    is_tagged_to_keep,
+    owner_by_marks,
+)
 from keyjanitor.policy import BoundPolicy, Policy, Tier
 from keyjanitor.words import LIVE_STATES, ApiKey, Row, State
 
@@ -186,7 +191,7 @@ def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | No
             Code.PROTECTED,
             f"key {row.key_id} is protected until {row.protected_until}; release it first",
         )
-    if key is not None and key.tags and KEEP_TAG in key.tags:
+    if key is not None and is_tagged_to_keep(key):
         return Refusal(Code.PROTECTED, f"key {row.key_id} has the tag {KEEP_TAG}")
     if request.action is not Action.ROTATE:
         return None

@@ -26,7 +26,7 @@ from keyjanitor.plan import (
     Warn,
     plan_night,
 )
-from keyjanitor.policy import BoundPolicy, Pressure, Tier
+from keyjanitor.policy import BoundPolicy, Pressure, Tier, alike
 from keyjanitor.reasons import Due, Reason
 from keyjanitor.words import (
     DAY,
@@ -116,17 +116,12 @@ def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> str | None:
     tags = key.tags or {}
     if stack := tags.get(STACK_TAG):
         return f"stack {stack}"
-    owned = bound.policy.owned
-    for tag in owned.tags:
-        if tag in tags:
-            return f"tag {tag}={tags[tag]}"
-    for description in owned.descriptions:
-        if key.description.startswith(description):
-            return f"description {description!r}"
-    for prefix in owned.name_prefixes:
-        if key.name.startswith(prefix):
-            return f"name prefix {prefix!r}"
-    return None
+    return bound.policy.owned.mark_on(key.description, tags, key.name)
+
+
+def is_tagged_to_keep(key: ApiKey) -> bool:
+    """Whether the key has the tag `keyjanitor:keep`, written one way or another."""
+    return any(alike(tag) == KEEP_TAG for tag in key.tags or ())
 
 
 def protection(
@@ -135,7 +130,7 @@ def protection(
     """What shields the key whatever its tier says; asked again right before it is touched."""
     if key.name.startswith(RESTORE_MARKER):
         return reasons.BeingRestored()
-    if key.tags and KEEP_TAG in key.tags:
+    if is_tagged_to_keep(key):
         return reasons.KeepTag()
     if owner := owner_by_marks(key, bound):
         return reasons.OwnedBy(owner)

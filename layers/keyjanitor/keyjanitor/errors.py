@@ -1,5 +1,7 @@
 """What can go wrong, each raised for a caller that decides something on it."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
 
 
@@ -7,13 +9,41 @@ class KeyjanitorError(Exception):
     """The root of all errors that keyjanitor raises on purpose."""
 
 
-class PolicyError(KeyjanitorError):
-    """`policy.toml` asks for something that is not allowed, at `path`."""
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong in a policy at `path`, and in which `line` (None: it is not known)."""
 
-    def __init__(self, path: str, reason: str) -> None:
-        super().__init__(f"policy.toml: {path}: {reason}")
+    path: str
+    reason: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" + (f" (line {self.line})" if self.line else "")
+
+
+class PolicyError(KeyjanitorError):
+    """A policy, called `file`, has these `mistakes`; `path` and `reason` are those of the first."""
+
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *more: Mistake,
+        line: int | None = None,
+        file: str = "policy.toml",
+    ) -> None:
+        first = Mistake(path, reason, line)
+        told = "".join(f"\n  {one}" for one in (first, *more))
+        super().__init__(f"{file}: {len(more) + 1} mistakes:{told}" if more else f"{file}: {first}")
         self.path = path
         self.reason = reason
+        self.mistakes = (first, *more)
+
+    @classmethod
+    def of(cls, mistakes: Iterable[Mistake], file: str = "policy.toml") -> "PolicyError":
+        """The error of some mistakes, from the top of the file to its end."""
+        first, *more = sorted(mistakes, key=lambda one: (one.line is None, one.line or 0))
+        return cls(first.path, first.reason, *more, line=first.line, file=file)
 
 
 class InvalidEvent(KeyjanitorError):

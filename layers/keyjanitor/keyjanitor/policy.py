@@ -1,19 +1,46 @@
 """Reads `policy.toml`: what may be done to which keys, and how patiently. Pure."""
 
 import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from math import ceil, inf
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
-from keyjanitor.errors import PolicyError
+from keyjanitor.errors import Mistake, PolicyError
+from keyjanitor.policyfile import BYTE_ORDER_MARK, Lines, decoded, joined, loaded, shown
 
 T = TypeVar("T")
 Never = Literal["never"]
 UNCLAIMED = "unclaimed"
 MOST_DAYS = 3650  # of any `*_days`
+# The words of Terraform, OpenTofu, Pulumi, Crossplane and CDK, and of who tags what they make (seen).
+DESCRIPTIONS = (
+    "Managed by Terraform",
+    "Managed by OpenTofu",
+    "Managed by Pulumi",
+    "Managed by Crossplane",
+    "Managed by CDK",
+)
+TAGS = (
+    "Terraform",
+    "OpenTofu",
+    "Pulumi",
+    "pulumi:project",
+    "pulumi:stack",
+    "crossplane-kind",
+    "crossplane-name",
+    "crossplane-providerconfig",
+    "CDK",
+    "aws-cdk",
+    "ManagedBy",
+    "CreatedBy",
+    "Provisioner",
+    "ProvisionedBy",
+    "IaC",
+)
 METHODS = 20  # that a usage plan may throttle by themselves (doc)
+_JOINTS = re.compile(r"[-_\s]+")
 MONTHLY_JOBS = 35  # days that `idle_days` is not shortened below: monthly jobs exist
 
 
@@ -98,11 +125,35 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Marks of keys that other tools own."""
+    """Marks of keys that other tools own; neither case nor `-` and `_` make a difference."""
 
     descriptions: tuple[str, ...]
     tags: tuple[str, ...]
     name_prefixes: tuple[str, ...]
+
+    def mark_on(self, description: str, tags: Mapping[str, str], name: str) -> str | None:
+        """The mark that a key bears, in words; None: none of them."""
+        marked = {alike(tag) for tag in self.tags}
+        for tag, value in tags.items():
+            if alike(tag) in marked:
+                return f"tag {tag}={value}"
+        for begins in self.descriptions:
+            if alike(description).startswith(alike(begins)):
+                return f"description {begins!r}"
+        for prefix in self.name_prefixes:
+            if _dashed(name).startswith(_dashed(prefix)):
+                return f"name prefix {prefix!r}"
+        return None
+
+
+@lru_cache(maxsize=4096)
+def alike(text: str) -> str:
+    """A mark without what tools write now so, now so: `managed_by` is `Managed-By` is `ManagedBy`."""
+    return _JOINTS.sub("", text.casefold())
+
+
+def _dashed(name: str) -> str:
+    return name.casefold().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +337,7 @@ def _unbound(path: str, wanted: str, found: Sequence[str]) -> Unbound:
 
 
 class _Table:
-    """One table of the file, read field by field; what is left over at the end is unknown."""
+    """One table of the file, read field by field; all that is wrong in it is raised by `finish`."""
 
     def __init__(self, path: str, values: object) -> None:
         if not isinstance(values, dict):
@@ -294,27 +345,65 @@ class _Table:
         self._path = path
         self._left = dict(values)
         self._known: list[str] = []
+        self._wrong: dict[str, None] = {}
+        self._mistakes: list[Mistake] = []
 
     def path(self, name: str) -> str:
-        return f"{self._path}.{name}" if self._path else name
+        return joined(self._path, name)
 
     def take(self, name: str, read: Callable[[str, object], T], default: T | None = None) -> T:
+        """The field's value. One that is wrong is noted; what comes in its place is never used."""
         self._known.append(name)
-        if name not in self._left:
+        try:
+            if name in self._left:
+                return read(self.path(name), self._left.pop(name))
             if default is None:
                 raise _missing(self.path(name), read)
-            return default
-        return read(self.path(name), self._left.pop(name))
+        except PolicyError as err:
+            self._wrong[name] = None
+            self._mistakes += err.mistakes
+        return cast("T", default)
 
     def take_optional(self, name: str, read: Callable[[str, object], T]) -> T | None:
+        if name in self._left:
+            return self.take(name, read)
         self._known.append(name)
-        return read(self.path(name), self._left.pop(name)) if name in self._left else None
+        return None
+
+    def is_right(self, *names: str) -> bool:
+        """Whether none of these fields was wrong: what depends on them may be looked at."""
+        return not any(name in self._wrong for name in names)
+
+    def wrong(self, name: str, reason: str) -> None:
+        """Notes what is wrong with a field beside others."""
+        self._wrong[name] = None
+        self._mistakes.append(Mistake(self.path(name), reason))
+
+    def wrong_at(self, path: str, reason: str) -> None:
+        """Notes what is wrong at a path further down."""
+        self._mistakes.append(Mistake(path, reason))
 
     def finish(self) -> None:
+        """Raises PolicyError with all that is wrong in the table."""
         for name in self._left:
-            raise PolicyError(
-                self.path(name), f"is not a field; allowed here: {', '.join(sorted(self._known))}"
-            )
+            reason = f"is not a field; allowed here: {', '.join(sorted(self._known))}"
+            self._mistakes.append(Mistake(self.path(name), reason))
+        if self._mistakes:
+            raise PolicyError.of(self._mistakes)
+
+
+def _all(reads: Iterable[Callable[[], T]]) -> list[T]:
+    """What each gives; raises PolicyError with the mistakes of all of them."""
+    read: list[T] = []
+    mistakes: list[Mistake] = []
+    for one in reads:
+        try:
+            read.append(one())
+        except PolicyError as err:
+            mistakes += err.mistakes
+    if mistakes:
+        raise PolicyError.of(mistakes)
+    return read
 
 
 def _missing(path: str, read: Callable[[str, object], object]) -> PolicyError:
@@ -327,7 +416,7 @@ def _missing(path: str, read: Callable[[str, object], object]) -> PolicyError:
 
 
 def _not(path: str, value: object, allowed: str) -> PolicyError:
-    return PolicyError(path, f"{value!r} is not allowed; allowed: {allowed}")
+    return PolicyError(path, f"{shown(value)} is not allowed; allowed: {allowed}")
 
 
 def _whole(low: int, high: int, unit: str = "") -> Callable[[str, object], int]:
@@ -342,7 +431,7 @@ def _whole(low: int, high: int, unit: str = "") -> Callable[[str, object], int]:
 def _share(low: float = 0.0, high: float = 1.0) -> Callable[[str, object], float]:
     def read(path: str, value: object) -> float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not low < float(value) <= high:  # type: ignore[arg-type]
+        if not number or not low < value <= high:  # type: ignore[operator]
             raise _not(path, value, f"a number above {low:g}, at most {high:g}")
         return float(value)  # type: ignore[arg-type]
 
@@ -362,25 +451,62 @@ def _list(read_item: Callable[[str, object], T]) -> Callable[[str, object], tupl
     def read(path: str, value: object) -> tuple[T, ...]:
         if not isinstance(value, list):
             raise _not(path, value, "a list")
-        items = tuple(read_item(f"{path}[{index}]", item) for index, item in enumerate(value))
-        for index, item in enumerate(items):
-            if item in items[:index]:
-                raise PolicyError(f"{path}[{index}]", f"{item!r} stands there twice")
-        return items
+
+        def item(index: int) -> T:
+            if value.index(value[index]) < index:
+                raise PolicyError(f"{path}[{index}]", f"{shown(value[index])} stands there twice")
+            return read_item(f"{path}[{index}]", value[index])
+
+        return tuple(_all(partial(item, index) for index in range(len(value))))
 
     return read
 
 
 _NONE: tuple[str, ...] = ()
+_NO_UNCLAIMED = "is missing: it has the keys that no tier names"
+# The id of a role or a user; those of other kinds send no messages (IAM: 16 to 128 characters, doc).
+_UNIQUE_ID = re.compile(r"(AROA|AIDA)[A-Z0-9]{12,124}")
 _days = _whole(1, MOST_DAYS, " of days")
 _names = _list(_text())
 _stages = _list(_text(r"[a-z0-9]+:[A-Za-z0-9_-]+", '"API_ID:STAGE", for example "a1b2c3d4e5:prod"'))
 _principals = _list(
     _text(
         r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+",
-        'the ARN of a role or a user, for example "arn:aws:iam::123456789012:role/portal"',
+        'the ARN of a role or a user, for example "arn:aws:iam::123456789012:role/portal": '
+        "aws iam get-role --role-name NAME --query Role.Arn --output text",
     )
 )
+
+
+def _id_of(path: str, value: object, allowed: str) -> str:
+    """An id as it stands in a message's SenderId, before the colon if there is one (doc)."""
+    if isinstance(value, str) and _UNIQUE_ID.fullmatch(value):
+        return value
+    named = re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(role|user)/(?:.*/)?([\w+=,.@-]+)", str(value))
+    kind, name = (named[1], named[2]) if named else ("role", "NAME")
+    find = f"aws iam get-{kind} --{kind}-name {name} --query {kind.title()}.{kind.title()}Id --output text"
+    bare = str(value).partition(":")[0]
+    if bare != value and _UNIQUE_ID.fullmatch(bare):
+        raise PolicyError(
+            path, f'{shown(value)} is not allowed; leave out the colon and all after it: "{bare}"'
+        )
+    raise _not(
+        path,
+        value,
+        f'{allowed}the id of a role or a user, such as "AROAEXAMPLEEXAMPLE012"; to find it: {find}',
+    )
+
+
+def _sender(path: str, value: object) -> str:
+    return "*" if value == "*" else _id_of(path, value, '"*" for everyone who can send, or ')
+
+
+def _admin(path: str, value: object) -> str:
+    return _id_of(path, value, "")
+
+
+_senders = _list(_sender)
+_admins = _list(_admin)
 
 
 def _idle_days(path: str, value: object) -> int | Never:
@@ -417,10 +543,20 @@ def _method_throttle(path: str, value: object) -> Mapping[str, Rate]:
         raise _not(path, value, 'a table such as { "/search/POST" = { rate_limit = 2, … } }')
     if len(value) > METHODS:
         raise PolicyError(path, f"has {len(value)} methods; a usage plan holds at most {METHODS}")
-    for method in value:
+
+    def one(method: str) -> tuple[str, Rate]:
+        there = f'{path}."{shown(method)[1:-1]}"'
+        if method in ("*/*", "/*/*"):
+            raise PolicyError(
+                there, "is every method of a stage; set `throttle` of the tier in its place"
+            )
+        if re.fullmatch(r"/(\*|[A-Z]+)", method):
+            raise _not(there, method, f'"/PATH/METHOD"; the root\'s method is written "/{method}"')
         if not re.fullmatch(r"/.*/(\*|[A-Z]+)", method):
-            raise _not(f'{path}."{method}"', method, '"/PATH/METHOD", for example "/search/POST"')
-    return {method: _rate(f'{path}."{method}"', rate) for method, rate in value.items()}
+            raise _not(there, method, '"/PATH/METHOD", for example "/search/POST"')
+        return method, _rate(there, value[method])
+
+    return dict(_all(partial(one, method) for method in value))
 
 
 def _tier(path: str, name: str, value: object) -> Tier:
@@ -441,33 +577,47 @@ def _tier(path: str, name: str, value: object) -> Tier:
         orphan_days=table.take("orphan_days", _whole(1, 365, " of days"), 14),
         max_keys_per_owner=table.take("max_keys_per_owner", _whole(1, 10_000), 2),
         reserve=table.take("reserve", _whole(0, 10_000), 0),
-        senders=table.take("senders", _names, _NONE),
-        admins=table.take("admins", _names, _NONE),
+        senders=table.take("senders", _senders, _NONE),
+        admins=table.take("admins", _admins, _NONE),
         recipients=table.take("recipients", _principals, _NONE),
     )
+    if name == UNCLAIMED and tier.usage_plans:
+        table.wrong("usage_plans", "is not allowed: this tier has what no tier names")
+    if table.is_right("stages", "method_throttle"):
+        _check_methods(table, tier)
+    asked = [value.get("senders"), value.get("recipients")] if isinstance(value, dict) else []
+    # A tier that names who may ask, rightly or not, promises keys.
+    if any(isinstance(ids, list) and ids for ids in asked):
+        _check_promise(table, tier)
     table.finish()
+    return tier
+
+
+def _check_methods(table: _Table, tier: Tier) -> None:
     if len(tier.stages) * len(tier.method_throttle) > METHODS:
-        raise PolicyError(
-            f"{path}.method_throttle",
+        table.wrong(
+            "method_throttle",
             f"has {len(tier.method_throttle)} methods for each of {len(tier.stages)} stages; a usage "
             f"plan holds at most {METHODS} in all",
         )
-    if tier.senders or tier.recipients:
-        # Such a tier promises keys: it has to be able to issue one.
-        promised = {
-            "senders": bool(tier.senders),
-            "recipients": bool(tier.recipients),
-            "stages": bool(tier.stages),
-            "throttle": tier.throttle is not None or tier.quota is not None,
-        }
-        for field, present in promised.items():
-            if not present:
-                raise PolicyError(
-                    f"{path}.{field}",
-                    "is missing: a tier that issues keys needs senders, recipients, stages, "
-                    "and a throttle or a quota",
-                )
-    return tier
+
+
+def _check_promise(table: _Table, tier: Tier) -> None:
+    """What promises keys has to be able to issue one."""
+    promised = {
+        "senders": bool(tier.senders),
+        "recipients": bool(tier.recipients),
+        "stages": bool(tier.stages),
+        "throttle": tier.throttle is not None or tier.quota is not None,
+    }
+    for field, present in promised.items():
+        told = not table.is_right(field) or (field == "throttle" and not table.is_right("quota"))
+        if not present and not told:
+            table.wrong(
+                field,
+                "is missing: a tier that issues keys needs senders, recipients, stages, and a "
+                "throttle or a quota",
+            )
 
 
 def _rung(path: str, value: object) -> Rung:
@@ -481,15 +631,29 @@ def _rung(path: str, value: object) -> Rung:
     return rung
 
 
-def _in_order(path: str, values: Sequence[float], *, rising: bool) -> None:
-    for index in range(1, len(values)):
-        before, here = values[index - 1], values[index]
+def _in_order(paths: Sequence[str], values: Sequence[float], *, rising: bool) -> None:
+    mistakes = []
+    for path, before, here in zip(paths[1:], values, values[1:], strict=False):
         if (here <= before) if rising else (here >= before):
-            raise PolicyError(
-                f"{path}[{index}]",
+            reason = (
                 f"{here:g} after {before:g} is out of order; allowed: each "
-                f"{'above' if rising else 'below'} the one before",
+                f"{'above' if rising else 'below'} the one before"
             )
+            mistakes.append(Mistake(path, reason))
+    if mistakes:
+        raise PolicyError.of(mistakes)
+
+
+def _ordered(
+    read_item: Callable[[str, object], T], *, rising: bool
+) -> Callable[[str, object], tuple[T, ...]]:
+    def read(path: str, value: object) -> tuple[T, ...]:
+        items = _list(read_item)(path, value)
+        paths = [f"{path}[{index}]" for index in range(len(items))]
+        _in_order(paths, cast("tuple[float, ...]", items), rising=rising)
+        return items
+
+    return read
 
 
 def _sweep(path: str, value: object) -> Sweep:
@@ -502,62 +666,100 @@ def _sweep(path: str, value: object) -> Sweep:
     return sweep
 
 
+def _beginning(path: str, value: object) -> str:
+    if not isinstance(value, str) or not value.strip(" -_") or re.search(r"[*^]", value):
+        raise _not(path, value, "how such texts begin, letter by letter, without * and ^")
+    return value
+
+
+def _tag_key(path: str, value: object) -> str:
+    if isinstance(value, str) and "=" in value:
+        raise _not(path, value, "the key of a tag alone: a key is marked whatever the value is")
+    if not isinstance(value, str) or not alike(value) or not re.fullmatch(r"[\w +.:/@-]+", value):
+        raise _not(path, value, "the key of a tag, of letters, digits, spaces and + - . _ : / @")
+    return value
+
+
 def _owned(path: str, value: object) -> Owned:
     table = _Table(path, value)
     owned = Owned(
-        descriptions=table.take("descriptions", _names, ("Managed by Terraform",)),
-        tags=table.take("tags", _names, ("terraform", "ManagedBy")),
-        name_prefixes=table.take("name_prefixes", _names, _NONE),
+        descriptions=table.take("descriptions", _list(_beginning), DESCRIPTIONS),
+        tags=table.take("tags", _list(_tag_key), TAGS),
+        name_prefixes=table.take("name_prefixes", _list(_beginning), _NONE),
     )
     table.finish()
     return owned
 
 
 def _tiers(path: str, value: object) -> Mapping[str, Tier]:
-    if not isinstance(value, dict) or UNCLAIMED not in value:
-        raise PolicyError(f"{path}.{UNCLAIMED}", "is missing: it has the keys that no tier names")
-    for name in value:
+    if not isinstance(value, dict):
+        raise PolicyError(f"{path}.{UNCLAIMED}", _NO_UNCLAIMED)
+
+    def one(name: str) -> tuple[str, Tier]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
-            raise _not(f"{path}.{name!r}", name, "a name of letters, digits, - and _")
-    tiers = {name: _tier(f"{path}.{name}", name, tier) for name, tier in value.items()}
-    if tiers[UNCLAIMED].usage_plans:
-        raise PolicyError(
-            f"{path}.{UNCLAIMED}.usage_plans", "is not allowed: this tier has what no tier names"
-        )
-    return tiers
+            raise _not(joined(path, name), name, "a name of letters, digits, - and _")
+        return name, _tier(f"{path}.{name}", name, value[name])
+
+    def no_unclaimed() -> tuple[str, Tier]:
+        raise PolicyError(f"{path}.{UNCLAIMED}", _NO_UNCLAIMED)
+
+    reads: list[Callable[[], tuple[str, Tier]]] = [partial(one, name) for name in value]
+    return dict(_all(reads if UNCLAIMED in value else [*reads, no_unclaimed]))
 
 
 def _ladder(path: str, value: object) -> tuple[Rung, ...]:
     if not isinstance(value, list):
         raise _not(path, value, "tables written [[ladder]]")
-    rungs = tuple(_rung(f"{path}[{index}]", rung) for index, rung in enumerate(value))
-    _in_order(f"{path}.above", [rung.above for rung in rungs], rising=True)
-    _in_order(f"{path}.patience", [rung.patience for rung in rungs], rising=False)
+    there = [f"{path}[{index}]" for index in range(len(value))]
+    rungs = tuple(_all(partial(_rung, one, rung) for one, rung in zip(there, value, strict=True)))
+
+    def in_order(field: str, *, rising: bool) -> None:
+        paths = [f"{one}.{field}" for one in there]
+        _in_order(paths, [getattr(rung, field) for rung in rungs], rising=rising)
+
+    _all([partial(in_order, "above", rising=True), partial(in_order, "patience", rising=False)])
     return rungs
 
 
 def _alerts(path: str, value: object) -> Alerts:
     table = _Table(path, value)
     alerts = Alerts(
-        levels=table.take("levels", _list(_share()), (0.80, 0.90, 0.95, 0.98)),
+        levels=table.take("levels", _ordered(_share(), rising=True), (0.80, 0.90, 0.95, 0.98)),
         clear_margin=table.take("clear_margin", _share(0, 0.5), 0.03),
-        days_to_limit=table.take("days_to_limit", _list(_days), (60, 30, 14)),
+        days_to_limit=table.take("days_to_limit", _ordered(_days, rising=False), (60, 30, 14)),
     )
     table.finish()
-    _in_order(f"{path}.levels", alerts.levels, rising=True)
-    _in_order(f"{path}.days_to_limit", alerts.days_to_limit, rising=False)
     return alerts
 
 
-def parse_policy(text: str) -> Policy:
-    """The policy that `text` (TOML) describes.
+def _named_twice(tiers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Where a tier names a plan in the same words as a tier before it."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, tier in tiers.items():
+        plans = tier.get("usage_plans") if isinstance(tier, dict) else None
+        for index, plan in enumerate(plans if isinstance(plans, list) else ()):
+            path = joined("tiers", name) + f".usage_plans[{index}]"
+            if isinstance(plan, str):
+                before, there = first.setdefault(plan, (name, path))
+                if before != name:
+                    yield path, f"{shown(plan)} is in {there} too; a plan belongs to one tier"
 
-    Raises PolicyError with the field's path and what is allowed there.
+
+def parse_policy(text: str | bytes, file: str = "policy.toml") -> Policy:
+    """The policy that `text` (TOML, in UTF-8) describes; `file` is what errors call it.
+
+    Raises PolicyError with every mistake, each with its path, what is allowed there and its line;
+    what is no TOML at all is one mistake.
     """
     try:
-        document: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        raise PolicyError("(file)", f"is not TOML: {err}") from err
+        text = decoded(text) if isinstance(text, bytes) else text.removeprefix(BYTE_ORDER_MARK)
+        return _read(loaded(text))
+    except PolicyError as err:
+        lines = Lines.of(text) if isinstance(text, str) else Lines({})
+        raise PolicyError.of(map(lines.placed, err.mistakes), file) from err.__cause__
+
+
+def _read(document: Mapping[str, object]) -> Policy:
     root = _Table("", document)
     policy = Policy(
         service_quota=root.take("service_quota", _whole(1, 10_000), 10_000),
@@ -568,13 +770,20 @@ def parse_policy(text: str) -> Policy:
         ladder=root.take("ladder", _ladder, ()),
         alerts=root.take("alerts", _alerts, _alerts("alerts", {})),
     )
+    if root.is_right("tiers", "service_quota"):
+        reserved = sum(tier.reserve for tier in policy.tiers.values())
+        if reserved > policy.service_quota:
+            reason = f"reserve more than the service quota of {policy.service_quota} keys"
+            root.wrong_at("tiers", reason)
+    named = document.get("tiers")
+    if root.is_right("ladder") and isinstance(named, dict):
+        for index, rung in enumerate(policy.ladder):
+            for tier_name in rung.freeze:
+                if tier_name not in named:
+                    reason = _not("", tier_name, f"one of {sorted(named)}").reason
+                    root.wrong_at(f"ladder[{index}].freeze", reason)
+    if isinstance(named, dict):
+        for path, reason in _named_twice(named):
+            root.wrong_at(path, reason)
     root.finish()
-    if sum(tier.reserve for tier in policy.tiers.values()) > policy.service_quota:
-        raise PolicyError(
-            "tiers", f"reserve more than the service quota of {policy.service_quota} keys"
-        )
-    for index, rung in enumerate(policy.ladder):
-        for tier_name in rung.freeze:
-            if tier_name not in policy.tiers:
-                raise _not(f"ladder[{index}].freeze", tier_name, f"one of {sorted(policy.tiers)}")
     return policy

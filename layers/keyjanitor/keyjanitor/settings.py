@@ -151,4 +151,4 @@ def _read(kind: type[S], environment: Mapping[str, str], **given: object) -> S:
 
 def read_policy() -> Policy:
     """The policy of the layer `policy`; raises PolicyError before any call is made."""
-    return parse_policy((files("keyjanitor_policy") / "policy.toml").read_text(encoding="utf-8"))
+    return parse_policy((files("keyjanitor_policy") / "policy.toml").read_bytes())
