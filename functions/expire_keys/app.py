@@ -157,6 +157,7 @@ def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
         applied=outcome.counts,
         remaining=outcome.remaining + len(outcome.failed),
         failed=outcome.failed,
+        left_out=outcome.left_out,
         left_alone=outcome.left_alone,
     )
 

@@ -19,7 +19,7 @@ from tests.builders import (
     a_usage_plan,
     unclaimed,
 )
-from tests.fakes import BUSY, Account, Call, Calls, Killed, at_the_sweep
+from tests.fakes import BUSY, Account, Call, Calls, Killed, at_the_sweep, brisk
 
 AccountMaker = Callable[..., Account]
 SLOW = a_policy(a_tier(warn_days=1, grace_days=14, admins=(ADMIN,)))
@@ -575,3 +575,92 @@ def test_tombstones_that_do_not_open_leave_their_keys(account: Account) -> None:
     answer = account.sweep()
     assert answer["applied"]["park"] == 14
     assert answer["failed"]["count"] == 6
+
+
+# --- what is written of a key that comes back -----------------------------------------------------
+
+
+def test_a_restored_key_is_never_said_to_be_never_used_of_what_was_made_long_ago(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=a_policy(a_tier(warn_days=1, grace_days=1)))
+    account.key(KEY_ID, age=1000)  # its last request is older than GetUsage tells
+    account.nights(3)
+    account.pass_day()
+    account.sweep(undo=str(account.today - DAY))
+    (new,) = (key_id for key_id in account.gateway.ids if key_id.startswith("made"))
+    row = account.row(new)
+    assert row is not None
+    assert row.first_created_on == account.gateway.whole(new)[0].created_date.date() - DAY * 1003
+    for _ in range(60):
+        account.night()
+        assert account.keys_file()[new]["verdict"] == "keep"
+        account.pass_day()
+    account.night()
+    assert account.keys_file()[new]["reason"].startswith("idle for 60 days")
+
+
+def test_a_key_that_is_restored_twice_keeps_the_date_of_its_first_creation(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=brisk(retain_days=365))
+    account.key(KEY_ID, age=1000, idle=60)
+    made_on = account.gateway.whole(KEY_ID)[0].created_date.date()
+    for _ in range(2):
+        while State.PARKED not in {row.state for row in account.rows().values()}:
+            account.night()
+            account.pass_day()
+        account.sweep(undo=str(account.today - DAY))
+    (row,) = (row for row in account.ledger.live_rows().values() if row.previous_key_ids)
+    assert len(row.previous_key_ids) == 2
+    assert row.first_created_on == made_on
+
+
+# --- undo -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nights", [1, 2], ids=["disabled", "parked"])
+def test_an_undo_leaves_out_keys_whose_agreed_end_had_come_unless_they_are_named(
+    an_account: AccountMaker, nights: int
+) -> None:
+    account = an_account(policy=brisk(retain_days=365))
+    account.key("idle", idle=60)
+    account.key("leaked", idle=1)
+    account.night()
+    account.change_row("leaked", ends_on=account.today, rotated_to="other")
+    account.sweep()
+    for _ in range(nights):
+        account.pass_day()
+        account.night()
+    states = account.states()
+    assert states["idle"] == states["leaked"] == ("disabled" if nights == 1 else "parked")
+    day = account.today
+    account.pass_day()
+    answer = account.sweep(undo=str(day))
+    assert answer["applied"]["enable"] + answer["applied"]["restore"] == 1
+    assert answer["remaining"] == 0
+    assert (answer["left_out"]["count"], answer["left_out"]["key_ids"]) == (1, ["leaked"])
+    row = account.row("leaked")
+    assert row is not None
+    assert (row.state, row.ends_on, row.rotated_to) == (
+        states["leaked"],
+        day - DAY * nights,
+        "other",
+    )
+    answer = account.sweep(undo=str(day), key_ids=["leaked"])
+    assert answer["applied"]["enable"] + answer["applied"]["restore"] == 1
+    assert "left_out" not in answer
+
+
+def test_a_key_of_which_a_stage_speaks_in_the_old_way_is_disabled_at_its_end_and_not_parked(
+    account: Account,
+) -> None:
+    account.key(KEY_ID, idle=1, stage_keys=("api1/prod",))
+    account.night()
+    account.change_row(KEY_ID, ends_on=account.today)
+    for _ in range(6):
+        account.night()
+        account.pass_day()
+    assert account.states()[KEY_ID] == "disabled"
+    assert not account.enabled(KEY_ID)
+    assert "stageKeys" in account.keys_file(account.today - DAY)[KEY_ID]["reason"]

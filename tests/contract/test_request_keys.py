@@ -166,10 +166,10 @@ def test_an_old_key_is_warned_of_and_then_disabled_on_its_date_though_it_is_used
         account.night()
         told[account.today] = account.told(old)[before:]
         account.pass_day()
-    assert {day: events for day, events in told.items() if events} == {
-        ends_on - DAY: ["Key Expiring"],
-        ends_on: ["Key Disabled"],
-    }
+    expected = {ends_on - DAY: ["Key Expiring"], ends_on: ["Key Disabled"]}
+    if overlap == 1:
+        del expected[TODAY]  # the end is near enough: the rotation itself tells
+    assert {day: events for day, events in told.items() if events} == expected
     expiring = next(one for one in account.events if one["DetailType"] == "Key Expiring")
     assert expiring["Detail"]["disable_on"] == str(ends_on)
     assert (account.enabled(old), account.enabled(new)) == (False, True)
@@ -187,6 +187,48 @@ def test_a_key_rotated_without_overlap_is_warned_of_tonight_and_disabled_tomorro
     account.night()
     assert account.told(old) == ["Key Issued", "Key Expiring"]
     assert steps(account, old, 1) == [["Key Disabled"]]
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3, 14])
+def test_a_key_that_was_warned_as_idle_and_rotated_ends_on_the_date_of_the_answer(
+    account: Account, overlap: int
+) -> None:
+    under(account, warn_days=14)
+    old = asked(account, issue())
+    account.pass_day()
+    account.night()
+    account.change_row(
+        old,
+        state=State.WARNED,
+        warned_on=account.today,
+        disable_on=account.today + DAY * 14,
+        because="idle",
+    )
+    rotated_on = account.today
+    body = rotate(old, overlap_days=overlap)
+    asked(account, body)
+    _, detail = the_answer(account, body)
+    ends_on = rotated_on + DAY * overlap
+    assert detail["previous_key_ends_on"] == str(ends_on)
+    while account.enabled(old):
+        account.pass_day()
+        account.night()
+    # Without an overlap it is the next night: tonight is over.
+    assert account.today == max(ends_on, rotated_on + DAY)
+    expiring = [one["Detail"] for one in account.events if one["DetailType"] == "Key Expiring"]
+    assert [one["disable_on"] for one in expiring if one["key_id"] == old] == [str(ends_on)]
+
+
+def test_a_rotation_takes_an_earlier_date_for_idleness_back(account: Account) -> None:
+    under(account, warn_days=3)
+    old = asked(account, issue())
+    account.change_row(
+        old, state=State.WARNED, warned_on=TODAY, disable_on=TODAY + DAY * 3, because="idle"
+    )
+    asked(account, rotate(old, overlap_days=30))
+    row = the_row(account, old)
+    assert (row.state, row.warned_on, row.disable_on) == (State.ACTIVE, None, None)
+    assert row.ends_on == TODAY + DAY * 30
 
 
 def test_an_old_key_that_ends_before_the_overlap_does_ends_on_its_own_date(

@@ -1116,13 +1116,17 @@ def test_a_key_that_was_warned_as_idle_is_not_disabled_before_its_end(days: int)
     assert step.next_step_on == in_days(5)
 
 
-def test_an_end_that_is_brought_nearer_brings_no_written_date_forward() -> None:
-    row = a_warned_row(disable_in=5, ends_on=in_days(2))
-    verdict = a_verdict(a_key(), row, evidence=used(1))
-    assert judged(verdict) == (
-        "keep",
-        reasons.Waits("disabled", in_days(5), reasons.Ends(in_days(2))),
-    )
+@pytest.mark.parametrize("warned", [0, 9])
+def test_an_agreed_end_wins_over_a_later_date_that_was_announced_for_idleness(warned: int) -> None:
+    row = a_warned_row(warned=warned, disable_in=5, ends_on=in_days(2), stepped_on=days_ago(1))
+    step = a_verdict(a_key(), row, evidence=used(74)).step
+    assert isinstance(step, Warn)
+    assert (step.because, step.next_step_on) == (reasons.Ends(in_days(2)), in_days(2))
+
+
+def test_an_end_that_was_announced_on_the_day_before_it_is_announced_once() -> None:
+    row = a_warned_row(warned=1, disable_in=0, ends_on=days_ago(3))
+    assert a_verdict(a_key(), row, evidence=used(0)).word == "disable"
 
 
 def test_an_end_does_not_disable_a_key_whose_tags_are_unknown() -> None:

@@ -29,6 +29,7 @@ def answer(
     problems: Sequence[Unbound] = (),
     failed: Sequence[str] = (),
     left_alone: Mapping[str, str] | None = None,
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer in the shape that the design fixes; without a plan its counts are zero.
 
@@ -36,7 +37,7 @@ def answer(
     days of the account's growth that is. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
     `failed` only when steps failed, `left_alone` only when keys were
-    found changed right before they were touched.
+    found changed right before they were touched, `left_out` only when an undo left keys out.
     """
     document: dict[str, Any] = {
         "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
@@ -80,6 +81,12 @@ def answer(
         document["observed_because"] = run.observed_because
     if failed:
         document["failed"] = {"count": len(failed), "key_ids": list(failed[:NAMED])}
+    if left_out:
+        document["left_out"] = {
+            "count": len(left_out),
+            "key_ids": list(left_out[:NAMED]),
+            "why": "their agreed end had come; to bring them back too, name them in key_ids",
+        }
     if left_alone:
         document["left_alone"] = dict(Counter(left_alone.values()).most_common())
     return document

@@ -55,6 +55,7 @@ from keyjanitor.words import (
     State,
     Tombstone,
     Verb,
+    was_agreed,
 )
 
 WARNINGS_AT_ONCE = 40
@@ -82,6 +83,7 @@ class Outcome:
     held: str | None = None
     unopened: int = 0  # tombstones that could not be opened
     failed: list[str] = field(default_factory=list)  # keys whose step failed and was left
+    left_out: list[str] = field(default_factory=list)  # keys that an undo has to be asked for by id
     left_alone: dict[str, str] = field(default_factory=dict)  # keys that changed meanwhile, and how
 
     @property
@@ -146,7 +148,10 @@ class Sweeper:
         return self.outcome
 
     def undo(self, day: date, key_ids: frozenset[str] | None) -> Outcome:
-        """Enables and restores what the sweeps of a date disabled and parked (or the named of it)."""
+        """Enables and restores what the sweeps of a date disabled and parked (or the named of it).
+
+        Keys whose agreed end it was stay as they are, unless they are named: they were not idle.
+        """
         live = [
             row
             for row in self._rows.values()
@@ -154,6 +159,9 @@ class Sweeper:
         ]
         shelved = self._outside.ledger.shelf_of(day)
         rows = [row for row in (*live, *shelved) if key_ids is None or row.key_id in key_ids]
+        if key_ids is None:
+            self.outcome.left_out = [row.key_id for row in rows if was_agreed(row)]
+            rows = [row for row in rows if not was_agreed(row)]
         try:
             for index, row in enumerate(rows):
                 if self._deadline.passed():

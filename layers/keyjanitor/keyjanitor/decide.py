@@ -34,6 +34,7 @@ from keyjanitor.words import (
     Row,
     State,
     Verb,
+    end_is_announced,
     is_our_update,
     stands_disabled,
 )
@@ -321,7 +322,13 @@ class _Judge:
             # An agreed end asks for no idleness, so nothing unread stands in its way.
             if row.ends_on > self._today + DAY * tier.warn_days:
                 return reasons.EndsLater(row.ends_on)
-            return reasons.Ends(row.ends_on) if key.tags is not None else reasons.TagsUnread()
+            if key.tags is None:
+                return reasons.TagsUnread()
+            # A stage that names the key in the old way is not in its tombstone: it may be disabled,
+            # which leaves it there, and not parked.
+            if key.stage_keys and stands_disabled(key, row):
+                return reasons.StageKeys()
+            return reasons.Ends(row.ends_on)
         if plans:
             judged = self._judge_idleness(key, row, tier, plans, since)
         elif isinstance(self._nobody_moves, reasons.MembersUnread):
@@ -336,9 +343,12 @@ class _Judge:
         self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], since: date
     ) -> reasons.Idle | reasons.WithinPatience | reasons.TierNever:
         # Only of a key that was made under our eyes can it be said that it was never used.
-        never_used = self._last_used(
-            key, row
-        ) is None and key.created_date.date() > self._first_day(plans)
+        first = _first_created_on(key, row)
+        never_used = (
+            self._last_used(key, row) is None
+            and first is not None
+            and first > self._first_day(plans)
+        )
         patience = tier.patience(never_used=never_used, factor=self.pressure.patience)
         if patience is None:
             return reasons.TierNever(tier.name)
@@ -478,12 +488,18 @@ def _was_warned(row: Row, due: Due, since: date, *, disabled: bool) -> bool:
     after it leaves dates behind that mean nothing any more.
     """
     if isinstance(due, reasons.Ends):
-        agreed = row.disable_on is not None and row.disable_on >= due.on
-        return disabled or (row.state is State.WARNED and agreed)
+        return disabled or end_is_announced(row)
     if row.warned_on is None:
         return False
     # The first of the nights without a plan is that of the warning, if one such night is enough.
     return since < row.warned_on or (isinstance(due, reasons.Orphan) and since == row.warned_on)
+
+
+def _first_created_on(key: ApiKey, row: Row | None) -> date | None:
+    """When the key was made first: a restored key has a new id. None if that is not known."""
+    if row is None or not row.previous_key_ids:
+        return key.created_date.date()
+    return row.first_created_on
 
 
 def _word(because: Reason) -> VerdictWord:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from aws_lambda_powertools import Logger
 
 from keyjanitor.admission import Action, Code, Refusal
-from keyjanitor.announcements import ISSUED, ROTATED, answer
+from keyjanitor.announcements import ISSUED, ROTATED, announce, answer
 from keyjanitor.clock import pause
 from keyjanitor.desk import Desk, Task
 from keyjanitor.errors import ImportRefused, KeyjanitorError, KeysFull, Unproven
@@ -21,6 +21,7 @@ from keyjanitor.ledger import Change
 from keyjanitor.register import RequestChange
 from keyjanitor.seal import delivery_context
 from keyjanitor.tierplans import TierPlans
+from keyjanitor.transitions import replaced
 from keyjanitor.values import new_value
 from keyjanitor.words import DAY, LIVE_STATES, ApiKey, Grant, Row, Secret, State, Status
 
@@ -328,7 +329,14 @@ class Issuing:
             return request.today, []
         if old.ends_on is not None:
             ends_on = min(ends_on, old.ends_on)
-        return ends_on, [Change(old, replace(old, ends_on=ends_on, rotated_to=new_key_id))]
+        tier = self._desk.policy.tiers.get(old.tier)
+        if tier is None or tier.contact is None:  # no sweep touches it
+            return ends_on, [Change(old, replace(old, ends_on=ends_on, rotated_to=new_key_id))]
+        after = replaced(old, new_key_id, ends_on, request.today, tier.warn_days)
+        if after.state is not State.WARNED:
+            return ends_on, [Change(old, after)]
+        told = announce(after, self._desk.policy, request.today)
+        return ends_on, [Change(old, after, (told,))]
 
 
 def _proven_key(one: Making) -> ApiKey:

@@ -38,6 +38,7 @@ from keyjanitor.words import (
     Status,
     Tombstone,
     Verb,
+    end_is_announced,
 )
 
 RENEWED = "Key Renewed"
@@ -328,7 +329,7 @@ def _renewed(row: Row, today: date) -> Row:
     """
     renewed = replace(row, renewed_on=max(today, row.renewed_on or today), because="renewed")
     if row.ends_on is not None and row.ends_on > today:
-        if row.disable_on is not None and row.disable_on >= row.ends_on:
+        if end_is_announced(row):
             return replace(renewed, because=row.because)
     else:
         renewed = replace(renewed, ends_on=None)

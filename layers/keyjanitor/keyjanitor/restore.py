@@ -164,6 +164,7 @@ def _finish(
         purge_on=None,
         new_key_id=None,
         last_used=tombstone.last_used or claimed.last_used,
+        first_created_on=claimed.first_created_on or tombstone.created_date.date(),
         previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
     )
     done = outside.ledger.commit_together(

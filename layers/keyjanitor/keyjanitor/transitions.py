@@ -7,6 +7,7 @@ from typing import assert_never
 
 from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
 from keyjanitor.policy import MOST_DAYS, BoundPolicy
+from keyjanitor.reasons import Ends
 from keyjanitor.words import DAY, ApiKey, Row, State, stands_disabled
 
 REGRETTED_WITHIN = DAY * 30
@@ -71,6 +72,28 @@ def warned(step: Warn, row: Row, today: date) -> Row:
         because=str(step.because),
         witnessed=step.witnessed,
         usage_plan_ids=step.usage_plan_ids,
+    )
+
+
+def replaced(row: Row, new_key_id: str, ends_on: date, today: date, warn_days: int) -> Row:
+    """The row of a key that a rotation has replaced: its end is agreed, and announced if it is near.
+
+    Dates that were announced for idleness give way to the end, whichever is earlier. A key that we
+    have disabled stays so, with its dates.
+    """
+    row = replace(row, ends_on=ends_on, rotated_to=new_key_id)
+    if row.state is State.DISABLED:
+        return row
+    if ends_on > today + DAY * warn_days:
+        return replace(
+            row, state=State.ACTIVE, warned_on=None, disable_on=None, witnessed=False, because=""
+        )
+    return replace(
+        row,
+        state=State.WARNED,
+        warned_on=today,
+        disable_on=ends_on,
+        because=str(Ends(ends_on)),
     )
 
 

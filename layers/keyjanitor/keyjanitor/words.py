@@ -181,6 +181,7 @@ class Row:
     revoked_on: date | None = None
     revoked_by: str | None = None
     failed_on: date | None = None
+    first_created_on: date | None = None  # of a restored key: the date of its first id
     claim: Claim | None = None
 
 
@@ -188,6 +189,23 @@ def is_our_update(key: ApiKey, row: Row) -> bool:
     """Whether the key's last change is the one that we made last."""
     ours = row.our_update
     return ours is not None and key.last_updated_date <= ours + ANSWER_MAY_DIFFER
+
+
+def was_agreed(row: Row) -> bool:
+    """Whether a key was disabled, or parked, because its agreed end had come."""
+    taken = row.disabled_on or row.parked_on
+    return row.ends_on is not None and taken is not None and row.ends_on <= taken
+
+
+def end_is_announced(row: Row) -> bool:
+    """Whether the date in the row is that of its agreed end, and not one for idleness.
+
+    The end itself, or the day after the warning, if that came no earlier than the end.
+    """
+    if row.ends_on is None or row.disable_on is None or row.state is not State.WARNED:
+        return False
+    late = row.warned_on is not None and row.disable_on == row.warned_on + DAY
+    return row.disable_on == row.ends_on or (late and row.disable_on > row.ends_on)
 
 
 def stands_disabled(key: ApiKey, row: Row) -> bool:
