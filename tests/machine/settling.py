@@ -1,0 +1,149 @@
+"""The end of a story: the weather clears, and all comes to where it has to come.
+
+What is asked is answered, what is idle goes, what has ended is shut, and what is parked comes back.
+"""
+
+from datetime import timedelta
+
+from tests.machine.model import DAY, Broken, Life
+from tests.machine.world import ADMIN, World
+
+ROUNDS = 14  # of the queue: more than a message is received
+QUIET = 40  # nights at the most
+SLACK = 4  # nights that a step may take longer than it has to
+
+
+def settle(world: World) -> None:
+    """Lets the account come to rest, and looks at where it came to."""
+    world.lines.append("--- the weather clears")
+    world.do(["clear"])
+    world.do(["lag", False])
+    world.do(["subscribers", 1])
+    world.do(["good_policy"])
+    world.do(["resume"])
+    _answer_all(world)
+    _nobody_was_forgotten(world)
+    _wait_for_the_idle(world)
+    _no_key_is_left_over(world)
+    _bring_back_the_parked(world)
+
+
+def _answer_all(world: World) -> None:
+    for one in world.dead:
+        world.queue.append(one)  # its sender sends it again
+        one.received, one.not_before = 0, None
+    world.dead.clear()
+    for _ in range(ROUNDS):
+        if not world.queue:
+            return
+        world.cloud.sleep(31 * 60)
+        world.do(["serve"])
+        if world.cloud.now.date() > world.day:
+            world.do(["pull"])
+            world.do(["sweep"])
+            world.do(["day"])
+    waits = [one.body["request_id"] for one in world.queue]
+    if waits:
+        raise Broken(3, "lost", f"{waits} are not served, whatever the weather")
+
+
+def _nobody_was_forgotten(world: World) -> None:
+    for asked in world.model.asked.values():
+        if not asked.answers and not asked.may_be_lost:
+            raise Broken(3, "lost", f"{asked.request_id} of {asked.sender} has no answer")
+
+
+def _no_key_is_left_over(world: World) -> None:
+    """A key that was made for a request is told of, or is no more."""
+    for key_id, key in world.cloud.keys.items():
+        life = world.model.lives[key_id]
+        if key.name.startswith("kj-") and life.issued_tier is None and life.previous is None:
+            raise Broken(3, "left over", f"{key_id} was made for a request, and nobody knows")
+        if key.name.startswith("keyjanitor-restore-"):
+            raise Broken(2, "half built", f"{key_id} is half restored, and stays so")
+
+
+def _wait_for_the_idle(world: World) -> None:
+    """Whatever may go for a while does go; what has ended is shut."""
+    model = world.model
+    tiers = model.terms.tiers.values()
+    patience = max(max(t.idle or 0, t.never_used, t.orphan) for t in tiers)
+    if patience > 12:
+        return
+    steps = max(t.warn for t in tiers) + max(t.grace for t in tiers)
+    enough = steps + SLACK + 3 * (len(world.cloud.keys) // 15)
+    since: dict[str, int] = {}
+    for _ in range(min(QUIET, patience + enough + 4)):
+        world.do(["pull"])
+        world.do(["sweep"])
+        if world.braked:
+            return
+        may = model.past_limit(world.day)
+        since = {key_id: since.get(key_id, 0) + 1 for key_id in may if key_id in world.cloud.keys}
+        world.do(["day"])
+    for key_id, nights in since.items():
+        key = world.cloud.keys.get(key_id)
+        if key is None or key_id in world.cloud.stacks:
+            continue
+        if nights > enough and (key.enabled or world.account.mode == "park"):
+            raise Broken(7, "stuck", f"{key_id} may go for {nights} nights, and stays")
+    for key_id, key in world.cloud.keys.items():
+        life = model.lives[key_id]
+        if _should_have_ended(world, life) and key.enabled:
+            raise Broken(1, "agreed end", f"{key_id} ended on {life.ends}, and lives")
+
+
+def _should_have_ended(world: World, life: Life) -> bool:
+    key = world.cloud.keys[life.key_id]
+    protected = life.protected_until is not None and life.protected_until >= world.day - DAY * SLACK
+    return (
+        life.ends is not None
+        and life.ends < world.day - DAY * SLACK
+        and not key.tags
+        and not protected
+        and life.key_id not in world.cloud.stacks
+        and (life.changed is None or life.changed < world.day - DAY * SLACK)
+    )
+
+
+def _bring_back_the_parked(world: World) -> None:
+    """Every key that is parked comes back: value, name, and every plan that takes it."""
+    if world.setup.get("keys") and len(world.setup["keys"]) > 40:
+        return
+    parked = [
+        life
+        for life in world.model.lives.values()
+        if life.parked_on is not None
+        and life.key_id not in world.cloud.keys
+        and not life.revoked
+        and life.value not in {key.value for key in world.cloud.keys.values()}
+        and life.value not in world.model.revoked_values
+        and (life.purge_said is None or life.purge_said > world.day + DAY)
+        and f"tombstones/{life.key_id}.json" not in world.damaged
+        and life.key_id not in world.cloud.stacks
+    ]
+    latest = {life.value: life for life in parked}  # of two ids of one value the later
+    for life in latest.values():
+        world.do(["restore_id", life.key_id])
+    for _ in range(ROUNDS):
+        if world.queue:
+            world.cloud.now += timedelta(minutes=31)
+            world.do(["serve"])
+    for life in latest.values():
+        _is_whole(world, life)
+
+
+def _is_whole(world: World, life: Life) -> None:
+    key = next((one for one in world.cloud.keys.values() if one.value == life.value), None)
+    if key is None:
+        asked = world.model.asked[ADMIN, f"restore-{life.key_id}"]
+        said = [(kind, d.get("code"), d.get("reason")) for kind, d in asked.answers]
+        raise Broken(2, "restore", f"{life.key_id} does not come back: {said}")
+    if key.name != life.parked_name or not key.enabled:
+        raise Broken(2, "restore", f"{life.key_id} comes back as {key.name!r}, {key.enabled}")
+    for plan_id in life.parked_plans:
+        plan = world.cloud.plans.get(plan_id)
+        if plan is None or key.key_id in plan.members:
+            continue
+        if not world.cloud.opens_twice(plan_id, key.key_id):
+            raise Broken(2, "restore", f"{life.key_id} comes back without its plan {plan_id}")
