@@ -73,6 +73,16 @@ e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-e
 bench: .venv/.made .venv-sandbox/.made ## Measure the seconds that the slow moves take on this machine (a minute)
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.bench
 
+.PHONY: soak
+SECONDS_OF_SOAK = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),300)
+soak: .venv/.made ## Live random accounts for SECONDS=300 on two processes, from SEED= on; or tell one STORY= again
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.soak \
+		$(if $(STORY),--story "$(STORY)",--seconds $(SECONDS_OF_SOAK) $(if $(SEED),--seed $(SEED)))
+
+.PHONY: takeouts
+takeouts: .venv/.made ## Take each fix of tests/machine/takeouts out (B=B5: one), and see that it is found again
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.takeouts $(B)
+
 .PHONY: build
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
 	@.venv-sam/bin/sam build

@@ -194,7 +194,7 @@ class Cloud:
             setattr(key, name, value)
         key.updated = self.clock()
         if "enabled" in what:
-            key.shut_by = ("" if key.enabled else "janitor" if self.by != "others" else "others")
+            key.shut_by = "" if key.enabled else "janitor" if self.by != "others" else "others"
         self.watcher.key_changed("changed", before, key, self.by)
 
     def remove(self, key_id: str) -> None:
@@ -247,22 +247,17 @@ class Cloud:
 
 def _refusal(service: str, operation: str, kind: str) -> ClientError:
     operation = "".join(part.title() for part in operation.split("_"))
+    denied = {"s3": ("AccessDenied", 403), "sns": ("AuthorizationError", 403)}
+    failed = {
+        "dynamodb": ("InternalServerError", 500),
+        "s3": ("SlowDown", 503),
+        "kms": ("KMSInternalException", 500),
+        "sns": ("InternalError", 500),
+        "events": ("InternalException", 500),
+    }
     if kind == "denied":
-        code, status = "AccessDeniedException", 400
-        if service == "s3":
-            code, status = "AccessDenied", 403
-        if service == "sns":
-            code, status = "AuthorizationError", 403
-    else:
-        code, status = {
-            "dynamodb": ("InternalServerError", 500),
-            "s3": ("SlowDown", 503),
-            "kms": ("KMSInternalException", 500),
-            "sns": ("InternalError", 500),
-            "events": ("InternalException", 500),
-        }[service], 0
-        code, status = code  # type: ignore[misc]
-    return error(operation, str(code), int(status))
+        return error(operation, *denied.get(service, ("AccessDeniedException", 400)))
+    return error(operation, *failed[service])
 
 
 def error(operation: str, code: str, status: int = 400, message: str = "refused") -> ClientError:
@@ -289,8 +284,8 @@ class Gateway:
         *,
         limit: int = 25,
         position: str = "",
-        nameQuery: str = "",  # noqa: N803
-        includeValues: bool = False,  # noqa: N803
+        nameQuery: str = "",
+        includeValues: bool = False,
         **_: Any,
     ) -> Body:
         named = [k for k in self._cloud.keys.values() if k.name.startswith(nameQuery)]
@@ -298,7 +293,7 @@ class Gateway:
             "GetApiKeys", named, lambda k: _item(k, values=includeValues), limit, position
         )
 
-    def get_api_key(self, *, apiKey: str, includeValue: bool = False) -> Body:  # noqa: N803
+    def get_api_key(self, *, apiKey: str, includeValue: bool = False) -> Body:
         with self._call("GetApiKey", apiKey) as answer:
             key = self._cloud.keys.get(apiKey)
             if key is None:
@@ -309,16 +304,19 @@ class Gateway:
         return answer.body
 
     def get_usage_plans(
-        self, *, limit: int = 25, position: str = "", keyId: str = "", **_: Any  # noqa: N803
+        self,
+        *,
+        limit: int = 25,
+        position: str = "",
+        keyId: str = "",
+        **_: Any,
     ) -> Body:
-        plans = [
-            plan for plan in self._cloud.plans.values() if not keyId or keyId in plan.members
-        ]
+        plans = [plan for plan in self._cloud.plans.values() if not keyId or keyId in plan.members]
         if keyId:
             self._cloud.watcher.served("PlansOf", keyId, [plan.plan_id for plan in plans])
         return self._list("GetUsagePlans", plans, _plan, limit, position, about=keyId)
 
-    def get_usage_plan(self, *, usagePlanId: str) -> Body:  # noqa: N803
+    def get_usage_plan(self, *, usagePlanId: str) -> Body:
         with self._call("GetUsagePlan", usagePlanId) as answer:
             if usagePlanId not in self._cloud.plans:
                 raise error("GetUsagePlan", "NotFoundException", 404)
@@ -328,10 +326,10 @@ class Gateway:
     def get_usage_plan_keys(
         self,
         *,
-        usagePlanId: str,  # noqa: N803
+        usagePlanId: str,
         limit: int = 25,
         position: str = "",
-        nameQuery: str = "",  # noqa: N803
+        nameQuery: str = "",
     ) -> Body:
         plan = self._cloud.plans.get(usagePlanId)  # of none the list is empty (seen)
         keys = [self._cloud.keys[key_id] for key_id in (plan.members if plan else ())]
@@ -345,7 +343,7 @@ class Gateway:
             about=usagePlanId,
         )
 
-    def get_usage_plan_key(self, *, usagePlanId: str, keyId: str) -> Body:  # noqa: N803
+    def get_usage_plan_key(self, *, usagePlanId: str, keyId: str) -> Body:
         with self._call("GetUsagePlanKey", keyId) as answer:
             plan = self._cloud.plans.get(usagePlanId)
             if plan is None or keyId not in plan.members:
@@ -357,9 +355,9 @@ class Gateway:
     def get_usage(
         self,
         *,
-        usagePlanId: str,  # noqa: N803
-        startDate: str,  # noqa: N803
-        endDate: str,  # noqa: N803
+        usagePlanId: str,
+        startDate: str,
+        endDate: str,
         limit: int = 25,
         position: str = "",
         **_: Any,
@@ -375,24 +373,13 @@ class Gateway:
             first = int(position or 0)
             page = ids[first : first + min(limit, cloud.page)]
             days = [start + timedelta(days=n) for n in range((end - start).days + 1)]
-            told = days[:-1] if cloud.lag else days
-            values: dict[str, list[list[int]]] = {}
-            for key_id in page:
-                used = cloud.uses[usagePlanId, key_id] if plan.metered else {}
-                values[key_id] = [
-                    [
-                        used.get(day, 0) if day in told else 0,
-                        0 if (usagePlanId, key_id, day) in cloud.closed else 1000,
-                    ]
-                    for day in days
-                ]
+            values = self._usage(plan, page, days)
             more = first + len(page) < len(ids)
-            if call.kind == "misfit":
-                for key_id in list(values)[:1]:
-                    values[key_id] = [[0, 1000]] * 60
-            if call.kind == "misfit_used":
-                for key_id in list(values)[:1]:
-                    values[key_id] = values[key_id][:60]
+            for key_id in list(values)[:1]:
+                values[key_id] = {
+                    "misfit": [[0, 1000]] * 60,
+                    "misfit_used": values[key_id][:60],
+                }.get(call.kind, values[key_id])
             if call.kind == "empty":
                 values, more = {}, False
             if call.kind == "short":
@@ -407,11 +394,27 @@ class Gateway:
             cloud.watcher.served("GetUsage", usagePlanId, answer)
         return cloud._read("GetUsage", answer, {"values": "items"})
 
+    def _usage(
+        self, plan: Plan, key_ids: Sequence[str], days: Sequence[date]
+    ) -> dict[str, list[list[int]]]:
+        cloud, values = self._cloud, {}
+        told = days[:-1] if cloud.lag else days
+        for key_id in key_ids:
+            used = cloud.uses[plan.plan_id, key_id] if plan.metered else {}
+            values[key_id] = [
+                [
+                    used.get(day, 0) if day in told else 0,
+                    0 if (plan.plan_id, key_id, day) in cloud.closed else 1000,
+                ]
+                for day in days
+            ]
+        return values
+
     def get_rest_apis(self, *, limit: int = 25, position: str = "", **_: Any) -> Body:
         apis = sorted({s.partition(":")[0] for p in self._cloud.plans.values() for s in p.stages})
         return self._list("GetRestApis", apis, lambda a: {"id": a, "name": a}, limit, position)
 
-    def get_stages(self, *, restApiId: str) -> Body:  # noqa: N803
+    def get_stages(self, *, restApiId: str) -> Body:
         with self._call("GetStages", restApiId) as answer:
             stages = {
                 s.partition(":")[2]
@@ -422,7 +425,7 @@ class Gateway:
             answer.update({"item": [{"stageName": s, "deploymentId": s} for s in sorted(stages)]})
         return answer.body
 
-    def get_deployment(self, *, restApiId: str, deploymentId: str, **_: Any) -> Body:  # noqa: N803
+    def get_deployment(self, *, restApiId: str, deploymentId: str, **_: Any) -> Body:
         with self._call("GetDeployment", restApiId) as answer:
             methods = {"/": {"GET": {"authorizationType": "NONE", "apiKeyRequired": True}}}
             answer.update({"id": deploymentId, "apiSummary": methods})
@@ -430,7 +433,7 @@ class Gateway:
 
     # --- changing ---------------------------------------------------------------------------------
 
-    def update_api_key(self, *, apiKey: str, patchOperations: Sequence[Body]) -> Body:  # noqa: N803
+    def update_api_key(self, *, apiKey: str, patchOperations: Sequence[Body]) -> Body:
         with self._call("UpdateApiKey", apiKey) as answer:
             if apiKey not in self._cloud.keys:
                 raise error("UpdateApiKey", "NotFoundException", 404)
@@ -442,7 +445,7 @@ class Gateway:
             answer.update(_item(self._cloud.keys[apiKey], values=False, tags=True))
         return answer.body
 
-    def delete_api_key(self, *, apiKey: str) -> Body:  # noqa: N803
+    def delete_api_key(self, *, apiKey: str) -> Body:
         with self._call("DeleteApiKey", apiKey):
             if apiKey not in self._cloud.keys:
                 raise error("DeleteApiKey", "NotFoundException", 404)
@@ -508,7 +511,7 @@ class Gateway:
             answer.update({"ids": [ids[row["Key"]] for row in rows], "warnings": []})
         return answer.body
 
-    def create_usage_plan(self, *, name: str, apiStages: Sequence[Body], **more: Any) -> Body:  # noqa: N803
+    def create_usage_plan(self, *, name: str, apiStages: Sequence[Body], **more: Any) -> Body:
         cloud = self._cloud
         with self._call("CreateUsagePlan", name) as answer:
             stages = tuple(f"{one['apiId']}:{one['stage']}" for one in apiStages)
@@ -527,7 +530,11 @@ class Gateway:
         return answer.body
 
     def create_usage_plan_key(
-        self, *, usagePlanId: str, keyId: str, keyType: str  # noqa: N803
+        self,
+        *,
+        usagePlanId: str,
+        keyId: str,
+        keyType: str,
     ) -> Body:
         cloud = self._cloud
         with self._call("CreateUsagePlanKey", keyId) as answer:
@@ -650,7 +657,7 @@ class Tagging:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    def get_resources(self, *, PaginationToken: str = "", **_: Any) -> Body:  # noqa: N803
+    def get_resources(self, *, PaginationToken: str = "", **_: Any) -> Body:
         kind = self._cloud.fault("GetResources")
         if kind in ("refused", "denied", "lost"):
             self._cloud.watcher.failed("GetResources", "")
@@ -684,7 +691,7 @@ class Stacks:
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
 
-    def describe_stack_resources(self, *, PhysicalResourceId: str) -> Body:  # noqa: N803
+    def describe_stack_resources(self, *, PhysicalResourceId: str) -> Body:
         kind = self._cloud.fault("DescribeStackResources", PhysicalResourceId)
         if kind in ("refused", "denied", "lost"):
             raise error("DescribeStackResources", "InternalFailure", 500)
@@ -711,9 +718,7 @@ class Told:
         self._cloud = cloud
 
     def put_events(self, **request: Any) -> Body:
-        refused = [
-            self._cloud.fault("PutEvents entry") == "refused" for _ in request["Entries"]
-        ]
+        refused = [self._cloud.fault("PutEvents entry") == "refused" for _ in request["Entries"]]
         return {
             "Entries": [
                 {"ErrorCode": "InternalFailure"} if bad else {"EventId": "e"} for bad in refused

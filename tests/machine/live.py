@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -118,33 +118,28 @@ def shorten(story: Story, functions: Mapping[str, ModuleType], seconds: float = 
 
     if not best.settled:
         breaks(days=best.story.days[: best.days + 1], settle=False)
-    size = max(1, len(best.story.days) // 2)
-    while size:  # whole days, from the end on
-        start = len(best.story.days)
-        while start > 0:
-            start -= size
-            days = best.story.days
-            breaks(days=days[: max(0, start)] + days[max(0, start) + size :])
-        size //= 2
-    keys = len(best.story.setup["keys"])
-    size = max(1, keys // 2)
-    while size:  # keys; one that matters may get another number
-        start = len(best.story.setup["keys"])
-        while start > 0:
-            start -= size
-            made = best.story.setup["keys"]
-            rest = made[: max(0, start)] + made[max(0, start) + size :]
-            breaks(setup={**best.story.setup, "keys": rest})
-        size //= 2
+    for start, size in _halves(len(best.story.days)):  # whole days, from the end on
+        days = best.story.days
+        breaks(days=days[:start] + days[start + size :])
+    for start, size in _halves(len(best.story.setup["keys"])):  # one that stays may be renumbered
+        keys = best.story.setup["keys"]
+        breaks(setup={**best.story.setup, "keys": keys[:start] + keys[start + size :]})
     for index in range(len(best.story.days)):  # lines
         number = 0
-        while number < len(best.story.days[index]):
+        while number < len(best.story.days[index]) and time.monotonic() < until:
             days = [*best.story.days]
             days[index] = days[index][:number] + days[index][number + 1 :]
             number += not breaks(days=days)
-            if time.monotonic() > until:
-                return best
     return best
+
+
+def _halves(length: int) -> Iterator[tuple[int, int]]:
+    """Parts of a list to leave out: halves, quarters and so on, each time from the end on."""
+    size = max(1, length // 2)
+    while size:
+        for start in range(length - length % size, -1, -size):
+            yield start, size
+        size //= 2
 
 
 def tell(lived: Lived) -> str:
@@ -182,7 +177,7 @@ def main(args: Sequence[str]) -> int:
             whole = "--whole" in args
             lived = live(story, functions) if whole else shorten(story, functions)
             failed += lived.broken is not None
-            print(tell(lived) if lived.broken or whole else f"{arg}: nothing is broken")  # noqa: T201
+            print(tell(lived) if lived.broken or whole else f"{arg}: nothing is broken")
     return min(1, failed)
 
 

@@ -6,11 +6,11 @@ knows less than the design in places, and is then on the side of whoever acts: w
 is broken.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 DAY = timedelta(days=1)
 USAGE_DAYS = 90
@@ -237,7 +237,7 @@ class Model:
         self.approved: dict[str, frozenset[tuple[str, str]]] = {}
         self.approvals: dict[date, set[tuple[str, str]]] = {}
         self.stacks: Mapping[str, str] = {}
-        self.now: datetime = datetime.min
+        self.now: datetime
         self.owned_marks: tuple[str, ...] = ("terraform", "ManagedBy")
         self.redriven: set[tuple[str, str, str]] = set()  # mover, request, sender
         self.newly: dict[date, int] = {}
@@ -329,12 +329,14 @@ class Model:
                 life.used = max([*used, *([life.used] if life.used else [])])
         if plan.fewer:
             return
-        for on, count in plan.by_day().items():
-            if count:
-                for name in (plan_id, *plan.stages):
-                    known = self._witness.get((name, plan.has_quota), date.min)
-                    self._witness[name, plan.has_quota] = max(known, on)
+        self._saw_requests(plan_id, plan)
         self._last_read[plan_id] = day, plan
+
+    def _saw_requests(self, plan_id: str, plan: PlanSeen) -> None:
+        last = max((on for on, count in plan.by_day().items() if count), default=date.min)
+        for name in (plan_id, *plan.stages):
+            known = self._witness.get((name, plan.has_quota), date.min)
+            self._witness[name, plan.has_quota] = max(known, last)
 
     def _moves(self, reading: Reading, before: date | None) -> None:
         """Keys whose plans are others than the night before, and were known then."""
@@ -362,7 +364,7 @@ class Model:
     def life(self, key_id: str) -> Life:
         return self.lives[key_id]
 
-    def tier_of(self, key_id: str, plans: Iterable[str], reading: Reading) -> TierTerms | None:
+    def tier_of(self, key_id: str, plans: Sequence[str], reading: Reading) -> TierTerms | None:
         """A key's tier; None: nobody knows."""
         tiers = self.terms.tiers
         life = self.lives[key_id]
@@ -378,7 +380,7 @@ class Model:
         if named:
             return max(named, key=_patience)
         there = {*names, *names.values()}
-        if any(plan not in there for tier in tiers.values() for plan in tier.plans):
+        if plans and any(plan not in there for tier in tiers.values() for plan in tier.plans):
             return None
         return tiers["unclaimed"]
 
@@ -404,39 +406,49 @@ class Model:
             return ["nothing was read on that date"]
         if any(one > day for one in self.readings):
             return ["there is a newer reading"]
-        found: list[str] = []
-        if len(key_id) >= MAY_BE_VALUE:
-            found.append("its id may be its value")
         plans = reading.plans_of(key_id)
         tier = self.tier_of(key_id, plans, reading)
         if tier is None:
-            return [*found, "its tier is not known"]
+            return ["its tier is not known"]
+        found = self._excused(key_id, day, tier, reading)
+        for plan_id in plans:
+            found += self._unknown(key_id, plan_id, reading.plans[plan_id], reading)
+        if plans:
+            return found + self._not_idle(life, day, tier)
+        return found + self._no_orphan(life, day, tier)
+
+    def _excused(self, key_id: str, day: date, tier: TierTerms, reading: Reading) -> list[str]:
+        life = self.lives[key_id]
+        found: list[str] = []
+        if len(key_id) >= MAY_BE_VALUE:
+            found.append("its id may be its value")
         if not tier.contact:
             found.append(f"tier {tier.name} has no contact")
         if life.protected_until is not None and life.protected_until >= day:
             found.append(f"it is protected until {life.protected_until}")
         if outage := self._outage(reading):
             found.append(outage)
-        for plan_id in plans:
-            found += self._unknown(key_id, plan_id, reading.plans[plan_id], reading)
+        return found
+
+    def _not_idle(self, life: Life, day: date, tier: TierTerms) -> list[str]:
         since = self.since(life)
         idle = (day - since).days
-        if plans:
-            factor = min(one.factor(len(self._living) + 1) for one in self.past_terms[-1:])
-            never = life.used is None and self._made_under_our_eyes(life)
-            limit = tier.limit(factor, never_used=never)
-            if limit is None:
-                found.append(f"tier {tier.name} never expires")
-            elif idle < limit:
-                found.append(f"idle for {idle} of {limit} days, since {since}")
-        else:
-            if tier.idle is None and tier.name != "unclaimed":
-                found.append(f"tier {tier.name} never expires")
-            nights = self._nights_without_a_plan(key_id, day)
-            if nights < tier.orphan:
-                found.append(f"in no plan for {nights} of {tier.orphan} nights")
-            elif life.used is not None and (day - life.used).days + 1 < tier.orphan:
-                found.append(f"in no plan, and used on {life.used}")
+        factor = self.terms.factor(len(self._living) + 1)
+        never = life.used is None and self._made_under_our_eyes(life)
+        limit = tier.limit(factor, never_used=never)
+        if limit is None:
+            return [f"tier {tier.name} never expires"]
+        return [f"idle for {idle} of {limit} days, since {since}"] if idle < limit else []
+
+    def _no_orphan(self, life: Life, day: date, tier: TierTerms) -> list[str]:
+        found = []
+        if tier.idle is None and tier.name != "unclaimed":
+            found.append(f"tier {tier.name} never expires")
+        nights = self._nights_without_a_plan(life.key_id, day)
+        if nights < tier.orphan:
+            found.append(f"in no plan for {nights} of {tier.orphan} nights")
+        elif life.used is not None and (day - life.used).days + 1 < tier.orphan:
+            found.append(f"in no plan, and used on {life.used}")
         return found
 
     def _made_under_our_eyes(self, life: Life) -> bool:
@@ -501,10 +513,9 @@ class Model:
             # Between its look and its call somebody else did; that stays theirs.
             return
         self._shielded(run, key.key_id, look, life)
-        for_end = life.ends is not None and life.ends <= run.day
-        if not for_end:
-            if blockers := self.blockers(key.key_id, run.day):
-                self._break(1, "disabled", key.key_id, run, "; ".join(blockers))
+        for_end = self._has_ended(life, run.day)
+        if not for_end and (blockers := self.blockers(key.key_id, run.day)):
+            self._break(1, "disabled", key.key_id, run, "; ".join(blockers))
         self._was_told(run, life, for_end=for_end)
         self._paced(run, "disable", key.key_id)
         life.shut_on, life.shut_for_end = run.day, for_end
@@ -523,7 +534,7 @@ class Model:
         if key.shut_by != "janitor" and look.shut_by != "janitor":
             self._break(1, "others' disabling", key.key_id, run, "others disabled it, or nobody")
         self._shielded(run, key.key_id, look, life)
-        for_end = life.ends is not None and life.ends <= run.day
+        for_end = self._has_ended(life, run.day)
         if not for_end and (blockers := self.blockers(key.key_id, run.day)):
             self._break(1, "parked", key.key_id, run, "; ".join(blockers))
         if not life.shut:
@@ -545,9 +556,28 @@ class Model:
             run = self.run
             self._break(1, "others' disabling", key.key_id, run, "others shut it; it was enabled")
         life = self.lives[key.key_id]
+        life.restored = self.now.date()
         run = self.run
         if run and run.undo and life.shut_for_end and life.ends and not run.key_ids:
-            self._break(1, "agreed end", key.key_id, run, f"an undo brings it back; ended {life.ends}")
+            self._break(
+                1, "agreed end", key.key_id, run, f"an undo brings it back; ended {life.ends}"
+            )
+
+    def _has_ended(self, life: Life, day: date) -> bool:
+        """Whether its agreed end has come, or may have come by what was not told yet."""
+        if life.ends is not None and life.ends <= day:
+            return True
+        for asked in self.asked.values():
+            if any(kind != "Key Request Refused" for kind, _ in asked.answers):
+                continue
+            body = asked.body
+            rotated = body.get("action") == "rotate" and body.get("key_id") == life.key_id
+            if rotated and asked.at.date() + DAY * int(body.get("overlap_days", 7)) <= day:
+                return True
+            new = life.issued_tier is None and body.get("action") == "issue"
+            if new and str(body.get("expires_on", "9999")) <= str(day):
+                return True
+        return False
 
     def _acting(self, what: str, key: Any) -> Run | None:
         run = self.run
@@ -587,7 +617,7 @@ class Model:
         if run.day < said:
             self._break(1, "told", life.key_id, run, f"{said} was said, and it is {run.day}")
         if for_end:
-            soonest = max(life.ends or date.min, at.date() + DAY)
+            soonest = max(life.ends or date.max, at.date() + DAY)
             if said > soonest:
                 why = f"it was to end on {life.ends}, told at {at} was {said}"
                 self._break(1, "agreed end", life.key_id, run, why)
@@ -628,7 +658,9 @@ class Model:
             if key.key_id in self.lives
             and not (not key.enabled and key.shut_by != "janitor")
             and not self.blockers(key.key_id, day)
-            and not any(_plain(tag) in map(_plain, (self.keep_tag, *self.owned_marks)) for tag in key.tags)
+            and not any(
+                _plain(tag) in map(_plain, (self.keep_tag, *self.owned_marks)) for tag in key.tags
+            )
         )
 
     def night_begins(self, day: date) -> None:
@@ -657,41 +689,41 @@ class Model:
     def event(self, kind: str, detail: Mapping[str, Any], at: datetime) -> None:
         """The bus took an event."""
         life = self.lives.get(str(detail.get("key_id")))
-        if life is not None:
-            self._event_of_key(kind, detail, at, life)
+        asked = self.asked.get((str(detail.get("requested_by")), str(detail.get("request_id"))))
+        again = asked is not None and (kind, detail.get("key_id")) in [
+            (told, one.get("key_id")) for told, one in asked.answers
+        ]
+        if life is not None and not again:
+            self._event_of_key(kind, detail, asked.at if asked else at, life)
         if detail.get("request_id"):
             self._answered(kind, detail, at)
 
-    def _event_of_key(
-        self, kind: str, detail: Mapping[str, Any], at: datetime, life: Life
-    ) -> None:
+    def _event_of_key(self, kind: str, detail: Mapping[str, Any], at: datetime, life: Life) -> None:
         match kind:
             case "Key Expiring":
-                said = detail.get("disable_on") or detail.get("park_on")
-                if said:
-                    life.expiring.append((at, date.fromisoformat(str(said))))
+                life.expiring.append((at, _said(detail)))
             case "Key Disabled":
                 life.shut.append((at, date.fromisoformat(str(detail["park_on"]))))
             case "Key Parked":
                 if life.key_id in self._living:
                     raise Broken(2, "parked", f"{life.key_id} is told parked, and lives")
                 life.purge_said = date.fromisoformat(str(detail["restorable_until"]))
-            case "Key Restored":
-                self._came_back(life, detail, at)
             case "Key Renewed":
-                life.renewed = at.date()
-                if life.ends is not None and life.ends <= at.date():
+                life.renewed = max(at.date(), life.renewed or at.date())
+                if life.ends is not None and life.ends <= self.now.date():
                     life.ends = None
             case "Key Protected":
                 until = date.fromisoformat(str(detail["protected_until"]))
                 life.protected_until = until
             case "Key Released":
                 life.protected_until = None
+            case "Key Restored":
+                self._came_back(life, detail)
             case _:
                 pass
 
-    def _came_back(self, life: Life, detail: Mapping[str, Any], at: datetime) -> None:
-        life.restored = at.date()
+    def _came_back(self, life: Life, detail: Mapping[str, Any]) -> None:
+        """Its clock began when it was made or enabled."""
         life.ends = None
         former = self.lives.get(str(detail.get("previous_key_id")))
         if former is not None and former.key_id != life.key_id and life.previous is None:
@@ -723,6 +755,14 @@ class Model:
             self.asked[sender, request_id] = Asked(sender, request_id, body, at)
         elif known.body != body:
             known.sent_other_bodies = True
+        life = self.lives.get(str(body.get("key_id")))
+        if life is not None and life.protected_until is not None:
+            # Its answer may come late.
+            if body.get("action") == "release":
+                life.protected_until = None
+            elif body.get("action") == "protect":
+                until = date.fromisoformat(str(body["until"]))
+                life.protected_until = min(life.protected_until, until)
 
     def _answered(self, kind: str, detail: Mapping[str, Any], at: datetime) -> None:
         sender, request_id = str(detail.get("requested_by")), str(detail["request_id"])
@@ -747,12 +787,8 @@ class Model:
         asked.answers.append((kind, detail))
         del at
 
-    def _new_key(
-        self, kind: str, detail: Mapping[str, Any], asked: Asked, key_id: str
-    ) -> None:
-        earlier = {
-            str(d["key_id"]) for k, d in asked.answers if k in ("Key Issued", "Key Rotated")
-        }
+    def _new_key(self, kind: str, detail: Mapping[str, Any], asked: Asked, key_id: str) -> None:
+        earlier = {str(d["key_id"]) for k, d in asked.answers if k in ("Key Issued", "Key Rotated")}
         if earlier and earlier != {key_id}:
             raise Broken(3, "one key", f"{asked.request_id} got {earlier} and {key_id}")
         life = self.lives.get(key_id)
@@ -815,9 +851,13 @@ class Model:
             said = life.purge_said
             raise Broken(2, "tombstone", f"that of {key_id} is destroyed on {day}, said was {said}")
 
-    def _break(self, promise: int, rule: str, key_id: str, run: Run | None, why: str) -> None:
+    def _break(self, promise: int, rule: str, key_id: str, run: Run | None, why: str) -> NoReturn:
         who = f"{run.name} of {run.day} at {run.at:%Y-%m-%d %H:%M}" if run else "somebody"
         raise Broken(promise, rule, f"{key_id} ({who}): {why}")
+
+
+def _said(detail: Mapping[str, Any]) -> date:
+    return date.fromisoformat(str(detail.get("disable_on") or detail["park_on"]))
 
 
 def _clearly_fewer(before: PlanSeen, now: PlanSeen, start: date, end: date) -> bool:

@@ -221,7 +221,9 @@ def dying(rng: Random, days: list[Day]) -> None:
 
 def shielded(rng: Random, days: list[Day]) -> None:
     """Calls on one thing are denied, for long."""
-    call = rng.choice(("UpdateApiKey", "DeleteApiKey", "kms.encrypt", "kms.decrypt", "s3.put_object"))
+    call = rng.choice(
+        ("UpdateApiKey", "DeleteApiKey", "kms.encrypt", "kms.decrypt", "s3.put_object")
+    )
     span = _span(rng, days, 12)
     days[span.start].insert(0, ["weather", [call, rng.choice(("denied", "refused"))]])
     days[span[-1]].append(["clear"])
@@ -243,7 +245,9 @@ def others(rng: Random, days: list[Day]) -> None:
             index = _sweep_of(day)
             if index is not None and len(day[index]) == 1:
                 call = rng.choice(("UpdateApiKey", "DeleteApiKey", "GetApiKey", "kms.encrypt"))
-                what = rng.choice(("disable", "enable", "delete", "rename", "keep", "detach", "move"))
+                what = rng.choice(
+                    ("disable", "enable", "delete", "rename", "keep", "detach", "move")
+                )
                 about: Any = "it" if "Api" in call else rng.randrange(20)
                 op = [what, about, *([rng.randrange(4)] if what == "move" else [])]
                 day[index] = ["sweep", [], 0, [call, rng.choice((1, 1, 2, 3)), op]]
@@ -258,7 +262,10 @@ def thieves(rng: Random, days: list[Day]) -> None:
             call = rng.choice(("UpdateApiKey", "UpdateApiKey", "DeleteApiKey"))
             op = [rng.choice(("disable", "disable", "rename", "keep")), "it"]
             day[index] = ["sweep", [[call, "die", nth, nth]], 0, [call, nth, op]]
-            day.insert(index + 1, ["sweep"])
+            if rng.random() < 0.6:
+                day[index] = day[index][:2]
+                day.insert(index + 1, ["shut_last"])
+            day.insert(index + 2, ["sweep"])
         if rng.random() < 0.3:
             day.append(["undo", rng.choice((0, 1)), rng.choice(([], [], [rng.randrange(20)]))])
 
@@ -405,7 +412,14 @@ def letters(rng: Random, days: list[Day]) -> None:
     """Messages become dead letters unseen, and an operator moves them back."""
     for day in days:
         if rng.random() < 0.25:
-            day.append(["ask", rng.choice((0, 2, 2)), rng.choice(("issue", "revoke", "renew")), rng.randrange(20)])
+            day.append(
+                [
+                    "ask",
+                    rng.choice((0, 2, 2)),
+                    rng.choice(("issue", "revoke", "renew")),
+                    rng.randrange(20),
+                ]
+            )
             day.append(["dead"])
             day.append(["redrive", rng.choice((0, 1))])
             day.append(["serve"])
@@ -454,7 +468,11 @@ def damaged(rng: Random, days: list[Day]) -> None:
     for day in days:
         if rng.random() < 0.12:
             what = rng.choice(("tombstones/", "tombstones/", "evidence/", "keys/", "usage/"))
-            how = rng.choice(("seal", "cut", "other")) if what == "tombstones/" else rng.choice(("cut", "other"))
+            how = (
+                rng.choice(("seal", "cut", "other"))
+                if what == "tombstones/"
+                else rng.choice(("cut", "other"))
+            )
             number = 0 if what == "tombstones/" else rng.choice((-1, -1, rng.randrange(9)))
             day.append(["damage", what, number, how])
 
@@ -496,7 +514,9 @@ def ends(rng: Random, days: list[Day]) -> None:
     """Warned keys are rotated, or issued with an end; undos and renewals come between."""
     for day in days:
         if rng.random() < 0.5:
-            day.append(["ask", 0, "rotate", 1 + 3 * rng.randrange(9), {"overlap_days": rng.randint(0, 5)}])
+            day.append(
+                ["ask", 0, "rotate", 1 + 3 * rng.randrange(9), {"overlap_days": rng.randint(0, 5)}]
+            )
             day.append(["serve"])
         if rng.random() < 0.3:
             day.append(["ask", 0, "issue", rng.randrange(9), {"expires_in": rng.randint(1, 6)}])
@@ -531,6 +551,13 @@ CHAPTERS: tuple[Chapter, ...] = (
 BIG: tuple[Chapter, ...] = (masses, renewed_digests)
 
 
+def calm(seed: int) -> Story:
+    """A story of the same seed in which nothing goes wrong but that clients come and go."""
+    rng = Random(seed)
+    setup = a_setup(rng)
+    return _told(seed, rng, setup, [a_night(rng) for _ in range(20)], [])
+
+
 def write(seed: int) -> Story:
     """The story of a seed."""
     rng = Random(seed)
@@ -540,7 +567,7 @@ def write(seed: int) -> Story:
     if kind < 0.08:
         return _long(seed, rng)
     setup = a_setup(rng)
-    days = [a_night(rng) for _ in range(rng.choice((12, 20, 30, 45)))]
+    days = [a_night(rng) for _ in range(rng.choice((12, 16, 20, 30)))]
     told = rng.sample(CHAPTERS, rng.choice((0, 1, 1, 2, 2, 3)))
     return _told(seed, rng, setup, days, told)
 
@@ -548,14 +575,18 @@ def write(seed: int) -> Story:
 def _big(seed: int, rng: Random) -> Story:
     setup = a_setup(rng, keys=rng.choice((70, 90)))
     for key in setup["keys"][2:]:
-        key.update(plans=[0], habit=rng.choice(("third", "weekly")) if rng.random() < 0.97 else "none")
+        key.update(
+            plans=[0], habit=rng.choice(("third", "weekly")) if rng.random() < 0.97 else "none"
+        )
         key.pop("tags", None)
     setup["policy"]["tiers"]["external"].update(idle_days=9, never_used_days=9)
     days = [a_night(rng) for _ in range(30)]
     if rng.random() < 0.4:  # a backlog from the first night on
         for key in setup["keys"][2:50]:
             key["habit"] = "until-30"
-    return _told(seed, rng, setup, days, [rng.choice(BIG), *rng.sample(CHAPTERS, rng.choice((0, 1)))])
+    return _told(
+        seed, rng, setup, days, [rng.choice(BIG), *rng.sample(CHAPTERS, rng.choice((0, 1)))]
+    )
 
 
 def _long(seed: int, rng: Random) -> Story:
@@ -566,7 +597,9 @@ def _long(seed: int, rng: Random) -> Story:
         key.update(plans=[0], habit=rng.choice(("until-30", "third", "none")), age=300)
     days: list[Day] = [[["pull"], ["sweep"]] for _ in range(230)]
     begins = rng.randrange(5, 30)
-    days[begins].insert(0, ["weather", ["GetUsage", rng.choice(("refused", "empty")), 1, 10**9, "plan1"]])
+    days[begins].insert(
+        0, ["weather", ["GetUsage", rng.choice(("refused", "empty")), 1, 10**9, "plan1"]]
+    )
     days[begins + rng.randint(1, 5)].append(["use", rng.randrange(6)])
     days[begins + rng.randint(92, 100)].insert(0, ["clear"])
     return _told(seed, rng, setup, days, [])
