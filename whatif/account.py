@@ -1,11 +1,12 @@
 """Turns the files of a folder into the values that keyjanitor judges by: keys, and tonight's evidence."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
+from keyjanitor.answered import items_of, table_of
 from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor.evidence import (
     USAGE_DAYS,
@@ -86,11 +87,12 @@ def _items(folder: Folder, what: str) -> list[Mapping[str, Any]]:
     return [item for page in listing.pages for item in _items_of(what, page)]
 
 
-def _items_of(what: str, page: Page) -> list[Mapping[str, Any]]:
-    items = page.get("items") or []
-    if not isinstance(items, list) or not all(
-        isinstance(item, Mapping) and isinstance(item.get("id"), str) for item in items
-    ):
+def _items_of(what: str, page: Page) -> Sequence[Mapping[str, Any]]:
+    try:
+        items = items_of(page, "items", what)
+    except UnexpectedAnswer as err:
+        raise FolderRefused(what, f"a page of it is of another shape: {err.reason}") from None
+    if not all(isinstance(item.get("id"), str) for item in items):
         raise FolderRefused(what, "a page holds something else than a list of items with an id")
     return items
 
@@ -172,11 +174,9 @@ def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
 
 
 def _usage_page(plan_id: str, page: Page) -> UsagePage:
-    items = page.get("items") or {}
     if page.get("usagePlanId") != plan_id:
         raise FolderRefused("usage", "a page does not say that it is of this plan")
-    if not isinstance(items, Mapping):
-        raise FolderRefused("usage", "a page's items are no table of key ids")
+    items = table_of(page, "items", "usage")
     try:
         days = date.fromisoformat(page["startDate"]), date.fromisoformat(page["endDate"])
     except (KeyError, TypeError, ValueError):
@@ -186,14 +186,11 @@ def _usage_page(plan_id: str, page: Page) -> UsagePage:
 
 def _tags(page: Page | None) -> dict[str, dict[str, str]] | None:
     """The tags of every tagged key; None if they are not known."""
-    listed = page.get("ResourceTagMappingList") if page is not None else None
-    if not isinstance(listed, list):
-        return None
     tags: dict[str, dict[str, str]] = {}
     try:
-        for resource in listed:
+        for resource in items_of(page, "ResourceTagMappingList", "tags"):
             if fits := _KEY_ARN.fullmatch(resource["ResourceARN"]):
                 tags[fits[1]] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
-    except (KeyError, TypeError, AttributeError):
+    except (UnexpectedAnswer, KeyError, TypeError, AttributeError):
         return None
     return tags

@@ -76,16 +76,26 @@ class Folder:
         return tags if whole else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A file that is cut off, or no JSON at all, or more than one document (`several`)."""
+
+    several: bool = False
+
+
 def _parsed(body: bytes) -> Any:
-    """What a file holds; None if it is cut off, or no JSON at all."""
+    """What a file holds; `_Unread` if it is not one JSON document."""
     try:
-        return json.loads(body)
+        text = body.decode(json.detect_encoding(body))
+        content, end = json.JSONDecoder().raw_decode(text.lstrip())
     except (ValueError, RecursionError):
-        return None
+        return _Unread()
+    rest = text.lstrip()[end:].strip()
+    return _Unread(several=rest[0] in "{[") if rest else content
 
 
 def _holds_values(content: Any, body: bytes) -> bool:
-    if content is None:
+    if isinstance(content, _Unread):
         return bool(_VALUE.search(body.decode(json.detect_encoding(body), errors="replace")))
     return _names_value(content)
 
@@ -112,6 +122,7 @@ def _listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
             numbered.setdefault((what, plan_id or ""), {})[int(number)] = content
     return {
         key: _listing(
+            ".".join(filter(None, key)),
             [pages.get(number + 1) for number in range(max(pages))],
             merged=key[0] not in ("usage", "members"),
         )
@@ -119,13 +130,13 @@ def _listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
     }
 
 
-def _listing(pages: Sequence[Any], *, merged: bool) -> Listing:
-    """The listing that its pages make; `merged`: it may be one print of several pages."""
+def _listing(name: str, pages: Sequence[Any], *, merged: bool) -> Listing:
+    """The listing that its pages make, in files called `name`; `merged`: one may hold several pages."""
     seen: set[str] = set()
     for number, page in enumerate(pages, 1):
         last = number == len(pages)
         if not isinstance(page, Mapping):
-            return Listing(broken=f"page {number} is missing, or it is cut off")
+            return Listing(broken=_why_no_page(f"{name}.{number:04}.json", number, page))
         if page.get("page", str(number) if merged else None) != str(number):
             return Listing(
                 broken=f"page {number} was not printed by itself, as docs/whatif.md has it"
@@ -139,3 +150,13 @@ def _listing(pages: Sequence[Any], *, merged: bool) -> Listing:
             return Listing(broken=f"page {number} announces a page that was announced before")
         seen.add(position or "")
     return Listing(tuple(pages))
+
+
+def _why_no_page(file: str, number: int, content: Any) -> str:
+    """What is wrong with a file that holds no page of a listing."""
+    if content is None or content == _Unread():
+        return f"page {number} is missing, or it is cut off"
+    if isinstance(content, _Unread):
+        return f"{file} holds more than one JSON document: one file a page, docs/whatif.md"
+    kind = "a list" if isinstance(content, list) else "something else than an object"
+    return f"{file} holds {kind}; it wants the object that the CLI prints, docs/whatif.md"

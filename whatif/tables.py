@@ -167,6 +167,8 @@ def unknown(account: Account, judged: Judged) -> Iterator[Text]:
         silent = plan.usage_plan_id in judged.bound.silent_plans
         if plan.unread is not None:
             yield about.append(" was not read: ").append_text(shown(plan.unread, 160))
+        elif plan.members and not plan.stages:
+            yield about.append(": it opens no stage, so no use of its keys can show")
         elif plan.members and not silent and not account.evidence.is_witnessed(plan):
             yield about.append(": no request was ever seen, so its silence means nothing")
         if plan.unread is None and plan.unknown_ids:

@@ -291,8 +291,11 @@ def test_the_plans_of_a_key_over_two_pages(stubbed: Stubbed) -> None:
     )
     stubbed.answers("get_usage_plans", {"items": [{"id": "p1"}]}, position="p", **params)
     assert stubbed.gateway.plans_of("k0") == ("p1", "p2", "p3")
-    stubbed.answers("get_usage_plans", {}, **params)
+    stubbed.answers("get_usage_plans", {"items": []}, **params)
     assert stubbed.gateway.plans_of("k0") == ()
+    stubbed.answers("get_usage_plans", {}, **params)
+    with pytest.raises(UnexpectedAnswer):
+        stubbed.gateway.plans_of("k0")
 
 
 FULL = Shape(
@@ -402,8 +405,41 @@ def test_usage_comes_page_by_page_and_none_of_it_is_lost(stubbed: Stubbed) -> No
 def test_usage_without_hits_is_an_empty_page(stubbed: Stubbed) -> None:
     day = date(2026, 11, 1)
     days = {"startDate": str(day), "endDate": str(day)}
-    stubbed.answers("get_usage", days, usagePlanId="p1", **days, **PAGE)
+    stubbed.answers("get_usage", {**days, "items": {}}, usagePlanId="p1", **days, **PAGE)
     assert list(stubbed.gateway.usage("p1", day, day)) == [UsagePage(day, day, {})]
+
+
+LISTINGS: dict[str, tuple[str, dict[str, Any], Callable[[ApiGateway], Any]]] = {
+    "GetApiKeys": ("get_api_keys", {"includeValues": False}, lambda one: one.keys()),
+    "GetUsagePlans": ("get_usage_plans", {}, lambda one: one.usage_plans()),
+    "GetUsagePlanKeys": (
+        "get_usage_plan_keys",
+        {"usagePlanId": "p1"},
+        lambda one: list(one.members("p1")),
+    ),
+    "GetRestApis": ("get_rest_apis", {}, lambda one: one.rest_apis()),
+}
+
+
+@pytest.mark.parametrize("operation", LISTINGS)
+def test_a_page_without_its_list_is_a_bad_answer_and_an_empty_list_is_empty(
+    stubbed: Stubbed, operation: str
+) -> None:
+    call, params, listed = LISTINGS[operation]
+    stubbed.answers(call, {"items": []}, **params, **PAGE)
+    assert listed(stubbed.gateway) == []
+    stubbed.answers(call, {"items": [], "position": "p"}, **params, **PAGE)
+    stubbed.answers(call, {}, position="p", **params, **PAGE)
+    with pytest.raises(UnexpectedAnswer, match=f"{operation}: the answer holds no list of items"):
+        listed(stubbed.gateway)
+
+
+def test_usage_without_its_table_is_a_bad_answer(stubbed: Stubbed) -> None:
+    day = date(2026, 11, 1)
+    days = {"startDate": str(day), "endDate": str(day)}
+    stubbed.answers("get_usage", days, usagePlanId="p1", **days, **PAGE)
+    with pytest.raises(UnexpectedAnswer, match="GetUsage: the answer holds no items"):
+        list(stubbed.gateway.usage("p1", day, day))
 
 
 @pytest.mark.parametrize("answer", [{}, {"startDate": "soon", "endDate": "2026-11-01"}])
@@ -428,7 +464,7 @@ def test_positions_that_lead_in_a_circle_are_an_error_and_no_end(stubbed: Stubbe
 
 
 def test_a_page_that_fails_fails_the_whole_reading(stubbed: Stubbed) -> None:
-    stubbed.answers("get_usage_plan_keys", {"position": "p"}, usagePlanId="p1", **PAGE)
+    stubbed.answers("get_usage_plan_keys", {"items": [], "position": "p"}, usagePlanId="p1", **PAGE)
     stubbed.fails("get_usage_plan_keys", "BadRequestException")
     with pytest.raises(CallFailed):
         stubbed.gateway.members("p1")
@@ -753,6 +789,14 @@ def test_aws_may_say_how_long_to_wait(stubbed: Stubbed) -> None:
     assert sum(stubbed.clock.slept) >= 17
 
 
+@pytest.mark.parametrize("told", ["nan", "inf", "-inf", "soon", ""])
+def test_what_is_no_time_to_wait_is_not_waited_for(stubbed: Stubbed, told: str) -> None:
+    stubbed.fails("delete_api_key", "TooManyRequestsException", 429, retryAfterSeconds=told)
+    stubbed.answers("delete_api_key", {}, apiKey="k0")
+    delete(stubbed)
+    assert 0 < sum(stubbed.clock.slept) < 2
+
+
 def test_too_many_requests_for_ever_are_an_error(stubbed: Stubbed) -> None:
     for _ in range(10):
         stubbed.fails("delete_api_key", "TooManyRequestsException", 429)
@@ -857,7 +901,7 @@ def test_a_page_of_usage_as_it_was_seen_on_the_wire(on_the_wire: Any) -> None:
     pages = [
         {**DAYS, "usagePlanId": "p1", "values": {"k0": [[137, 9], [123, 8]]}, "position": "p"},
         {**DAYS, "usagePlanId": "p1", "values": {"k1": [[0, 9], [0, 9]]}},
-        {**DAYS, "usagePlanId": "p1"},
+        {**DAYS, "usagePlanId": "p1", "values": {}},
     ]
     gateway = on_the_wire(*(json.dumps(page).encode() for page in pages))
     assert list(gateway.usage("p1", START, END)) == [
@@ -865,6 +909,18 @@ def test_a_page_of_usage_as_it_was_seen_on_the_wire(on_the_wire: Any) -> None:
         UsagePage(START, END, {"k1": [[0, 9], [0, 9]]}),
     ]
     assert list(gateway.usage("p1", START, END)) == [UsagePage(START, END, {})]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [b"", b', "values": null', b', "values": []', b', "items": {}', b', "_embedded": {"item": []}'],
+)
+def test_a_usage_answer_without_values_is_no_plan_without_use(
+    on_the_wire: Any, values: bytes
+) -> None:
+    body = json.dumps({**DAYS, "usagePlanId": "p1"}).encode()[:-1] + values + b"}"
+    with pytest.raises(UnexpectedAnswer, match="GetUsage: the answer holds no values"):
+        list(on_the_wire(body).usage("p1", START, END))
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"values": [1]}', b"null", b"\xff"])

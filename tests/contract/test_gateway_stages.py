@@ -101,8 +101,14 @@ def test_a_stage_serves_its_deployment_and_its_canarys(stubbed: Stubbed) -> None
 
 
 def test_an_api_without_stages_has_none(stubbed: Stubbed) -> None:
-    stubbed.answers("get_stages", {}, restApiId="api1")
+    stubbed.answers("get_stages", {"item": []}, restApiId="api1")
     assert stubbed.gateway.stages("api1") == []
+
+
+def test_an_answer_without_its_list_of_stages_is_no_api_without_stages(stubbed: Stubbed) -> None:
+    stubbed.answers("get_stages", {}, restApiId="api1")
+    with pytest.raises(UnexpectedAnswer, match="GetStages: the answer holds no list of item"):
+        stubbed.gateway.stages("api1")
 
 
 def test_the_methods_of_a_deployment_are_asked_for_as_its_summary(stubbed: Stubbed) -> None:

@@ -272,10 +272,32 @@ def test_one_method_that_asks_for_a_key_is_guarded() -> None:
     assert examine(a_checkup(stages={STAGE: a_served_stage()})) == ()
 
 
-def test_a_plan_that_opens_no_stage_guards_nothing() -> None:
-    finding = found(a_checkup(plans=(a_limited_plan(stages=()),)), "keys_that_guard_nothing")
-    assert finding is not None
-    assert "(" not in finding.what
+def test_keys_of_a_plan_that_opens_no_stage_lock_everybody_out_who_holds_one() -> None:
+    checkup = without_stages()
+    assert kinds(checkup) == {"keys_in_plans_without_stages"}
+    [finding] = examine(checkup)
+    assert finding.what == (
+        "1 key is in a usage plan that opens no stage, everybody who holds one gets 403: 'external'"
+    )
+    assert "Put the stage back" in finding.why
+    assert finding.slots == 0
+    silent = without_stages(policy=a_policy(silent_plans=(PLAN_ID,)))
+    assert kinds(silent) == {"keys_in_plans_without_stages"}
+    unused = an_evidence(a_reading(KEY_ID, stages=()), used={KEY_ID: days_ago(100)})
+    assert kinds(without_stages(evidence=unused)) == {"keys_in_plans_without_stages"}
+
+
+def test_a_key_that_opens_a_stage_by_another_plan_or_by_itself_is_not_shut_out() -> None:
+    readings = a_reading(KEY_ID, stages=()), a_reading(KEY_ID, usage_plan_id="plan2", name="2")
+    both = an_evidence(*readings, used={KEY_ID: YESTERDAY})
+    plans = (a_limited_plan(stages=()), a_limited_plan("plan2"))
+    for checkup in (
+        a_checkup(evidence=both, plans=plans),
+        without_stages(keys=(a_key(stage_keys=("api1/prod",)),)),
+        without_stages(evidence=None),
+        without_stages(plans=None),
+    ):
+        assert "keys_in_plans_without_stages" not in kinds(checkup)
 
 
 def test_a_key_guards_something_as_long_as_one_of_its_stages_asks_for_it() -> None:
@@ -1106,9 +1128,18 @@ def test_a_stacks_stage_gets_its_plan_in_the_template() -> None:
 
 # --- all of them ----------------------------------------------------------------------------------
 
+
+def without_stages(keys: tuple[ApiKey, ...] = (), **more: Any) -> Checkup:
+    """The one key in a plan that lost its stage."""
+    evidence = an_evidence(a_reading(KEY_ID, stages=()), used={KEY_ID: YESTERDAY})
+    values = {"plans": (a_limited_plan(stages=()),), "evidence": evidence, "stages": {}, **more}
+    return a_checkup(*keys, **values)
+
+
 PLANTED: dict[str, Callable[[], Checkup]] = {
     "keys_disabled_and_unattached": lambda: beside(a_key("x1", enabled=False)),
     "keys_in_no_plan": lambda: beside(a_key("x1")),
+    "keys_in_plans_without_stages": without_stages,
     "keys_owned_by_stacks": lambda: a_checkup(stack_key()),
     "keys_that_guard_nothing": lambda: a_checkup(stages=OPEN),
     "keys_without_name": lambda: a_checkup(a_key(name="")),

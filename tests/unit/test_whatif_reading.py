@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from keyjanitor.words import ApiKey
-from tests.builders import DAY, PLAN_ID, TODAY, a_policy, at, days_ago
+from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, at, days_ago, pairs
 from tests.unit.whatif_files import (
     a_folder,
     a_plan_item,
@@ -20,6 +21,7 @@ from tests.unit.whatif_files import (
 from whatif.account import Account, read_account
 from whatif.errors import FolderRefused, ValuesInFiles
 from whatif.pages import Folder
+from whatif.showing import page_of
 from whatif.verdicts import judge
 
 VALUE = "vaLue0fAKeyThatNobodyMaySee4711"
@@ -214,7 +216,7 @@ def test_a_plan_of_which_nothing_was_saved_leaves_nobody_judged(tmp_path: Path) 
 
 def test_an_empty_list_of_keys_is_no_proof_that_there_are_none(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "account", {"idle": IDLE})
-    write_pages(folder, "api-keys", [{"items": []}, {"items": None}])
+    write_pages(folder, "api-keys", [{"items": []}, {"items": []}])
     with pytest.raises(FolderRefused, match="no key is listed, but usage plans have some"):
         read(folder)
 
@@ -336,3 +338,120 @@ def test_a_file_that_is_nested_without_end_is_no_page(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(FolderRefused, match="there is no such folder"):
         Folder(tmp_path / "nowhere")
+
+
+# --- as people printed them -----------------------------------------------------------------------
+
+
+def test_a_page_as_api_gateway_sends_it_to_who_asks_without_an_sdk_is_refused(
+    tmp_path: Path,
+) -> None:
+    folder = a_folder(tmp_path / "account", {"alive": USED})
+    wire = {
+        "_links": {"self": {"href": "/usageplans"}},
+        "_embedded": {"item": {"id": PLAN_ID, "name": "external", "apiStages": []}},
+    }
+    for name in folder.glob("usage-plans.*"):
+        name.unlink()
+    write(folder, "usage-plans.0001.json", wire)
+    with pytest.raises(FolderRefused, match="usage-plans: a page of it is of another shape"):
+        read(folder)
+
+
+@pytest.mark.parametrize("page", [{}, {"items": None}, {"items": {}}, {"items": ["k1"]}])
+def test_a_page_of_keys_or_plans_without_its_list_is_refused(tmp_path: Path, page: object) -> None:
+    for what in ("api-keys", "usage-plans"):
+        folder = a_folder(tmp_path / what, {"alive": USED})
+        for name in folder.glob(f"{what}.*"):
+            name.unlink()
+        write(folder, f"{what}.0001.json", page)
+        with pytest.raises(FolderRefused):
+            read(folder)
+
+
+@pytest.mark.parametrize("page", [{}, {"items": None}, {"items": []}])
+def test_a_page_of_usage_without_its_table_leaves_the_plan_unread(
+    tmp_path: Path, page: dict[str, object]
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    days = {"startDate": str(days_ago(90)), "endDate": str(TODAY)}
+    for name in folder.glob("usage.*"):
+        name.unlink()
+    write(
+        folder, f"usage.{PLAN_ID}.0001.json", {"usagePlanId": PLAN_ID, "page": "1", **days, **page}
+    )
+    assert whys(folder)["idle"] == f"the usage of its plan {PLAN_ID} was not read"
+
+
+@pytest.mark.parametrize("what", ["api-keys", "usage-plans", f"members.{PLAN_ID}"])
+def test_a_list_in_the_place_of_the_object_that_the_cli_prints_is_named(
+    tmp_path: Path, what: str
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    write(folder, f"{what}.0001.json", [an_item("idle")])
+    told = f"{what}.0001.json holds a list; it wants the object that the CLI prints, docs/whatif.md"
+    if what.startswith("members"):
+        evidence = read(folder).evidence
+        assert evidence.plans[PLAN_ID].unread == f"members: {told}"
+        return
+    with pytest.raises(FolderRefused, match=told):
+        read(folder)
+
+
+@pytest.mark.parametrize("between", ["", "\n", " \r\n "])
+def test_pages_that_were_appended_to_one_file_are_named(tmp_path: Path, between: str) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    file = folder / "api-keys.0001.json"
+    file.write_text(file.read_text() + between + file.read_text())
+    with pytest.raises(
+        FolderRefused, match=r"api-keys\.0001\.json holds more than one JSON document"
+    ):
+        read(folder)
+
+
+def test_values_in_pages_that_were_appended_are_found(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    file = folder / "api-keys.0001.json"
+    file.write_text(file.read_text() + json.dumps({"items": [{"id": "k", "value": VALUE}]}))
+    with pytest.raises(ValuesInFiles) as err:
+        read(folder)
+    assert VALUE not in str(err.value)
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    file = folder / "api-keys.0001.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert words(folder)["idle"] == "warn"
+
+
+def test_the_keys_of_a_plan_whose_stages_are_gone_are_unknown_and_reported(tmp_path: Path) -> None:
+    plan = a_plan_item("lost", "lost", apiStages=[])
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    keys = {f"c{index}": {days_ago(back): 40 for back in range(65, 85)} for index in range(4)}
+    add_plan(folder, plan, keys)
+    judged = judge(read(folder), a_policy(a_tier(usage_plans=("external", "lost"))))
+    why = "its plan lost opens no stage, so every call with it gets 403; put the stage back"
+    found = {v.key.key_id: (v.word, str(v.because)) for v in judged.plan.verdicts}
+    assert {key_id: found[key_id] for key_id in keys} == dict.fromkeys(keys, ("unknown", why))
+    page = page_of(read(folder), judged, at(TODAY)).decode()
+    assert "4 keys are in a usage plan that opens no stage" in page
+    assert "locked out" not in page.split("<script")[0] + json.dumps(found)
+
+
+def add_plan(folder: Path, plan: dict[str, Any], keys: dict[str, dict[date, int]]) -> None:
+    """Adds a plan with its keys to the last page of each listing."""
+    for what, items in (
+        ("usage-plans", [plan]),
+        ("api-keys", [an_item(key_id, age=400) for key_id in keys]),
+    ):
+        file = max(folder.glob(f"{what}.*.json"))
+        page = json.loads(file.read_text())
+        write(folder, file.name, {**page, "items": [*page["items"], *items]})
+    plan_id = str(plan["id"])
+    members = {"items": [{"id": key_id} for key_id in keys], "page": "1"}
+    write(folder, f"members.{plan_id}.0001.json", members)
+    days = {"startDate": str(days_ago(90)), "endDate": str(TODAY)}
+    used = {key_id: pairs(on) for key_id, on in keys.items()}
+    usage = {"usagePlanId": plan_id, "page": "1", **days, "items": used}
+    write(folder, f"usage.{plan_id}.0001.json", usage)

@@ -10,6 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyjanitor.answered import table_of
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
 
 DENIED = frozenset(
@@ -55,7 +56,8 @@ def _read_usage(
         raise UnexpectedAnswer("GetUsage", "the answer is no JSON") from None
     if not isinstance(body, dict):
         raise UnexpectedAnswer("GetUsage", "the answer is no JSON object")
-    customized_response_dict["items"] = body.pop("values", None) or {}
+    customized_response_dict["items"] = table_of(body, "values", "GetUsage")
+    del body["values"]
     response_dict["body"] = json.dumps(body).encode()
 
 

@@ -423,16 +423,19 @@ class _Judge:
 
     def _unknown(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
         """What keeps anybody from knowing that the key is not used, or whose it is."""
+        doubts = [self._plan_doubts[plan_id] for plan_id in plans]
+        if shut := next((one for one in doubts if isinstance(one, reasons.OpensNoStage)), None):
+            return shut  # first, for a person has to do something about it
         if self._nobody_moves is not None:
             return self._nobody_moves
         if key.tags is None:
             return reasons.TagsUnread()
         if key.stage_keys:
             return reasons.StageKeys()
-        for plan_id in plans:
+        for plan_id, doubt in zip(plans, doubts, strict=True):
             if self._evidence.plans[plan_id].unread is not None:
                 return reasons.UsageUnread(plan_id)
-            if (doubt := self._plan_doubts[plan_id]) is not None:
+            if doubt is not None:
                 return doubt
         if unclear := self._evidence.unclear.get(key.key_id):
             return reasons.DaysUnclear(unclear)

@@ -14,6 +14,7 @@ from keyjanitor.decide import (
     TierUnknown,
     disabled_by_us,
     owner_by_marks,
+    plan_doubt,
     protection,
     tier_of,
 )
@@ -33,6 +34,7 @@ def examine(checkup: Checkup) -> tuple[Finding, ...]:
     found = [
         patient.keys_in_no_plan(),
         patient.keys_disabled_and_unattached(),
+        patient.keys_in_plans_without_stages(),
         patient.keys_that_guard_nothing(),
         patient.shared_names(),
         patient.keys_without_name(),
@@ -113,6 +115,21 @@ class _Patient:
             and key.created_date.date() < evidence.day
         ]
 
+    def keys_in_plans_without_stages(self) -> Finding | None:
+        shut = {
+            key_id: [self._plans[plan] for plan in inside]
+            for key_id, inside in sorted(self._plans_of_key.items())
+            if key_id in self._keys
+            and all(plan in self._plans for plan in inside)
+            and not self._opened(self._keys[key_id])
+        }
+        if not shut:
+            return None
+        plans = {plan.usage_plan_id: plan for inside in shut.values() for plan in inside}
+        return findings.keys_in_plans_without_stages(
+            list(shut), [plans[plan_id] for plan_id in sorted(plans)], self._whose
+        )
+
     def keys_that_guard_nothing(self) -> Finding | None:
         useless = {key.key_id: key for key in self._keys.values() if self._guards_nothing(key)}
         if not useless:
@@ -134,6 +151,7 @@ class _Patient:
         return (
             bool(inside)
             and all(plan in self._plans for plan in inside)
+            and bool(self._opened(key))  # what opens nothing at all locks everybody out
             and all(
                 stage in self._stages and self._stages[stage].ignores_keys
                 for stage in self._opened(key)
@@ -255,7 +273,7 @@ class _Patient:
             plan
             for plan, reading in self._read_plans()
             if self._is_fresh() and reading.unread is None
-            if self._living(reading) and not self._tells(reading)
+            if self._living(reading) and reading.stages and not self._tells(reading)
         ]
         if not silent:
             return None
@@ -330,8 +348,7 @@ class _Patient:
         """Whether silence in the plan means something."""
         if self._evidence is None:
             return False
-        believed = reading.usage_plan_id in self._bound.silent_plans
-        return believed or self._evidence.is_witnessed(reading)
+        return plan_doubt(reading.usage_plan_id, self._evidence, self._bound) is None
 
     def _living(self, reading: PlanReading) -> list[ApiKey]:
         if not reading.members_read:

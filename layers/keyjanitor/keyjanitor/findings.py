@@ -12,6 +12,7 @@ from keyjanitor.served import LimitedPlan
 KINDS = (
     "keys_disabled_and_unattached",
     "keys_in_no_plan",
+    "keys_in_plans_without_stages",
     "keys_owned_by_stacks",
     "keys_that_guard_nothing",
     "keys_without_name",
@@ -78,6 +79,28 @@ def keys_disabled_and_unattached(ids: Sequence[str]) -> Finding:
         "is revoked instead, by a request.",
         slots=len(ids),
         command=mends.enable_each(kind, ids),
+        about=tuple(ids),
+    )
+
+
+def keys_in_plans_without_stages(
+    ids: Sequence[str], plans: Sequence[LimitedPlan], whose: Whose
+) -> Finding:
+    """Keys of which no plan opens a stage."""
+    inside = (
+        "usage plans that open no stage" if len(plans) > 1 else "a usage plan that opens no stage"
+    )
+    named = several([shown(plan.name) for plan in plans])
+    return Finding(
+        kind="keys_in_plans_without_stages",
+        what=f"{count(ids, 'key is', 'keys are')} in {inside}, everybody who holds one gets 403: "
+        f"{named}",
+        why="A plan loses its stages when its API is deployed anew or deleted, and by some changes in "
+        "Terraform. Put the stage back. Until then no use of these keys can show, so they are "
+        "unknown, and none is warned. If nobody needs the plan any more, delete it: its keys are "
+        "orphans then, and go.",
+        slots=0,
+        command="\n".join(mends.put_stage_back([plan.usage_plan_id for plan in plans], whose)),
         about=tuple(ids),
     )
 

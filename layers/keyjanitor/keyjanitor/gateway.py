@@ -6,6 +6,7 @@ the fact that a piece of code rests on.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from math import isfinite
 from typing import Any
 
 from botocore.exceptions import (
@@ -18,6 +19,7 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 
+from keyjanitor.answered import items_of, table_of
 from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import (
     CallFailed,
@@ -76,8 +78,7 @@ class ApiGateway:
         # No order of the pages is documented: a key that is told twice is one key.
         listed = (
             _api_key(item, tags=item.get("tags"))
-            for page in self._pages("GetApiKeys", self._client.get_api_keys, includeValues=False)
-            for item in page.get("items", ())
+            for item in self._items("GetApiKeys", self._client.get_api_keys, includeValues=False)
         )
         return list({key.key_id: key for key in listed}.values())
 
@@ -110,24 +111,20 @@ class ApiGateway:
 
     def key_named(self, name: str, value: Secret) -> str | None:
         """The id of the key that has exactly this name and this value, if there is one."""
-        for page in self._pages(
+        for item in self._items(
             "GetApiKeys", self._client.get_api_keys, nameQuery=name, includeValues=True
         ):
-            for item in page.get("items", ()):
-                if item.get("name") == name and Secret(item.get("value", "")) == value:
-                    return str(item["id"])
+            if item.get("name") == name and Secret(item.get("value", "")) == value:
+                return str(item["id"])
         return None
 
     def keys_named(self, prefix: str) -> list[ApiKey]:
         """The keys whose names begin so (nameQuery is a prefix that minds case: seen)."""
-        return [
-            key
-            for page in self._pages(
-                "GetApiKeys", self._client.get_api_keys, nameQuery=prefix, includeValues=False
-            )
-            for key in (_api_key(item, tags=None) for item in page.get("items", ()))
-            if key.name.startswith(prefix)
-        ]
+        listed = self._items(
+            "GetApiKeys", self._client.get_api_keys, nameQuery=prefix, includeValues=False
+        )
+        keys = (_api_key(item, tags=None) for item in listed)
+        return [key for key in keys if key.name.startswith(prefix)]
 
     def usage_plans(self) -> list[UsagePlan]:
         """Every usage plan."""
@@ -141,8 +138,7 @@ class ApiGateway:
                 ),
                 has_quota=bool((item.get("quota") or {}).get("limit")),
             )
-            for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
-            for item in page.get("items", ())
+            for item in self._items("GetUsagePlans", self._client.get_usage_plans)
         ]
 
     def shaped_plans(self) -> list[ShapedPlan]:
@@ -155,8 +151,7 @@ class ApiGateway:
         """Every usage plan, with the limits of each of its stages."""
         listed = (
             LimitedPlan.of(item)
-            for page in self._pages("GetUsagePlans", self._client.get_usage_plans)
-            for item in page.get("items", ())
+            for item in self._items("GetUsagePlans", self._client.get_usage_plans)
         )
         return list({plan.usage_plan_id: plan for plan in listed}.values())
 
@@ -164,8 +159,7 @@ class ApiGateway:
         """Every REST API. HTTP and WebSocket APIs are others' (API Gateway v2), and not among them."""
         listed = (
             RestApi(item["id"], item.get("name") or "", item.get("apiKeySource") or "HEADER")
-            for page in self._pages("GetRestApis", self._client.get_rest_apis)
-            for item in page.get("items", ())
+            for item in self._items("GetRestApis", self._client.get_rest_apis)
         )
         return list({api.api_id: api for api in listed}.values())
 
@@ -185,7 +179,7 @@ class ApiGateway:
                     if deployment_id
                 ),
             )
-            for item in answer.get("item", ())
+            for item in items_of(answer, "item", "GetStages")
         ]
 
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
@@ -220,8 +214,7 @@ class ApiGateway:
         return tuple(
             sorted(
                 str(item["id"])
-                for page in self._pages("GetUsagePlans", self._client.get_usage_plans, keyId=key_id)
-                for item in page.get("items", ())
+                for item in self._items("GetUsagePlans", self._client.get_usage_plans, keyId=key_id)
             )
         )
 
@@ -233,13 +226,12 @@ class ApiGateway:
         named = {"nameQuery": prefix} if prefix else {}
         return tuple(
             str(item["id"])
-            for page in self._pages(
+            for item in self._items(
                 "GetUsagePlanKeys",
                 self._client.get_usage_plan_keys,
                 usagePlanId=usage_plan_id,
                 **named,
             )
-            for item in page.get("items", ())
         )
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
@@ -264,10 +256,14 @@ class ApiGateway:
                 raise UnexpectedAnswer(
                     "GetUsage", "the answer does not say for which days"
                 ) from None
-            items = page.get("items") or {}
-            if not isinstance(items, Mapping):
-                raise UnexpectedAnswer("GetUsage", "the answer's items are no table of key ids")
-            yield UsagePage(*answered, items)
+            yield UsagePage(*answered, table_of(page, "items", "GetUsage"))
+
+    def _items(
+        self, operation: str, call: Callable[..., Any], **params: Any
+    ) -> Iterator[Mapping[str, Any]]:
+        """All that is listed, of every page; raises UnexpectedAnswer if a page holds no list."""
+        for page in self._pages(operation, call, **params):
+            yield from items_of(page, "items", operation)
 
     def _pages(
         self, operation: str, call: Callable[..., Any], **params: Any
@@ -487,9 +483,10 @@ def _retry_after(err: ClientError) -> float | None:
         headers = err.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         told = headers.get("retry-after")
     try:
-        return min(float(str(told)), LONGEST_PAUSE)
+        seconds = float(str(told))
     except ValueError:
         return None
+    return min(seconds, LONGEST_PAUSE) if isfinite(seconds) else None
 
 
 def _utc(value: Any) -> datetime:

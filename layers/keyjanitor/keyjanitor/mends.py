@@ -245,6 +245,20 @@ def cover_stage(stages: Sequence[str], whose: Whose) -> list[str]:
     ]
 
 
+def put_stage_back(usage_plan_ids: Sequence[str], whose: Whose) -> list[str]:
+    """Gives the first plan that no stack owns its stage back; in templates for the others."""
+    lines = whose.templates(usage_plan_ids, "the plan's ApiStages")
+    if free := whose.free(usage_plan_ids):
+        more = f"; and so each of the {len(free)}" if len(free) > 1 else ""
+        call = f"aws apigateway update-usage-plan --usage-plan-id {_quoted(free[0])}"
+        lines += [
+            f"# the API and the stage that it opened{more}",
+            *whose.caution(free[0]),
+            f"{call} --patch-operations op=add,path=/apiStages,value=API_ID:STAGE",
+        ]
+    return lines
+
+
 # --- lines of the policy ----------------------------------------------------------------------------
 
 

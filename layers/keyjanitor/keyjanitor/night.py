@@ -17,6 +17,7 @@ from keyjanitor.errors import (
     EmptyListing,
     NoEvidence,
     TombstoneClosed,
+    UnexpectedAnswer,
 )
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
@@ -150,7 +151,7 @@ def with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
     """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
     try:
         tags = owners.tags()
-    except (AccessDenied, CallFailed) as err:
+    except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
         logger.error("the tags could not be read, so every idle key is unknown tonight: %s", err)
         return keys
     return [replace(key, tags={**(key.tags or {}), **tags.get(key.key_id, {})}) for key in keys]

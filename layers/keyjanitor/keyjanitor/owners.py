@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyjanitor.answered import items_of
 from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import CallFailed
 
@@ -32,7 +33,7 @@ class Owners:
                 )
             except (ClientError, BotoCoreError) as err:
                 raise refusal(err, "GetResources", "tag:GetResources") from None
-            for resource in page["ResourceTagMappingList"]:
+            for resource in items_of(page, "ResourceTagMappingList", "GetResources"):
                 # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen)
                 path = resource["ResourceARN"].split("::", 1)[-1]
                 if path.startswith("/apikeys/"):
