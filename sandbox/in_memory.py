@@ -284,6 +284,7 @@ class Memory:
         here[row.key_id] = row
         there.pop(row.key_id, None)
         self.outbox.update({one.announcement_id: one for one in change.announcements})
+        self.sent(change.taken)
         return row
 
     # --- nights, counts, the ladder ---------------------------------------------------------------
@@ -293,6 +294,9 @@ class Memory:
 
     def nights(self, since: date, until: date) -> dict[date, NightRow]:
         return {day: row for day, row in self.night_rows.items() if since <= day <= until}
+
+    def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
+        return {day: self.night_rows[day] for day in days if day in self.night_rows}
 
     def remember(self, day: date, **what: Any) -> None:
         self.night_rows[day] = replace(self.night(day), **what)

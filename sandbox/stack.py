@@ -13,6 +13,7 @@ from typing import Any, Self
 from sandbox.client import REPOSITORY, Sandbox
 
 NAME = "keyjanitor"
+LISTENER = "operator@example.org"  # who hears of alerts
 # All six of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
 LOCAL = {
     "RequireTls": "false",
@@ -53,7 +54,14 @@ class Stack:
         """Builds with this policy file and deploys; raises SamFailed."""
         stack = cls(sandbox, LOCAL | dict(parameters or {}))
         stack.update(policy)
+        stack.listen()
         return stack
+
+    def listen(self) -> None:
+        """Subscribes an address to the alert topic, and confirms it: else every sweep observes."""
+        topic = self.outputs["AlertTopicArn"]
+        self.sandbox.client("sns").subscribe(TopicArn=topic, Protocol="email", Endpoint=LISTENER)
+        self.sandbox.confirm_email(topic, LISTENER)
 
     def configure(self, logical_id: str, *, timeout: int | None = None, **variables: str) -> None:
         """Sets a function's timeout (seconds) and variables of its environment, past the template."""

@@ -688,8 +688,9 @@ class FakeTold:
     def publish(self, **_: Any) -> Item:
         return {}
 
-    def list_subscriptions_by_topic(self, **_: Any) -> Item:
-        return {"Subscriptions": []}
+    def list_subscriptions_by_topic(self, **request: Any) -> Item:
+        arn = f"{request['TopicArn']}:11111111-2222-3333-4444-555555555555"
+        return {"Subscriptions": [{"SubscriptionArn": arn, "Endpoint": "api-team@example.org"}]}
 
 
 # --- an account and its nights ---------------------------------------------------------------------
@@ -962,6 +963,12 @@ class Account:
         row = self.row(key_id)
         assert row is not None
         assert self.ledger.commit([Change(row, replace(row, **what))])
+
+    def tell_all(self) -> None:
+        """Remembers that digests named every key whose row a test has made a warned one of."""
+        for day in {row.warned_on for row in self.rows().values() if row.warned_on}:
+            ids = [row.key_id for row in self.rows().values() if row.warned_on == day]
+            self.ledger.remember(day, told=sorted(ids))
 
     # --- what the functions do --------------------------------------------------------------------
 

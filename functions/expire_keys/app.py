@@ -1,7 +1,7 @@
 """Every night: judge every key by tonight's evidence; warn, disable, park and purge what is due."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
@@ -9,20 +9,21 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keyjanitor.answers import answer
+from keyjanitor.answers import answer, running
 from keyjanitor.apply import Outcome, Sweeper
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.brake import check
 from keyjanitor.bus import Bus
 from keyjanitor.clock import now
 from keyjanitor.decide import decide
-from keyjanitor.errors import AlreadyRunning
+from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.forecast import DAYS, Growth, forecast
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.keysfile import key_lines, with_parked
 from keyjanitor.ladder import climb
-from keyjanitor.ledger import Ledger
+from keyjanitor.leases import lease
+from keyjanitor.ledger import SWEEP, Ledger
 from keyjanitor.night import Deadline, Gathered, Outside, gather, gather_for_undo
 from keyjanitor.owners import Owners
 from keyjanitor.pace import Pace
@@ -30,6 +31,7 @@ from keyjanitor.plan import Plan
 from keyjanitor.requests import Clock, SweepRequest
 from keyjanitor.seal import Sealer
 from keyjanitor.settings import SweepSettings, read_policy
+from keyjanitor.standing import check_may_act
 from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.words import DAY, LadderRow, Mode, Verb
@@ -62,30 +64,31 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         outside.ledger.lift_hold()
         return answer(run)
     deadline = Deadline.before_the_end_of(context)
-    if run.undo is not None:
-        with lease(context):
-            return undo(run, run.undo, deadline)
     try:
-        with lease(context):
+        with lease(outside.ledger, SWEEP, now(), context):
+            if run.undo is not None:
+                return undo(run, run.undo, deadline)
             return sweep(run, deadline)
     except AlreadyRunning as err:
-        if run.approve is not None:
-            raise
+        if run.approve is not None or run.undo is not None:
+            raise  # an operator has to send it again
         # The scheduler delivers at least once: the other run does it all.
         logger.info(str(err))
-        return answer(run, held=str(err))
+        return running(run.time, err)
 
 
 def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     """Gather, decide, check, apply."""
     held = outside.ledger.hold()
+    if not held:
+        run = allowed(run)
     mode = Mode.OBSERVE if held else run.mode
     gathered = gather(run.today, outside, policy, acting=mode is not Mode.OBSERVE)
     plan = decide(gathered.night, gathered.bound)
     ladder = climb(gathered.night, gathered.bound, plan)
     outcome, brake = Outcome(), plan.brake()
     if mode is not Mode.OBSERVE:
-        outside.ledger.remember(run.today, swept=True)
+        outside.ledger.remember(run.today, swept=True, observed_because=None)
         plan, brake = check(plan.for_mode(mode), run, outside)
     if run.is_near:
         write_down(plan, ladder, gathered)
@@ -107,6 +110,31 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         failed=outcome.failed,
         left_alone=outcome.left_alone,
     )
+
+
+def allowed(run: SweepRequest) -> SweepRequest:
+    """The run, or one that only observes and says why; raises what keeps an approval from acting.
+
+    A look at an older date leaves no trace. That no person would be told is remembered of the night.
+    """
+    if run.mode is Mode.OBSERVE:
+        return run
+    try:
+        check_may_act(run.today, outside)
+    except (OlderDate, NotHeard) as err:
+        if run.approve is not None:
+            raise
+        logger.warning(str(err))
+        heard = isinstance(err, OlderDate)
+        if not heard and run.is_near:
+            outside.ledger.remember(run.today, observed_because=str(err))
+        return replace(
+            run,
+            mode=Mode.OBSERVE,
+            observed_because=str(err),
+            is_near=run.is_near and not heard,
+        )
+    return run
 
 
 def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered) -> None:
@@ -165,17 +193,6 @@ def undo(run: SweepRequest, day: date, deadline: Deadline) -> dict[str, Any]:
 def clock(run: SweepRequest) -> Callable[[], datetime]:
     """The clock that API Gateway's dates follow: the real one, but in a simulation the event's."""
     return now if settings.replay_window_hours else lambda: run.time
-
-
-@contextmanager
-def lease(context: LambdaContext) -> Iterator[None]:
-    """Keeps a second sweep away for as long as this one can last; raises AlreadyRunning."""
-    holder = context.aws_request_id
-    outside.ledger.take_lease(holder, now(), context.get_remaining_time_in_millis() / 1000 + 5)
-    try:
-        yield
-    finally:
-        outside.ledger.give_lease_back(holder)
 
 
 def count(outcome: Outcome, **more: int) -> None:

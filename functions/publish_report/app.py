@@ -6,11 +6,14 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from keyjanitor.answers import running
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
+from keyjanitor.errors import AlreadyRunning
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
-from keyjanitor.ledger import Ledger
+from keyjanitor.leases import lease
+from keyjanitor.ledger import REPORT, Ledger
 from keyjanitor.night import Deadline
 from keyjanitor.owners import Owners
 from keyjanitor.pace import Pace
@@ -41,6 +44,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Writes the report of a date, and answers with where it is and what the doctor found."""
     metrics.add_metric("ReportPublished", MetricUnit.Count, 0)  # until it is
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    try:
+        with lease(sources.ledger, REPORT, now(), context):
+            return publish(run, context)
+    except AlreadyRunning as err:
+        logger.info(str(err))
+        return running(run.time, err)
+
+
+def publish(run: PullRequest, context: LambdaContext) -> dict[str, Any]:
+    """Gathers the morning and writes its report."""
     _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
     place = Place(account, region, settings.mode)
     time_is_up = Deadline.before_the_end_of(context).passed

@@ -8,11 +8,14 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.alertbook import AlertBook
+from keyjanitor.answers import running
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
+from keyjanitor.errors import AlreadyRunning
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
-from keyjanitor.ledger import Ledger
+from keyjanitor.leases import lease
+from keyjanitor.ledger import COUNT, Ledger
 from keyjanitor.letters import Letters
 from keyjanitor.pace import Pace
 from keyjanitor.requests import Clock, PullRequest
@@ -43,6 +46,16 @@ sights = Sights(
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One look: what it found, and what it told."""
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    try:
+        with lease(sights.ledger, COUNT, now(), context):
+            return watch(run, context)
+    except AlreadyRunning as err:
+        logger.info(str(err))
+        return running(run.time, err)
+
+
+def watch(run: PullRequest, context: LambdaContext) -> dict[str, Any]:
+    """Looks, tells and measures."""
     found = look(run.today, now(), sights, policy)
     until = now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
     told = tell(found.situation, sights, policy, now, until)

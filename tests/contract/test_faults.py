@@ -230,6 +230,7 @@ def too_many(account: Account) -> None:
                 disable_on=account.today + DAY,
                 witnessed=True,
             )
+    account.tell_all()
     account.pass_day()
     account.read()
 

@@ -313,17 +313,17 @@ def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_park
 def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: Ledger) -> None:
     assert ledger.night(TODAY) == NightRow(TODAY)
     ledger.remember(TODAY, swept=True)
-    ledger.remember(TODAY, announced=7, brake_alerted=True)
+    ledger.remember(TODAY, told=("k1", "k2"), brake_alerted=True)
     ledger.remember(TODAY, approved="0123456789abcdef")
     assert ledger.night(TODAY) == NightRow(
-        TODAY, swept=True, announced=7, brake_alerted=True, approved="0123456789abcdef"
+        TODAY, swept=True, told=("k1", "k2"), brake_alerted=True, approved="0123456789abcdef"
     )
     assert ledger.night(YESTERDAY) == NightRow(YESTERDAY)
 
 
 def test_every_field_of_a_night_is_read_back(ledger: Ledger) -> None:
     """A new field must not be forgotten."""
-    values: dict[Any, Any] = {bool: True, int: 3, str | None: "text"}
+    values: dict[Any, Any] = {bool: True, int: 3, str | None: "text", tuple[str, ...]: ("k1", "k2")}
     hints = get_type_hints(NightRow)
     told = {name: values[hint] for name, hint in hints.items() if name != "date"}
     ledger.remember(TODAY, **told)

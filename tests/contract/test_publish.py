@@ -438,7 +438,7 @@ def test_an_empty_listing_is_no_empty_account(account: Account) -> None:
 def test_the_doctor_stops_in_time(account: Account) -> None:
     account.gateway.apis = {"api1": {"prod": (Method("/", "GET", "NONE", False),)}}
     account.night()
-    left = iter([900_000])
+    left = iter([900_000, 900_000])  # the lease asks first, then the deadline
     answer = account.publish(account.context(lambda: next(left, 20_000)))
     assert ["no time was left" in one for one in answer["unread"]] == [True]
 

@@ -131,6 +131,7 @@ EXPIRE_KEYS_DISABLING = EXPIRE_KEYS_OBSERVING | {
     ("s3:DeleteObjectVersion", f"{BUCKET}/tombstones/*"),
     ("s3:ListBucketVersions", "HistoryBucket.Arn"),
     ("events:PutEvents", "EventBus.Arn"),
+    ("sns:ListSubscriptionsByTopic", "AlertTopic"),
     ("sns:Publish", "AlertTopic"),
     ("kms:Decrypt", "AlertKey.Arn"),
     ("kms:GenerateDataKey*", "AlertKey.Arn"),
@@ -150,7 +151,9 @@ PUBLISH_REPORT = {
     ("tag:GetResources", "*"),
     ("cloudformation:DescribeStackResources", "*"),
     ("dynamodb:BatchGetItem", "Ledger.Arn"),
+    ("dynamodb:DeleteItem", "Ledger.Arn"),
     ("dynamodb:GetItem", "Ledger.Arn"),
+    ("dynamodb:PutItem", "Ledger.Arn"),
     ("dynamodb:Query", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
     ("s3:GetObject", f"{BUCKET}/usage/*"),
@@ -165,6 +168,7 @@ WATCH_CAPACITY = {
     ("apigateway:GET", f"{GATEWAY}/apikeys"),
     ("apigateway:GET", f"{GATEWAY}/usageplans"),
     ("dynamodb:BatchGetItem", "Ledger.Arn"),
+    ("dynamodb:DeleteItem", "Ledger.Arn"),
     ("dynamodb:GetItem", "Ledger.Arn"),
     ("dynamodb:PutItem", "Ledger.Arn"),
     ("dynamodb:Query", "Ledger.Arn"),
@@ -234,6 +238,7 @@ RIGHTS = [
 ROLES = tuple(dict.fromkeys(role for role, _, _ in RIGHTS))
 TOMBSTONES = {"StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}}
 THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.amazonaws.com"}}
+ITS_LEASE = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["CONTROL"]}}
 OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
     ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
@@ -255,6 +260,9 @@ CONDITIONS = {
     },
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
+    ("WatchCapacityRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
+    ("PublishReportRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
+    ("PublishReportRole", "dynamodb:PutItem", "Ledger.Arn"): ITS_LEASE,
     ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "evidence/*"}
     },
@@ -915,6 +923,7 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
         ("keyjanitor", "UnreadPlans", "keyjanitor", "notBreaching"),
         ("keyjanitor", "RequestsLeft", "keyjanitor", "notBreaching"),
         ("keyjanitor", "TombstonesUnopened", "keyjanitor", "notBreaching"),
+        ("keyjanitor", "UntoldDays", "keyjanitor", "ignore"),
     }
 
 
@@ -990,6 +999,11 @@ def test_the_top_level_and_the_last_mark_of_the_shipped_policy_have_an_alarm() -
 def test_a_plan_that_is_unread_on_two_nights_running_is_told() -> None:
     # The least of a day: readings are not 24 hours apart to the minute, and two may fall into one.
     assert when("UnreadPlansAlarm") == ("Minimum", "GreaterThanThreshold", 0, 24 * 3600, 2)
+
+
+def test_an_event_or_digest_that_waits_since_yesterday_is_told() -> None:
+    # The sweeps of its own night try again; the count of every hour measures it.
+    assert when("UntoldAlarm") == ("Maximum", "GreaterThanThreshold", 0, 3600, 1)
 
 
 def test_requests_that_keep_failing_are_told_though_the_queues_age_leaves_them_out() -> None:

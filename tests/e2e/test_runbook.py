@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from sandbox.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
-from sandbox.stack import sam_executable
+from sandbox.stack import LISTENER, sam_executable
 from tests.e2e.conftest import POLICY, World
 from tests.e2e.requesting import ADMIN, answers, issue, serve
 
@@ -467,6 +467,17 @@ def dead_letters_are_moved_back(at: Operator) -> None:
 # --- who hears of it --------------------------------------------------------------------------------
 
 
+def something_could_not_be_told(at: Operator) -> None:
+    [said] = at.types("Something could not be told 1")
+    assert "[ERROR] NoEvidence" in said
+
+
+def sweeps_only_observe(at: Operator) -> None:
+    [listed] = at.types("Sweeps only observe 1")
+    confirmed = {who for _, who, arn in rows(listed) if arn.startswith("arn:")}
+    assert LISTENER in confirmed
+
+
 def a_subscription_is_not_confirmed(at: Operator) -> None:
     listed, again = at.types("A subscription is not confirmed 1")
     assert ["email", "nobody@example.org", "PendingConfirmation"] in rows(listed)
@@ -595,6 +606,8 @@ PHASES: tuple[Mapping[str, Act], ...] = (
         "Dead letters 2": the_ledger_is_asked,
         "Dead letters 3": the_log_is_asked,
         "A run failed for good 1": a_run_failed_for_good,
+        "Something could not be told 1": something_could_not_be_told,
+        "Sweeps only observe 1": sweeps_only_observe,
         "A subscription is not confirmed 1": a_subscription_is_not_confirmed,
         "alerts: Subscribe 1": somebody_subscribes_by_mail,
         "alerts: Subscribe 2": a_queue_subscribes_to_what_is_critical,
@@ -754,11 +767,14 @@ def braked(world: World) -> Iterator[None]:
 def subscribed(world: World) -> Iterator[None]:
     """Somebody who has not confirmed; ends every subscription that is made in the meantime."""
     sns, topic = world.sandbox.client("sns"), world.stack.outputs["AlertTopicArn"]
+    before = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
     sns.subscribe(TopicArn=topic, Protocol="email", Endpoint="nobody@example.org")
     try:
         yield
     finally:
         for one in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+            if one in before:
+                continue
             # The list does not tell the ARN of one that is pending.
             made = sns.subscribe(
                 TopicArn=topic,

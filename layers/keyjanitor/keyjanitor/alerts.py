@@ -27,8 +27,15 @@ class Alert:
     form: dict[str, Any]
 
 
-def expiring(today: date, warned: Iterable[Row], policy: Policy) -> Alert:
-    """The digest of one night's warnings, by tier and contact."""
+def expiring(
+    today: date, warned: Iterable[Row], policy: Policy, told_on: date | None = None
+) -> Alert:
+    """The digest of one night's warnings, by tier and contact.
+
+    `told_on` is the date on which it is published, if that is a later one; the rows' dates are those
+    that are true then.
+    """
+    told_on = told_on or today
     rows = sorted(warned, key=lambda row: (row.tier, _next_date(row), row.key_id))
     first = min(_next_date(row) for row in rows)
     lines = [
@@ -38,6 +45,14 @@ def expiring(today: date, warned: Iterable[Row], policy: Policy) -> Alert:
         "(tag keyjanitor:keep). A disabled key keeps its id, value and plans; a parked key can be",
         "restored with the same value.",
     ]
+    # Near the top: the end of a text that is too long for a message is cut off.
+    lines.insert(1, f"All of them: keys/dt={told_on}/keys.jsonl.gz in the history bucket.")
+    if told_on != today:
+        lines.insert(
+            1,
+            f"This could not be sent before {told_on}. A notice begins when it is told, so the dates "
+            "are later than those that were planned.",
+        )
     groups: list[dict[str, Any]] = []
     for tier_name, members in groupby(rows, key=lambda row: row.tier):
         group = list(members)
@@ -65,7 +80,7 @@ def expiring(today: date, warned: Iterable[Row], policy: Policy) -> Alert:
         lines += [_line(row) for row in group[:LINES]]
         if len(group) > LINES:
             lines.append(
-                f"  and {len(group) - LINES} more: see keys/dt={today}/keys.jsonl.gz in the history"
+                f"  and {len(group) - LINES} more: see keys/dt={told_on}/keys.jsonl.gz in the history"
                 " bucket"
             )
     lines += [

@@ -9,14 +9,23 @@ from typing import Any
 from keyjanitor.admission import KeyRequest, Refusal
 from keyjanitor.harmless import plain
 from keyjanitor.policy import Policy
-from keyjanitor.words import Announcement, Row, State
+from keyjanitor.words import DISABLED, EXPIRING, ISSUED, NEW_KEYS, ROTATED, Announcement, Row, State
+
+__all__ = [
+    "ISSUED",
+    "NEW_KEYS",
+    "REFUSED",
+    "ROTATED",
+    "SOURCE",
+    "VERSION",
+    "announce",
+    "answer",
+    "refused",
+]
 
 SOURCE = "keyjanitor"
 VERSION = 1
-ISSUED = "Key Issued"
-ROTATED = "Key Rotated"
 REFUSED = "Key Request Refused"
-NEW_KEYS = frozenset({ISSUED, ROTATED})
 
 
 def announce(row: Row, policy: Policy, today: date) -> Announcement:
@@ -104,9 +113,9 @@ def _plain(value: object) -> object:
 def _what(row: Row) -> tuple[str, dict[str, date | None]]:
     match row.state:
         case State.WARNED:
-            return "Key Expiring", {"disable_on": row.disable_on}
+            return EXPIRING, {"disable_on": row.disable_on}
         case State.DISABLED:
-            return "Key Disabled", {"park_on": row.park_on}
+            return DISABLED, {"park_on": row.park_on}
         case State.PARKED:
             return "Key Parked", {"restorable_until": row.purge_on}
         case State.PURGED:

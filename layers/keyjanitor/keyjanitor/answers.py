@@ -1,9 +1,11 @@
-"""Lays out what expire_keys answers. Pure."""
+"""Lays out what expire_keys answers, and any function whose other run is at work. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
+from keyjanitor.errors import AlreadyRunning
 from keyjanitor.forecast import Growth
 from keyjanitor.ladder import days_gained
 from keyjanitor.plan import VERDICT_WORDS, Brake, Plan
@@ -13,6 +15,11 @@ from keyjanitor.requests import SweepRequest
 from keyjanitor.words import LadderRow, Mode, Verb
 
 NAMED = 20  # keys, of those whose step failed; all of them are in the log
+
+
+def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
+    """What a second run of a scheduled function answers: until when the first may be at work."""
+    return {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def answer(

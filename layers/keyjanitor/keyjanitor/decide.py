@@ -4,7 +4,7 @@ No clock, no network, no environment: `Night` holds all that is known, `today` i
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from statistics import median
 
@@ -28,6 +28,8 @@ from keyjanitor.plan import (
 )
 from keyjanitor.policy import BoundPolicy, Pressure, Tier, alike
 from keyjanitor.reasons import Due, Reason
+from keyjanitor.telling import Untold
+from keyjanitor.transitions import told_late
 from keyjanitor.words import (
     DAY,
     ApiKey,
@@ -56,7 +58,7 @@ class Night:
     `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
     ones whose time to be purged has come; `stepped` how many keys took which step on this date
     already. `warnings_only` says why nothing but warnings may be given (None: all may). `rung`
-    names the rung of the ladder that stood until now.
+    names the rung of the ladder that stood until now; `untold` what could not be told of a key.
     """
 
     today: date
@@ -68,6 +70,7 @@ class Night:
     warnings_only: str | None = None
     tombstones_open: bool = True
     rung: float | None = None
+    untold: Mapping[str, Untold] = field(default_factory=dict)
 
 
 def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
@@ -469,6 +472,10 @@ class _Judge:
                 self._evidence.is_witnessed(self._evidence.plans[plan_id]) for plan_id in plans
             )
             return "warn", due, Warn(key, row, tier, due, days, notice, witnessed, plans)
+        if waiting := self._night.untold.get(key.key_id):
+            told = told_late(row, today)
+            on = (told.park_on if disabled else told.disable_on) or next_on
+            return "keep", reasons.NotTold(waiting.what, waiting.since, on, due), None
         if today < next_on:
             return "keep", reasons.Waits("parked" if disabled else "disabled", next_on, due), None
         if self._night.warnings_only is not None:

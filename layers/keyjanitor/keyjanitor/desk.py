@@ -23,6 +23,7 @@ from keyjanitor.policy import Policy
 from keyjanitor.register import Register, RequestChange
 from keyjanitor.requests import Clock
 from keyjanitor.seal import Sealer
+from keyjanitor.telling import NOTICES
 from keyjanitor.words import Announcement, RequestRow, Row, Status
 
 logger = Logger(child=True)
@@ -211,9 +212,10 @@ class Desk:
         self.leave(waiting.values(), "its event could not be put")
 
     def tell_the_rest(self) -> None:
-        """Puts what earlier runs could not."""
+        """Puts what earlier runs could not, but for notices: a late one moves a date, which sweeps do."""
         try:
-            self._put(self.outside.ledger.unsent(self.run.now()))
+            waiting = self.outside.ledger.unsent(self.run.now())
+            self._put([one for one in waiting if one.detail_type not in NOTICES])
         except KeyjanitorError as err:
             logger.error("events wait for the next run: %s", err)
 

@@ -69,6 +69,31 @@ class OutsideReplayWindow(KeyjanitorError):
         self.hours = hours
 
 
+class OlderDate(KeyjanitorError):
+    """A sweep's `date` is older than `newest`, of which there is a usage reading or a sweep."""
+
+    def __init__(self, date: date, newest: date) -> None:
+        super().__init__(
+            f"event: time: {date} is older than {newest}, of which there is a usage reading or a sweep "
+            "already; only the newest knowledge acts, so nothing was touched. Send the event without "
+            "`time`"
+        )
+        self.date = date
+        self.newest = newest
+
+
+class NotHeard(KeyjanitorError):
+    """No confirmed subscription of the alert topic is known, so a warning would reach no person."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}, so a warning would reach no person, and nothing was warned, disabled or parked. "
+            "Subscribe an address to the topic AlertTopicArn (a stack output), confirm it by the link "
+            "in its mail, and run again"
+        )
+        self.why = why
+
+
 class ModeRefused(KeyjanitorError):
     """An event asked for a mode, or for an undo, that the deployed mode does not allow."""
 
@@ -267,8 +292,9 @@ class ClaimLost(KeyjanitorError):
 
 
 class AlreadyRunning(KeyjanitorError):
-    """Another sweep holds the lease until `until`."""
+    """Another run of the same kind (`what`: the lease's name) holds the lease until `until`."""
 
-    def __init__(self, until: datetime) -> None:
-        super().__init__(f"another sweep is at work, at the latest until {until:%H:%M:%S} UTC")
+    def __init__(self, what: str, until: datetime) -> None:
+        super().__init__(f"another {what} is at work, at the latest until {until:%H:%M:%S} UTC")
+        self.what = what
         self.until = until

@@ -65,6 +65,21 @@ class History:
             return None
         return self.evidence(date.fromisoformat(latest[len("evidence/") :][:10]))
 
+    def evidence_after(self, day: date) -> date | None:
+        """The first date after `day` that has evidence, or None: `day` is the newest."""
+        page = self._call(
+            "s3:ListBucket",
+            "ListObjectsV2",
+            self._client.list_objects_v2,
+            Bucket=self._bucket,
+            Prefix="evidence/",
+            StartAfter=_evidence_name(day),
+            MaxKeys=1,
+        )
+        for item in page.get("Contents", ()):
+            return date.fromisoformat(item["Key"][len("evidence/") :][:10])
+        return None
+
     def put_evidence(self, evidence: Evidence) -> bool:
         """Writes a date's evidence once and for all; False if the date has one, which stays."""
         try:

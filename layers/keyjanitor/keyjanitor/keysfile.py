@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.plan import Disable, Park, Plan, Verdict, Warn
-from keyjanitor.reasons import TierMissing
+from keyjanitor.reasons import NotTold, TierMissing
 from keyjanitor.words import DAY, State, stands_disabled
 
 WHOLE_NIGHTS = 7  # before tonight, whose files have a line for every key
@@ -79,7 +79,12 @@ def dates_ahead(today: date, verdict: Verdict) -> dict[str, date | None]:
     row, tier, step = verdict.row, verdict.tier, verdict.step
     disable_on = row.disable_on if row else None
     park_on = row.park_on if row else None
-    if isinstance(step, Warn):
+    if isinstance(verdict.because, NotTold) and row is not None:
+        if row.state is State.DISABLED:
+            park_on = verdict.because.earliest
+        else:
+            disable_on = verdict.because.earliest
+    elif isinstance(step, Warn):
         if row is not None and stands_disabled(verdict.key, row):
             park_on = step.next_step_on
         else:

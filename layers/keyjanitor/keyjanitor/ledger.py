@@ -1,7 +1,7 @@
 """Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
-left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the lease and the ladder; OUTBOX, events
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the leases and the ladder; OUTBOX, events
 that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`.
 """
 
@@ -28,10 +28,13 @@ from keyjanitor.words import (
 
 CLOSED_ROWS_KEPT = timedelta(days=400)
 
+SWEEP = "sweep"  # the lease of expire_keys, which undo has too
+COUNT = "count"  # of watch_capacity
+REPORT = "report"  # of publish_report
+
 RESTORES = 100  # of one key, whose ids are followed
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
-_LEASE = {"pk": "CONTROL", "sk": "sweep"}
 _LADDER = {"pk": "CONTROL", "sk": "ladder"}
 
 
@@ -40,12 +43,14 @@ class Change:
     """One row as it was read (`before`; None: there was none) and as it shall be.
 
     It is written only if nobody else has written the row since. A row whose new state belongs to
-    the other partition moves there. `announcements` go into the outbox with it, all or nothing.
+    the other partition moves there. `announcements` go into the outbox with it, and those of `taken`
+    out of it, all or nothing.
     """
 
     before: Row | None
     after: Row
     announcements: tuple[Announcement, ...] = ()
+    taken: tuple[Announcement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +196,7 @@ class Ledger:
             rows.append(row)
             writes += row_writes(self._table, change.before, row)
             writes += [self._table.put(outbox_item(one)) for one in change.announcements]
+            writes += [self._table.delete(_outbox_key(one)) for one in change.taken]
         if unless_held:
             writes.insert(0, self._table.must_be_absent(_HOLD))
         failed = self._table.transact(writes)
@@ -234,8 +240,11 @@ class Ledger:
 
     def nights(self, since: date, until: date) -> dict[date, NightRow]:
         """What is remembered of the sweeps of the dates from one to the other."""
-        days = [str(since + DAY * index) for index in range((until - since).days + 1)]
-        items = self._table.get_all("NIGHT", days)
+        return self.nights_of(since + DAY * index for index in range((until - since).days + 1))
+
+    def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
+        """What is remembered of the sweeps of these dates."""
+        items = self._table.get_all("NIGHT", [str(day) for day in days])
         rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
         return {row.date: row for row in rows}
 
@@ -258,30 +267,30 @@ class Ledger:
         """Lets sweeps act again."""
         self._table.delete_now(_HOLD)
 
-    def take_lease(self, holder: str, at: datetime, seconds: float) -> None:
-        """Makes `holder` the only sweep for so many seconds of real time; raises AlreadyRunning."""
+    def take_lease(self, holder: str, at: datetime, seconds: float, name: str = SWEEP) -> None:
+        """Makes `holder` the only run of its kind for so many seconds; raises AlreadyRunning."""
         until = at + timedelta(seconds=seconds)
         condition = {
             "ConditionExpression": "attribute_not_exists(pk) OR #until < :now OR holder = :me",
             "ExpressionAttributeNames": {"#until": "until"},
             "ExpressionAttributeValues": self._table.item({":now": at.isoformat(), ":me": holder}),
         }
-        lease = {**_LEASE, "holder": holder, "until": until.isoformat()}
+        lease = {**_lease(name), "holder": holder, "until": until.isoformat()}
         if not self._table.put_now(lease, condition):
-            raise AlreadyRunning(self.lease_until() or at)
+            raise AlreadyRunning(name, self.lease_until(name) or at)
 
-    def lease_until(self) -> datetime | None:
-        """Until when at the latest the sweep that has the lease may be at work; None: nobody has it."""
-        item = self._table.get(_LEASE)
+    def lease_until(self, name: str = SWEEP) -> datetime | None:
+        """Until when at the latest the run that has the lease may be at work; None: none has it."""
+        item = self._table.get(_lease(name))
         return datetime.fromisoformat(item["until"]).astimezone(UTC) if item else None
 
-    def give_lease_back(self, holder: str) -> None:
-        """Lets the next sweep begin; does nothing if the lease has gone to somebody else."""
+    def give_lease_back(self, holder: str, name: str = SWEEP) -> None:
+        """Lets the next run begin; does nothing if the lease has gone to another run."""
         condition = {
             "ConditionExpression": "holder = :me",
             "ExpressionAttributeValues": self._table.item({":me": holder}),
         }
-        self._table.delete_now(_LEASE, condition)
+        self._table.delete_now(_lease(name), condition)
 
     # --- outbox -----------------------------------------------------------------------------------
 
@@ -306,10 +315,14 @@ class Ledger:
         for start in range(0, len(announcements), TRANSACTION):
             self._table.transact(
                 [
-                    self._table.delete({"pk": "OUTBOX", "sk": one.announcement_id})
+                    self._table.delete(_outbox_key(one))
                     for one in announcements[start : start + TRANSACTION]
                 ]
             )
+
+
+def _lease(name: str) -> dict[str, str]:
+    return {"pk": "CONTROL", "sk": name}
 
 
 def row_writes(table: Table, before: Row | None, after: Row) -> list[Write]:
@@ -336,7 +349,7 @@ def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
     batch: list[Change] = []
     room = size
     for change in changes:
-        need = 2 + len(change.announcements)
+        need = 2 + len(change.announcements) + len(change.taken)
         if need > room:
             yield batch
             batch, room = [], size
@@ -361,7 +374,8 @@ def _night(day: date, item: Item) -> NightRow:
     return NightRow(
         date=day,
         swept=bool(item.get("swept")),
-        announced=int(item.get("announced", 0)),
+        told=tuple(item.get("told", ())),
+        observed_because=item.get("observed_because"),
         brake_alerted=bool(item.get("brake_alerted")),
         approved=item.get("approved"),
         parked=int(item.get("parked", 0)),
@@ -373,11 +387,14 @@ def _row(item: Mapping[str, Any]) -> Row:
     return from_values(Row, {**item, "key_id": item["sk"]})
 
 
+def _outbox_key(announcement: Announcement) -> dict[str, str]:
+    return {"pk": "OUTBOX", "sk": announcement.announcement_id}
+
+
 def outbox_item(announcement: Announcement) -> Item:
     """The item of an event in the outbox."""
     item: Item = {
-        "pk": "OUTBOX",
-        "sk": announcement.announcement_id,
+        **_outbox_key(announcement),
         "detail_type": announcement.detail_type,
         "detail": announcement.detail,
     }

@@ -25,6 +25,7 @@ from keyjanitor.ledger import Change, Ledger, Shelf
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.seal import Sealer
+from keyjanitor.telling import digest_days, untold
 from keyjanitor.topic import Topic
 from keyjanitor.transitions import disabled, enabled, parked
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb
@@ -107,6 +108,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     rows = _settle(today, rows, outside, bound, acting=acting)
     shelf = outside.ledger.shelf(today)
     ladder = outside.ledger.ladder()
+    nights = outside.ledger.nights_of(digest_days(rows.values()))
     if acting:
         for row in shelf.restored:
             forget_tombstone(row, outside)
@@ -122,6 +124,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             warnings_only=None if was_swept(today, outside.ledger) else NOT_SWEPT,
             tombstones_open=_opens(shelf, outside),
             rung=ladder.above if ladder else None,
+            untold=untold(rows, outside.ledger.unsent(), nights),
         ),
         bound=bound,
         unfinished=shelf.unfinished,

@@ -20,6 +20,7 @@ from keyjanitor.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.report import Line, Morning
+from keyjanitor.telling import digest_days, untold
 from keyjanitor.use import USE_DAYS, Use
 from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Row, Verb
 
@@ -66,6 +67,7 @@ def gather_morning(
     keys = with_tags(keys, sources.owners)
     shelf = ledger.shelf(today, until=today + DAY * NIGHTS)
     ladder, held = ledger.ladder(), ledger.hold()
+    waits = untold(rows, ledger.unsent(), ledger.nights_of(digest_days(rows.values())))
     lines_of, lines = _latest_lines(today, history)
     # In `observe` nothing will be done; what would be is what people want to know.
     ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
@@ -83,6 +85,7 @@ def gather_morning(
                 replace(
                     night,
                     warnings_only=None if was_swept(today + DAY, ledger) else NOT_SWEPT,
+                    untold=waits,
                 ),
                 bound,
                 ahead_mode,
@@ -124,6 +127,7 @@ def gather_morning(
         ahead_mode=ahead_mode,
         warn_on=warn_on,
         parked_ids=shelf.parked_ids,
+        untold=waits,
     )
 
 

@@ -128,7 +128,36 @@ class NotTonight:
         return f"not tonight ({self.why}): {self.because}"
 
 
-Kept = WithinPatience | OrphanSoon | EndsLater | Waits | Stepped | AwaitsAllowance | NotTonight
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """Announced, but `what` could not be sent since the date `since`.
+
+    Notice begins when it is told, so nothing happens before `earliest`, and that is if it is told
+    tonight.
+    """
+
+    what: str
+    since: date
+    earliest: date
+    because: Due
+
+    def __str__(self) -> str:
+        return (
+            f"not told yet: {self.what} could not be sent since {self.since}; its notice begins when "
+            f"it is, so the next step comes on {self.earliest} at the earliest: {self.because}"
+        )
+
+
+Kept = (
+    WithinPatience
+    | OrphanSoon
+    | EndsLater
+    | Waits
+    | Stepped
+    | AwaitsAllowance
+    | NotTonight
+    | NotTold
+)
 
 # --- protected ------------------------------------------------------------------------------------
 

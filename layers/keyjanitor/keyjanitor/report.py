@@ -14,6 +14,7 @@ from keyjanitor.ladder import days_gained
 from keyjanitor.outlook import NightAhead
 from keyjanitor.policy import Policy
 from keyjanitor.served import Checkup
+from keyjanitor.telling import Untold
 from keyjanitor.use import NearQuota, Use, near_quota
 from keyjanitor.words import DAY, CountRow, LadderRow, Mode, NightRow, Row, State
 
@@ -71,6 +72,7 @@ class Morning:
     ahead_mode: Mode
     warn_on: Mapping[str, date] = field(default_factory=dict)
     parked_ids: frozenset[str] = frozenset()
+    untold: Mapping[str, Untold] = field(default_factory=dict)
 
     @property
     def rows(self) -> Mapping[str, Row]:
@@ -174,6 +176,7 @@ def _night(morning: Morning) -> dict[str, Any]:
     return {
         "swept": night.swept,
         "held": morning.held,
+        **_waits(night, morning.untold),
         "evidence": _text(evidence.day) if evidence else None,
         "keys_file": _text(morning.lines_of),
         "did": {
@@ -195,6 +198,17 @@ def _night(morning: Morning) -> dict[str, Any]:
             for plan_id in silent_plans(evidence, morning.checkup.bound)
         ],
     }
+
+
+def _waits(night: NightRow, untold: Mapping[str, Untold]) -> dict[str, Any]:
+    """Why the night's sweeps only observed, and how many keys wait to be told; if so."""
+    known: dict[str, Any] = {}
+    if night.observed_because is not None and not night.swept:
+        known["observed_because"] = night.observed_because
+    if untold:
+        since = min(one.since for one in untold.values())
+        known["untold"] = {"keys": len(untold), "since": str(since)}
+    return known
 
 
 def _ahead(morning: Morning) -> dict[str, Any]:

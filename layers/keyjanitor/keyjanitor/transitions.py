@@ -40,6 +40,7 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
                 row,
                 state=note.state,
                 warned_on=None,
+                told_on=None,
                 disable_on=None,
                 park_on=None,
                 disabled_on=row.disabled_on if note.state is State.DISABLED else None,
@@ -66,6 +67,7 @@ def warned(step: Warn, row: Row, today: date) -> Row:
         state=State.DISABLED if stays_disabled else State.WARNED,
         name=row.name if row.issued else step.key.name,
         warned_on=today,
+        told_on=None,
         disable_on=None if stays_disabled else step.next_step_on,
         park_on=step.next_step_on if stays_disabled else None,
         stepped_on=today,
@@ -105,6 +107,7 @@ def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
         row,
         state=State.DISABLED,
         disabled_on=today,
+        told_on=None,
         disable_on=None,
         park_on=today + DAY * tier.grace_days if tier else None,
         stepped_on=today,
@@ -120,6 +123,7 @@ def parked(row: Row, today: date, bound: BoundPolicy) -> Row:
     return replace(
         row,
         state=State.PARKED,
+        told_on=None,
         park_on=None,
         parked_on=today,
         purge_on=today + DAY * (tier.retain_days if tier else MOST_DAYS),
@@ -138,6 +142,7 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         regretted(row, today),
         state=State.ACTIVE,
         warned_on=None,
+        told_on=None,
         disable_on=None,
         # What was disabled on this date stays counted in its allowance.
         disabled_on=row.disabled_on if row.disabled_on == today else None,
@@ -151,6 +156,36 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         failed_on=None,
         claim=None,
     )
+
+
+def notice_began(row: Row) -> date | None:
+    """The date from which the notice of a key's next step counts; None if it has no next step."""
+    if row.state not in (State.WARNED, State.DISABLED):
+        return None
+    disabled_on = row.disabled_on if row.state is State.DISABLED else None
+    days = (disabled_on, row.warned_on, row.told_on)
+    return max((day for day in days if day), default=None)
+
+
+def next_step_on(row: Row) -> date | None:
+    """The written date of a key's next step: of a disabled one its parking."""
+    return row.park_on if row.state is State.DISABLED else row.disable_on
+
+
+def told_late(row: Row, today: date) -> Row:
+    """The row of a key whose next step was told only today: as much notice as was said, from today.
+
+    How much was said stands in the row's own dates, whatever the policy says by now. An agreed end
+    was told by the answer that agreed on it, so its date stays. Told twice on a date, it moves once.
+    """
+    began, on = notice_began(row), next_step_on(row)
+    agreed = row.state is State.WARNED and row.ends_on is not None
+    if began is None or on is None or agreed or began >= today:
+        return row
+    later = max(on, today + (on - began))
+    if row.state is State.DISABLED:
+        return replace(row, told_on=today, park_on=later)
+    return replace(row, told_on=today, disable_on=later)
 
 
 def regretted(row: Row, today: date) -> Row:

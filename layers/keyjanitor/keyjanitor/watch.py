@@ -22,6 +22,7 @@ from keyjanitor.history import History
 from keyjanitor.ledger import Ledger
 from keyjanitor.letters import Letters
 from keyjanitor.policy import Policy
+from keyjanitor.telling import digest_days, oldest_untold
 from keyjanitor.topic import Topic
 from keyjanitor.words import DAY, AlertRow, CountRow, NightRow, PendingAlert, Row, State, Verb
 
@@ -51,6 +52,7 @@ class Look:
     situation: Situation
     regret: float | None  # of a hundred keys that were disabled or parked, how many came back
     evidence_age: int | None  # days
+    untold_days: int = 0  # since the oldest event or digest could not be sent
 
 
 def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
@@ -115,7 +117,15 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         situation,
         regret=_regret(today, rows, nights),
         evidence_age=(today - latest.day).days if latest else None,
+        untold_days=_untold_days(today, rows, sights.ledger),
     )
+
+
+def _untold_days(today: date, rows: Mapping[str, Row], ledger: Ledger) -> int:
+    """For how many days the oldest event, or the oldest digest of warnings, could not be sent."""
+    nights = ledger.nights_of(digest_days(rows.values()))
+    since = oldest_untold(rows.values(), ledger.unsent(), nights)
+    return max(0, (today - since).days) if since else 0
 
 
 def tell(
@@ -256,6 +266,7 @@ def measures(one: Look, policy: Policy) -> dict[str, float]:
         "KeysIssuedToday": count.issued,
         "UsagePlans": count.plans,
         "UsageAge": one.evidence_age,
+        "UntoldDays": one.untold_days,
         "Regret": one.regret,
     }
     return {name: value for name, value in known.items() if value is not None}

@@ -139,8 +139,9 @@ class Row:
 
     `version` counts the writes: a claim names the version it has read. `our_update` is the
     `lastUpdatedDate` that our own last change left behind, so that it is not taken for somebody
-    else's. `failed_on` is the date on which the key's last step failed, until one succeeds. All
-    dates are UTC.
+    else's. `failed_on` is the date on which the key's last step failed, until one succeeds;
+    `told_on` that from which the notice of the next step counts, if it was told later than on the date
+    of the warning or the disabling. All dates are UTC.
     """
 
     key_id: str
@@ -154,6 +155,7 @@ class Row:
     stepped_on: date | None = None
     because: str = ""
     warned_on: date | None = None
+    told_on: date | None = None
     disable_on: date | None = None
     disabled_on: date | None = None
     park_on: date | None = None
@@ -238,7 +240,10 @@ class NightRow:
 
     date: date
     swept: bool = False
-    announced: int = 0  # how many of its warnings were published
+    told: tuple[
+        str, ...
+    ] = ()  # ids of the keys whose warning of this date is in a published digest
+    observed_because: str | None = None  # why a sweep that might have acted only observed
     brake_alerted: bool = False
     approved: str | None = None  # digest of the plan an operator approved on this date
     parked: int = 0  # keys, by all of its runs
@@ -300,6 +305,13 @@ class AlertRow:
     told_on: date | None = None
     troubles: Mapping[str, tuple[date, tuple[str, ...]]] = field(default_factory=dict)
     pending: tuple[PendingAlert, ...] = ()
+
+
+EXPIRING = "Key Expiring"
+DISABLED = "Key Disabled"
+ISSUED = "Key Issued"
+ROTATED = "Key Rotated"
+NEW_KEYS = frozenset({ISSUED, ROTATED})
 
 
 @dataclass(frozen=True, slots=True)

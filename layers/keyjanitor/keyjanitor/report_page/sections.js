@@ -94,6 +94,8 @@ const VERDICTS = {
 function showNight({ night, mode, date }) {
   const words = [];
   if (night.held !== null) words.push(element("p", { class: "notice" }, night.swept ? "Since this night was swept, sweeps are on hold: " : "Sweeps are on hold: ", theirs(night.held)));
+  if (night.observed_because) words.push(element("p", { class: "notice" }, "Sweeps only observed: ", theirs(night.observed_because)));
+  if (night.untold) words.push(element("p", { class: "notice" }, `${count(night.untold.keys)} keys wait, for what tells of them could not be sent since ${inWords(night.untold.since)}.`));
   words.push(paragraph(night.swept
     ? `The night of ${inWords(date)} was swept, by the evidence of ${inWords(night.evidence)}.`
     : `The night of ${inWords(date)} was not swept${night.evidence ? `; there is evidence of ${inWords(night.evidence)}` : ": there was no evidence to judge by"}.`));
