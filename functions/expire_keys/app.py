@@ -158,7 +158,7 @@ def act(run: SweepRequest, plan: Plan, gathered: Gathered, deadline: Deadline) -
     """
     rows, bound = gathered.night.rows, gathered.bound
     sweeper = Sweeper(plan.today, rows, outside, bound, deadline, clock(run))
-    sweeper.finish_restores(gathered.unfinished)
+    sweeper.finish_restores(gathered.unfinished, plan)
     try:
         return sweeper.apply(plan)
     finally:

@@ -760,6 +760,7 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         was_parked_on=before.parked_on,
         our_update=now,
         usage_plan_ids=plans,
+        first_created_on=TODAY,
         previous_key_ids=(key_id,),
         sender=SENDER,
         deliver_to=PORTAL,

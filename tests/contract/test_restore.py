@@ -8,17 +8,20 @@ from typing import Any
 import pytest
 
 from keyjanitor.errors import (
+    AccessDenied,
     CallFailed,
     ClaimLost,
+    KeyjanitorError,
     KeysFull,
     ModeRefused,
     NotRestorable,
     UnexpectedAnswer,
 )
+from keyjanitor.ledger import Change
 from keyjanitor.restore import half_built, restore
 from keyjanitor.words import Announcement, Mode, Row, State
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
-from tests.fakes import Account, Call, Calls, Killed, brisk, refused, value_of
+from tests.fakes import BUSY, Account, Call, Calls, Killed, brisk, refused, value_of
 
 AccountMaker = Callable[..., Account]
 LONG = brisk(retain_days=365)
@@ -224,10 +227,135 @@ def test_a_key_that_comes_back_without_a_plan_says_so(account: Account) -> None:
     for plan_id in ("plan2", "plan3"):
         account.gateway.delete_plan(plan_id)
     live = restore(row, account.today, account.outside, account.policy, told_so)
-    because = "restored without its usage plans plan2, plan3: they are no more"
+    because = "restored without its usage plans plan2 (it is no more), plan3 (it is no more)"
     assert live.because == because
     (told,) = account.ledger.unsent()
     assert told.detail["because"] == because
+
+
+def test_a_key_that_a_plan_refuses_comes_back_in_the_plans_that_take_it(account: Account) -> None:
+    account.gateway.add_plan(a_usage_plan("plan2", name="second", stages=("api2:prod",)))
+    account.gateway.use("plan2", "busy000000", TODAY - DAY)
+    row = parked(account, plans=(PLAN_ID, "plan2"))
+    # While the key was in neither, the second plan was given a stage of the first.
+    both = a_usage_plan("plan2", name="second", stages=("api2:prod", "api1:prod"))
+    account.gateway._plans["plan2"] = both
+    assert account.sweep(undo=str(account.today))["applied"]["restore"] == 1
+    (live,) = (one for one in account.ledger.live_rows().values() if one.previous_key_ids)
+    assert account.gateway.whole(live.key_id)[2] == (PLAN_ID,)
+    assert account.enabled(live.key_id)
+    told = account.events[-1]
+    assert (told["DetailType"], told["Detail"]["reason"]) == (
+        "Key Restored",
+        "restored without its usage plans plan2 (it refuses the key, ConflictException)",
+    )
+    assert account.states()[row.key_id] == "restored"
+
+
+@pytest.mark.parametrize("code", ["BadRequestException", "LimitExceededException"])
+def test_a_key_that_no_plan_takes_says_that_it_opens_nothing(account: Account, code: str) -> None:
+    row = parked(account)
+
+    def refuses(_: Call) -> Any:
+        raise CallFailed("CreateUsagePlanKey", code)
+
+    account.around = Calls(apigateway_attach=refuses)
+    live = restore(row, account.today, account.outside, account.policy, told_so)
+    assert live.because == (
+        f"restored without its usage plans plan1 (it refuses the key, {code}); "
+        "without any usage plan, so it opens nothing until it is put into one"
+    )
+    assert account.enabled(live.key_id)
+
+
+@pytest.mark.parametrize(
+    "err",
+    [
+        CallFailed("CreateUsagePlanKey", "TooManyRequestsException"),
+        CallFailed("CreateUsagePlanKey", "ConcurrentModification"),
+        AccessDenied("apigateway:POST on /usageplans/*/keys", "role"),
+    ],
+    ids=["throttled", "others change the plan", "denied"],
+)
+def test_a_plan_that_may_take_the_key_later_is_tried_again(
+    account: Account, err: KeyjanitorError
+) -> None:
+    row = parked(account)
+    account.around = Calls(apigateway_attach=fail_once(err))
+    with pytest.raises(type(err)):
+        restore(row, account.today, account.outside, account.policy, told_so)
+    live = restore(the_row(account), account.today, account.outside, account.policy, told_so)
+    assert live.because == "restored"
+    assert account.gateway.whole(live.key_id)[2] == (PLAN_ID,)
+
+
+def test_a_key_without_a_name_comes_back_if_api_gateway_refuses_an_empty_name(
+    account: Account,
+) -> None:
+    row = parked(account, name="")
+    rename = account.gateway.rename
+
+    def refuses_none(key_id: str, name: str) -> Any:
+        if not name:
+            raise CallFailed("UpdateApiKey", "BadRequestException")
+        return rename(key_id, name)
+
+    account.gateway.rename = refuses_none  # type: ignore[method-assign]
+    live = restore(row, account.today, account.outside, account.policy, told_so)
+    assert account.gateway.whole(live.key_id)[0].name == f"restored {KEY_ID}"
+    assert account.enabled(live.key_id)
+    assert "empty name" in live.because
+
+
+def begun_and_failing(an_account: AccountMaker, name: str) -> Account:
+    """A parked key whose restore fails at a call, every time, past the date of its purge."""
+    account = an_account(policy=brisk(retain_days=5))
+    row = parked(account)
+    assert row.key_id == KEY_ID
+
+    def fails(_: Call) -> Any:
+        raise CallFailed("Call", "InternalServerErrorException")
+
+    account.around = Calls(**{name: fails})
+    account.sweep(undo=str(account.today))
+    for _ in range(29):
+        account.pass_day()
+        account.night()
+    assert the_row(account).state is State.PARKED
+    assert "tombstones/k0.json" in account.objects("tombstones/")
+    return account
+
+
+@pytest.mark.parametrize("name", ["apigateway_attach", "apigateway_create_disabled"])
+def test_a_restore_that_never_ends_keeps_a_tombstone_for_a_month_and_not_longer(
+    an_account: AccountMaker, name: str
+) -> None:
+    account = begun_and_failing(an_account, name)
+    for _ in range(3):
+        account.pass_day()
+        account.night()
+    assert the_row(account).state is State.PURGED
+    assert account.versions("tombstones/") == []
+    # What it had built is gone too: it took a slot of the key limit.
+    assert account.gateway.ids == [BUSY]
+
+
+def test_a_key_that_a_restore_has_enabled_is_not_purged(an_account: AccountMaker) -> None:
+    account = begun_and_failing(an_account, "apigateway_key")
+    (new,) = set(account.gateway.ids) - {BUSY}
+    assert account.enabled(new)
+    account.around = Calls()
+    account.gateway.now += DAY
+    row = the_row(account)
+    account.ledger.commit(
+        [Change(row, replace(row, claim=replace(row.claim, on=row.claim.on - DAY * 9)))]
+        if row.claim
+        else []
+    )
+    account.pass_day()
+    account.night()
+    assert account.row(new) is not None
+    assert new in account.gateway.ids
 
 
 def test_nothing_is_told_of_a_key_that_is_not_back_yet(account: Account) -> None:

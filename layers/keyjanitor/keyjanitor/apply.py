@@ -42,7 +42,7 @@ from keyjanitor.plan import (
 )
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.reasons import StageKeys
-from keyjanitor.restore import restore
+from keyjanitor.restore import half_built, is_half_built, restore
 from keyjanitor.seal import tombstone_context
 from keyjanitor.telling import as_told_today, digest_days, not_in_a_digest
 from keyjanitor.transitions import adopted, disabled, enabled, noted, parked, told_late, warned
@@ -289,9 +289,12 @@ class Sweeper:
             why = str(self._last_failure)
             raise TooManyFailed(self._failed_steps, self._tried, why) from self._last_failure
 
-    def finish_restores(self, rows: Sequence[Row]) -> None:
-        """Brings to an end the restores that a run which died has begun."""
+    def finish_restores(self, rows: Sequence[Row], plan: Plan) -> None:
+        """Brings to an end the restores that a run which died has begun, but for what is purged."""
+        purged = {key_id_of(step) for step in plan.steps if isinstance(step, Purge)}
         for row in rows:
+            if row.key_id in purged:
+                continue
             try:
                 self._restore(row)
             except ClaimLost as err:
@@ -371,11 +374,28 @@ class Sweeper:
             raise
 
     def _purge(self, step: Purge) -> None:
+        if self._is_nearly_restored(step.row):
+            self.outcome.left_alone[step.row.key_id] = "it lives again; its restore goes on"
+            return
         row = self._claim(step.row, Verb.PURGE, step.row)
         self._touching = True
+        if step.row.claim is not None and step.row.claim.verb is Verb.RESTORE:
+            self._clear_away(step.row)
         self._outside.history.destroy_tombstone(row.key_id)
         gone = replace(row, state=State.PURGED, purged_on=self._today, failed_on=None, claim=None)
         self._finish(row, gone, Verb.PURGE)
+
+    def _is_nearly_restored(self, row: Row) -> bool:
+        """Whether a restore that did not come to its end has already enabled the key."""
+        if row.new_key_id is None or row.claim is None or row.claim.verb is not Verb.RESTORE:
+            return False
+        key = self._outside.gateway.key(row.new_key_id)
+        return key is not None and not is_half_built(key)
+
+    def _clear_away(self, row: Row) -> None:
+        """Deletes what a restore that never ended has built: it is disabled, under its marker name."""
+        if built := half_built(row, self._outside):
+            self._outside.gateway.delete(built)
 
     def _enable(self, row: Row, *, unless_held: bool = False) -> None:
         claimed = self._claim(row, Verb.ENABLE, row, unless_held=unless_held)

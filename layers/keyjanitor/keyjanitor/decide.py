@@ -45,6 +45,7 @@ KEEP_TAG = "keyjanitor:keep"
 STACK_TAG = "aws:cloudformation:stack-name"
 RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
 FORGET_MISSING = timedelta(days=30)
+RESTORE_TRIED = timedelta(days=30)  # that a restore which fails every night keeps a tombstone
 OUTAGE = 0.1  # of the usual traffic
 OUTAGE_DAYS = 28  # that say what is usual
 
@@ -265,7 +266,7 @@ class _Judge:
             for row in self._night.shelf
             if row.purge_on is not None
             and row.purge_on <= self._today
-            and (row.claim is None or row.claim.verb is not Verb.RESTORE)
+            and not _is_being_restored(row, self._today)
         ]
 
     def verdict(self, key: ApiKey) -> Verdict:
@@ -503,6 +504,12 @@ def _was_warned(row: Row, due: Due, since: date, *, disabled: bool) -> bool:
         return False
     # The first of the nights without a plan is that of the warning, if one such night is enough.
     return since < row.warned_on or (isinstance(due, reasons.Orphan) and since == row.warned_on)
+
+
+def _is_being_restored(row: Row, today: date) -> bool:
+    """Whether a restore has begun that may yet end; one that has failed for long holds up nothing."""
+    claim = row.claim
+    return claim is not None and claim.verb is Verb.RESTORE and today - claim.on < RESTORE_TRIED
 
 
 def _first_created_on(key: ApiKey, row: Row | None) -> date | None:

@@ -445,7 +445,11 @@ class ApiGateway:
                 self._pace.answered()
                 failed = refusal(err, operation, _ACTIONS[operation])
                 sure = repeatable or _status(err) < SERVER_ERROR
-                if attempt == TRIES or not self._is_for_now(err) or not sure:
+                for_now = self._is_for_now(err)
+                if for_now and code_of(err) == "ConflictException":
+                    # Another conflict than one that stays, however often it is tried again.
+                    failed = CallFailed(operation, "ConcurrentModification")
+                if attempt == TRIES or not for_now or not sure:
                     break
             except (BotoConnectionError, HTTPClientError) as err:
                 self._pace.answered()

@@ -26,7 +26,7 @@ from keyjanitor.ledger import Change
 from keyjanitor.night import settled
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.register import RequestChange
-from keyjanitor.restore import WITHOUT_PLANS, half_built, restore
+from keyjanitor.restore import WITHOUT, half_built, restore
 from keyjanitor.transitions import regretted
 from keyjanitor.words import (
     LIVE_STATES,
@@ -347,7 +347,7 @@ def _as_restored(row: Row) -> dict[str, object]:
     """What only the answer to a restore says: the former id, and what the key came back without."""
     return {
         "previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None,
-        "reason": row.because if row.because.startswith(WITHOUT_PLANS) else None,
+        "reason": row.because if row.because.startswith(WITHOUT) else None,
     }
 
 

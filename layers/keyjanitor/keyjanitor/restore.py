@@ -1,6 +1,6 @@
 """Brings a parked key back: with its value, plans, name, owner and `enabled`, under a new id."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -23,7 +23,10 @@ from keyjanitor.policy import Policy
 from keyjanitor.transitions import enabled
 from keyjanitor.words import Announcement, ApiKey, Claim, Row, Secret, State, Tombstone, Verb
 
-WITHOUT_PLANS = "restored without its usage plans"
+WITHOUT = "restored without"  # begins the reason of a key that came back as less than it was
+# How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
+# be mended there does not hold the key up, and can be attached by hand.
+REFUSED = frozenset({"ConflictException", "BadRequestException", "LimitExceededException"})
 
 Told = Callable[[Row], Announcement]  # the event that tells of a key which lives again
 
@@ -40,25 +43,66 @@ def restore(
     NotRestorable or KeysFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
     claimed, tombstone, new_id = _build(row, today, outside)
-    attached = [plan for plan in tombstone.usage_plan_ids if outside.gateway.attach(plan, new_id)]
-    if missing := set(tombstone.usage_plan_ids) - set(attached):
-        logger.error("key %s comes back without its plans %s: they are no more", new_id, missing)
-        lost = ", ".join(sorted(missing))
-        claimed = replace(claimed, because=f"{WITHOUT_PLANS} {lost}: they are no more")
-    else:
-        claimed = replace(claimed, because="restored")
-    outside.gateway.rename(new_id, tombstone.name)
+    lost = _attach(tombstone.usage_plan_ids, new_id, outside)
+    name = _rename(new_id, tombstone, outside)
     if tombstone.enabled:
         outside.gateway.set_enabled(new_id, enabled=True)
     key = outside.gateway.key(new_id)
-    if key is None or key.enabled is not tombstone.enabled or key.name != tombstone.name:
+    if key is None or key.enabled is not tombstone.enabled or key.name != name:
         raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
+    claimed = replace(claimed, because=_because(tombstone, lost, name))
+    if claimed.because.startswith(WITHOUT):
+        logger.error("key %s is %s", new_id, claimed.because)
     return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
+
+
+def _attach(usage_plan_ids: Sequence[str], new_id: str, outside: Keeper) -> dict[str, str]:
+    """Puts the key into its plans; gives those that do not take it, each with why.
+
+    What may pass, also a role that may not, is raised: the next try goes on.
+    """
+    lost: dict[str, str] = {}
+    for plan_id in usage_plan_ids:
+        try:
+            if not outside.gateway.attach(plan_id, new_id):
+                lost[plan_id] = "it is no more"
+        except CallFailed as err:
+            if err.code not in REFUSED:
+                raise
+            lost[plan_id] = f"it refuses the key, {err.code}"
+    return lost
+
+
+def _rename(new_id: str, tombstone: Tombstone, outside: Keeper) -> str:
+    """Gives the key the name that it had. Whether AWS takes an empty one is not known."""
+    try:
+        outside.gateway.rename(new_id, tombstone.name)
+    except CallFailed as err:
+        if tombstone.name or err.code != "BadRequestException":
+            raise
+        name = f"restored {tombstone.key_id}"
+        outside.gateway.rename(new_id, name)
+        return name
+    return tombstone.name
+
+
+def _because(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> str:
+    """What the key came back without, for the event; "restored" if it lacks nothing."""
+    told = []
+    if lost:
+        plans = ", ".join(f"{plan_id} ({why})" for plan_id, why in sorted(lost.items()))
+        told.append(f"its usage plans {plans}")
+    if len(lost) == len(tombstone.usage_plan_ids):
+        told.append("any usage plan, so it opens nothing until it is put into one")
+    if name != tombstone.name:
+        told.append(f"its empty name, which API Gateway refuses: it is called {name!r}")
+    return f"{WITHOUT} {'; without '.join(told)}" if told else "restored"
 
 
 def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
     """Claims the row, and gives it with its tombstone and the id of the key under its marker name."""
-    claim = Change(row, replace(row, claim=Claim(Verb.RESTORE, today)))
+    begun = row.claim if row.claim and row.claim.verb is Verb.RESTORE else None
+    claim = Change(row, replace(row, claim=begun or Claim(Verb.RESTORE, today)))
     claimed = outside.ledger.commit_one(claim)
     try:
         tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
@@ -106,6 +150,11 @@ def half_built(row: Row, outside: Keeper) -> str | None:
         ),
         None,
     )
+
+
+def is_half_built(key: ApiKey) -> bool:
+    """Whether a key is one that a restore has built and not yet given to its owner."""
+    return key.name.startswith(RESTORE_MARKER) and not key.enabled
 
 
 def _is_ended(row: Row | None) -> bool:
