@@ -1,0 +1,212 @@
+"""Small mistakes that somebody could make in a rule, each as a change of its syntax tree. Pure."""
+
+import ast
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+_LOGS = ("logger.", "metrics.")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One mistake: in which function (`where`, qualified; "" for a constant), from what to what.
+
+    `name` is the same for as long as the text of that function's lines is: it names the mutant in
+    the file of survivors. `tree` is the whole module with the mistake.
+    """
+
+    module: str
+    where: str
+    line: int
+    was: str
+    now: str
+    number: int  # of the mutants of one function with the same texts
+    tree: ast.Module
+
+    @property
+    def name(self) -> str:
+        text = f"{self.module}:{self.where or 'constants'}: {self.was} -> {self.now}"
+        return f"{text} #{self.number}" if self.number else text
+
+
+def mutants_of(module: str, source: str) -> Iterator[Mutant]:
+    """Every mutant of a module's functions and of its constants, in the order of the lines."""
+    tree = ast.parse(source)
+    seen: dict[tuple[str, str, str], int] = {}
+    for where, node in _places(tree):
+        for was, now, changed in _mistakes(tree, node):
+            key = (where, was, now)
+            number = seen[key] = seen.get(key, -1) + 1
+            yield Mutant(module, where, node.lineno, was, now, number, changed)
+
+
+def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
+    """Every function and method that no function holds, and every constant, with its name."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef):
+                    yield f"{node.name}.{inner.name}", inner
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and _is_number(node.value):
+            yield "", node
+
+
+def _is_number(value: ast.expr | None) -> bool:
+    return isinstance(value, ast.Constant) and type(value.value) in (int, float)
+
+
+def _mistakes(tree: ast.Module, place: ast.stmt) -> Iterator[tuple[str, str, ast.Module]]:
+    """(what it was, what it is, the tree with it) of each mistake inside one function."""
+    skipped = set(map(id, _annotations(place)))
+    for node in ast.walk(place):
+        if id(node) in skipped:
+            continue
+        for replacement in _replacements(node):
+            old, new = _texts(node, replacement)
+            yield old, new, _with(tree, node, replacement)
+
+
+def _texts(node: ast.AST, replacement: ast.AST) -> tuple[str, str]:
+    """Both as one line each; of a compound statement only its head."""
+
+    def text(one: ast.AST) -> str:
+        return " ".join(ast.unparse(one).split("\n")[0].split())[:160]
+
+    old, new = text(node), text(replacement)
+    if old == new:  # the change is further down
+        old, new = ast.unparse(node), ast.unparse(replacement)
+        pairs = zip(old.split("\n"), new.split("\n"), strict=False)
+        old, new = next(((a.strip(), b.strip()) for a, b in pairs if a != b), (old, new))
+    return old[:160], new[:160]
+
+
+def _annotations(place: ast.stmt) -> Iterator[ast.AST]:
+    """What is no code: annotations, docstrings, the texts of errors and of logs."""
+    for node in ast.walk(place):
+        notes: list[ast.AST | None] = []
+        match node:
+            case ast.FunctionDef():
+                notes = [node.returns, *node.decorator_list]
+                if ast.get_docstring(node) is not None:
+                    notes.append(node.body[0])
+            case ast.arg():
+                notes = [node.annotation]
+            case ast.AnnAssign():
+                notes = [node.annotation]
+            case ast.Raise() | ast.JoinedStr():
+                notes = [node] if isinstance(node, ast.JoinedStr) else []
+            case ast.Expr() if ast.unparse(node).startswith(_LOGS):
+                notes = [node]
+            case ast.Call() if ast.unparse(node.func) in ("cast", "assert_never"):
+                notes = [node]
+        for note in notes:
+            if note is not None:
+                yield from ast.walk(note)
+
+
+def _replacements(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.Compare():
+            for index, op in enumerate(node.ops):
+                if type(op) in _COMPARISONS:
+                    changed = copy.deepcopy(node)
+                    changed.ops[index] = _COMPARISONS[type(op)]()
+                    yield changed
+        case ast.BoolOp():
+            yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+            for index in range(len(node.values)):
+                rest = node.values[:index] + node.values[index + 1 :]
+                yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
+        case ast.UnaryOp(op=ast.Not()):
+            yield node.operand
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
+        case ast.Constant(value=bool()):
+            yield ast.Constant(not node.value)
+        case ast.Constant(value=int() | float()):
+            yield ast.Constant(node.value + 1)
+        case ast.If():
+            yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
+        case ast.IfExp():
+            yield node.body
+            yield node.orelse
+        case ast.Return() if node.value is not None and not _is_none(node.value):
+            yield ast.Return(ast.Constant(None))
+        case ast.Expr() if isinstance(node.value, ast.Call):
+            yield ast.Pass()
+        case ast.AugAssign():
+            yield ast.Pass()
+        case ast.Continue():
+            yield ast.Pass()
+        case ast.Call() if ast.unparse(node.func) == "replace":
+            for index in range(len(node.keywords)):
+                rest_of = node.keywords[:index] + node.keywords[index + 1 :]
+                yield ast.Call(node.func, node.args, rest_of)
+        case ast.Call():
+            for index, keyword in enumerate(node.keywords):
+                if keyword.arg is None or _is_none(keyword.value):
+                    continue
+                emptied = ast.keyword(keyword.arg, ast.Constant(None))
+                keywords = [*node.keywords[:index], emptied, *node.keywords[index + 1 :]]
+                yield ast.Call(node.func, node.args, keywords)
+        case ast.comprehension():
+            for index in range(len(node.ifs)):
+                rest = node.ifs[:index] + node.ifs[index + 1 :]
+                yield ast.comprehension(node.target, node.iter, rest, node.is_async)
+
+
+def _is_none(value: ast.expr) -> bool:
+    return isinstance(value, ast.Constant) and value.value is None
+
+
+def _with(tree: ast.Module, node: ast.AST, replacement: ast.AST) -> ast.Module:
+    """A copy of the tree in which one node is another."""
+
+    class Put(ast.NodeTransformer):
+        def visit(self, one: ast.AST) -> ast.AST:
+            if one is node:
+                return (
+                    ast.copy_location(replacement, node) if hasattr(node, "lineno") else replacement
+                )
+            return super().visit(one)
+
+        def generic_visit(self, one: ast.AST) -> ast.AST:
+            fields = {}
+            for name, value in ast.iter_fields(one):
+                if isinstance(value, list):
+                    fields[name] = [
+                        self.visit(each) if isinstance(each, ast.AST) else each for each in value
+                    ]
+                elif isinstance(value, ast.AST):
+                    fields[name] = self.visit(value)
+                else:
+                    fields[name] = value
+            return ast.copy_location(type(one)(**fields), one)
+
+    changed = Put().visit(tree)
+    assert isinstance(changed, ast.Module)
+    return ast.fix_missing_locations(changed)
