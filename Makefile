@@ -83,6 +83,14 @@ soak: .venv/.made ## Live random accounts for SECONDS=300 on two processes, from
 takeouts: .venv/.made ## Take each fix of tests/machine/takeouts out (B=B5: one), and see that it is found again
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.takeouts $(B)
 
+.PHONY: mutants
+mutants: .venv/.made ## Put every small mistake into the rules and name those that no test finds (RULES=decide for one; an hour)
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.mutation --both $(RULES)
+
+.PHONY: chaos
+chaos: .venv/.made .venv-sandbox/.made .venv-sam/.made ## A night of ten thousand keys and a thousand requests in each kind of bad weather (two hours)
+	@KEYJANITOR_CHAOS=long .venv/bin/pytest tests/e2e/test_chaos.py -m e2e --force-enable-socket --numprocesses 2 -p no:randomly
+
 .PHONY: build
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
 	@.venv-sam/bin/sam build

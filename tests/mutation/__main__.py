@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import tomllib
@@ -21,7 +22,7 @@ from types import CodeType, FunctionType
 import coverage
 import pytest
 
-from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.mutants import Mutant, constant_at, mutants_of
 
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers/keyjanitor/keyjanitor"
@@ -44,7 +45,13 @@ RULES = (
     "values",
 )
 # Tests of other things than these rules, and those that would only take time.
-LEFT_OUT = ("test_sandbox_", "test_template", "test_docs", "test_doctor_docs", "test_speed")
+LEFT_OUT: tuple[str, ...] = (
+    "test_sandbox_",
+    "test_template",
+    "test_docs",
+    "test_doctor_docs",
+    "test_speed",
+)
 LEFT_OUT += ("test_history_queries", "test_simulate", "test_machine", "test_mutants")
 
 
@@ -78,7 +85,7 @@ class Runner:
             if outcome == "survived":
                 self.survivors.append(mutant)
                 say(f"  survived: {mutant.name}  (line {mutant.line}, {len(found)} tests)")
-            if done % 50 == 49:  # noqa: PLR2004
+            if done % 50 == 49:
                 left = (time.monotonic() - began) / (done + 1) * (len(mutants) - done - 1)
                 say(f"{done + 1} of {len(mutants)} mutants, {left / 60:.0f} min left")
         return True
@@ -206,27 +213,13 @@ def put_in(mutant: Mutant) -> bool:
 
 
 def _put_in_constant(mutant: Mutant, defined_in: str) -> bool:
-    name = mutant.was.partition(" =")[0].partition(":")[0].strip()
-    if not name.isidentifier():
-        name = _constant_at(mutant)
-    value = getattr(sys.modules[defined_in], name)
+    name = constant_at(mutant)
+    value: float = getattr(sys.modules[defined_in], name)
     for module_name, module in list(sys.modules.items()):
-        if (
-            module_name.startswith(("keyjanitor", "functions"))
-            and getattr(module, name, None) is value
-        ):
+        ours = module_name.startswith(("keyjanitor", "functions"))
+        if ours and getattr(module, name, None) is value:
             setattr(module, name, value + 1)
     return True
-
-
-def _constant_at(mutant: Mutant) -> str:
-    import ast  # noqa: PLC0415
-
-    for node in mutant.tree.body:
-        if node.lineno == mutant.line and isinstance(node, ast.Assign | ast.AnnAssign):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            return ast.unparse(target)
-    raise LookupError(mutant.name)
 
 
 def _code(compiled: CodeType, where: str) -> CodeType | None:
@@ -264,10 +257,16 @@ def main() -> int:
     parser.add_argument("modules", nargs="*", default=RULES, help="without: all rules")
     parser.add_argument("--share", default="0/1", help="this process's part, such as 1/2")
     parser.add_argument("--map", action="store_true", help="ask again which tests run which lines")
+    parser.add_argument("--both", action="store_true", help="two processes, each with its part")
     asked = parser.parse_args()
-    part, parts = map(int, asked.share.split("/"))
+    if asked.both:
+        more = [*(["--map"] if asked.map else []), *asked.modules]
+        command = [sys.executable, "-m", "tests.mutation", *more]
+        parts = [subprocess.Popen([*command, "--share", f"{part}/2"]) for part in range(2)]
+        return max(part.wait() for part in parts)
+    part, of = map(int, asked.share.split("/"))
     modules = [name for name in asked.modules if (LAYER / f"{name}.py").exists()]
-    runner = Runner(modules, (part, parts), again=asked.map)
+    runner = Runner(modules, (part, of), again=asked.map)
     pytest.main(
         ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:timeout",
          "-o", "addopts=--import-mode=importlib --disable-socket --allow-unix-socket",

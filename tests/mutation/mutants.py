@@ -2,7 +2,7 @@
 
 import ast
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -75,6 +75,14 @@ def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
             yield "", node
 
 
+def constant_at(mutant: Mutant) -> str:
+    """The name of the constant that a mutant changes."""
+    for node in mutant.tree.body:
+        if node.lineno == mutant.line and isinstance(node, ast.Assign | ast.AnnAssign):
+            return ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+    raise LookupError(mutant.name)
+
+
 def _is_number(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
@@ -107,28 +115,34 @@ def _texts(node: ast.AST, replacement: ast.AST) -> tuple[str, str]:
 def _annotations(place: ast.stmt) -> Iterator[ast.AST]:
     """What is no code: annotations, docstrings, the texts of errors and of logs."""
     for node in ast.walk(place):
-        notes: list[ast.AST | None] = []
-        match node:
-            case ast.FunctionDef():
-                notes = [node.returns, *node.decorator_list]
-                if ast.get_docstring(node) is not None:
-                    notes.append(node.body[0])
-            case ast.arg():
-                notes = [node.annotation]
-            case ast.AnnAssign():
-                notes = [node.annotation]
-            case ast.Raise() | ast.JoinedStr():
-                notes = [node] if isinstance(node, ast.JoinedStr) else []
-            case ast.Expr() if ast.unparse(node).startswith(_LOGS):
-                notes = [node]
-            case ast.Call() if ast.unparse(node.func) in ("cast", "assert_never"):
-                notes = [node]
-        for note in notes:
+        for note in _notes(node):
             if note is not None:
                 yield from ast.walk(note)
 
 
+def _notes(node: ast.AST) -> Sequence[ast.AST | None]:
+    match node:
+        case ast.FunctionDef():
+            docstring = [node.body[0]] if ast.get_docstring(node) is not None else []
+            return [node.returns, *node.decorator_list, *docstring]
+        case ast.arg() | ast.AnnAssign():
+            return [node.annotation]
+        case ast.JoinedStr():
+            return [node]
+        case ast.Expr() if ast.unparse(node).startswith(_LOGS):
+            return [node]
+        case ast.Call() if ast.unparse(node.func) in ("cast", "assert_never"):
+            return [node]
+        case _:
+            return []
+
+
 def _replacements(node: ast.AST) -> Iterator[ast.AST]:
+    for mistakes in (_in_conditions, _in_numbers, _in_statements, _in_calls):
+        yield from mistakes(node)
+
+
+def _in_conditions(node: ast.AST) -> Iterator[ast.AST]:
     match node:
         case ast.Compare():
             for index, op in enumerate(node.ops):
@@ -143,40 +157,53 @@ def _replacements(node: ast.AST) -> Iterator[ast.AST]:
                 yield rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
         case ast.UnaryOp(op=ast.Not()):
             yield node.operand
-        case ast.BinOp() if type(node.op) in _OPERATORS:
-            yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
-        case ast.Constant(value=bool()):
-            yield ast.Constant(not node.value)
-        case ast.Constant(value=int() | float()):
-            yield ast.Constant(node.value + 1)
-        case ast.If():
-            yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
         case ast.IfExp():
             yield node.body
             yield node.orelse
-        case ast.Return() if node.value is not None and not _is_none(node.value):
-            yield ast.Return(ast.Constant(None))
-        case ast.Expr() if isinstance(node.value, ast.Call):
-            yield ast.Pass()
-        case ast.AugAssign():
-            yield ast.Pass()
-        case ast.Continue():
-            yield ast.Pass()
-        case ast.Call() if ast.unparse(node.func) == "replace":
-            for index in range(len(node.keywords)):
-                rest_of = node.keywords[:index] + node.keywords[index + 1 :]
-                yield ast.Call(node.func, node.args, rest_of)
-        case ast.Call():
-            for index, keyword in enumerate(node.keywords):
-                if keyword.arg is None or _is_none(keyword.value):
-                    continue
-                emptied = ast.keyword(keyword.arg, ast.Constant(None))
-                keywords = [*node.keywords[:index], emptied, *node.keywords[index + 1 :]]
-                yield ast.Call(node.func, node.args, keywords)
         case ast.comprehension():
             for index in range(len(node.ifs)):
                 rest = node.ifs[:index] + node.ifs[index + 1 :]
                 yield ast.comprehension(node.target, node.iter, rest, node.is_async)
+        case _:
+            pass
+
+
+def _in_numbers(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            yield ast.BinOp(node.left, _OPERATORS[type(node.op)](), node.right)
+        case ast.Constant(value=bool() as value):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int() | float() as value):
+            yield ast.Constant(value + 1)
+        case _:
+            pass
+
+
+def _in_statements(node: ast.AST) -> Iterator[ast.AST]:
+    match node:
+        case ast.If():
+            yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
+        case ast.Return() if node.value is not None and not _is_none(node.value):
+            yield ast.Return(ast.Constant(None))
+        case ast.Expr() if isinstance(node.value, ast.Call):
+            yield ast.Pass()
+        case ast.AugAssign() | ast.Continue():
+            yield ast.Pass()
+        case _:
+            pass
+
+
+def _in_calls(node: ast.AST) -> Iterator[ast.AST]:
+    if not isinstance(node, ast.Call):
+        return
+    for index, keyword in enumerate(node.keywords):
+        rest = [*node.keywords[:index], *node.keywords[index + 1 :]]
+        if ast.unparse(node.func) == "replace":
+            yield ast.Call(node.func, node.args, rest)
+        elif keyword.arg is not None and not _is_none(keyword.value):
+            emptied = ast.keyword(keyword.arg, ast.Constant(None))
+            yield ast.Call(node.func, node.args, [*rest[:index], emptied, *rest[index:]])
 
 
 def _is_none(value: ast.expr) -> bool:
@@ -189,23 +216,14 @@ def _with(tree: ast.Module, node: ast.AST, replacement: ast.AST) -> ast.Module:
     class Put(ast.NodeTransformer):
         def visit(self, one: ast.AST) -> ast.AST:
             if one is node:
-                return (
-                    ast.copy_location(replacement, node) if hasattr(node, "lineno") else replacement
-                )
-            return super().visit(one)
-
-        def generic_visit(self, one: ast.AST) -> ast.AST:
-            fields = {}
-            for name, value in ast.iter_fields(one):
-                if isinstance(value, list):
-                    fields[name] = [
-                        self.visit(each) if isinstance(each, ast.AST) else each for each in value
-                    ]
-                elif isinstance(value, ast.AST):
-                    fields[name] = self.visit(value)
-                else:
-                    fields[name] = value
+                return ast.copy_location(replacement, node)
+            fields = {name: self._put(value) for name, value in ast.iter_fields(one)}
             return ast.copy_location(type(one)(**fields), one)
+
+        def _put(self, value: object) -> object:
+            if isinstance(value, list):
+                return [self._put(each) for each in value]
+            return self.visit(value) if isinstance(value, ast.AST) else value
 
     changed = Put().visit(tree)
     assert isinstance(changed, ast.Module)
