@@ -23,9 +23,12 @@ class Untold:
     since: date
 
 
-def written_on(announcement: Announcement) -> date:
-    """The date on which an event was written down, which its id begins with."""
-    return date.fromisoformat(announcement.announcement_id[:10])
+def written_on(announcement: Announcement) -> date | None:
+    """The date on which an event was written down, which its id begins with; None if it does not."""
+    try:
+        return date.fromisoformat(announcement.announcement_id[:10])
+    except ValueError:
+        return None
 
 
 def digest_day(row: Row) -> date | None:
@@ -67,22 +70,22 @@ def untold(
     """
     found: dict[str, Untold] = {}
     answers: set[object] = set()
-    notices: list[Announcement] = []
+    notices: list[tuple[Announcement, date]] = []
     for one in waiting:
         if one.detail_type in NEW_KEYS:
             answers |= {one.detail.get("key_id"), one.detail.get("previous_key_id")}
-        elif one.detail_type in NOTICES:
-            notices.append(one)
+        elif one.detail_type in NOTICES and (day := written_on(one)):
+            notices.append((one, day))
     for day, missing in not_in_a_digest(rows.values(), nights).items():
         for row in missing:
             if not _is_agreed(row):
                 found[row.key_id] = Untold(f"the digest of {day}", day)
-    for one in notices:
+    for one, day in notices:
         told = rows.get(str(one.detail.get("key_id")))
         if told is None or not _is_of(one, told):
             continue
         if not _is_agreed(told) or told.key_id in answers:
-            found[told.key_id] = Untold(f"its event {one.detail_type}", written_on(one))
+            found[told.key_id] = Untold(f"its event {one.detail_type}", day)
     return found
 
 
@@ -93,7 +96,8 @@ def as_told_today(
 
     The row is None if nothing changes in it. No event is left of a warning that stands no more.
     """
-    if announcement.detail_type not in NOTICES or written_on(announcement) >= today:
+    day = written_on(announcement)
+    if announcement.detail_type not in NOTICES or day is None or day >= today:
         return announcement, None
     if row is None or not _is_of(announcement, row):
         return (None if announcement.detail_type == EXPIRING else announcement), None
@@ -109,8 +113,8 @@ def oldest_untold(
     rows: Iterable[Row], waiting: Iterable[Announcement], nights: Mapping[date, NightRow]
 ) -> date | None:
     """Since when the oldest event or digest waits; None if all was told."""
-    days = {*map(written_on, waiting), *not_in_a_digest(rows, nights)}
-    return min(days, default=None)
+    events = {day for one in waiting if (day := written_on(one))}
+    return min(events | not_in_a_digest(rows, nights).keys(), default=None)
 
 
 def _is_of(notice: Announcement, row: Row) -> bool:
