@@ -17,7 +17,7 @@ def look(world: World, days: int, hour: int = 12) -> list[dict[str, Any]]:
     moment = datetime.combine(TODAY + days * DAY, time(hour, 40), UTC)
     world.sandbox.set_clock(moment)
     answer = world.stack.watch(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-    alerts: list[dict[str, Any]] = answer["alerts"]
+    alerts: list[dict[str, Any]] = answer.get("alerts", [])  # none while another look is running
     return alerts
 
 

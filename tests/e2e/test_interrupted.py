@@ -70,7 +70,7 @@ def test_two_sweeps_started_together_act_on_each_key_once(world: World) -> None:
         answers = list(both.map(lambda _: world.sweep(LAST), range(2)))
     done: Counter[str] = Counter()
     for answer in answers:
-        done.update(answer["applied"])
+        done.update(answer.get("applied", {}))  # one of them may say that the other is running
     assert (done["disable"], done["park"]) == (20, 20)
     assert acted_on(world) == Counter(
         [("UpdateApiKey", key_id) for key_id in to_disable]
