@@ -531,9 +531,12 @@ class FakeS3:
         return {}
 
     def get_object(self, **request: Any) -> Item:
+        bucket = self._buckets[request["Bucket"]]
         body = self._latest(request["Bucket"]).get(request["Key"])
+        if wanted := request.get("VersionId"):
+            body = next((one[2] for one in bucket if one[:2] == (request["Key"], wanted)), None)
         if body is None:
-            raise refused("GetObject", "NoSuchKey", 404)
+            raise refused("GetObject", "NoSuchVersion" if wanted else "NoSuchKey", 404)
         return {"Body": BytesIO(body)}
 
     def delete_object(self, **request: Any) -> Item:
@@ -572,7 +575,8 @@ class FakeS3:
         kinds: dict[str, list[Item]] = {"Versions": [], "DeleteMarkers": []}
         for name, version, body in page:
             kind = "DeleteMarkers" if body is None else "Versions"
-            kinds[kind].append({"Key": name, "VersionId": version})
+            modified = at(TODAY) + timedelta(seconds=int(version))
+            kinds[kind].append({"Key": name, "VersionId": version, "LastModified": modified})
         marker = {"NextKeyMarker": page[-1][0], "NextVersionIdMarker": page[-1][1]} if more else {}
         return {**kinds, "IsTruncated": more, **marker}
 

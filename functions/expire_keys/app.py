@@ -94,7 +94,7 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         write_down(plan, ladder, gathered)
     if mode is not Mode.OBSERVE:
         outcome = act(run, plan, gathered, deadline)
-    outcome.unopened += not gathered.night.tombstones_open
+    outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
     count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
     return answer(
         run,
@@ -106,6 +106,7 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         held=held or outcome.held,
         ladder=ladder,
         growth=growth_until(run.today),
+        closed=gathered.closed,
         problems=gathered.bound.problems,
         failed=outcome.failed,
         left_alone=outcome.left_alone,

@@ -19,7 +19,7 @@ from tests.builders import (
     a_usage_plan,
     unclaimed,
 )
-from tests.fakes import BUSY, Account, Call, Calls, Killed, at_the_sweep, brisk
+from tests.fakes import BUSY, Account, Call, Calls, Killed, at_the_sweep, brisk, refused
 
 AccountMaker = Callable[..., Account]
 SLOW = a_policy(a_tier(warn_days=1, grace_days=14, admins=(ADMIN,)))
@@ -664,3 +664,107 @@ def test_a_key_of_which_a_stage_speaks_in_the_old_way_is_disabled_at_its_end_and
     assert account.states()[KEY_ID] == "disabled"
     assert not account.enabled(KEY_ID)
     assert "stageKeys" in account.keys_file(account.today - DAY)[KEY_ID]["reason"]
+
+
+# --- tombstones -----------------------------------------------------------------------------------
+
+
+def with_tombstones(an_account: AccountMaker, count: int) -> Account:
+    """So many parked keys, and one that is due to be parked tonight."""
+    account = an_account(policy=brisk(retain_days=365))
+    for number in range(count):
+        account.key(f"old{number}", idle=80 - number)
+    account.nights(3)
+    account.pass_day()
+    due(account, nights=2)
+    return account
+
+
+def damage(account: Account, key_id: str) -> None:
+    name = f"tombstones/{key_id}.json"
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=b"{}")
+
+
+def test_a_damaged_tombstone_is_named_and_passed_over(an_account: AccountMaker) -> None:
+    account = with_tombstones(an_account, 3)
+    damage(account, "old0")
+    answer = account.sweep()
+    assert answer["applied"]["park"] == 1
+    assert answer["tombstones_closed"] == {"count": 1, "key_ids": ["old0"]}
+    row = account.row("old0")
+    assert row is not None
+    assert row.closed_since == account.today
+    account.publish()
+    assert account.report()["unread"] == [
+        "tombstones/old0.json: it is damaged, so key old0 cannot be restored"
+    ]
+
+
+def test_a_damaged_tombstone_that_opens_again_is_named_no_more(an_account: AccountMaker) -> None:
+    account = with_tombstones(an_account, 3)
+    name = "tombstones/old0.json"
+    whole = account.objects(name)[name]
+    damage(account, "old0")
+    account.sweep()
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=whole)
+    account.pass_day()
+    assert "tombstones_closed" not in account.night()
+    row = account.row("old0")
+    assert row is not None
+    assert row.closed_since is None
+
+
+def test_one_tombstone_that_s3_refuses_keeps_no_other_key_from_being_parked(
+    an_account: AccountMaker,
+) -> None:
+    account = with_tombstones(an_account, 3)
+    get = account.clients.s3.get_object
+
+    def refuses_one(**request: Any) -> Any:
+        if request["Key"] == "tombstones/old0.json":
+            raise refused("GetObject", "InvalidObjectState", 403)
+        return get(**request)
+
+    account.clients.s3.get_object = refuses_one
+    assert account.sweep()["applied"]["park"] == 1
+
+
+@pytest.mark.parametrize("sealing", [True, False], ids=["seals", "does not seal"])
+def test_if_every_tombstone_is_damaged_a_trial_decides(
+    an_account: AccountMaker, *, sealing: bool
+) -> None:
+    account = with_tombstones(an_account, 2)
+    for number in range(2):
+        damage(account, f"old{number}")
+    if not sealing:
+        encrypt = account.clients.kms.encrypt
+
+        def opens_to_something_else(**request: Any) -> Any:
+            return encrypt(**{**request, "Plaintext": b"something else"})
+
+        account.clients.kms.encrypt = opens_to_something_else
+    answer = account.sweep()
+    assert answer["applied"]["park"] == int(sealing)
+    assert answer["tombstones_closed"]["count"] == 2
+    assert (KEY_ID in account.gateway.ids) is not sealing
+
+
+def test_ten_tombstones_at_most_are_tried_a_night(an_account: AccountMaker) -> None:
+    account = with_tombstones(an_account, 15)
+    for number in range(15):
+        damage(account, f"old{number:}")
+    assert account.sweep()["tombstones_closed"]["count"] == 10
+
+
+def test_a_tombstone_that_was_removed_by_s3_rm_brings_its_key_back(
+    an_account: AccountMaker,
+) -> None:
+    account = with_tombstones(an_account, 1)
+    account.clients.s3.delete_object(Bucket=account.bucket, Key="tombstones/old0.json")
+    assert account.sweep()["applied"]["park"] == 1
+    row = account.row("old0")
+    assert row is not None
+    assert row.parked_on is not None
+    account.sweep(undo=str(row.parked_on), key_ids=["old0"])
+    assert account.states()["old0"] == "restored"
+    assert account.versions("tombstones/old0") == []

@@ -255,8 +255,13 @@ def another_name(clients: Clients, bucket: str) -> None:
     corrupted(json.dumps({**document, "name": "another"}).encode())(clients, bucket)
 
 
-def missing(clients: Clients, bucket: str) -> None:
+def marked_as_deleted(clients: Clients, bucket: str) -> None:
+    """What `aws s3 rm` does in a bucket with versions."""
     clients.s3.delete_object(Bucket=bucket, Key=NAME)
+
+
+def missing(clients: Clients, bucket: str) -> None:
+    History(clients.s3, bucket).destroy_tombstone(KEY_ID)
 
 
 ACCIDENTS: dict[str, Callable[[Clients, str], None]] = {
@@ -282,6 +287,22 @@ def test_a_tombstone_to_which_something_happened_stays_closed_for_good(
     with pytest.raises(TombstoneClosed) as err:
         history.dig_up(KEY_ID, sealer)
     assert (err.value.key_id, err.value.for_now) == (KEY_ID, False)
+
+
+def test_a_tombstone_that_was_removed_by_s3_rm_is_there_and_opens(
+    history: History, sealer: Sealer, either: Clients, bucket: str
+) -> None:
+    older = sealed(sealer, name="as it was parked before")
+    history.bury(older, VALUE, sealer)
+    history.bury(sealed(sealer), VALUE, sealer)
+    for _ in range(2):
+        marked_as_deleted(either, bucket)
+    assert history.has_tombstone(KEY_ID)
+    opened, value = history.dig_up(KEY_ID, sealer)
+    assert (opened.name, value) == (a_tombstone(KEY_ID).name, VALUE)
+    history.destroy_tombstone(KEY_ID)
+    assert not history.has_tombstone(KEY_ID)
+    assert versions(either, bucket) == []
 
 
 @pytest.mark.parametrize("call", ["s3.get_object", "kms.decrypt"])
@@ -336,8 +357,8 @@ def test_the_tombstones_of_a_key_and_of_one_whose_id_begins_so_are_destroyed_apa
 
 @pytest.mark.parametrize(
     "accident",
-    [*ACCIDENTS.values(), another_value, another_name],
-    ids=[*ACCIDENTS, "of another value", "with another name"],
+    [*ACCIDENTS.values(), another_value, another_name, marked_as_deleted],
+    ids=[*ACCIDENTS, "of another value", "with another name", "under a delete marker"],
 )
 def test_only_a_tombstone_that_reads_back_and_opens_is_buried(
     sealer: Sealer, either: Clients, bucket: str, accident: Callable[[Clients, str], None]

@@ -212,10 +212,10 @@ def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger:
     ledger.commit([Change(two, replace(two, owner="somebody"))])
     restored = Change(one, replace(one, state=State.RESTORED))
     assert not ledger.commit_together(restored, Change(two, replace(two, because="late")))
-    assert ledger.shelf(TODAY).oldest == one
+    assert ledger.shelf(TODAY).oldest[0] == one
     (now,) = ledger.live_rows().values()
     assert ledger.commit_together(restored, Change(now, replace(now, because="in time"), (told(),)))
-    assert ledger.shelf(TODAY).oldest is None
+    assert ledger.shelf(TODAY).oldest == ()
     assert ledger.unsent() == [told()]
 
 
@@ -274,7 +274,7 @@ def test_a_lost_row_is_not_taken_for_a_hold(ledger: Ledger) -> None:
 
 
 def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger: Ledger) -> None:
-    due, older, _, _, _, _ = written(
+    due, older, last, _, _, _ = written(
         ledger,
         a_parked_row("due", parked=365),
         a_parked_row("older", parked=400, purge_in=1),
@@ -286,7 +286,7 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
     ids = frozenset({"due", "older", "today", "purged", "restored"})
     assert ledger.shelf(TODAY) == Shelf(
         (due,),
-        older,
+        (older, due, last),
         {Verb.PARK: 2, Verb.PURGE: 1},
         ids=ids,
         parked_ids=frozenset({"due", "older", "today"}),

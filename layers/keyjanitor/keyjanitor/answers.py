@@ -37,6 +37,7 @@ def answer(
     failed: Sequence[str] = (),
     left_alone: Mapping[str, str] | None = None,
     left_out: Sequence[str] = (),
+    closed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The answer in the shape that the design fixes; without a plan its counts are zero.
 
@@ -44,7 +45,7 @@ def answer(
     days of the account's growth that is. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
     `failed` only when steps failed, `left_alone` only when keys were
-    found changed right before they were touched, `left_out` only when an undo left keys out.
+    found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged.
     """
     document: dict[str, Any] = {
         "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
@@ -88,6 +89,8 @@ def answer(
         document["observed_because"] = run.observed_because
     if failed:
         document["failed"] = {"count": len(failed), "key_ids": list(failed[:NAMED])}
+    if closed:
+        document["tombstones_closed"] = {"count": len(closed), "key_ids": list(closed[:NAMED])}
     if left_out:
         document["left_out"] = {
             "count": len(left_out),

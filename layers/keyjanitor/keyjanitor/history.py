@@ -4,7 +4,7 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from keyjanitor.words import Secret, Tombstone
 
 logger = Logger(child=True)
 
-ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
 CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 ALTERED = (
@@ -195,21 +195,29 @@ class History:
     def bury(self, tombstone: Tombstone, value: Secret, sealer: Sealer) -> None:
         """Writes a tombstone, reads it back and opens it.
 
-        Returns only if what lies in the bucket opens to `value`; else raises TombstoneClosed.
+        Returns only if what lies in the bucket, and under no delete marker, opens to `value`; else
+        raises TombstoneClosed.
         """
         name = _tombstone_name(tombstone.key_id)
         try:
             self._put(name, json.dumps(_tombstone_document(tombstone)).encode(), "application/json")
+            body = self._get(name)
         except CallFailed as err:
-            raise TombstoneClosed(tombstone.key_id, str(err)) from err
-        written, opened = self.dig_up(tombstone.key_id, sealer)
+            raise TombstoneClosed(tombstone.key_id, str(err), for_now=True) from err
+        written, opened = self._open(tombstone.key_id, body, sealer)
         if opened != value or written != tombstone:
             raise TombstoneClosed(tombstone.key_id, "it does not hold what was written")
 
     def dig_up(self, key_id: str, sealer: Sealer) -> tuple[Tombstone, Secret]:
-        """Reads and opens a tombstone; raises TombstoneClosed."""
+        """Reads and opens a tombstone, also one under a delete marker; raises TombstoneClosed."""
         try:
-            body = self._get(_tombstone_name(key_id))
+            body = self._tombstone(key_id)
+        except (AccessDenied, CallFailed) as err:
+            raise TombstoneClosed(key_id, str(err), for_now=True) from err
+        return self._open(key_id, body, sealer)
+
+    def _open(self, key_id: str, body: bytes | None, sealer: Sealer) -> tuple[Tombstone, Secret]:
+        try:
             if body is None:
                 raise TombstoneClosed(key_id, "there is none")
             tombstone = _read_tombstone(json.loads(body))
@@ -225,11 +233,47 @@ class History:
 
     def has_tombstone(self, key_id: str) -> bool:
         """Whether there is one, opened or not."""
-        return self._get(_tombstone_name(key_id)) is not None
+        return self._tombstone(key_id) is not None
+
+    def _tombstone(self, key_id: str) -> bytes | None:
+        """A tombstone as it lies in the bucket, also under a delete marker; None: there is none.
+
+        `aws s3 rm` writes a marker over a file; the versions of it stay until they are deleted.
+        """
+        name = _tombstone_name(key_id)
+        body = self._get(name)
+        if body is not None:
+            return body
+        newest = max(
+            (item for page in self._versions(name) for item in page["Versions"]),
+            key=lambda item: item["LastModified"],
+            default=None,
+        )
+        if newest is None:
+            return None
+        logger.warning(
+            "%s has a delete marker; its version %s is used. Delete the marker to keep it",
+            name,
+            newest["VersionId"],
+        )
+        return self._get(name, VersionId=newest["VersionId"])
 
     def destroy_tombstone(self, key_id: str) -> None:
         """Deletes every version of a tombstone: nothing can bring the key back. None is a success."""
         name = _tombstone_name(key_id)
+        for page in self._versions(name):
+            for item in (*page["Versions"], *page["DeleteMarkers"]):
+                self._call(
+                    "s3:DeleteObjectVersion on tombstones/*",
+                    "DeleteObject",
+                    self._client.delete_object,
+                    Bucket=self._bucket,
+                    Key=name,
+                    VersionId=item["VersionId"],
+                )
+
+    def _versions(self, name: str) -> Iterator[dict[str, list[dict[str, Any]]]]:
+        """Every version and delete marker of a file, page by page."""
         params: dict[str, Any] = {"Bucket": self._bucket, "Prefix": name}
         while True:
             page = self._call(
@@ -238,16 +282,10 @@ class History:
                 self._client.list_object_versions,
                 **params,
             )
-            for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                if item["Key"] == name:
-                    self._call(
-                        "s3:DeleteObjectVersion on tombstones/*",
-                        "DeleteObject",
-                        self._client.delete_object,
-                        Bucket=self._bucket,
-                        Key=name,
-                        VersionId=item["VersionId"],
-                    )
+            yield {
+                kind: [item for item in page.get(kind, ()) if item["Key"] == name]
+                for kind in ("Versions", "DeleteMarkers")
+            }
             if not page.get("IsTruncated"):
                 return
             params["KeyMarker"] = page["NextKeyMarker"]
@@ -255,7 +293,7 @@ class History:
 
     # --- calling ----------------------------------------------------------------------------------
 
-    def _get(self, name: str) -> bytes | None:
+    def _get(self, name: str, **version: str) -> bytes | None:
         try:
             answer = self._call(
                 f"s3:GetObject on {name}",
@@ -263,6 +301,7 @@ class History:
                 self._client.get_object,
                 Bucket=self._bucket,
                 Key=name,
+                **version,
             )
         except CallFailed as err:
             if err.code in ABSENT:

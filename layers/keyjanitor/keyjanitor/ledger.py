@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from heapq import nsmallest
 from typing import Any
 
 from keyjanitor.errors import AlreadyRunning, ClaimLost, Held
@@ -33,6 +34,7 @@ COUNT = "count"  # of watch_capacity
 REPORT = "report"  # of publish_report
 
 RESTORES = 100  # of one key, whose ids are followed
+TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
 _LADDER = {"pk": "CONTROL", "sk": "ladder"}
@@ -57,18 +59,19 @@ class Change:
 class Shelf:
     """What the shelf holds for tonight: whose time has come, what was done on this date already.
 
-    `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
+    `oldest` are a few parked keys, the one that was parked first before all others. `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
     those whose restore has begun; `usage_plan_ids` the plans that parked keys would come back into.
     """
 
     due: tuple[Row, ...] = ()
-    oldest: Row | None = None
+    oldest: tuple[Row, ...] = ()
     stepped: Mapping[Verb, int] = field(default_factory=dict)
     restored: tuple[Row, ...] = ()
     unfinished: tuple[Row, ...] = ()
     ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
     usage_plan_ids: frozenset[str] = frozenset()
     parked_ids: frozenset[str] = frozenset()  # of keys that can be restored
+    closed: tuple[str, ...] = ()  # ids of parked keys whose tombstone is known not to open
 
 
 class Ledger:
@@ -116,7 +119,7 @@ class Ledger:
         ids: set[str] = set()
         plans: set[str] = set()
         parked_ids: set[str] = set()
-        oldest: Row | None = None
+        parked_rows: list[Row] = []
         parked = purged = 0
         for row in self._shelf():
             if row.state is not State.GONE:
@@ -135,18 +138,18 @@ class Ledger:
                 unfinished.append(row)
             if row.claim is not None and row.claim.verb is Verb.PURGE:
                 continue  # a run that died may have destroyed its tombstone
-            if oldest is None or _shelf_age(row) < _shelf_age(oldest):
-                oldest = row
+            parked_rows.append(row)
         stepped = {Verb.PARK: parked, Verb.PURGE: purged}
         return Shelf(
             due=tuple(due),
-            oldest=oldest,
+            oldest=tuple(nsmallest(TOMBSTONES_TRIED, parked_rows, key=_shelf_age)),
             stepped=stepped,
             restored=tuple(restored),
             unfinished=tuple(unfinished),
             ids=frozenset(ids),
             usage_plan_ids=frozenset(plans),
             parked_ids=frozenset(parked_ids),
+            closed=tuple(sorted(row.key_id for row in parked_rows if row.closed_since)),
         )
 
     def shelf_of(self, day: date) -> list[Row]:

@@ -86,6 +86,7 @@ class Gathered:
     bound: BoundPolicy
     unfinished: tuple[Row, ...] = ()
     parked_ids: frozenset[str] = frozenset()  # of all keys that are parked
+    closed: tuple[str, ...] = ()  # keys whose tombstone is damaged: it was tried, and never opens
 
 
 def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
@@ -109,6 +110,7 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
     shelf = outside.ledger.shelf(today)
     ladder = outside.ledger.ladder()
     nights = outside.ledger.nights_of(digest_days(rows.values()))
+    tombstones_open, closed = _open_oldest(today, shelf, outside, acting=acting)
     if acting:
         for row in shelf.restored:
             forget_tombstone(row, outside)
@@ -122,13 +124,14 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             evidence=evidence,
             stepped=_stepped(today, rows, shelf),
             warnings_only=None if was_swept(today, outside.ledger) else NOT_SWEPT,
-            tombstones_open=_opens(shelf, outside),
+            tombstones_open=tombstones_open,
             rung=ladder.above if ladder else None,
             untold=untold(rows, outside.ledger.unsent(), nights),
         ),
         bound=bound,
         unfinished=shelf.unfinished,
         parked_ids=shelf.parked_ids,
+        closed=closed,
     )
 
 
@@ -174,14 +177,45 @@ def was_swept(today: date, ledger: Ledger) -> bool:
     return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept
 
 
-def _opens(shelf: Shelf, outside: Outside) -> bool:
-    """Whether the oldest tombstone can be opened tonight; if not, nothing may rely on new ones."""
-    if shelf.oldest is None:
-        return True
+def _open_oldest(
+    today: date, shelf: Shelf, outside: Outside, *, acting: bool
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether tombstones can be opened tonight, and the keys whose tombstones never will be.
+
+    If none of the oldest opens, nothing may rely on new ones: unless each of them is damaged by
+    itself, and what is sealed now does open. One that is damaged is named, and passed over.
+    """
+    opened, for_now, closed = False, False, []
+    changes: list[Change] = []
+    for row in shelf.oldest:
+        try:
+            outside.history.dig_up(row.key_id, outside.sealer)
+        except TombstoneClosed as err:
+            logger.error("key %s: %s", row.key_id, err)
+            for_now |= err.for_now
+            if not err.for_now:
+                closed.append(row.key_id)
+                changes.append(Change(row, replace(row, closed_since=row.closed_since or today)))
+            continue
+        changes.append(Change(row, replace(row, closed_since=None)))
+        opened = True
+        break
+    if acting:
+        outside.ledger.commit([one for one in changes if one.before != one.after])
+    if opened or not shelf.oldest:
+        return True, tuple(closed)
+    if not for_now and (not acting or _seals(outside.sealer)):
+        return True, tuple(closed)
+    logger.error("nothing is parked tonight: no tombstone opens")
+    return False, tuple(closed)
+
+
+def _seals(sealer: Sealer) -> bool:
+    """Whether a value that is sealed now can be opened again."""
     try:
-        outside.history.dig_up(shelf.oldest.key_id, outside.sealer)
-    except TombstoneClosed as err:
-        logger.error("nothing is parked tonight: %s", err)
+        sealer.try_out()
+    except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+        logger.error("what is sealed now could not be opened: %s", err)
         return False
     return True
 

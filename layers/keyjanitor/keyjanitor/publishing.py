@@ -1,6 +1,6 @@
 """Gathers what the morning's report tells of: the ledger, the history, and one listing of the account."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from keyjanitor.use import USE_DAYS, Use
 from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Row, Verb
 
 COUNTED = 400  # days that are shown
+CLOSED_NAMED = 20  # tombstones that do not open
 
 
 class Sources(NamedTuple):
@@ -106,6 +107,7 @@ def gather_morning(
         parked_plans=shelf.usage_plan_ids,
         time_is_up=time_is_up,
     )
+    checkup = replace(checkup, unread=(*checkup.unread, *_closed(shelf.closed)))
     return Morning(
         today=today,
         made_at=made_at,
@@ -129,6 +131,14 @@ def gather_morning(
         parked_ids=shelf.parked_ids,
         untold=waits,
     )
+
+
+def _closed(key_ids: Sequence[str]) -> Iterator[str]:
+    """The tombstones that do not open, by the keys that cannot come back for now."""
+    for key_id in key_ids[:CLOSED_NAMED]:
+        yield f"tombstones/{key_id}.json: it is damaged, so key {key_id} cannot be restored"
+    if more := len(key_ids[CLOSED_NAMED:]):
+        yield f"the tombstones of {more} more keys: they are damaged"
 
 
 def _latest_lines(today: date, history: History) -> tuple[date | None, Sequence[Line]]:

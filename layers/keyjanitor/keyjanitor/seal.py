@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import refusal
+from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor.records import to_values
 from keyjanitor.words import Secret, Tombstone
 
@@ -42,6 +43,13 @@ class Sealer:
     def __init__(self, client: Any, key_arn: str) -> None:
         self._client = client
         self._key_arn = key_arn
+
+    def try_out(self) -> None:
+        """Seals what means nothing, as a tombstone would be, and opens it; raises if that fails."""
+        context = {"purpose": "tombstone", "key_id": "none"}
+        sealed = self.seal(Secret("a trial"), context)
+        if self.open(sealed, context) != Secret("a trial"):
+            raise UnexpectedAnswer("Decrypt", "what was sealed opens to something else")
 
     def seal(self, value: Secret, context: Mapping[str, str]) -> str:
         """The sealed value in base64. Errors are raised without what was sent."""

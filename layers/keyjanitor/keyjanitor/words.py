@@ -183,6 +183,7 @@ class Row:
     revoked_on: date | None = None
     revoked_by: str | None = None
     failed_on: date | None = None
+    closed_since: date | None = None  # of a parked key: its tombstone does not open, for good
     first_created_on: date | None = None  # of a restored key: the date of its first id
     claim: Claim | None = None
 
