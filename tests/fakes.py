@@ -371,6 +371,7 @@ class FakeDynamoDb:
         self._page = page
         self._tables: dict[str, dict[tuple[str, str], Item]] = {}
         self._lock = RLock()
+        self.in_transactions = 0  # so many writes of one item meet a transaction that has it
 
     def create_table(self, *, TableName: str, **_: Any) -> None:  # noqa: N803
         self._tables[TableName] = {}
@@ -385,7 +386,13 @@ class FakeDynamoDb:
     def delete_item(self, **request: Any) -> Item:
         return self._write("DeleteItem", {"Delete": request})
 
+    def _meet_a_transaction(self, operation: str) -> None:
+        if self.in_transactions:
+            self.in_transactions -= 1
+            raise refused(operation, "TransactionConflictException")
+
     def update_item(self, **request: Any) -> Item:
+        self._meet_a_transaction("UpdateItem")
         names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
         with self._lock:
             item = self._standing(request, "Key") or request["Key"]
@@ -465,6 +472,7 @@ class FakeDynamoDb:
         return self._table(request).get(_place(request[key]))
 
     def _write(self, operation: str, write: Item) -> Item:
+        self._meet_a_transaction(operation)
         with self._lock:
             if self._verdict(write) != "None":
                 raise refused(operation, "ConditionalCheckFailedException")

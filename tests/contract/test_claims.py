@@ -1,5 +1,6 @@
 """What others did is theirs, and the newest knowledge acts: looks, claims, and steps that fail."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -768,3 +769,26 @@ def test_a_tombstone_that_was_removed_by_s3_rm_brings_its_key_back(
     account.sweep(undo=str(row.parked_on), key_ids=["old0"])
     assert account.states()["old0"] == "restored"
     assert account.versions("tombstones/old0") == []
+
+
+# --- hold -----------------------------------------------------------------------------------------
+
+
+def test_a_hold_that_meets_a_sweeps_transactions_holds_all_the_same(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    twenty(account)
+    table = account.clients.dynamodb
+
+    def an_operator_holds() -> None:
+        table.in_transactions = 9  # for DynamoDB refuses a write of what a transaction has
+        account.sweep(hold="look first")
+
+    account.around = then_somebody("apigateway.set_enabled", an_operator_holds)
+    answer = account.sweep()
+    assert (answer["held"], answer["applied"]["disable"]) == ("look first", 1)
+    table.in_transactions = 9
+    account.sweep(resume=True)
+    account.around = Calls()
+    assert account.sweep()["applied"]["disable"] == 19

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tests.builders import (
     YESTERDAY,
     a_key,
     a_plan,
+    a_reading,
     a_tombstone,
     an_evidence,
     at,
@@ -140,6 +142,44 @@ def test_a_daily_file_that_is_damaged_is_taken_for_missing_and_stops_nobody(
     for name in (f"usage/dt={TODAY}/usage.jsonl.gz", f"keys/dt={TODAY}/keys.jsonl.gz"):
         either.s3.put_object(Bucket=bucket, Key=name, Body=body)
     assert (history.usage(TODAY), history.keys(TODAY)) == ([], [])
+
+
+@pytest.mark.parametrize("other_wrote", [True, False])
+def test_evidence_that_meets_another_write_of_its_name_is_written_or_there(
+    either: Clients, bucket: str, monkeypatch: pytest.MonkeyPatch, *, other_wrote: bool
+) -> None:
+    """S3 answers 409 to one of two writes that meet; the other may have failed, too."""
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    evidence = an_evidence(a_reading(KEY_ID))
+    met: list[str] = []
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        if name == "s3.put_object" and len(met) < 2:
+            met.append(name)
+            if other_wrote:
+                call()
+            raise refused("PutObject", "ConditionalRequestConflict", 409)
+        return call()
+
+    history = History(Watched(either.s3, "s3", around), bucket)
+    assert history.put_evidence(evidence) is not other_wrote
+    assert History(either.s3, bucket).evidence(evidence.day) == evidence
+
+
+def test_evidence_that_always_meets_another_write_is_an_error(
+    either: Clients, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        if name == "s3.put_object":
+            raise refused("PutObject", "ConditionalRequestConflict", 409)
+        return call()
+
+    with pytest.raises(CallFailed, match="ConditionalRequestConflict"):
+        History(Watched(either.s3, "s3", around), bucket).put_evidence(
+            an_evidence(a_reading(KEY_ID))
+        )
 
 
 def test_a_saved_plan_gives_its_pairs_back(history: History, either: Clients, bucket: str) -> None:

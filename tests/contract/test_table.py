@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, ParamValidationError
 
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.table import ABSENT, BATCH, CONFLICT_TRIES, TRANSACTION, Table
+from keyjanitor.table import ABSENT, BATCH, CONFLICT_TRIES, TRANSACTION, WRITE_TRIES, Table
 from tests.fakes import Clients, Watched, refused
 
 KEY = {"pk": "KEY", "sk": "k0"}
@@ -211,7 +211,106 @@ def test_what_dynamodb_always_leaves_over_is_an_error_and_not_absent(
     assert len(client.asked) == CONFLICT_TRIES
 
 
+# --- one item, while a transaction has it ---------------------------------------------------------
+
+
+def in_a_transaction(times: int, tries: list[str]) -> Callable[[str, Callable[[], Any]], Any]:
+    """DynamoDB refuses so many writes of one item, for a transaction has the item."""
+
+    def around(name: str, call: Callable[[], Any]) -> Any:
+        if name in ("dynamodb.put_item", "dynamodb.delete_item", "dynamodb.update_item"):
+            tries.append(name)
+            if len(tries) <= times:
+                raise refused("Any", "TransactionConflictException")
+        return call()
+
+    return around
+
+
+WRITES: dict[str, Callable[[Table], Any]] = {
+    "put": lambda table: table.put_now(ITEM),
+    "put if absent": lambda table: table.put_now(ITEM, ABSENT),
+    "delete": lambda table: table.delete_now(KEY),
+    "set": lambda table: table.set_now(KEY, {"owner": "user-8f1c"}),
+    "add": lambda table: table.add_now(KEY, "number", 1),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_write_of_an_item_that_a_transaction_has_is_tried_again(
+    either: Clients, monkeypatch: pytest.MonkeyPatch, write: Callable[[Table], Any]
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    tries: list[str] = []
+    around = in_a_transaction(7, tries)
+    table = Table(Watched(either.dynamodb, "dynamodb", around), either.new_table())
+    write(table)
+    assert len(tries) == 8
+    assert len(waited) == 7
+    assert 0 < max(waited) <= 1
+
+
+def test_a_write_of_an_item_that_transactions_always_have_is_an_error(
+    either: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    tries: list[str] = []
+    around = in_a_transaction(1000, tries)
+    table = Table(Watched(either.dynamodb, "dynamodb", around), either.new_table())
+    with pytest.raises(CallFailed, match="TransactionConflictException"):
+        table.put_now(ITEM)
+    assert len(tries) == WRITE_TRIES
+
+
 # --- together -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_transaction_that_is_too_much_for_now_waits_longer_than_one_that_conflicts(
+    monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    waited: dict[str, list[float]] = {}
+
+    def tried(reason: str) -> list[float]:
+        waits = waited.setdefault(reason, [])
+        monkeypatch.setattr(time, "sleep", waits.append)
+
+        class Refuses:
+            def transact_write_items(self, **_: Any) -> None:
+                if len(waits) < 4:
+                    raise refused(
+                        "TransactWriteItems",
+                        "TransactionCanceledException",
+                        CancellationReasons=[{"Code": reason}],
+                    )
+
+        assert Table(Refuses(), "ledger").transact([]) is None
+        return waits
+
+    assert all(
+        longer > shorter
+        for longer, shorter in zip(tried(code), tried("TransactionConflict"), strict=True)
+    )
+
+
+def test_a_transaction_that_is_too_much_for_long_is_an_error_and_no_lost_claim(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+
+    class Refuses:
+        def transact_write_items(self, **_: Any) -> None:
+            raise refused(
+                "TransactWriteItems",
+                "TransactionCanceledException",
+                CancellationReasons=[{"Code": "ThrottlingError"}, {"Code": "None"}],
+            )
+
+    with pytest.raises(CallFailed, match="ThrottlingError"):
+        Table(Refuses(), "ledger").transact([])
+    assert 5 < sum(waited) < 30
 
 
 def test_all_writes_of_a_transaction_are_done(table: Table) -> None:

@@ -12,6 +12,7 @@ from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import refusal
+from keyjanitor.clock import pause
 from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
 from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
 from keyjanitor.plan import Plan, Purge, key_id_of, verb_of
@@ -20,6 +21,7 @@ from keyjanitor.words import Secret, Tombstone
 
 logger = Logger(child=True)
 
+CONFLICT_TRIES = 5
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
 CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
@@ -82,22 +84,36 @@ class History:
 
     def put_evidence(self, evidence: Evidence) -> bool:
         """Writes a date's evidence once and for all; False if the date has one, which stays."""
-        try:
-            self._call(
-                "s3:PutObject on evidence/*",
-                "PutObject",
-                self._client.put_object,
-                Bucket=self._bucket,
-                Key=_evidence_name(evidence.day),
-                Body=_gzip(json.dumps(to_document(evidence), separators=(",", ":")).encode()),
-                ContentType="application/gzip",
-                IfNoneMatch="*",
-            )
-        except CallFailed as err:
-            if err.code in ("PreconditionFailed", "ConditionalRequestConflict"):
-                return False
-            raise
-        return True
+        name = _evidence_name(evidence.day)
+        body = _gzip(json.dumps(to_document(evidence), separators=(",", ":")).encode())
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                self._put_new(name, body)
+            except CallFailed as err:
+                if err.code == "PreconditionFailed":
+                    return False
+                if err.code != "ConditionalRequestConflict":
+                    raise
+                # Another write of the name met this one. It may have written nothing: on this
+                # answer AWS asks for another try (PutObject, IfNoneMatch: doc).
+                if self._get(name) is not None:
+                    return False
+                pause(0.1 * 2**attempt)
+            else:
+                return True
+        raise CallFailed("PutObject", "ConditionalRequestConflict")
+
+    def _put_new(self, name: str, body: bytes) -> None:
+        self._call(
+            "s3:PutObject on evidence/*",
+            "PutObject",
+            self._client.put_object,
+            Bucket=self._bucket,
+            Key=name,
+            Body=body,
+            ContentType="application/gzip",
+            IfNoneMatch="*",
+        )
 
     # --- daily files ------------------------------------------------------------------------------
 

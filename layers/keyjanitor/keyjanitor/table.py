@@ -1,5 +1,6 @@
 """Talks to DynamoDB: one table of items under `pk` and `sk`, read page by page, written on conditions."""
 
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -14,8 +15,15 @@ from keyjanitor.errors import CallFailed
 TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
 BATCH = 100  # items that it reads at once by their keys
 CONFLICT_TRIES = 5
+THROTTLE_TRIES = 8
+LONGEST_PAUSE = 3.0  # seconds between two tries
+# A write of one item is refused while a transaction has the item, and botocore does not repeat it
+# (TransactionConflictException: doc). A hold is such a write, and a sweep one transaction after the
+# other that looks at the hold: so it is tried for seconds, at moments that follow no beat.
+WRITE_TRIES = 14
 # Why a transaction may be cancelled and go through a moment later.
-PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
+PASSING = frozenset({"TransactionConflict"}) | THROTTLED
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 Item = dict[str, Any]
@@ -118,9 +126,10 @@ class Table:
     def transact(self, writes: Sequence[Write]) -> set[int] | None:
         """All of the writes or none: None if they are written, else whose conditions failed.
 
-        That may be nobody's, if somebody else kept writing the same items.
+        That may be nobody's, if somebody else kept writing the same items. Raises CallFailed if
+        DynamoDB takes no more writes for as long as it is tried, which is some ten seconds.
         """
-        for attempt in range(CONFLICT_TRIES):
+        for attempt in range(THROTTLE_TRIES):
             try:
                 self._client.transact_write_items(TransactItems=list(writes))
             except ClientError as err:
@@ -132,9 +141,13 @@ class Table:
                 failed = {i for i, code in enumerate(codes) if code == "ConditionalCheckFailed"}
                 if wrong := set(codes) - {"None", "ConditionalCheckFailed", *PASSING}:
                     raise CallFailed("TransactWriteItems", str(min(wrong, key=str))) from None
-                if failed or attempt == CONFLICT_TRIES - 1:
+                throttled = not THROTTLED.isdisjoint(codes)
+                if failed or (attempt >= CONFLICT_TRIES - 1 and not throttled):
                     return failed
-                time.sleep(0.05 * 2**attempt)  # somebody else writes one of the items right now
+                if attempt == THROTTLE_TRIES - 1:
+                    raise CallFailed("TransactWriteItems", "ThrottlingError") from None
+                # Somebody else writes one of the items right now, or all write too much at once.
+                time.sleep(min((0.2 if throttled else 0.05) * 2**attempt, LONGEST_PAUSE))
             except BotoCoreError as err:
                 raise refusal(err, "TransactWriteItems", self._action("PutItem")) from None
             else:
@@ -157,7 +170,7 @@ class Table:
 
     def set_now(self, key: Mapping[str, str], what: Mapping[str, Any]) -> None:
         """Writes attributes of one item, which is made if it is not there."""
-        self._call(
+        self._write(
             "UpdateItem",
             self._client.update_item,
             Key=self.item(key),
@@ -168,7 +181,7 @@ class Table:
 
     def add_now(self, key: Mapping[str, str], name: str, number: int) -> None:
         """Adds to a number of one item, which is made if it is not there."""
-        self._call(
+        self._write(
             "UpdateItem",
             self._client.update_item,
             Key=self.item(key),
@@ -179,12 +192,25 @@ class Table:
 
     def _on_condition(self, operation: str, call: Any, params: Mapping[str, Any]) -> bool:
         try:
-            self._call(operation, call, **params)
+            self._write(operation, call, **params)
         except CallFailed as err:
             if err.code != "ConditionalCheckFailedException":
                 raise
             return False
         return True
+
+    def _write(self, operation: str, call: Any, **params: Any) -> None:
+        """One write of one item, again and again while a transaction has the item."""
+        for attempt in range(WRITE_TRIES):
+            try:
+                self._call(operation, call, **params)
+            except CallFailed as err:
+                if err.code != "TransactionConflictException" or attempt == WRITE_TRIES - 1:
+                    raise
+                beat = min(0.05 * 2**attempt, 1.0)
+                time.sleep(beat * random.uniform(0.5, 1.0))  # noqa: S311 - nothing is kept secret
+            else:
+                return
 
     # --- calling ----------------------------------------------------------------------------------
 
