@@ -223,6 +223,9 @@ class Memory:
     def row(self, key_id: str) -> Row | None:
         return self.rows.get(key_id)
 
+    def requests(self, _: Sequence[str]) -> dict[str, RequestRow]:
+        return {}  # no run of a simulation dies while it makes keys
+
     def row_of_any(self, key_id: str) -> Row | None:
         row = self.find(key_id)
         while row is not None and row.state is State.RESTORED and row.new_key_id is not None:

@@ -79,6 +79,7 @@ class FakeApiGateway:
         )
         self.apis: dict[str, dict[str, tuple[Method, ...]]] = {}  # stages, and what they serve
         self.spoiled = ""  # what makes a row bad whose description holds it
+        self.upserts_warn = False  # a row whose value is there is a warning, and so refused
         self.answers_early = timedelta(0)  # an UpdateApiKey's answer has a date by so much earlier
 
     # --- what others do ---------------------------------------------------------------------------
@@ -129,6 +130,7 @@ class FakeApiGateway:
         other._shapes = dict(self._shapes)
         other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
         other.known_stages, other.spoiled = self.known_stages, self.spoiled
+        other.upserts_warn = self.upserts_warn
         other.answers_early = self.answers_early
         other.apis = self.apis
         return other
@@ -291,6 +293,7 @@ class FakeApiGateway:
         """Whether a row of an import is refused; `key_id` is of the key that has its value."""
         return (
             bool(self.spoiled and self.spoiled in new.description)
+            or (self.upserts_warn and key_id is not None)
             or not SHORTEST_VALUE <= len(new.value.reveal()) <= LONGEST_VALUE
             or len(new.name) > LONGEST_NAME
             or not set(new.usage_plan_ids) <= set(self._plans)

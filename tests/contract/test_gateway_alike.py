@@ -560,7 +560,7 @@ UGLY = 'a,b"c\r\n=1\t\N{GRINNING FACE}\0'
 
 def test_what_a_sender_wrote_stands_encoded_in_the_description(side: Side) -> None:
     plan = side.plan("one")
-    description = describe(UGLY, UGLY * 100, "r1")
+    description = describe(UGLY, UGLY * 100, "r1", "AROA")
     new = a_new_key(description=description, usage_plan_ids=(plan,))
     (key_id,) = imported(side, new).values()
     assert found(side, key_id).description == description

@@ -453,6 +453,15 @@ def test_a_request_cut_off_at_any_call_and_delivered_again_ends_where_it_would_h
 
 
 @pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("scene", [three_issues, a_rotation])
+def test_it_ends_so_too_if_an_import_over_a_key_that_is_there_is_refused(
+    account: Account, scene: Callable[[Account], Scene], cut: Cut
+) -> None:
+    account.gateway.upserts_warn = True
+    assert list(walk(account, scene(account), cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("scene", [one_of_each, the_last_slot, a_bad_row])
 def test_requests_that_are_refused_beside_others_make_no_difference(
     account: Account, scene: Callable[[Account], Scene], cut: Cut

@@ -110,7 +110,7 @@ def test_a_key_is_issued_enabled_in_its_tiers_plan_and_told_of_in_one_event(
             enabled=True,
             created_date=now,
             last_updated_date=now,
-            description="owner=owner-1 name=key%20of%20owner%201 request=issue-1",
+            description="owner=owner-1 name=key%20of%20owner%201 request=issue-1 sender=AROASENDER",
             tags={},
         ),
         (plan_id,),
@@ -895,11 +895,23 @@ def test_a_row_that_spoils_an_import_is_found_by_halving_and_only_it_is_refused(
     assert [not_a_working_key(account, body) for body in good] == [[]] * len(good)
     assert len(account.gateway.ids) == 1 + len(good)
     assert calls.count("apigateway.import_keys") <= 1 + 14 * len(bad)
-    # One look at each of the bad ones, that may be there already, and one at all of the others.
-    assert calls.count("apigateway.keys_named") == len(bad) + 1
+    # One look at all before they are halved and one at each bad one, for they may be there already;
+    # and one to prove the others.
+    assert calls.count("apigateway.keys_named") == len(bad) + 2
     account.gateway.spoiled = ""
     assert account.ask(*bodies) == []
     assert len(account.gateway.ids) == 1 + len(good)
+
+
+@pytest.mark.parametrize("count", [1, 100])
+def test_an_import_that_is_repeated_after_a_lost_answer_and_warns_has_made_its_keys(
+    account: Account, count: int
+) -> None:
+    account.gateway.upserts_warn = True
+    account.around = Calls(apigateway_import_keys=lambda call: (call(), call())[1])
+    assert account.ask(*issues(count)) == []
+    assert [not_a_working_key(account, body) for body in issues(count)] == [[]] * count
+    assert len(account.gateway.ids) == 1 + count
 
 
 def test_plans_that_cannot_be_listed_while_a_bad_row_is_sought_do_not_end_the_run(

@@ -278,7 +278,7 @@ CONDITIONS = {
         "StringEquals": {"kms:EncryptionContext:purpose": "delivery"}
     },
     ("ProvisionKeysRole", "kms:Decrypt", "SealingKey.Arn"): {
-        "StringEquals": {"kms:EncryptionContext:purpose": ["delivery", "tombstone"]}
+        "StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}
     },
     ("ProvisionKeysRole", "events:PutEvents", "EventBus.Arn"): OUR_EVENTS,
 }
@@ -616,7 +616,7 @@ def test_the_sealing_key_opens_for_a_purpose_and_a_delivery_for_its_recipient_or
             },
         ),
         (
-            ["kms:Encrypt", "kms:Decrypt"],
+            ["kms:Encrypt"],
             {
                 "StringEquals": {"kms:EncryptionContext:purpose": "delivery"},
                 "ArnEquals": {"aws:PrincipalArn": "ProvisionKeysRole.Arn"},

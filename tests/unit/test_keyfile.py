@@ -85,7 +85,7 @@ def test_aws_takes_at_least_a_hundred_rows() -> None:
 @given(st.lists(st.tuples(texts, texts), max_size=5))
 def test_nothing_that_a_sender_writes_adds_a_column_or_a_row(who: list[tuple[str, str]]) -> None:
     keys = [
-        a_new_key(number, description=describe(owner, name, f"r{number}"))
+        a_new_key(number, description=describe(owner, name, f"r{number}", "AROA"))
         for number, (owner, name) in enumerate(who)
     ]
     file = key_file(keys)
@@ -99,7 +99,7 @@ def test_nothing_that_a_sender_writes_adds_a_column_or_a_row(who: list[tuple[str
 def test_no_cell_is_a_formula_for_whoever_opens_the_file(
     owner: str, name: str, request_id: str
 ) -> None:
-    file = key_file([a_new_key(description=describe(owner, name, request_id))])
+    file = key_file([a_new_key(description=describe(owner, name, request_id, "AROA"))])
     for cell in read_back(file)[1]:
         assert cell[0] not in "=+-@\t\r\n'\""
         assert cell.isprintable()
@@ -109,29 +109,34 @@ def test_no_cell_is_a_formula_for_whoever_opens_the_file(
 def test_a_description_holds_what_the_sender_wrote_up_to_its_room(
     owner: str, name: str, request_id: str
 ) -> None:
-    assert the_texts(describe(owner, name, request_id)) == {
+    assert the_texts(describe(owner, name, request_id, "AROA")) == {
         "owner": owner[:TEXT_ROOM],
         "name": name[:TEXT_ROOM],
         "request": request_id,
+        "sender": "AROA",
     }
 
 
 def test_a_plain_description_can_be_read_as_it_stands() -> None:
-    assert describe("jo@example.org", "app:prod", "portal-1") == (
-        "owner=jo@example.org name=app:prod request=portal-1"
+    assert describe("jo@example.org", "app:prod", "portal-1", "AROA") == (
+        "owner=jo@example.org name=app:prod request=portal-1 sender=AROA"
     )
-    assert describe("", "two words", "r=1") == "owner= name=two%20words request=r%3D1"
+    assert describe("", "two words", "r=1", "A") == (
+        "owner= name=two%20words request=r%3D1 sender=A"
+    )
 
 
 def test_a_long_text_is_cut_in_a_description() -> None:
-    assert describe("o" * 201, "n" * 1024, "r1") == f"owner={'o' * 200} name={'n' * 200} request=r1"
+    assert describe("o" * 201, "n" * 1024, "r1", "A") == (
+        f"owner={'o' * 200} name={'n' * 200} request=r1 sender=A"
+    )
 
 
 def test_no_two_requests_have_the_same_description() -> None:
     """A key that a run which died has made is known by it."""
     long = "x" * 1024
-    assert describe(long, long, "r" * 127 + "1") != describe(long, long, "r" * 127 + "2")
-    assert describe("a name=b", "", "r") != describe("a", "b", "r")
+    assert describe(long, long, "r" * 127 + "1", "A") != describe(long, long, "r" * 127 + "2", "A")
+    assert describe("a name=b", "", "r", "A") != describe("a", "b", "r", "A")
 
 
 @pytest.mark.parametrize("mark", ["0a1b2c3d", "ffffffff"])

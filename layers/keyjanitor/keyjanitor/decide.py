@@ -60,6 +60,7 @@ class Night:
     ones whose time to be purged has come; `stepped` how many keys took which step on this date
     already. `warnings_only` says why nothing but warnings may be given (None: all may). `rung`
     names the rung of the ladder that stood until now; `untold` what could not be told of a key.
+    `begun` has the rows of keys that were made for requests which nobody has answered yet, by key id.
     """
 
     today: date
@@ -72,6 +73,7 @@ class Night:
     tombstones_open: bool = True
     rung: float | None = None
     untold: Mapping[str, Untold] = field(default_factory=dict)
+    begun: Mapping[str, Row] = field(default_factory=dict)
 
 
 def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
@@ -222,7 +224,7 @@ class _Judge:
         return outage(self._evidence)
 
     def _tier(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
-        row = self._night.rows.get(key.key_id)
+        row = self._night.rows.get(key.key_id) or self._night.begun.get(key.key_id)
         plans = self._plans_of_key.get(key.key_id, ())
         if row is not None and row.issued:
             return tier_of(row, plans, self._bound)
@@ -238,7 +240,9 @@ class _Judge:
         if row is None:
             if key.name.startswith(RESTORE_MARKER):
                 return None  # the restore writes its row itself
-            return Adopt(key, tier.name, self._plans_of_key.get(key.key_id, ()))
+            begun = self._night.begun.get(key.key_id)
+            plans = self._plans_of_key.get(key.key_id, ())
+            return Adopt(key, begun.tier if begun else tier.name, plans, begun)
         if row.restored_on == self._today and row.missing_since is None:
             return None  # tonight's evidence knows it by its former id, if at all
         if row.tier != tier.name or row.missing_since is not None:

@@ -1,11 +1,12 @@
 """Makes new keys, a hundred by one call: seal, write down, import, read back, announce.
 
-Whatever breaks, the redelivered request goes on from its grant: the same value is imported again,
-which overwrites, and that only for as long as this run alone may work on it.
+Whatever breaks, the redelivered request goes on from its grant, by the name of the key: one that is
+there is proven, one that is not there is made with another value. No value is imported a second time
+by another run: somebody may have revoked its key, or disabled it, in between.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -14,9 +15,10 @@ from aws_lambda_powertools import Logger
 from keyjanitor.admission import Action, Code, Refusal
 from keyjanitor.announcements import ISSUED, ROTATED, announce, answer
 from keyjanitor.clock import pause
+from keyjanitor.decide import disabled_by_us
 from keyjanitor.desk import Desk, Task
 from keyjanitor.errors import ImportRefused, KeyjanitorError, KeysFull, Unproven
-from keyjanitor.keyfile import ROWS, NewKey, batch_prefix, describe
+from keyjanitor.keyfile import ROWS, NewKey, batch_of_name, batch_prefix, describe
 from keyjanitor.ledger import Change
 from keyjanitor.register import RequestChange
 from keyjanitor.seal import delivery_context
@@ -35,17 +37,22 @@ logger = Logger(child=True)
 
 @dataclass(slots=True)
 class Making:
-    """A key that is being made for a request."""
+    """A key that is being made for a request; without a `value` an earlier run has imported it."""
 
     task: Task
     grant: Grant
-    value: Secret
-    name: str = ""
+    value: Secret | None
     key: ApiKey | None = None
+
+    @property
+    def name(self) -> str:
+        return self.grant.key_name
 
     def as_new_key(self) -> NewKey:
         grant, request = self.grant, self.task.the_request()
-        text = describe(grant.owner or "", grant.name, request.request_id)
+        if self.value is None:
+            raise AssertionError("no value is imported twice")
+        text = describe(grant.owner or "", grant.name, request.request_id, request.sender)
         return NewKey(self.name, self.value, text, grant.usage_plan_ids)
 
 
@@ -56,33 +63,77 @@ class Issuing:
         self._desk = desk
         self._outside = desk.outside
         self._plans = plans
+        self._prefix = ""
         self._listed: list[ApiKey] | None = None  # once the account was found full
         self._room = 0
 
     def make(self, tasks: Sequence[Task], grants: dict[str, Grant]) -> None:
         """Makes a key for each task: `grants`, by request, are those that were not sealed before."""
+        self._prefix = batch_prefix(self._desk.run.clock.now.date(), secrets.token_hex(4))
         making = self._sealed(tasks, grants)
-        prefix = batch_prefix(self._desk.run.clock.now.date(), secrets.token_hex(4))
-        for index, one in enumerate(making):
-            one.name = f"{prefix}{index:03}"
-        imported: list[Making] = []
-        for start in range(0, len(making), ROWS):
-            imported += self._import(making[start : start + ROWS], prefix)
-        if imported:
-            self._announce(self._proven(imported, prefix))
+        there = [one for one in making if one.value is None]
+        new = [one for one in making if one.value is not None]
+        for start in range(0, len(new), ROWS):
+            there += self._import(new[start : start + ROWS])
+        if there:
+            self._announce(self._proven(there))
+
+    # --- what earlier runs have made --------------------------------------------------------------
+
+    def _made_before(self, tasks: Sequence[Task]) -> dict[str, ApiKey]:
+        """The keys that runs which were cut off have made, by their names; leaves who has to wait.
+
+        One that is disabled stays so, unless a sweep disabled it: then it is enabled.
+        """
+        begun = [task for task in tasks if task.the_row().grant is not None]
+        try:
+            prefixes = sorted({batch_of_name(_granted(task).key_name) for task in begun})
+            keys = {
+                key.name: key
+                for prefix in prefixes
+                for key in self._outside.gateway.keys_named(prefix)
+            }
+        except KeyjanitorError as err:
+            self._desk.leave(begun, err)
+            return {}
+        for task in begun:
+            key = keys.get(_granted(task).key_name)
+            if key is None or key.enabled:
+                continue
+            try:
+                self._enable(key, task)
+            except KeyjanitorError as err:
+                self._desk.leave([task], err)
+        self._desk.refuse(tasks)
+        return keys
+
+    def _enable(self, key: ApiKey, task: Task) -> None:
+        row = self._outside.ledger.row(key.key_id)
+        if row is not None and disabled_by_us(key, row):
+            self._outside.gateway.set_enabled(key.key_id, enabled=True)
+            return
+        reason = f"key {key.key_id} was made, and somebody disabled it before it was delivered"
+        task.refusal = Refusal(Code.PROTECTED, f"{reason}; it stays so")
 
     # --- seal -------------------------------------------------------------------------------------
 
     def _sealed(self, tasks: Sequence[Task], grants: dict[str, Grant]) -> list[Making]:
         """The keys to be made, each with its value, which is sealed and written down."""
+        made = self._made_before(tasks)
+        tasks = [task for task in tasks if task.is_open]
+        names = {task.row_id: f"{self._prefix}{index:03}" for index, task in enumerate(tasks)}
+
+        def seal(task: Task) -> Making | None:
+            written = task.the_row().grant
+            if written is not None and written.key_name in made:
+                return Making(task, written, None)
+            grant = written or grants.get(task.row_id)
+            if grant is None:
+                raise AssertionError("a new key needs a grant")
+            return self._seal(task, replace(grant, key_name=names[task.row_id]))
+
         with ThreadPoolExecutor(SEALERS) as sealers:
-            making = [
-                one
-                for one in sealers.map(
-                    lambda task: self._seal(task, grants.get(task.row_id)), tasks
-                )
-                if one is not None
-            ]
+            making = [one for one in sealers.map(seal, tasks) if one is not None]
         for one in making:
             self._keep_in_a_plan(one)
         making = [one for one in making if one.task.is_open]
@@ -106,23 +157,16 @@ class Issuing:
                 one.task.row = row
         return [one for one in making if one.task.is_open]
 
-    def _seal(self, task: Task, grant: Grant | None) -> Making | None:
-        """A fresh value, sealed for its recipient; or the one that was written down before."""
+    def _seal(self, task: Task, grant: Grant) -> Making | None:
+        """A fresh value, sealed for its recipient."""
+        value = new_value()
+        context = delivery_context(grant.deliver_to, task.the_request().request_id)
         try:
-            written = task.the_row().grant
-            if written is not None:
-                context = delivery_context(written.deliver_to, task.the_request().request_id)
-                value = self._outside.sealer.open(written.sealed_value, context)
-                return Making(task, written, value)
-            if grant is None:
-                raise AssertionError("a new key needs a grant")
-            value = new_value()
-            context = delivery_context(grant.deliver_to, task.the_request().request_id)
-            sealed = replace(grant, sealed_value=self._outside.sealer.seal(value, context))
+            sealed = self._outside.sealer.seal(value, context)
         except KeyjanitorError as err:
             self._desk.leave([task], err)
             return None
-        return Making(task, sealed, value)
+        return Making(task, replace(grant, sealed_value=sealed), value)
 
     def _keep_in_a_plan(self, one: Making) -> None:
         """Takes the tier's plan of today for a grant of before whose plan is no more."""
@@ -137,40 +181,51 @@ class Issuing:
 
     # --- import -----------------------------------------------------------------------------------
 
-    def _import(self, making: Sequence[Making], prefix: str) -> list[Making]:
+    def _import(self, making: Sequence[Making], *, again: bool = False) -> list[Making]:
         """Imports keys by one call; gives those that it made. A bad row is found by halving."""
         if not making:
             return []
         if self._listed is not None:
-            return self._into_what_is_left(making, prefix)
+            return self._into_what_is_left(making)
         if self._desk.run.deadline.passed():
             self._desk.leave(_tasks(making), "there is no time left to import its key")
             return []
         try:
             self._outside.gateway.import_keys([one.as_new_key() for one in making])
         except KeysFull:
-            return self._into_what_is_left(making, prefix)
+            return self._into_what_is_left(making)
         except ImportRefused as err:
-            return self._halved(making, prefix, err)
+            return self._found_or_halved(making, err, again=again)
         except KeyjanitorError as err:
             self._desk.leave(_tasks(making), err)
             return []
         return list(making)
 
-    def _halved(self, making: Sequence[Making], prefix: str, err: ImportRefused) -> list[Making]:
+    def _found_or_halved(
+        self, making: Sequence[Making], err: ImportRefused, *, again: bool
+    ) -> list[Making]:
+        """Whatever API Gateway says of an import: keys that are there are made, the rest is halved.
+
+        An answer may be lost and the import be repeated; whether a key that is imported over itself
+        is a warning, and so refused, is not known.
+        """
         try:
+            names: set[str] = set()
+            if not again or len(making) == 1:
+                names = {key.name for key in self._outside.gateway.keys_named(self._prefix)}
             self._plans.forget()
-            there = [one for one in making if self._plans.there_is(one.grant.usage_plan_ids)]
-            if len(making) == 1 and self._outside.gateway.keys_named(making[0].name):
-                return list(making)  # what is there, is there
+            waiting = [one for one in making if one.name not in names]
+            there = [one for one in waiting if self._plans.there_is(one.grant.usage_plan_ids)]
         except KeyjanitorError as unlisted:
             self._desk.leave(_tasks(making), unlisted)
             return []
+        made = [one for one in making if one.name in names]
         self._desk.leave(
-            [one.task for one in making if one not in there], "its usage plan was deleted meanwhile"
+            [one.task for one in waiting if one not in there],
+            "its usage plan was deleted meanwhile",
         )
         if len(there) < len(making):
-            return self._import(there, prefix)
+            return [*made, *self._import(there, again=True)]
         if len(making) == 1:
             logger.error(str(err))
             reason = f"API Gateway refuses its key ({err.code})"
@@ -178,33 +233,29 @@ class Issuing:
             self._desk.refuse(_tasks(making))
             return []
         half = len(making) // 2
-        return [*self._import(making[:half], prefix), *self._import(making[half:], prefix)]
+        halves = making[:half], making[half:]
+        return [one for part in halves for one in self._import(part, again=True)]
 
-    def _into_what_is_left(self, making: Sequence[Making], prefix: str) -> list[Making]:
-        """Imports as many as the account has room for; counted anew, for others make keys too."""
+    def _into_what_is_left(self, making: Sequence[Making]) -> list[Making]:
+        """Imports as many as the account has room for; counted again, for others make keys too."""
         try:
             if self._listed is None:
                 self._listed = self._outside.gateway.keys()
                 self._room = max(0, self._desk.policy.service_quota - len(self._listed))
-            names = {key.name for key in self._listed if key.name.startswith(prefix)}
-            made_before = {key.description for key in self._listed if key.description}
+            names = {key.name for key in self._listed if key.name.startswith(self._prefix)}
             # All or nothing is what failOnWarnings promises; but what is there, is there.
             made = [one for one in making if one.name in names]
-            # What a run that died has made takes no room: it is imported over itself.
-            again = [one for one in making if one.as_new_key().description in made_before]
-            again = [one for one in again if one not in made]
-            new = [one for one in making if one not in made and one not in again]
+            new = [one for one in making if one not in made]
             # If the count says that there is room for all, AWS knows better.
             fitting = new[: self._room] if len(new) > self._room else []
             self._room = 0
-            if again or fitting:
-                keys = [one.as_new_key() for one in (*again, *fitting)]
-                self._outside.gateway.import_keys(keys)
+            if fitting:
+                self._outside.gateway.import_keys([one.as_new_key() for one in fitting])
         except KeyjanitorError as err:
             self._desk.leave(_tasks(making), err)
             return []
         self._refuse_for_room([one for one in new if one not in fitting])
-        return [*made, *again, *fitting]
+        return [*made, *fitting]
 
     def _refuse_for_room(self, making: Sequence[Making]) -> None:
         for one in making:
@@ -214,24 +265,19 @@ class Issuing:
 
     # --- prove ------------------------------------------------------------------------------------
 
-    def _proven(self, making: Sequence[Making], prefix: str) -> list[Making]:
+    def _proven(self, making: Sequence[Making]) -> list[Making]:
         """Those that read back enabled, under their names and in their plans."""
-        plan_ids = sorted({plan for one in making for plan in one.grant.usage_plan_ids})
         keys: dict[str, ApiKey] = {}
         members: dict[str, set[str]] = {}
         try:
             for look in range(LOOKS):
                 if look:
                     pause(BETWEEN_LOOKS)
-                # The last look reads whole plans: that members can be asked for by the beginning of
-                # their names is documented for keys only.
-                by_name = prefix if look < LOOKS - 1 else ""
-                keys = {key.name: key for key in self._outside.gateway.keys_named(prefix)}
-                members = {
-                    plan: set(self._outside.gateway.members(plan, by_name)) for plan in plan_ids
-                }
-                if all(_fault(one, keys, members) is None for one in making):
+                keys, members = self._read_back(making, whole_plans=look == LOOKS - 1)
+                faulty = [one for one in making if _fault(one, keys, members) is not None]
+                if not faulty:
                     break
+                self._attach([one for one in faulty if one.value is None], keys, members)
         except KeyjanitorError as err:
             self._desk.leave(_tasks(making), err)
             return []
@@ -241,6 +287,38 @@ class Issuing:
             else:
                 one.key = keys[one.name]
         return [one for one in making if one.key is not None]
+
+    def _read_back(
+        self, making: Sequence[Making], *, whole_plans: bool
+    ) -> tuple[dict[str, ApiKey], dict[str, set[str]]]:
+        """The keys by their names, and the members of the plans that they shall be in.
+
+        That members can be asked for by the beginning of their names is documented for keys only: so
+        the last look reads whole plans.
+        """
+        prefixes = sorted({batch_of_name(one.name) for one in making})
+        keys = {
+            key.name: key for prefix in prefixes for key in self._outside.gateway.keys_named(prefix)
+        }
+        members: dict[str, set[str]] = {}
+        for plan in sorted({plan for one in making for plan in one.grant.usage_plan_ids}):
+            members[plan] = set()
+            for prefix in [""] if whole_plans else prefixes:
+                members[plan].update(self._outside.gateway.members(plan, prefix))
+        return keys, members
+
+    def _attach(
+        self,
+        making: Iterable[Making],
+        keys: Mapping[str, ApiKey],
+        members: Mapping[str, set[str]],
+    ) -> None:
+        """Puts keys of earlier runs into the plans that they are not in."""
+        for one in making:
+            key = keys.get(one.name)
+            for plan in one.grant.usage_plan_ids:
+                if key is not None and key.key_id not in members[plan]:
+                    self._outside.gateway.attach(plan, key.key_id)
 
     # --- announce ---------------------------------------------------------------------------------
 
@@ -337,6 +415,13 @@ class Issuing:
             return ends_on, [Change(old, after)]
         told = announce(after, self._desk.policy, request.today)
         return ends_on, [Change(old, after, (told,))]
+
+
+def _granted(task: Task) -> Grant:
+    grant = task.the_row().grant
+    if grant is None:
+        raise AssertionError("only a key that was granted may be there")
+    return grant
 
 
 def _proven_key(one: Making) -> ApiKey:

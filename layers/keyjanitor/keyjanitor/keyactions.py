@@ -10,7 +10,7 @@ from datetime import date
 from aws_lambda_powertools import Logger
 
 from keyjanitor.admission import Action, Code, KeyRequest, Refusal, judge_asker, judge_key
-from keyjanitor.announcements import answer
+from keyjanitor.announcements import VERSION, answer
 from keyjanitor.decide import disabled_by_us
 from keyjanitor.desk import Desk, Task
 from keyjanitor.errors import (
@@ -29,6 +29,7 @@ from keyjanitor.register import RequestChange
 from keyjanitor.restore import WITHOUT, half_built, restore
 from keyjanitor.transitions import regretted
 from keyjanitor.words import (
+    FINAL,
     LIVE_STATES,
     Announcement,
     ApiKey,
@@ -221,6 +222,7 @@ class KeyActions:
         row = self.look_up(task)
         if row is None:
             raise CallFailed("GetItem", "NotFound")
+        self._end_what_makes_it(row)
         if row.state is not State.REVOKED:
             # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
             # relies on a tombstone that is about to go.
@@ -247,11 +249,51 @@ class KeyActions:
         self._make_answers_final(row)
         return self._answer(task, REVOKED, row, after)
 
+    def _end_what_makes_it(self, row: Row) -> None:
+        """Answers the requests for which this key was made and not delivered: they are over with it.
+
+        Before it is deleted, so that no run takes one up and makes the key again. Raises Busy while
+        another run is at work on one.
+        """
+        register, run = self._outside.register, self._desk.run
+        for name, asked in register.requests(row.request_ids).items():
+            if asked.status in FINAL:
+                continue
+            held = asked.held_until is not None and asked.held_until > run.now()
+            if held and asked.holder != run.holder:
+                raise Busy(f"request {name}")
+            tier = self._desk.policy.tiers.get(row.tier)
+            detail: dict[str, object] = {
+                "version": VERSION,
+                "request_id": name.partition(" ")[0],
+                "requested_by": asked.sender,
+                "key_id": row.key_id,
+                "owner": row.owner,
+                "tier": row.tier,
+                "contact": tier.contact if tier else None,
+                "name": row.name,
+                "reason": "revoked since",
+            }
+            after = replace(
+                asked,
+                status=Status.ANSWERED,
+                holder=None,
+                held_until=None,
+                detail_type=REVOKED,
+                detail=detail,
+                grant=None,
+            )
+            told = self._desk.announcement(asked, REVOKED, detail)
+            if register.commit([RequestChange(asked, after, announcements=(told,))])[0] is None:
+                raise Busy(f"request {name}")
+
     def _make_answers_final(self, row: Row) -> None:
         """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
         register = self._outside.register
         waiting = {one.announcement_id for one in self._outside.ledger.unsent()}
         for request_id, asked in register.requests(row.request_ids).items():
+            if asked.status is not Status.ANSWERED:
+                continue
             detail = {name: value for name, value in asked.detail.items() if name in KEPT}
             detail |= {"key_id": row.key_id, "reason": "revoked since"}
             after = replace(asked, detail_type=REVOKED, detail=detail, grant=None)

@@ -6,16 +6,20 @@ comes here: no comma, quote, line break or formula reaches a cell, whatever read
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from keyjanitor.words import Secret
+from keyjanitor.words import ApiKey, Secret, row_id
 
 ROWS = 100  # of one import: how many AWS takes is not documented (believed)
 NAME_PREFIX = "kj"
 TEXT_ROOM = 200  # characters of each text in a description; ledger and events have it whole
+
+_NAME = re.compile(NAME_PREFIX + "-[0-9]{8}-[0-9a-f]{8}-[0-9]{3,}")
+_REQUEST = re.compile(r"(?:^| )request=(?P<request>\S+) sender=(?P<sender>\S+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +37,26 @@ def batch_prefix(today: date, mark: str) -> str:
     return f"{NAME_PREFIX}-{today:%Y%m%d}-{mark}-"
 
 
-def describe(owner: str, name: str, request_id: str) -> str:
-    """A key's description in API Gateway, for people who look at it there."""
-    texts = {"owner": owner, "name": name, "request": request_id}
+def describe(owner: str, name: str, request_id: str, sender: str) -> str:
+    """A key's description in API Gateway: for people who look at it there, and for `asked_for`."""
+    texts = {"owner": owner, "name": name, "request": request_id, "sender": sender}
     return " ".join(f"{what}={quote(text[:TEXT_ROOM], safe='@:')}" for what, text in texts.items())
+
+
+def asked_for(key: ApiKey) -> str | None:
+    """The `row_id` of the request that a key was made for; None if it is not one of our making.
+
+    It is what name and description say, which others can write too: the request has to confirm it.
+    """
+    told = _REQUEST.search(key.description)
+    if not _NAME.fullmatch(key.name) or told is None:
+        return None
+    return row_id(unquote(told["request"]), unquote(told["sender"]))
+
+
+def batch_of_name(name: str) -> str:
+    """How the names of the batch begin that a key's name is of."""
+    return name[: name.rindex("-") + 1]
 
 
 def key_file(keys: Sequence[NewKey]) -> bytes:

@@ -22,6 +22,7 @@ from keyjanitor.words import (
     CountRow,
     LadderRow,
     NightRow,
+    RequestRow,
     Row,
     State,
     Verb,
@@ -102,6 +103,10 @@ class Ledger:
                 return row
             key_id = row.new_key_id
         return None
+
+    def requests(self, row_ids: Sequence[str]) -> dict[str, RequestRow]:
+        """Those of the requests that the ledger knows, by their `row_id`."""
+        return {item["sk"]: request_of(item) for item in self._table.get_all("REQUEST", row_ids)}
 
     def holders(self) -> Counter[tuple[str, str | None]]:
         """How many living keys each owner has in each tier, as pairs of tier and owner."""
@@ -384,6 +389,11 @@ def _night(day: date, item: Item) -> NightRow:
         parked=int(item.get("parked", 0)),
         revoked=int(item.get("revoked", 0)),
     )
+
+
+def request_of(item: Mapping[str, Any]) -> RequestRow:
+    """The request in an item."""
+    return from_values(RequestRow, {**item, "request_id": item["sk"]})
 
 
 def _row(item: Mapping[str, Any]) -> Row:

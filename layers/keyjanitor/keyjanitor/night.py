@@ -1,6 +1,6 @@
 """Gathers all that a sweep decides on, and brings to an end what a run that died has begun."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import NamedTuple, Protocol
@@ -21,13 +21,14 @@ from keyjanitor.errors import (
 )
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
+from keyjanitor.keyfile import asked_for
 from keyjanitor.ledger import Change, Ledger, Shelf
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.seal import Sealer
 from keyjanitor.telling import digest_days, untold
 from keyjanitor.topic import Topic
-from keyjanitor.transitions import disabled, enabled, parked
+from keyjanitor.transitions import disabled, enabled, issued, parked
 from keyjanitor.words import DAY, ApiKey, Row, State, Verb
 
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
@@ -127,12 +128,30 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             tombstones_open=tombstones_open,
             rung=ladder.above if ladder else None,
             untold=untold(rows, outside.ledger.unsent(), nights),
+            begun=_begun(keys, rows, outside.ledger),
         ),
         bound=bound,
         unfinished=shelf.unfinished,
         parked_ids=shelf.parked_ids,
         closed=closed,
     )
+
+
+def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: Ledger) -> dict[str, Row]:
+    """The rows of the unknown keys that were made for requests which nobody has answered yet."""
+    names = {
+        key.key_id: (key, name)
+        for key in keys
+        if key.key_id not in rows and (name := asked_for(key)) is not None
+    }
+    if not names:
+        return {}
+    asked = ledger.requests(sorted({name for _, name in names.values()}))
+    return {
+        key_id: row
+        for key_id, (key, name) in names.items()
+        if name in asked and (row := issued(key, asked[name])) is not None
+    }
 
 
 def gather_for_undo(

@@ -86,11 +86,15 @@ Step = DueStep | Enable
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Write down a key that the ledger does not know."""
+    """Write down a key that the ledger does not know.
+
+    `issued` is the row of one that was made for a request, which has not been answered yet.
+    """
 
     key: ApiKey
     tier: str
     usage_plan_ids: tuple[str, ...]
+    issued: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ TAGS = (
 )
 METHODS = 20  # that a usage plan may throttle by themselves (doc)
 _JOINTS = re.compile(r"[-_\s]+")
+_MADE_PLAN = re.compile(r"keyjanitor (?P<tier>\S+) [0-9a-f]{8}")  # as shapes.plan_name writes it
 MONTHLY_JOBS = 35  # days that `idle_days` is not shortened below: monthly jobs exist
 
 
@@ -236,6 +237,11 @@ class Policy:
             recipients=(),
         )
 
+    def _made_for(self, plan_name: str) -> Tier | None:
+        """The tier whose new keys go into a plan that keyjanitor made, by what it calls such plans."""
+        found = _MADE_PLAN.fullmatch(plan_name)
+        return self.tiers.get(found["tier"]) if found else None
+
     def bind(self, plans: Mapping[str, str]) -> "BoundPolicy":
         """Ties the plans that the policy names to those of the account (id -> name).
 
@@ -259,6 +265,9 @@ class Policy:
                     f"tier {first.name} has its keys, not both"
                 )
                 problems.append(Unbound(path, reason, (plan_id,)))
+        for plan_id, plan_name in plans.items():
+            if plan_id not in named_by and (made_for := self._made_for(plan_name)):
+                named_by[plan_id] = [(made_for, "")]
         unclear = {plan_id for one in problems for plan_id in one.usage_plan_ids or ()}
         silent: set[str] = set()
         for index, wanted in enumerate(self.silent_plans):

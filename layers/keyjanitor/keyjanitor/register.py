@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from keyjanitor.admission import Admissions, Batch
-from keyjanitor.ledger import Change, outbox_item, row_writes
-from keyjanitor.records import from_values, to_values
+from keyjanitor.ledger import Change, outbox_item, request_of, row_writes
+from keyjanitor.records import to_values
 from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.words import Announcement, RequestRow, Status, row_id
 
@@ -48,14 +48,13 @@ class Register:
     def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
         """Those of the requests that were ever seen, by their ids."""
         return {
-            item["sk"]: from_values(RequestRow, {**item, "request_id": item["sk"]})
-            for item in self._table.get_all("REQUEST", request_ids)
+            item["sk"]: request_of(item) for item in self._table.get_all("REQUEST", request_ids)
         }
 
     def of_all_senders(self, request_id: str) -> list[RequestRow]:
         """The requests of this id, of whichever sender."""
         items = self._table.query("REQUEST", beginning=row_id(request_id, ""))
-        return [from_values(RequestRow, {**item, "request_id": item["sk"]}) for item in items]
+        return [request_of(item) for item in items]
 
     def commit(self, changes: Sequence[RequestChange]) -> list[RequestRow | None]:
         """Writes each change; gives the rows in the same order, None for what others were first in."""

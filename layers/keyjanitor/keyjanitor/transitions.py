@@ -8,13 +8,16 @@ from typing import assert_never
 from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
 from keyjanitor.policy import MOST_DAYS, BoundPolicy
 from keyjanitor.reasons import Ends
-from keyjanitor.words import DAY, ApiKey, Row, State, stands_disabled
+from keyjanitor.words import DAY, FINAL, ApiKey, RequestRow, Row, State, stands_disabled
 
 REGRETTED_WITHIN = DAY * 30
 
 
 def adopted(note: Adopt, today: date) -> Row:
     """The row of a key that the ledger did not know."""
+    if note.issued is not None:
+        plans = note.usage_plan_ids or note.issued.usage_plan_ids
+        return replace(note.issued, adopted_on=today, usage_plan_ids=plans)
     return Row(
         key_id=note.key.key_id,
         state=State.ACTIVE,
@@ -22,6 +25,29 @@ def adopted(note: Adopt, today: date) -> Row:
         name=note.key.name,
         adopted_on=today,
         usage_plan_ids=note.usage_plan_ids,
+    )
+
+
+def issued(key: ApiKey, request: RequestRow) -> Row | None:
+    """The row of a key that was made for a request which nobody has answered yet.
+
+    None if the request does not confirm it: it was granted no key of this name, or is over.
+    """
+    grant = request.grant
+    if request.status in FINAL or grant is None or grant.key_name != key.name:
+        return None
+    return Row(
+        key_id=key.key_id,
+        state=State.ACTIVE,
+        tier=grant.tier,
+        owner=grant.owner,
+        name=grant.name,
+        issued=True,
+        ends_on=grant.ends_on,
+        usage_plan_ids=grant.usage_plan_ids,
+        sender=grant.sender,
+        deliver_to=grant.deliver_to,
+        request_ids=(request.request_id,),
     )
 
 

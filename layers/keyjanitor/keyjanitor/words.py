@@ -384,3 +384,4 @@ class Grant:
     usage_plan_ids: tuple[str, ...]
     ends_on: date | None = None
     rotates: str | None = None
+    key_name: str = ""  # in API Gateway: by it the key is found whose making was cut off
