@@ -466,6 +466,7 @@ def a_grant(**more: Any) -> Grant:
         "sender": ASKER,
         "deliver_to": PORTAL,
         "usage_plan_ids": (PLAN_ID,),
+        "key_name": "kj-20261121-0a1b2c3d-000",
         **more,
     }
     return Grant(**values)
