@@ -23,6 +23,7 @@ from keyjanitor.words import (
     AlertRow,
     Announcement,
     ApiKey,
+    Burst,
     CountRow,
     LadderRow,
     NightRow,
@@ -317,6 +318,9 @@ class Memory:
 
     def ladder(self) -> LadderRow | None:
         return self.ladder_row
+
+    def bursts(self) -> tuple[Burst, ...]:
+        return ()
 
     def hold(self) -> str | None:
         return self.held

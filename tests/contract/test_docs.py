@@ -23,7 +23,7 @@ from keyjanitor.forecast import Forecast, Growth
 from keyjanitor.messages import Message
 from keyjanitor.plan import Brake
 from keyjanitor.topic import Topic
-from keyjanitor.words import CountRow, LadderRow, RungRow, Verb
+from keyjanitor.words import Burst, CountRow, LadderRow, RungRow, Verb
 from tests.builders import (
     TODAY,
     a_disabled_row,
@@ -31,6 +31,7 @@ from tests.builders import (
     a_row,
     a_tier,
     a_warned_row,
+    at,
 )
 from tests.contract.test_template import emitted
 from tests.events_schema import check_event, schema_path
@@ -76,6 +77,7 @@ KINDS = (
     "fewer_keys",
     "dead_letters",
     "subscription",
+    "burst",
     "expiring",
 )
 TOLD_BY_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
@@ -572,6 +574,9 @@ def test_a_pattern_asks_for_events_and_fields_that_there_are(document: str) -> N
 
 # --- docs/alerts.md and its schema ------------------------------------------------------------------
 
+BURST = Burst(
+    "external", "new_keys_per_day", "AROAEXAMPLEPORTALROLE", at(TODAY, 9), at(TODAY, 11), 42_800
+)
 SITUATION = Situation(
     today=TODAY,
     count=CountRow(TODAY, 9_012, plans=12, freed=3, tiers={"external": 9_012}),
@@ -585,6 +590,7 @@ SITUATION = Situation(
     silent=["p7l8n9"],
     letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
     unconfirmed=["you@example.org"],
+    bursts=[BURST],
 )
 NOTHING_KNOWN = Situation(
     today=TODAY, count=CountRow(TODAY, 10_000), yesterday=None, forecast=Forecast(None)
@@ -615,6 +621,7 @@ TROUBLES = (
     Trouble("fewer_keys", (str(TODAY),)),
     Trouble("dead_letters", ("RequestDeadLetterQueue",)),
     Trouble("subscription", ("you@example.org",)),
+    Trouble("burst", (BURST.name,)),
 )
 
 

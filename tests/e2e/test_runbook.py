@@ -238,6 +238,11 @@ def the_account_is_full(at: Operator) -> None:
     assert answer(swept)["verdicts"]["park"] == ALLOWED
 
 
+def no_budget_is_spent(at: Operator) -> None:
+    [printed] = at.types("A budget of new keys is spent 1")
+    assert printed.strip() in ("", "None")
+
+
 def a_tier_is_frozen(at: Operator) -> None:
     [printed] = at.types("A tier is frozen 1")
     assert answer(printed)["pressure"]["used"] == pytest.approx(0.05, abs=0.01)
@@ -638,6 +643,7 @@ PHASES: tuple[Mapping[str, Act], ...] = (
     {
         "The account fills up 1": the_account_fills_up,
         "A tier is frozen 1": a_tier_is_frozen,
+        "A budget of new keys is spent 1": no_budget_is_spent,
         "Requests wait 2": the_queue_is_read_again,
         "A key leaked 1": a_leaked_key_is_disabled,
         "No report 2": the_report_is_published,

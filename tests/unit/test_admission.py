@@ -645,6 +645,8 @@ def test_a_batch_is_what_was_admitted_by_tier_and_owner() -> None:
         4,
         {"external": 3, "inner": 1},
         {owner_mark("external", "a"): 2, owner_mark("inner", "a"): 1},
+        new={"external": 1, "inner": 1},
+        asked={owner_mark("external", ""): 1, owner_mark("inner", ""): 1},
     )
     assert batch_of([], until) == Batch(until, 0)
 

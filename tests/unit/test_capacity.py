@@ -10,8 +10,8 @@ from keyjanitor import capacity_alerts
 from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble, news
 from keyjanitor.forecast import Forecast, Growth
 from keyjanitor.policy import Alerts, Policy
-from keyjanitor.words import AlertRow, CountRow
-from tests.builders import DAY, TODAY, a_policy
+from keyjanitor.words import AlertRow, Burst, CountRow
+from tests.builders import DAY, TODAY, a_policy, at
 
 UNKNOWN = Forecast(None)
 GROWS = Growth(20, 15, 25)
@@ -131,6 +131,25 @@ def test_within_a_day_nothing_is_told_again(policy: Policy) -> None:
     assert lived(policy, *([situation(9_900)] * 24)) == [[Crossed(0.98)], *([[]] * 23)]
 
 
+BURST = Burst("external", "new_keys_per_day", "AROAPORTAL", at(TODAY, 9), at(TODAY, 11), 300)
+
+
+def test_a_burst_is_told_once_until_another_begins(policy: Policy) -> None:
+    grown = replace(BURST, last=at(TODAY, 12), refused=900)
+    another = replace(BURST, since=at(TODAY, 15), last=at(TODAY, 16))
+    told = lived(
+        policy,
+        *(situation(bursts=bursts) for bursts in ([BURST], [grown], [], [another], [another])),
+    )
+    assert told == [
+        [Trouble("burst", (BURST.name,))],
+        [],
+        [],
+        [Trouble("burst", (another.name,))],
+        [],
+    ]
+
+
 @pytest.mark.parametrize(
     ("what", "trouble"),
     [
@@ -141,6 +160,7 @@ def test_within_a_day_nothing_is_told_again(policy: Policy) -> None:
             Trouble("dead_letters", ("RequestDeadLetterQueue",)),
         ),
         ({"unconfirmed": ["a@example.org"]}, Trouble("subscription", ("a@example.org",))),
+        ({"bursts": [BURST]}, Trouble("burst", (BURST.name,))),
     ],
 )
 def test_trouble_is_told_when_it_comes_when_it_grows_and_every_week(

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 
@@ -14,9 +14,14 @@ from keyjanitor.decide import (
     owner_by_marks,
 )
 from keyjanitor.policy import BoundPolicy, Policy, Tier
-from keyjanitor.words import LIVE_STATES, ApiKey, Row, State
+from keyjanitor.words import DAY, LIVE_STATES, ApiKey, Burst, Row, State
 
 OVERLAP_DAYS = 7
+LONGEST_NAMED_LIFE = (
+    366  # days that `expires_on` may be away where the tier sets no `max_life_days`
+)
+BURST_ENDS = timedelta(hours=2)  # without a refusal
+BURSTS_KEPT = 20  # the last ones
 
 
 class Action(StrEnum):
@@ -107,6 +112,40 @@ def judge_stranger(request: KeyRequest, policy: Policy) -> Refusal:
     return Refusal(
         Code.SENDER_NOT_ALLOWED,
         f"{who} is in no tier: see `senders` and `admins` in policy.toml",
+    )
+
+
+def judge_bounds(request: KeyRequest, tier: Tier) -> Refusal | None:
+    """Whether the dates of a request are later than its tier allows."""
+    for name, named, days in (
+        ("expires_on", request.expires_on, tier.max_life_days or LONGEST_NAMED_LIFE),
+        ("until", request.until, tier.max_protect_days),
+    ):
+        latest = request.today + DAY * days
+        if named is not None and named > latest:
+            return Refusal(
+                Code.INVALID_REQUEST,
+                f"{name}: {named} is later than tier {tier.name} allows; the latest is {latest}",
+            )
+    return None
+
+
+def end_of_life(tier: Tier, today: date) -> date | None:
+    """When a key that is issued today has to end at the latest; None if it need not."""
+    return today + DAY * tier.max_life_days if tier.max_life_days is not None else None
+
+
+def judge_life(row: Row, today: date, policy: Policy) -> Refusal | None:
+    """Whether a key's time is over for good: in a tier with `max_life_days` an end is not lifted."""
+    tier = policy.tiers.get(row.tier)
+    if tier is None or tier.max_life_days is None or not row.issued:
+        return None
+    if row.ends_on is None or row.ends_on > today:
+        return None
+    return Refusal(
+        Code.NOT_RESTORABLE,
+        f"key {row.key_id} has ended on {row.ends_on}, and no key of tier {tier.name} lives for more "
+        f"than {tier.max_life_days} days; ask for another key",
     )
 
 
@@ -265,6 +304,36 @@ class Batch:
     keys: int
     tiers: Mapping[str, int] = field(default_factory=dict)
     owners: Mapping[str, int] = field(default_factory=dict)  # by `owner_mark`
+    new: Mapping[str, int] = field(default_factory=dict)  # issued keys by tier
+    asked: Mapping[str, int] = field(default_factory=dict)  # the same by tier and sender
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How many keys were issued: by tier on a `day`, and by tier and sender in an `hour`, real time."""
+
+    day: str = ""
+    hour: str = ""
+    tiers: Mapping[str, int] = field(default_factory=dict)
+    senders: Mapping[str, int] = field(default_factory=dict)  # by `owner_mark`
+
+    def at(self, now: datetime) -> "Spent":
+        """What is spent of the day and of the hour that it is now."""
+        day, hour = f"{now:%Y-%m-%d}", f"{now:%Y-%m-%dT%H}"
+        return Spent(
+            day,
+            hour,
+            self.tiers if self.day == day else {},
+            self.senders if self.hour == hour else {},
+        )
+
+    def plus(self, made: Batch) -> "Spent":
+        """With the keys that a run has made."""
+        return replace(
+            self,
+            tiers=dict(Counter(self.tiers) + Counter(made.new)),
+            senders=dict(Counter(self.senders) + Counter(made.asked)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,15 +345,22 @@ class Admissions:
     counted_at: datetime | None = None
     made: int = 0  # keys, since they were counted
     batches: Mapping[str, Batch] = field(default_factory=dict)
+    spent: Spent = field(default_factory=Spent)
+    bursts: tuple[Burst, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A slot that a request takes; a restored key is not counted against its owner."""
+    """A slot that a request takes; a restored key is not counted against its owner.
+
+    Only what is issued is counted against the budgets of new keys: a rotation replaces a key, and a
+    restore brings one back.
+    """
 
     action: Action
     tier: Tier
     owner: str | None
+    sender: str = ""
 
 
 def owner_mark(tier: str, owner: str | None) -> str:
@@ -300,6 +376,8 @@ class Census:
     tiers: Counter[str]
     owners: Counter[str]
     rung: float | None = None  # of the ladder, that stands by the last sweep
+    new: Counter[str] = field(default_factory=Counter)  # keys that were issued today, by tier
+    asked: Counter[str] = field(default_factory=Counter)  # and in this hour, by tier and sender
 
     @classmethod
     def of(
@@ -321,11 +399,21 @@ class Census:
             keys += batch.keys
             tiers.update(batch.tiers)
             owners.update(batch.owners)
-        return cls(keys, tiers, owners, rung)
+        spent = admissions.spent.at(now)
+        new, asked = Counter(spent.tiers), Counter(spent.senders)
+        for batch in still_at_work(admissions.batches, now).values():
+            new.update(batch.new)
+            asked.update(batch.asked)
+        return cls(keys, tiers, owners, rung, new, asked)
 
     def admit(self, want: Want, policy: Policy) -> Refusal | None:
         """Takes a slot for a request, or says why it gets none."""
-        refusal = self._too_many(want) or self._no_room(want, policy) or self._frozen(want, policy)
+        refusal = (
+            self._too_many(want)
+            or self._no_room(want, policy)
+            or self._frozen(want, policy)
+            or self._budget_spent(want)
+        )
         if refusal is None:
             self.take(want)
         return refusal
@@ -336,6 +424,30 @@ class Census:
         self.tiers[want.tier.name] += 1
         if want.owner is not None:
             self.owners[owner_mark(want.tier.name, want.owner)] += 1
+        if want.action is Action.ISSUE:
+            self.new[want.tier.name] += 1
+            self.asked[owner_mark(want.tier.name, want.sender)] += 1
+
+    def _budget_spent(self, want: Want) -> Refusal | None:
+        limit = self.spent_limit(want)
+        if limit is None:
+            return None
+        number = getattr(want.tier, limit)
+        return Refusal(
+            Code.BUDGET_SPENT,
+            f"tier {want.tier.name} allows {number} {_IN_WORDS[limit]}, and they are spent",
+        )
+
+    def spent_limit(self, want: Want) -> str | None:
+        """The field of the tier whose budget leaves no new key for this request; None: none."""
+        if want.action is not Action.ISSUE:
+            return None
+        mark = owner_mark(want.tier.name, want.sender)
+        if self.asked[mark] >= want.tier.new_keys_per_sender_per_hour:
+            return "new_keys_per_sender_per_hour"
+        if self.new[want.tier.name] >= want.tier.new_keys_per_day:
+            return "new_keys_per_day"
+        return None
 
     def _too_many(self, want: Want) -> Refusal | None:
         limit = want.tier.max_keys_per_owner
@@ -377,9 +489,33 @@ class Census:
         )
 
 
+_IN_WORDS = {
+    "new_keys_per_day": "new keys a day (UTC)",
+    "new_keys_per_sender_per_hour": "new keys an hour to one sender",
+}
+
+
+def with_refused(
+    bursts: Iterable[Burst], wants: Iterable[Want], census: Census, now: datetime
+) -> tuple[Burst, ...]:
+    """The bursts with those of these wants that a spent budget has refused; the last ones of them."""
+    kept = {(one.tier, one.limit, one.sender): one for one in bursts}
+    for want in wants:
+        limit = census.spent_limit(want)
+        if limit is None:
+            continue
+        name = (want.tier.name, limit, want.sender)
+        before = kept.pop(name, None)
+        if before is None or now - before.last > BURST_ENDS:
+            before = Burst(*name, since=now, last=now, refused=0)
+        kept[name] = replace(before, last=now, refused=before.refused + 1)
+    return tuple(sorted(kept.values(), key=lambda one: one.last)[-BURSTS_KEPT:])
+
+
 def batch_of(wants: Iterable[Want], until: datetime) -> Batch:
     """What a run has admitted."""
     wants = list(wants)
+    issued = [want for want in wants if want.action is Action.ISSUE]
     return Batch(
         until=until,
         keys=len(wants),
@@ -389,6 +525,8 @@ def batch_of(wants: Iterable[Want], until: datetime) -> Batch:
                 owner_mark(want.tier.name, want.owner) for want in wants if want.owner is not None
             )
         ),
+        new=dict(Counter(want.tier.name for want in issued)),
+        asked=dict(Counter(owner_mark(want.tier.name, want.sender) for want in issued)),
     )
 
 

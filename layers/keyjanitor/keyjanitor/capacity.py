@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from keyjanitor.forecast import Forecast
 from keyjanitor.policy import Policy
-from keyjanitor.words import AlertRow, CountRow, LadderRow
+from keyjanitor.words import AlertRow, Burst, CountRow, LadderRow
 
 MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
 AGAIN = timedelta(days=7)  # what stands is told again
@@ -34,6 +34,7 @@ class Situation:
     silent: Sequence[str] = ()  # plans in which no request was ever seen
     letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
     unconfirmed: Sequence[str] = ()  # who has to confirm a subscription
+    bursts: Sequence[Burst] = ()  # that are not over
 
     @property
     def missed(self) -> int:
@@ -154,6 +155,7 @@ def _troubles(
         "dead_letters": tuple(sorted(name for name, n in situation.letters.items() if n)),
         "subscription": tuple(sorted(situation.unconfirmed)),
         "fewer_keys": _fewer(situation, standing),
+        "burst": tuple(sorted(one.name for one in situation.bursts)),
     }
     told: list[Trouble] = []
     stands: dict[str, tuple[date, tuple[str, ...]]] = {}

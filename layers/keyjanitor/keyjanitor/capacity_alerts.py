@@ -18,6 +18,10 @@ LOOKUP = (
     "aws cloudtrail lookup-events --lookup-attributes "
     "AttributeKey=EventName,AttributeValue=DeleteApiKey"
 )
+WHO = (
+    "aws iam list-roles --query \"Roles[?RoleId=='SENDER'].Arn\" --output text; "
+    "aws iam list-users --query \"Users[?UserId=='SENDER'].Arn\" --output text"
+)
 LOGS = "sam logs --stack-name keyjanitor -s yesterday --name"  # else it shows ten minutes
 SEVERITY_OF_TROUBLE: Mapping[str, Severity] = {
     "unread_plan": "warning",
@@ -25,6 +29,7 @@ SEVERITY_OF_TROUBLE: Mapping[str, Severity] = {
     "fewer_keys": "critical",
     "dead_letters": "warning",
     "subscription": "info",
+    "burst": "warning",
 }
 
 
@@ -203,6 +208,7 @@ def _trouble(one: Trouble, situation: Situation) -> Alert:
         "fewer_keys": _fewer,
         "dead_letters": _letters,
         "subscription": _subscription,
+        "burst": _burst,
     }[one.kind]
     subject, lines = write_text(one, situation)
     severity = SEVERITY_OF_TROUBLE[one.kind]
@@ -264,6 +270,26 @@ def _letters(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
         "RequestDeadLetterQueue: requests that could not be answered. Look at them first; docs/runbook.md",
         "says which are sent back, and how. RunDeadLetterQueue: schedules and runs that failed for good.",
         "  sam list stack-outputs --stack-name keyjanitor",
+    ]
+
+
+def _burst(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
+    bursts = [burst for burst in situation.bursts if burst.name in one.about]
+    return f"{_many(len(bursts), 'sender')} asked for more new keys than allowed", [
+        "Requests for new keys were refused with budget_spent: a tier's budget of new keys is spent.",
+        "Keys that exist go on working. What was refused made no key.",
+        "",
+        *(
+            f"  {burst.sender}: {burst.refused:,} refused in tier {burst.tier} "
+            f"({burst.limit}), {burst.since:%Y-%m-%d %H:%M} to {burst.last:%H:%M} UTC"
+            for burst in bursts[:20]
+        ),
+        "",
+        "See who that is, by the role's id or the user's:",
+        f"  {WHO}",
+        "Is it a mistake or an attack, take the sender out of `senders` in policy.toml; is it growth,",
+        "raise new_keys_per_day or new_keys_per_sender_per_hour there. Then:",
+        "  sam build && sam deploy",
     ]
 
 

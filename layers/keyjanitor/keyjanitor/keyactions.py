@@ -9,7 +9,16 @@ from datetime import date
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.admission import Action, Code, KeyRequest, Refusal, judge_asker, judge_key
+from keyjanitor.admission import (
+    Action,
+    Code,
+    KeyRequest,
+    Refusal,
+    judge_asker,
+    judge_bounds,
+    judge_key,
+    judge_life,
+)
 from keyjanitor.announcements import VERSION, answer
 from keyjanitor.decide import disabled_by_us
 from keyjanitor.desk import Desk, Task
@@ -102,8 +111,8 @@ class KeyActions:
             key = self._outside.gateway.key(row.key_id)
             if key is None and request.action is Action.ROTATE:
                 return _no_more(row)
-        if request.action is Action.RESTORE and row.claim and row.claim.verb is Verb.PURGE:
-            closed = Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
+        if request.action is Action.RESTORE:
+            closed = self._out_of_time(request, row) or closed
         stack = self._outside.owners.stack_of(row.key_id)
         refusal = judge_key(request, row, key, stack, self._desk.policy)
         if refusal is not None and key is not None and not key.enabled:
@@ -112,6 +121,13 @@ class KeyActions:
             if stands is None or stands.version != row.version:
                 raise Busy(f"key {row.key_id}")
         return refusal or closed
+
+    def _out_of_time(self, request: KeyRequest, row: Row) -> Refusal | None:
+        if row.claim and row.claim.verb is Verb.PURGE:
+            return Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
+        if row.state is State.PARKED:
+            return judge_life(row, request.today, self._desk.policy)
+        return None
 
     def carry_out(self, task: Task) -> None:
         """Does what a request asks for, and answers it."""
@@ -169,7 +185,9 @@ class KeyActions:
         if task.the_row().status is Status.TAKEN:
             task.refusal = judge_asker(request, row, self._desk.policy)
             if task.refusal is None and row is not None:
-                task.refusal = _has_a_successor(request, row)
+                task.refusal = _has_a_successor(request, row) or judge_life(
+                    row, request.today, self._desk.policy
+                )
         if task.refusal is None and row is not None and key is None:
             task.refusal = _no_more(row)
         if task.refusal is not None or row is None or key is None:
@@ -202,7 +220,10 @@ class KeyActions:
     def _protect(self, task: Task) -> RequestChange | None:
         request = task.the_request()
         row = self.look_up(task)
-        task.refusal = judge_asker(request, row, self._desk.policy)
+        tier = self._desk.policy.tiers.get(row.tier) if row is not None else None
+        task.refusal = (tier and judge_bounds(request, tier)) or judge_asker(
+            request, row, self._desk.policy
+        )
         if task.refusal is not None or row is None:
             return None
         after = replace(row, protected_until=request.until)

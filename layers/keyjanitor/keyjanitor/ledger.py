@@ -19,6 +19,7 @@ from keyjanitor.words import (
     DAY,
     LIVE_STATES,
     Announcement,
+    Burst,
     CountRow,
     LadderRow,
     NightRow,
@@ -38,6 +39,7 @@ RESTORES = 100  # of one key, whose ids are followed
 TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
+ADMISSIONS = {"pk": "CONTROL", "sk": "admissions"}
 _LADDER = {"pk": "CONTROL", "sk": "ladder"}
 
 
@@ -224,6 +226,11 @@ class Ledger:
         """What the last sweep worked out of the ladder, or None if there was none."""
         item = self._table.get(_LADDER)
         return from_values(LadderRow, item) if item else None
+
+    def bursts(self) -> tuple[Burst, ...]:
+        """The last times that the budgets of new keys were spent."""
+        item = self._table.get(ADMISSIONS) or {}
+        return tuple(from_values(Burst, one) for one in item.get("bursts", ()))
 
     def put_count(self, count: CountRow) -> None:
         """Writes a date's count over the one before it; counts are kept for ever."""

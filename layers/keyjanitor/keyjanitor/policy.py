@@ -79,6 +79,10 @@ class Tier:
     retain_days: int
     orphan_days: int
     max_keys_per_owner: int
+    max_life_days: int | None  # of a key that is issued; None: it need not end
+    max_protect_days: int
+    new_keys_per_day: int
+    new_keys_per_sender_per_hour: int
     reserve: int
     senders: tuple[str, ...]
     admins: tuple[str, ...]
@@ -585,6 +589,12 @@ def _tier(path: str, name: str, value: object) -> Tier:
         retain_days=table.take("retain_days", _days, 365),
         orphan_days=table.take("orphan_days", _whole(1, 365, " of days"), 14),
         max_keys_per_owner=table.take("max_keys_per_owner", _whole(1, 10_000), 2),
+        max_life_days=table.take_optional("max_life_days", _days),
+        max_protect_days=table.take("max_protect_days", _days, 90),
+        new_keys_per_day=table.take("new_keys_per_day", _whole(1, 10_000), 200),
+        new_keys_per_sender_per_hour=table.take(
+            "new_keys_per_sender_per_hour", _whole(1, 10_000), 100
+        ),
         reserve=table.take("reserve", _whole(0, 10_000), 0),
         senders=table.take("senders", _senders, _NONE),
         admins=table.take("admins", _admins, _NONE),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from aws_lambda_powertools import Logger
 
@@ -15,11 +15,14 @@ from keyjanitor.admission import (
     Refusal,
     Want,
     batch_of,
+    end_of_life,
     is_in_a_tier,
     judge_asker,
+    judge_bounds,
     judge_dates,
     judge_stranger,
     still_at_work,
+    with_refused,
 )
 from keyjanitor.desk import Counterparts, Desk, Run, Task
 from keyjanitor.errors import (
@@ -94,7 +97,7 @@ class Provisioner:
         self._issuing.make([one for one in slots if _makes_a_key(one)], grants)
         self._carry_out([one for one in slots if not _makes_a_key(one)])
         self.issued += sum(task.counted for task, _ in wants if _makes_a_key(task))
-        self._count_out(wants, made=sum(task.counted for task, _ in wants))
+        self._count_out(wants, [want for task, want in wants if task.counted])
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -284,7 +287,10 @@ class Provisioner:
         if row.status is not Status.TAKEN:
             return None
         if request.action is Action.ISSUE:
-            task.refusal = judge_asker(request, None, self._policy)
+            asked_in = self._policy.tiers.get(request.tier)
+            task.refusal = (asked_in and judge_bounds(request, asked_in)) or judge_asker(
+                request, None, self._policy
+            )
             if task.refusal is not None:
                 return None
             tier = self._policy.tiers[request.tier]
@@ -296,7 +302,7 @@ class Provisioner:
                 sender=row.sender,
                 deliver_to=request.deliver_to,
                 usage_plan_ids=(self._plans.plan_for(tier),),
-                ends_on=request.expires_on,
+                ends_on=request.expires_on or end_of_life(tier, request.today),
             )
         task.refusal = self._actions.judge(task)
         old = task.key
@@ -305,10 +311,13 @@ class Provisioner:
         if old.key_id in rotated:
             raise Busy(f"key {old.key_id}")
         rotated.add(old.key_id)
-        return self._like(old)
+        return self._like(old, request.today)
 
-    def _like(self, old: Row) -> Grant:
-        """A new key like an old one: its plans, its name, its owner, and its agreed end."""
+    def _like(self, old: Row, today: date) -> Grant:
+        """A new key like an old one: its plans, its name, its owner, and its agreed end.
+
+        One without an end gets that of a key which is issued today.
+        """
         # An empty answer is no proof of emptiness: then the ledger says which they were.
         plan_ids = self._outside.gateway.plans_of(old.key_id) or old.usage_plan_ids
         if not plan_ids or not self._plans.there_is(plan_ids):
@@ -321,7 +330,7 @@ class Provisioner:
             sender=old.sender,
             deliver_to=old.deliver_to or "",
             usage_plan_ids=plan_ids,
-            ends_on=old.ends_on,
+            ends_on=old.ends_on or end_of_life(self._policy.tiers[old.tier], today),
             rotates=old.key_id,
         )
 
@@ -335,7 +344,7 @@ class Provisioner:
             if key is None:
                 return None
             tier, owner = key.tier, key.owner
-        return Want(request.action, self._policy.tier_called(tier), owner)
+        return Want(request.action, self._policy.tier_called(tier), owner, task.sender)
 
     # --- counting ---------------------------------------------------------------------------------
 
@@ -371,10 +380,17 @@ class Provisioner:
         # alone nobody is refused, for a refusal stands. Who has to wait for it is left.
         alone = Census.of(replace(admissions, batches={}), holders, now, rung)
         for_good = self._refusals(wants, alone)
+        of_budget = [
+            want
+            for (_, want), one in zip(wants, for_good, strict=True)
+            if one is not None and one.code is Code.BUDGET_SPENT
+        ]
+        bursts = with_refused(admissions.bursts, of_budget, alone, now)
         given = [want for (_, want), one in zip(wants, refusals, strict=True) if one is None]
         batches = still_at_work(admissions.batches, now)
         batches[self._run.holder] = batch_of(given, self._run.until)
-        if not self._outside.register.put_admissions(replace(admissions, batches=batches)):
+        after = replace(admissions, batches=batches, spent=admissions.spent.at(now), bursts=bursts)
+        if not self._outside.register.put_admissions(after):
             return False
         self._counted_at = admissions.counted_at
         for (task, _), refusal, stands in zip(wants, refusals, for_good, strict=True):
@@ -405,7 +421,7 @@ class Provisioner:
             if want.action is Action.RESTORE and task.is_open and task.refusal is None:
                 self._actions.admit(task)
 
-    def _count_out(self, wants: Sequence[tuple[Task, Want]], made: int) -> None:
+    def _count_out(self, wants: Sequence[tuple[Task, Want]], made: Sequence[Want]) -> None:
         """Gives back the slots that were not used. Who fails here is forgotten when its time is up."""
         if not wants:
             return
@@ -414,7 +430,13 @@ class Provisioner:
                 admissions = self._outside.register.admissions()
                 batches = dict(admissions.batches)
                 batches.pop(self._run.holder, None)
-                after = replace(admissions, made=admissions.made + made, batches=batches)
+                now = self._run.now()
+                after = replace(
+                    admissions,
+                    made=admissions.made + len(made),
+                    batches=batches,
+                    spent=admissions.spent.at(now).plus(batch_of(made, now)),
+                )
                 if admissions.counted_at != self._counted_at:
                     # Another run has counted in between, and some of this run's keys with the others.
                     after = replace(after, counted_at=None)

@@ -10,17 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from keyjanitor.admission import Admissions, Batch
-from keyjanitor.ledger import Change, outbox_item, request_of, row_writes
-from keyjanitor.records import to_values
+from keyjanitor.admission import Admissions, Batch, Spent
+from keyjanitor.ledger import ADMISSIONS, Change, outbox_item, request_of, row_writes
+from keyjanitor.records import from_values, to_values
 from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
-from keyjanitor.words import Announcement, RequestRow, Status, row_id
+from keyjanitor.words import Announcement, Burst, RequestRow, Status, row_id
 
 # A message lives for 14 days, and as long again each time it is moved back (doc).
 KEPT = {Status.REFUSED: timedelta(days=30), Status.TAKEN: timedelta(days=60)}
 KEPT_IF_IT_BROUGHT_A_KEY = timedelta(days=400)
-
-_ADMISSIONS = {"pk": "CONTROL", "sk": "admissions"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Register:
 
     def admissions(self) -> Admissions:
         """What was counted and admitted so far."""
-        item = self._table.get(_ADMISSIONS)
+        item = self._table.get(ADMISSIONS)
         if item is None:
             return Admissions()
         return Admissions(
@@ -99,16 +97,23 @@ class Register:
             made=item["made"],
             batches={
                 name: Batch(
-                    datetime.fromisoformat(one["until"]), one["keys"], one["tiers"], one["owners"]
+                    datetime.fromisoformat(one["until"]),
+                    one["keys"],
+                    one["tiers"],
+                    one["owners"],
+                    one.get("new", {}),
+                    one.get("asked", {}),
                 )
                 for name, one in item["batches"].items()
             },
+            spent=from_values(Spent, item.get("spent", {})),
+            bursts=tuple(from_values(Burst, one) for one in item.get("bursts", ())),
         )
 
     def put_admissions(self, admissions: Admissions) -> bool:
         """Writes it, if it still is of the version that was read; else gives False."""
         item: Item = {
-            **_ADMISSIONS,
+            **ADMISSIONS,
             "version": admissions.version + 1,
             "counted": admissions.counted,
             "made": admissions.made,
@@ -118,10 +123,14 @@ class Register:
                     "keys": one.keys,
                     "tiers": dict(one.tiers),
                     "owners": dict(one.owners),
+                    "new": dict(one.new),
+                    "asked": dict(one.asked),
                 }
                 for name, one in admissions.batches.items()
             },
         }
+        item["spent"] = to_values(admissions.spent)
+        item["bursts"] = [to_values(one) for one in admissions.bursts]
         if admissions.counted_at is not None:
             item["counted_at"] = admissions.counted_at.isoformat()
         # botocore repeats a write whose answer was lost: what it finds then is its own, not another's.

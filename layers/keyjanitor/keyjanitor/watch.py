@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from aws_lambda_powertools import Logger
 
+from keyjanitor.admission import BURST_ENDS
 from keyjanitor.alertbook import AlertBook
 from keyjanitor.alerts import Alert
 from keyjanitor.capacity import Situation, news
@@ -112,6 +113,7 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         silent=silent_plans(latest, bound),
         letters=sights.letters.waiting(),
         unconfirmed=sights.topic.unconfirmed(),
+        bursts=[one for one in sights.ledger.bursts() if now - one.last <= BURST_ENDS],
     )
     return Look(
         situation,

@@ -284,6 +284,26 @@ class LadderRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Burst:
+    """Requests of one sender that were refused because a tier's budget of new keys was spent.
+
+    `limit` is the field of the policy; `since` and `last` are the real times of the first and the
+    last refusal.
+    """
+
+    tier: str
+    limit: str
+    sender: str
+    since: datetime
+    last: datetime
+    refused: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.tier} {self.limit} {self.sender} {self.since:%Y-%m-%dT%H:%MZ}"
+
+
+@dataclass(frozen=True, slots=True)
 class PendingAlert:
     """An alert that is to be published; until `not_before` (real time) by who wrote it alone."""
 
