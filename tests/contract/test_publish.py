@@ -340,6 +340,35 @@ def test_days_that_nobody_read_stay_a_gap_when_their_keys_move_to_another_plan(
     assert tier["by_day"][-6:] == [1000, 1000, None, None, None, None]
 
 
+def test_the_report_tells_of_each_owner_the_keys_and_their_requests(account: Account) -> None:
+    for key_id, owner, requests in (
+        ("k1", "jo", 5),
+        ("k2", "jo", 0),
+        ("k3", "sam", 700),
+        ("k4", "", 0),
+    ):
+        account.key(key_id, age=100)
+        account.use(key_id, account.today - DAY, requests)
+        account.night()
+        if owner:
+            account.own(key_id, owner)
+        account.pass_day()
+    account.night()
+    report = published(account)
+    use = report["use"]
+    days = len(use["days"])
+    assert use["owners"] == [
+        {"owner": None, "keys": 2, "used_keys": 1, "requests": 1_000 * days},
+        {"owner": "sam", "keys": 1, "used_keys": 1, "requests": 700},
+        {"owner": "jo", "keys": 2, "used_keys": 1, "requests": 5},
+    ]
+    assert use["owners_total"] == 2
+    owners = {key_id: key["owner"] for key_id, key in keys_of(report).items()}
+    assert owners == {"k1": "jo", "k2": "jo", "k3": "sam", "k4": None, BUSY: None}
+    page = account.objects("reports/latest/")["reports/latest/index.html"].decode()
+    assert '"owner":"sam"' in page.replace(" ", "")
+
+
 def test_names_and_owners_are_no_part_of_the_page(account: Account) -> None:
     account.key(KEY_ID, idle=3, name=HOSTILE)
     account.night()

@@ -903,6 +903,49 @@ def test_a_row_that_spoils_an_import_is_found_by_halving_and_only_it_is_refused(
     assert len(account.gateway.ids) == 1 + len(good)
 
 
+@pytest.mark.parametrize(
+    ("what", "instead"),
+    [
+        ("it is disabled", {"keys_named": lambda keys: [replace(k, enabled=False) for k in keys]}),
+        ("it is not in usage plan", {"members": lambda _: ()}),
+        ("lists no key of this name", {"keys_named": lambda _: []}),
+    ],
+)
+def test_a_key_that_does_not_read_back_enabled_in_its_plan_under_its_name_is_not_announced(
+    account: Account,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    instead: dict[str, Callable[[Any], Any]],
+) -> None:
+    asked(account, issue(9))  # the tier has its plan
+    account.around = Calls(
+        **{f"apigateway_{name}": lambda call, f=f: f(call()) for name, f in instead.items()}
+    )
+    assert account.ask(*issues(2)) == [0, 1]
+    assert what in caplog.text
+    assert account.answers("issue-1") == account.answers("issue-2") == []
+    ids = [key_id for key_id in account.gateway.ids if key_id != key_of(account, issue(9))]
+    assert set(ids) & set(account.rows()) <= {BUSY}
+    account.around = undisturbed
+    assert account.ask(*issues(2)) == []
+    assert [not_a_working_key(account, body) for body in issues(2)] == [[], []]
+    assert len(account.gateway.ids) == 4
+
+
+@pytest.mark.parametrize("plan", [0, 1])
+def test_one_key_of_a_batch_that_is_not_proven_holds_up_no_other(
+    account: Account, plan: int
+) -> None:
+    asked(account, issue(9))
+
+    def without_one(call: Call) -> Any:
+        return [key for key in call() if not key.name.endswith(f"00{plan}")]
+
+    account.around = Calls(apigateway_keys_named=without_one)
+    assert account.ask(*issues(2)) == [plan]
+    assert not_a_working_key(account, issue(2 - plan)) == []
+
+
 @pytest.mark.parametrize("count", [1, 100])
 def test_an_import_that_is_repeated_after_a_lost_answer_and_warns_has_made_its_keys(
     account: Account, count: int
