@@ -343,7 +343,7 @@ def test_days_that_nobody_read_stay_a_gap_when_their_keys_move_to_another_plan(
 def test_the_report_tells_of_each_owner_the_keys_and_their_requests(account: Account) -> None:
     for key_id, owner, requests in (
         ("k1", "jo", 5),
-        ("k2", "jo", 0),
+        ("k2", "jo", 2),
         ("k3", "sam", 700),
         ("k4", "", 0),
     ):
@@ -360,7 +360,7 @@ def test_the_report_tells_of_each_owner_the_keys_and_their_requests(account: Acc
     assert use["owners"] == [
         {"owner": None, "keys": 2, "used_keys": 1, "requests": 1_000 * days},
         {"owner": "sam", "keys": 1, "used_keys": 1, "requests": 700},
-        {"owner": "jo", "keys": 2, "used_keys": 1, "requests": 5},
+        {"owner": "jo", "keys": 2, "used_keys": 2, "requests": 7},
     ]
     assert use["owners_total"] == 2
     owners = {key_id: key["owner"] for key_id, key in keys_of(report).items()}
