@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.decide import decide
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, TooManyFailed
+from keyjanitor.night import gather
 from keyjanitor.words import State
 from tests.builders import (
     ADMIN,
@@ -792,3 +794,174 @@ def test_a_hold_that_meets_a_sweeps_transactions_holds_all_the_same(
     account.sweep(resume=True)
     account.around = Calls()
     assert account.sweep()["applied"]["disable"] == 19
+
+
+# --- more of each kind ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("just_before", ["dynamodb.transact_write_items", "apigateway.key"])
+def test_what_others_disable_while_a_renewal_is_about_to_enable_it_stays_theirs(
+    an_account: AccountMaker, just_before: str
+) -> None:
+    account = an_account(policy=SLOW)
+    due(account, nights=1)
+    account.sweep()
+    account.pass_day()
+    body = {"version": 1, "action": "renew", "request_id": "r1", "key_id": KEY_ID}
+    looks: list[str] = []
+
+    def around(name: str, call: Call) -> Any:
+        # After the request's first look at the key.
+        if name == just_before and looks:
+            looks.clear()
+            account.gateway.change(KEY_ID, description="leaked")
+            account.around = Calls()
+        if name == "apigateway.key":
+            looks.append(name)
+        return call()
+
+    account.around = around
+    assert account.ask(body, sender=ADMIN) == []
+    assert not account.enabled(KEY_ID)
+    [(told, detail)] = account.answers("r1")
+    assert (told, detail["reason"]) == (
+        "Key Renewed",
+        "somebody else has disabled this key; it stays so",
+    )
+
+
+def test_a_key_that_others_enabled_after_a_run_died_is_not_disabled_on_its_word(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=SLOW)
+    due(account, nights=1)
+
+    def answer_is_lost(call: Call) -> Any:
+        call()
+        raise Killed
+
+    account.around = Calls(apigateway_set_enabled=answer_is_lost)
+    with pytest.raises(Killed):
+        account.sweep()
+    account.around = Calls()
+    account.real_now += timedelta(minutes=16)
+    account.gateway.now += timedelta(minutes=16)
+    account.gateway.change(KEY_ID, enabled=True)
+    assert account.sweep()["applied"]["disable"] == 0
+    row = account.row(KEY_ID)
+    assert row is not None
+    assert (row.claim, account.enabled(KEY_ID)) == (None, True)
+    assert "Key Disabled" not in account.told(KEY_ID)
+
+
+def test_an_approval_hours_later_looks_at_the_plans_of_each_key_again(account: Account) -> None:
+    with_a_second_plan(account)
+    account.key("other", idle=61)
+    due(account, nights=2)
+    gathered = gather(account.today, account.outside, account.policy, acting=False)
+    plan = decide(gathered.night, gathered.bound)
+    account.history.put_plan(plan)
+    account.gateway.now += timedelta(hours=14)
+    move(account, KEY_ID, "plan2")
+    answer = account.sweep(approve=plan.digest)
+    assert answer["applied"]["park"] == 1
+    assert (KEY_ID in account.gateway.ids, "other" in account.gateway.ids) == (True, False)
+
+
+def test_a_key_whose_only_plan_was_deleted_since_the_reading_is_not_parked(
+    account: Account,
+) -> None:
+    with_a_second_plan(account)
+    due(account, nights=2, plans=("plan2",))
+    account.gateway.delete_plan("plan2")
+    assert account.sweep()["applied"]["park"] == 0
+    assert account.objects("tombstones/") == {}
+
+
+DENIALS = {
+    "apigateway.key": 1,
+    "owners.stack_of": 1,
+    "apigateway.set_enabled": 1,
+    "apigateway.key_with_value": 2,
+    "apigateway.plans_of": 2,
+    "apigateway.delete": 2,
+}
+
+
+@pytest.mark.parametrize(("name", "nights"), DENIALS.items(), ids=DENIALS)
+def test_a_key_that_one_call_is_denied_for_stops_no_other(
+    account: Account, name: str, nights: int
+) -> None:
+    for number in range(3):
+        account.key(f"key{number}", idle=70)
+    due(account, nights=nights)
+    denied: list[str] = []
+
+    def around(called: str, call: Call) -> Any:
+        if called == name and not denied:
+            denied.append(called)
+            raise AccessDenied(called, "role")
+        return call()
+
+    account.around = around
+    answer = account.sweep()
+    assert answer["applied"]["disable"] + answer["applied"]["park"] == 3
+    assert answer["failed"]["count"] == 1
+    (key_id,) = answer["failed"]["key_ids"]
+    row = account.row(key_id)
+    assert row is not None
+    assert (row.failed_on, row.claim) == (account.today, None)
+    account.around = Calls()
+    again = account.sweep()["applied"]
+    assert again["disable"] + again["park"] == 1
+
+
+def test_a_purge_that_s3_denies_for_one_key_stops_no_other(an_account: AccountMaker) -> None:
+    account = an_account()
+    for number in range(3):
+        account.key(f"key{number}", idle=70)
+    account.nights(3)
+    account.pass_day()
+    account.read()
+    delete = account.clients.s3.delete_object
+
+    def denies_one(**request: Any) -> Any:
+        if request["Key"] == "tombstones/key0.json":
+            raise refused("DeleteObject", "AccessDenied", 403)
+        return delete(**request)
+
+    account.clients.s3.delete_object = denies_one
+    answer = account.sweep()
+    assert answer["applied"]["purge"] == 2
+    assert answer["failed"] == {"count": 1, "key_ids": ["key0"]}
+    account.clients.s3.delete_object = delete
+    account.pass_day()
+    assert account.night()["applied"]["purge"] == 1
+    assert account.versions("tombstones/") == []
+
+
+def test_a_request_settles_what_a_dead_run_left_by_asking_for_the_key(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=SLOW)
+    dies_before_it_disables(account)
+    disabled_by_security(account, minutes=45)
+    body = {"version": 1, "action": "renew", "request_id": "r1", "key_id": KEY_ID}
+    account.real_now += timedelta(hours=2)
+    assert account.ask(body, sender=ADMIN) == []
+    assert not account.enabled(KEY_ID)
+    assert account.answers("r1")[0][1]["reason"] is not None
+
+
+def test_a_key_that_is_back_in_the_list_after_it_was_missing_is_judged_again(
+    account: Account,
+) -> None:
+    account.key(KEY_ID, idle=60)
+    account.around = not_listing(KEY_ID)
+    account.nights(2)
+    account.around = Calls()
+    account.pass_day()
+    account.night()
+    row = account.row(KEY_ID)
+    assert row is not None
+    assert row.missing_since is None

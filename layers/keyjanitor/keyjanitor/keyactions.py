@@ -201,6 +201,9 @@ class KeyActions:
             self.admit(task)
             # Its clock starts before it is enabled: no sweep that looks from now on finds it due.
             row = self._outside.ledger.commit_one(Change(row, renewed))
+            # Right before the call, which takes no condition: what others did meanwhile is theirs.
+            if self._outside.gateway.key(row.key_id) != key:
+                raise ClaimLost(row.key_id)
             updated = self._outside.gateway.set_enabled(row.key_id, enabled=True)
             if updated is None:
                 task.refusal = _no_more(row)
