@@ -1097,11 +1097,13 @@ class Account:
     def states(self) -> dict[str, str]:
         return {key_id: str(row.state) for key_id, row in self.rows().items()}
 
-    def buried(self) -> dict[str, tuple[Tombstone, str]]:
-        """Every tombstone, opened."""
+    def buried(self, damaged: Sequence[str] = ()) -> dict[str, tuple[Tombstone, str]]:
+        """Every tombstone, opened, but for those of `damaged` keys."""
         opened = {}
         for name in self.objects("tombstones/"):
             key_id = name.removeprefix("tombstones/").removesuffix(".json")
+            if key_id in damaged:
+                continue
             tombstone, value = self.history.dig_up(key_id, self.sealer)
             opened[key_id] = (tombstone, value.reveal())
         return opened

@@ -15,11 +15,12 @@ import pytest
 
 from keyjanitor.errors import CallFailed, KeyjanitorError
 from keyjanitor.words import Row, State
-from tests.builders import DAY, KEY_ID
+from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Killed, brisk, refused
 
 Run = Callable[[Account], Any]
 Cut = Callable[[int], "Line"]
+DAMAGED = "damaged"  # the key whose tombstone does not open
 IN_MEMORY = ("apigateway", "owners")  # which are adapters themselves, and raise errors of ours
 
 
@@ -121,8 +122,9 @@ def what_stands(account: Account) -> dict[str, Any]:
         "rows": {key_id: unversioned(row) for key_id, row in account.rows().items()},
         "tombstones": {
             key_id: (replace(tombstone, sealed_value=""), value)
-            for key_id, (tombstone, value) in account.buried().items()
+            for key_id, (tombstone, value) in account.buried(damaged=[DAMAGED]).items()
         },
+        "files": set(account.objects("tombstones/")),
         "older versions": set(account.versions("tombstones/"))
         - set(account.objects("tombstones/")),
         "evidence": account.evidence(),
@@ -174,6 +176,59 @@ def test_an_undo_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ende
 ) -> None:
     the_night_after_it(account)
     assert list(walk(account, undo, cut)) == []
+
+
+def a_night_on_which_much_is_wrong(account: Account) -> Account:
+    """A night that passes over a damaged tombstone and one under a delete marker, and closes a row."""
+    account.key(DAMAGED, idle=61)
+    for index in range(1, 5):
+        account.key(f"idle{index}", idle=60 - index)
+    account.key("gone", idle=1)
+    account.nights(3)
+    account.gateway.delete("gone")
+    account.pass_day()
+    account.night()
+    account.change_row("gone", missing_since=account.today - DAY * 40)
+    name = f"tombstones/{DAMAGED}.json"
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=b"{}")
+    account.pass_day()
+    account.read()
+    return account
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_night_on_which_much_is_wrong_cut_off_at_any_call_ends_where_it_would_have_ended(
+    an_account: Callable[..., Account], cut: Cut
+) -> None:
+    account = an_account(policy=brisk(retain_days=9))
+    a_night_on_which_much_is_wrong(account)
+    assert list(walk(account, sweep, cut)) == []
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_restore_into_plans_that_refuse_cut_off_at_any_call_ends_where_it_would_have_ended(
+    an_account: Callable[..., Account], cut: Cut
+) -> None:
+    account = an_account(policy=brisk(retain_days=9))
+    account.gateway.add_plan(a_usage_plan("plan2", name="second", stages=("api2:prod",)))
+    account.gateway.use("plan2", BUSY, account.today - DAY)
+    account.key("two", idle=60, plans=(PLAN_ID, "plan2"))
+    account.key("ended", idle=1)
+    account.night()
+    account.change_row("ended", ends_on=account.today)
+    for _ in range(2):
+        account.night()
+        account.pass_day()
+    account.night()
+    both = a_usage_plan("plan2", name="second", stages=("api2:prod", "api1:prod"))
+    account.gateway._plans["plan2"] = both
+    account.pass_day()
+    account.read()
+    assert account.states()["two"] == account.states()["ended"] == "parked"
+    assert list(walk(account, undo, cut)) == []
+    account.sweep()
+    assert account.states()["two"] == "restored"
+    assert account.states()["ended"] == "parked"
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -244,6 +299,14 @@ def test_the_night_that_is_cut_off_has_one_of_everything(account: Account) -> No
         "park",
         "purge",
     }
+
+
+def test_the_night_on_which_much_is_wrong_has_it_all(an_account: Callable[..., Account]) -> None:
+    account = an_account(policy=brisk(retain_days=9))
+    answer = a_night_on_which_much_is_wrong(account).sweep()
+    assert answer["tombstones_closed"]["key_ids"] == [DAMAGED]
+    assert account.states()["gone"] == "gone"
+    assert (answer["applied"]["disable"], answer["applied"]["park"]) == (1, 1)
 
 
 def test_the_undo_that_is_cut_off_enables_one_key_and_restores_one(account: Account) -> None:
