@@ -25,6 +25,7 @@ from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFu
 from keyjanitor.evidence import Evidence, UsagePage
 from keyjanitor.history import History
 from keyjanitor.keyfile import NewKey
+from keyjanitor.keyids import shown_id
 from keyjanitor.ledger import Change, Ledger
 from keyjanitor.messages import Message
 from keyjanitor.night import Outside
@@ -343,7 +344,7 @@ class FakeOwners:
         if self.tags_fail:
             raise self.tags_fail
         keys = [self.gateway.whole(key_id)[0] for key_id in self.gateway.ids]
-        return {key.key_id: dict(key.tags) for key in keys if key.tags}
+        return {shown_id(key.key_id): dict(key.tags) for key in keys if key.tags}
 
     def stack_of(self, key_id: str) -> str | None:
         if self.stacks_fail:

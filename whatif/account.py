@@ -16,6 +16,7 @@ from keyjanitor.evidence import (
     UsagePage,
     take_evidence,
 )
+from keyjanitor.keyids import shown_id
 from keyjanitor.served import LimitedPlan
 from keyjanitor.use import USE_DAYS
 from keyjanitor.words import DAY, ApiKey, UsagePlan
@@ -94,7 +95,9 @@ def _items_of(what: str, page: Page) -> Sequence[Mapping[str, Any]]:
         raise FolderRefused(what, f"a page of it is of another shape: {err.reason}") from None
     if not all(isinstance(item.get("id"), str) for item in items):
         raise FolderRefused(what, "a page holds something else than a list of items with an id")
-    return items
+    if what == "usage-plans":
+        return items
+    return [{**item, "id": shown_id(item["id"])} for item in items]
 
 
 def _key(item: Mapping[str, Any], tags: Mapping[str, Mapping[str, str]] | None) -> ApiKey:
@@ -181,7 +184,7 @@ def _usage_page(plan_id: str, page: Page) -> UsagePage:
         days = date.fromisoformat(page["startDate"]), date.fromisoformat(page["endDate"])
     except (KeyError, TypeError, ValueError):
         raise FolderRefused("usage", "a page does not say for which days") from None
-    return UsagePage(*days, items)
+    return UsagePage(*days, {shown_id(one): use for one, use in items.items()})
 
 
 def _tags(page: Page | None) -> dict[str, dict[str, str]] | None:
@@ -190,7 +193,9 @@ def _tags(page: Page | None) -> dict[str, dict[str, str]] | None:
     try:
         for resource in items_of(page, "ResourceTagMappingList", "tags"):
             if fits := _KEY_ARN.fullmatch(resource["ResourceARN"]):
-                tags[fits[1]] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
+                tags[shown_id(fits[1])] = {
+                    tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())
+                }
     except (UnexpectedAnswer, KeyError, TypeError, AttributeError):
         return None
     return tags

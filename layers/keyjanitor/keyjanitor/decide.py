@@ -10,6 +10,7 @@ from statistics import median
 
 from keyjanitor import reasons
 from keyjanitor.evidence import USAGE_DAYS, Evidence, PlanReading
+from keyjanitor.keyids import may_be_value
 from keyjanitor.plan import (
     Adopt,
     Clear,
@@ -137,6 +138,8 @@ def protection(
     """What shields the key whatever its tier says; asked again right before it is touched."""
     if key.name.startswith(RESTORE_MARKER):
         return reasons.BeingRestored()
+    if may_be_value(key.key_id):
+        return reasons.IdMayBeValue()
     if is_tagged_to_keep(key):
         return reasons.KeepTag()
     if owner := owner_by_marks(key, bound):

@@ -31,6 +31,7 @@ from keyjanitor.errors import (
 )
 from keyjanitor.evidence import UsagePage
 from keyjanitor.keyfile import NewKey, key_file
+from keyjanitor.keyids import KeyIds
 from keyjanitor.pace import Pace
 from keyjanitor.policy import Rate
 from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
@@ -70,6 +71,7 @@ class ApiGateway:
     def __init__(self, client: Any, pace: Pace) -> None:
         self._client = client
         self._pace = pace
+        self._ids = KeyIds()
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -432,8 +434,12 @@ class ApiGateway:
 
         What is not `repeatable` is repeated only if AWS says that it was not carried out. Raises
         AccessDenied and CallFailed, neither with the parameters in it: they may be values, which
-        botocore's own errors print (Where else a value can show: measured).
+        botocore's own errors print (Where else a value can show: measured). No id that may be a value
+        leaves this method, and none but the real ones is sent.
         """
+        if self._ids.unknown(params):
+            self._learn_ids(params)
+        params = self._ids.real(params)
         for attempt in range(1, TRIES + 1):
             self._pace.wait()
             try:
@@ -461,9 +467,16 @@ class ApiGateway:
                 break
             else:
                 self._pace.went_well()
-                return answer
+                return self._ids.covered(operation, answer)
         # Raised out here, the error does not even carry botocore's as its context.
         raise failed
+
+    def _learn_ids(self, params: Mapping[str, Any]) -> None:
+        """Lists the keys, to find one by what it is called; one missing twice is no more."""
+        for _ in range(2):
+            self.keys()
+            if not self._ids.unknown(params):
+                return
 
     def _is_for_now(self, err: ClientError) -> bool:
         """Whether to try again. Both 429s share their status: only the code tells them apart (doc)."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyjanitor.harmless import harmless
+from keyjanitor.keyids import may_be_value
 from keyjanitor.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.served import LimitedPlan
 
@@ -123,16 +124,21 @@ def rename(key_ids: Sequence[str]) -> str:
     """Names one of some keys by whoever holds it; `key_ids` are nobody else's to name."""
     if not key_ids:
         return "# every one is another tool's: name them in its template"
+    typed = next((one for one in key_ids if not may_be_value(one)), None)
+    if typed is None:
+        return "# each has an id that may be its value: find it in the console of API Gateway"
     return (
         "# a change by hand: the key's idle clock begins anew\n"
-        f"{look_at_key(key_ids[0])} &&\n"
-        f"aws apigateway update-api-key --api-key {_quoted(key_ids[0])} "
+        f"{look_at_key(typed)} &&\n"
+        f"aws apigateway update-api-key --api-key {_quoted(typed)} "
         "--patch-operations op=replace,path=/name,value=WHO_HOLDS_IT --query name"
     )
 
 
 def look_at_key(key_id: str) -> str:
     """Shows a key without its value."""
+    if may_be_value(key_id):
+        return f"# {key_id}: its id may be its value; find it in the console of API Gateway"
     return (
         f"aws apigateway get-api-key --api-key {_quoted(key_id)} "
         "--query '[name,description,customerId,createdDate,tags]'"

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyjanitor.answered import items_of
 from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import CallFailed
+from keyjanitor.keyids import may_be_value, shown_id
 
 
 class Owners:
@@ -37,7 +38,7 @@ class Owners:
                 # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen)
                 path = resource["ResourceARN"].split("::", 1)[-1]
                 if path.startswith("/apikeys/"):
-                    key_id = path.removeprefix("/apikeys/")
+                    key_id = shown_id(path.removeprefix("/apikeys/"))
                     tags[key_id] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
             token = page.get("PaginationToken", "")
             if not token:
@@ -46,8 +47,11 @@ class Owners:
     def stack_of(self, key_id: str) -> str | None:
         """The name of the stack that owns the key, or None if none does (doc).
 
-        Raises CallFailed or AccessDenied: then nobody knows.
+        Of a key whose id may be its value nobody else is asked: its tags tell all that is known.
+        Raises CallFailed or AccessDenied: then it is not known.
         """
+        if may_be_value(key_id):
+            return None
         action = "cloudformation:DescribeStackResources"
         try:
             answer = self._cloudformation.describe_stack_resources(PhysicalResourceId=key_id)

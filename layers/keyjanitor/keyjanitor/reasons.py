@@ -226,8 +226,23 @@ class NoContact:
         return f"tier {self.tier} has no contact, so it is not swept"
 
 
+@dataclass(frozen=True, slots=True)
+class IdMayBeValue:
+    """Its id is long enough to be its value, so it stands nowhere, and the key is not swept."""
+
+    def __str__(self) -> str:
+        return "its id may be its value, so it is never swept"
+
+
 Protected = (
-    OwnedBy | KeepTag | ProtectedUntil | DisabledByOthers | BeingRestored | TierNever | NoContact
+    IdMayBeValue
+    | OwnedBy
+    | KeepTag
+    | ProtectedUntil
+    | DisabledByOthers
+    | BeingRestored
+    | TierNever
+    | NoContact
 )
 
 # --- unknown --------------------------------------------------------------------------------------
