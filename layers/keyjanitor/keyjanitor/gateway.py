@@ -437,9 +437,7 @@ class ApiGateway:
         botocore's own errors print (Where else a value can show: measured). No id that may be a value
         leaves this method, and none but the real ones is sent.
         """
-        if self._ids.unknown(params):
-            self._learn_ids(params)
-        params = self._ids.real(params)
+        params = self._sent(params)
         for attempt in range(1, TRIES + 1):
             self._pace.wait()
             try:
@@ -471,12 +469,14 @@ class ApiGateway:
         # Raised out here, the error does not even carry botocore's as its context.
         raise failed
 
-    def _learn_ids(self, params: Mapping[str, Any]) -> None:
-        """Lists the keys, to find one by what it is called; one missing twice is no more."""
+    def _sent(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters as API Gateway takes them: a key of which only its digest is known is looked
+        for in the list, twice if it is not there: then it is no more.
+        """
         for _ in range(2):
-            self.keys()
-            if not self._ids.unknown(params):
-                return
+            if self._ids.unknown(params):
+                self.keys()
+        return self._ids.real(params)
 
     def _is_for_now(self, err: ClientError) -> bool:
         """Whether to try again. Both 429s share their status: only the code tells them apart (doc)."""
