@@ -470,8 +470,9 @@ class ApiGateway:
         raise failed
 
     def _sent(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters as API Gateway takes them: a key of which only its digest is known is looked
-        for in the list, twice if it is not there: then it is no more.
+        """The parameters as API Gateway takes them.
+
+        A key of which only the digest is known is looked for in the list; missing twice, it is no more.
         """
         for _ in range(2):
             if self._ids.unknown(params):
