@@ -79,6 +79,10 @@ soak: .venv/.made ## Live random accounts for SECONDS=300 on two processes, from
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.soak \
 		$(if $(STORY),--story "$(STORY)",--seconds $(SECONDS_OF_SOAK) $(if $(SEED),--seed $(SEED)))
 
+.PHONY: fuzz
+fuzz: .venv/.made ## Read 10,000 bent requests, events and answers of AWS of each kind
+	@KEYJANITOR_FUZZ_EXAMPLES=10000 .venv/bin/pytest tests/machine/test_fuzz.py --numprocesses 2
+
 .PHONY: takeouts
 takeouts: .venv/.made ## Take each fix of tests/machine/takeouts out (B=B5: one), and see that it is found again
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.takeouts $(B)

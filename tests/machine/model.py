@@ -152,6 +152,7 @@ class Life:
     owner: str | None = None
     used: date | None = None  # as any reading showed
     changed: date | None = None  # by others
+    changed_in: int = 0  # the run in which they did so after its look at the key
     moved: date | None = None  # its plans, as readings showed
     renewed: date | None = None
     restored: date | None = None
@@ -389,7 +390,7 @@ class Model:
         signs = (
             life.made,
             life.used,
-            life.changed,
+            None if self.run and life.changed_in == self.run.number else life.changed,
             life.moved,
             life.renewed,
             life.restored,
@@ -531,7 +532,7 @@ class Model:
         look = run.looks.get(key.key_id)
         if look is None:
             raise Broken(1, "newest knowledge", f"{key.key_id} was not read before it was deleted")
-        if key.shut_by != "janitor" and look.shut_by != "janitor":
+        if not {key.shut_by, look.shut_by} & {"janitor", "somebody"}:
             self._break(1, "others' disabling", key.key_id, run, "others disabled it, or nobody")
         self._shielded(run, key.key_id, look, life)
         for_end = self._has_ended(life, run.day)
@@ -767,6 +768,10 @@ class Model:
     def _answered(self, kind: str, detail: Mapping[str, Any], at: datetime) -> None:
         sender, request_id = str(detail.get("requested_by")), str(detail["request_id"])
         asked = self.asked.get((sender, request_id))
+        if detail.get("requested_by") is None:
+            if kind == "Key Request Refused" and request_id in {one[1] for one in self.redriven}:
+                return
+            raise Broken(3, "whose request", f"{kind} {request_id} names no sender")
         if asked is None and any(one[:2] == (sender, request_id) for one in self.redriven):
             if kind == "Key Request Refused":
                 return

@@ -377,7 +377,9 @@ class World:
             self._gone(before, by)
         elif before is not None and after is not None:
             if by == "others":
-                model.lives[after.key_id].changed = self.cloud.now.date()
+                life, run = model.lives[after.key_id], model.run
+                life.changed = self.cloud.now.date()
+                life.changed_in = run.number if run and after.key_id in run.looks else 0
             elif before.enabled and not after.enabled:
                 model.disables(before)
             elif after.enabled and not before.enabled:
