@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from tests.machine.model import Broken
 from tests.machine.settling import settle
-from tests.machine.stories import Story, write
+from tests.machine.stories import Story, named, write
 from tests.machine.world import World, virtual_time
 
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
@@ -173,7 +173,7 @@ def main(args: Sequence[str]) -> int:
             if arg == "--whole":
                 continue
             path = Path(arg)
-            story = Story.from_json(path.read_text()) if path.exists() else write(int(arg))
+            story = Story.from_json(path.read_text()) if path.exists() else named(arg)
             whole = "--whole" in args
             lived = live(story, functions) if whole else shorten(story, functions)
             failed += lived.broken is not None

@@ -772,6 +772,8 @@ class Model:
             if kind == "Key Request Refused" and request_id in {one[1] for one in self.redriven}:
                 return
             raise Broken(3, "whose request", f"{kind} {request_id} names no sender")
+        if asked is not None and (sender, request_id, sender) in self.redriven:
+            asked.may_be_lost = True
         if asked is None and any(one[:2] == (sender, request_id) for one in self.redriven):
             if kind == "Key Request Refused":
                 return

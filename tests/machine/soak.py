@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.machine.live import live, load, shorten, tell
 from tests.machine.model import Broken
-from tests.machine.stories import Story, write
+from tests.machine.stories import Story, named, write
 from tests.machine.world import virtual_time
 
 PROCESSES = 2
@@ -42,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _again(name: str) -> int:
     path = Path(name)
-    story = Story.from_json(path.read_text()) if path.exists() else write(int(name))
+    story = Story.from_json(path.read_text()) if path.exists() else named(name)
     functions = load()
     with virtual_time():
         lived = live(story, functions)

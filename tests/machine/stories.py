@@ -351,6 +351,20 @@ def policies(rng: Random, days: list[Day]) -> None:
                 days[later].insert(0, ["good_policy"])
 
 
+def typos(rng: Random, days: list[Day]) -> None:
+    """A tier that never expires its keys is misspelt in one deploy, and put right in the next."""
+    days[0][:0] = [
+        ["policy", ["tiers", "external", "idle_days"], "never"],
+        ["policy", ["tiers", "unclaimed", "idle_days"], 2],
+        ["policy", ["tiers", "unclaimed", "never_used_days"], 2],
+    ]
+    days[0] += [["ask", 0, "issue", number] for number in range(3)]
+    days[0] += [["serve"], ["wait", 40], ["serve"]]
+    at = rng.randrange(2, len(days) - 3)
+    days[at].insert(0, ["rename_tier", "external", "externl"])
+    days[at + rng.randint(1, 3)].insert(0, ["rename_tier", "externl", "external"])
+
+
 def plans(rng: Random, days: list[Day]) -> None:
     """Plans come and go, lose stages and quota."""
     for day in days:
@@ -537,6 +551,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     dates,
     operators,
     policies,
+    typos,
     plans,
     requests,
     squatting,
@@ -558,21 +573,36 @@ def calm(seed: int) -> Story:
     return _told(seed, rng, setup, [a_night(rng) for _ in range(20)], [])
 
 
-def write(seed: int) -> Story:
-    """The story of a seed."""
-    rng = Random(seed)
+def write(seed: int, chapter: str = "") -> Story:
+    """The story of a seed: of several chapters, or of one (`long` is the story of half a year).
+
+    The story of one chapter stays the same when other chapters are written.
+    """
+    rng = Random(f"{chapter} {seed}" if chapter else seed)
+    named = {one.__name__: one for one in (*CHAPTERS, *BIG)}
     kind = rng.random()
-    if kind < 0.06:
-        return _big(seed, rng)
-    if kind < 0.08:
+    if chapter == "long" or (not chapter and kind < 0.02):
         return _long(seed, rng)
+    if chapter:
+        told = [named[chapter]]
+    elif kind < 0.08:
+        told = [rng.choice(BIG), *rng.sample(CHAPTERS, rng.choice((0, 1)))]
+    else:
+        told = rng.sample(CHAPTERS, rng.choice((0, 1, 1, 2, 2, 3)))
+    if told and told[0] in BIG:
+        return _big(seed, rng, told)
     setup = a_setup(rng)
     days = [a_night(rng) for _ in range(rng.choice((12, 16, 20, 30)))]
-    told = rng.sample(CHAPTERS, rng.choice((0, 1, 1, 2, 2, 3)))
     return _told(seed, rng, setup, days, told)
 
 
-def _big(seed: int, rng: Random) -> Story:
+def named(name: str) -> Story:
+    """The story that a name means: `17`, or `thieves:17`."""
+    chapter, _, seed = name.rpartition(":")
+    return write(int(seed), chapter)
+
+
+def _big(seed: int, rng: Random, told: Sequence[Chapter]) -> Story:
     setup = a_setup(rng, keys=rng.choice((70, 90)))
     for key in setup["keys"][2:]:
         key.update(
@@ -584,9 +614,7 @@ def _big(seed: int, rng: Random) -> Story:
     if rng.random() < 0.4:  # a backlog from the first night on
         for key in setup["keys"][2:50]:
             key["habit"] = "until-30"
-    return _told(
-        seed, rng, setup, days, [rng.choice(BIG), *rng.sample(CHAPTERS, rng.choice((0, 1)))]
-    )
+    return _told(seed, rng, setup, days, told)
 
 
 def _long(seed: int, rng: Random) -> Story:

@@ -1,7 +1,7 @@
 """Takes each fix out again, one after the other, and sees that the machine or a test finds it.
 
-A file of tests/machine/takeouts names the text that takes a fix out, and what finds it: `seed`, a
-story of the machine that breaks then, with the rule that it breaks; or `found_by`, a test, for what
+A file of tests/machine/takeouts names the text that takes a fix out, and what finds it: `chapter` and
+`seed` of a story of the machine that breaks then, with the `rule` that it breaks; or `found_by`, a test, for what
 the machine cannot reach, with `why_not`. The tree is copied, never changed.
 """
 
@@ -42,6 +42,7 @@ class Takeout:
     found_by: str
     replaces: tuple[Replace, ...]
     seed: int | None = None
+    chapter: str = ""
     rule: str = ""
     why_not: str = ""
 
@@ -73,6 +74,7 @@ def _read(path: Path) -> Takeout:
         found_by=document.get("found_by", ""),
         replaces=tuple(Replace(r["file"], r["old"], r["new"]) for r in document["replace"]),
         seed=document.get("seed"),
+        chapter=document.get("chapter", ""),
         rule=document.get("rule", ""),
         why_not=document.get("why_not", ""),
     )
@@ -107,8 +109,9 @@ def look_for(takeout: Takeout) -> Found:
         began = time.monotonic()
         environment = {**os.environ, "PYTHONPATH": f"{tree / 'layers' / 'keyjanitor'}:{tree}"}
         if takeout.seed is not None:
-            how = f"seed {takeout.seed}"
-            command = ["-W", "ignore", "-m", "tests.machine.soak", "--story", str(takeout.seed)]
+            story = f"{takeout.chapter}:{takeout.seed}".removeprefix(":")
+            how = f"story {story}"
+            command = ["-W", "ignore", "-m", "tests.machine.soak", "--story", story]
         else:
             how = takeout.found_by.split("/")[-1]
             command = ["-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", takeout.found_by]

@@ -824,12 +824,11 @@ class World:
         for one in self.dead:
             one.received, one.redriven, one.not_before = 0, True, None
             mover = SENDERS[who % len(SENDERS)]
-            if one.sender != mover:
-                asked = self.model.asked.get((one.sender, str(one.body.get("request_id"))))
-                if asked is not None:
-                    asked.may_be_lost = True
-                self.model.redriven.add((mover, str(one.body.get("request_id")), one.sender))
-                one.sender = mover
+            request_id = str(one.body.get("request_id"))
+            if (one.sender, request_id) in self.model.asked:
+                self.model.asked[one.sender, request_id].may_be_lost = True
+            self.model.redriven.add((mover, request_id, one.sender))
+            one.sender = mover
             self.queue.append(one)
         self.dead.clear()
 
