@@ -107,6 +107,7 @@ class Cloud:
         self.stacks: dict[str, str] = {}
         self.confirmed = 1  # subscriptions of the alert topic
         self.weather: list[Fault] = []
+        self.shields: list[Fault] = []  # what a policy of the organisation denies, for good
         self.faults: list[Fault] = []  # of the run that is at work
         self.by = "others"  # who calls
         self.key_limit = 10_000
@@ -141,7 +142,7 @@ class Cloud:
         self.watcher.called(name, about)
         self._counted[name] = self._counted.get(name, 0) + 1
         self._counted["*"] = self._counted.get("*", 0) + 1
-        for one in (*self.faults, *self.weather):
+        for one in (*self.faults, *self.weather, *self.shields):
             if one.call not in (name, "*") or (one.about and one.about != about):
                 continue
             number = self._counted[one.call if not one.about else name]

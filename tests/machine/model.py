@@ -768,16 +768,8 @@ class Model:
     def _answered(self, kind: str, detail: Mapping[str, Any], at: datetime) -> None:
         sender, request_id = str(detail.get("requested_by")), str(detail["request_id"])
         asked = self.asked.get((sender, request_id))
-        if detail.get("requested_by") is None:
-            if kind == "Key Request Refused" and request_id in {one[1] for one in self.redriven}:
-                return
-            raise Broken(3, "whose request", f"{kind} {request_id} names no sender")
-        if asked is not None and (sender, request_id, sender) in self.redriven:
-            asked.may_be_lost = True
-        if asked is None and any(one[:2] == (sender, request_id) for one in self.redriven):
-            if kind == "Key Request Refused":
-                return
-            raise Broken(3, "redrive", f"{kind} {request_id} gets the rights of its mover {sender}")
+        if self._of_a_redrive(kind, detail, asked):
+            return
         if asked is None:
             raise Broken(3, "whose request", f"{kind} {request_id} names {sender}, who did not ask")
         if kind == "Key Request Refused":
@@ -793,6 +785,20 @@ class Model:
             self._may(asked, key_id, detail)
         asked.answers.append((kind, detail))
         del at
+
+    def _of_a_redrive(self, kind: str, detail: Mapping[str, Any], asked: Asked | None) -> bool:
+        """Whether it answers a message that was moved and that no run had seen before."""
+        sender, request_id = detail.get("requested_by"), str(detail["request_id"])
+        movers = {one[0] for one in self.redriven if one[1] == request_id}
+        if sender is None:
+            if kind != "Key Request Refused" or not movers:
+                raise Broken(3, "whose request", f"{kind} {request_id} names no sender")
+            return True
+        if asked is None and sender in movers:
+            if kind != "Key Request Refused":
+                raise Broken(3, "redrive", f"{kind} {request_id}: its mover {sender} had it done")
+            return True
+        return False
 
     def _new_key(self, kind: str, detail: Mapping[str, Any], asked: Asked, key_id: str) -> None:
         earlier = {str(d["key_id"]) for k, d in asked.answers if k in ("Key Issued", "Key Rotated")}

@@ -81,15 +81,16 @@ def _wait_for_the_idle(world: World) -> None:
         may = model.past_limit(world.day)
         since = {key_id: since.get(key_id, 0) + 1 for key_id in may if key_id in world.cloud.keys}
         world.do(["day"])
+    shielded = {one.about for one in world.cloud.shields}
     for key_id, nights in since.items():
         key = world.cloud.keys.get(key_id)
-        if key is None or key_id in world.cloud.stacks:
+        if key is None or key_id in world.cloud.stacks or key_id in shielded:
             continue
         if nights > enough and (key.enabled or world.account.mode == "park"):
             raise Broken(7, "stuck", f"{key_id} may go for {nights} nights, and stays")
     for key_id, key in world.cloud.keys.items():
         life = model.lives[key_id]
-        if _should_have_ended(world, life) and key.enabled:
+        if key_id not in shielded and _should_have_ended(world, life) and key.enabled:
             raise Broken(1, "agreed end", f"{key_id} ended on {life.ends}, and lives")
 
 

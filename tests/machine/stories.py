@@ -220,10 +220,15 @@ def dying(rng: Random, days: list[Day]) -> None:
 
 
 def shielded(rng: Random, days: list[Day]) -> None:
-    """Calls on one thing are denied, for long."""
-    call = rng.choice(
-        ("UpdateApiKey", "DeleteApiKey", "kms.encrypt", "kms.decrypt", "s3.put_object")
-    )
+    """A policy of the organisation shields some keys, or calls on one thing are denied for a while."""
+    if rng.random() < 0.5:
+        call = rng.choice(("UpdateApiKey", "UpdateApiKey", "DeleteApiKey"))
+        days[0][:0] = [
+            ["shield", rng.randrange(30), call] for _ in range(rng.choice((1, 1, 7, 12)))
+        ]
+        return
+    calls = ("UpdateApiKey", "DeleteApiKey", "kms.encrypt", "kms.decrypt", "s3.put_object")
+    call = rng.choice(calls)
     span = _span(rng, days, 12)
     days[span.start].insert(0, ["weather", [call, rng.choice(("denied", "refused"))]])
     days[span[-1]].append(["clear"])

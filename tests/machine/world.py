@@ -863,6 +863,11 @@ class World:
         if key_id := self._key(number):
             self.cloud.keys[key_id].tags.clear()
 
+    def do_shield(self, number: int | str, call: str) -> None:
+        """A policy of the organisation denies a call on one key."""
+        if key_id := self._key(number):
+            self.cloud.shields.append(Fault(call, "denied", about=key_id))
+
     def do_own(self, number: int | str) -> None:
         if key_id := self._key(number):
             self.cloud.stacks[key_id] = "their-stack"
