@@ -26,3 +26,11 @@ def table_of(answer: Any, name: str, operation: str) -> Mapping[str, Any]:
     if not isinstance(table, Mapping):
         raise UnexpectedAnswer(operation, f"the answer holds no {name}")
     return table
+
+
+def text_of(item: Mapping[str, Any], name: str, operation: str) -> str:
+    """The text called `name`, such as an id, of one thing of an answer; raises UnexpectedAnswer."""
+    text = item.get(name)
+    if not isinstance(text, str) or not text:
+        raise UnexpectedAnswer(operation, f"something in the answer comes without {name}")
+    return text

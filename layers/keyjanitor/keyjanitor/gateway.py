@@ -19,7 +19,7 @@ from botocore.exceptions import (
     ConnectionError as BotoConnectionError,
 )
 
-from keyjanitor.answered import items_of, table_of
+from keyjanitor.answered import items_of, table_of, text_of
 from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import (
     CallFailed,
@@ -117,7 +117,7 @@ class ApiGateway:
             "GetApiKeys", self._client.get_api_keys, nameQuery=name, includeValues=True
         ):
             if item.get("name") == name and Secret(item.get("value", "")) == value:
-                return str(item["id"])
+                return text_of(item, "id", "GetApiKeys")
         return None
 
     def keys_named(self, prefix: str) -> list[ApiKey]:
@@ -132,8 +132,8 @@ class ApiGateway:
         """Every usage plan."""
         return [
             UsagePlan(
-                usage_plan_id=item["id"],
-                name=item.get("name", ""),
+                usage_plan_id=text_of(item, "id", "GetUsagePlans"),
+                name=item.get("name") or "",
                 stages=tuple(
                     f"{stage.get('apiId', '')}:{stage.get('stage', '')}"
                     for stage in item.get("apiStages") or ()
@@ -160,7 +160,11 @@ class ApiGateway:
     def rest_apis(self) -> list[RestApi]:
         """Every REST API. HTTP and WebSocket APIs are others' (API Gateway v2), and not among them."""
         listed = (
-            RestApi(item["id"], item.get("name") or "", item.get("apiKeySource") or "HEADER")
+            RestApi(
+                text_of(item, "id", "GetRestApis"),
+                item.get("name") or "",
+                item.get("apiKeySource") or "HEADER",
+            )
             for item in self._items("GetRestApis", self._client.get_rest_apis)
         )
         return list({api.api_id: api for api in listed}.values())
@@ -171,7 +175,7 @@ class ApiGateway:
         return [
             Stage(
                 api_id,
-                item["stageName"],
+                text_of(item, "stageName", "GetStages"),
                 tuple(
                     deployment_id
                     for deployment_id in (
@@ -215,7 +219,7 @@ class ApiGateway:
         """The ids of the usage plans that a key is in."""
         return tuple(
             sorted(
-                str(item["id"])
+                text_of(item, "id", "GetUsagePlans")
                 for item in self._items("GetUsagePlans", self._client.get_usage_plans, keyId=key_id)
             )
         )
@@ -227,7 +231,7 @@ class ApiGateway:
         """
         named = {"nameQuery": prefix} if prefix else {}
         return tuple(
-            str(item["id"])
+            text_of(item, "id", "GetUsagePlanKeys")
             for item in self._items(
                 "GetUsagePlanKeys",
                 self._client.get_usage_plan_keys,

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from keyjanitor.answered import items_of
+from keyjanitor.answered import items_of, text_of
 from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import CallFailed
 from keyjanitor.keyids import may_be_value, shown_id
@@ -36,7 +36,7 @@ class Owners:
                 raise refusal(err, "GetResources", "tag:GetResources") from None
             for resource in items_of(page, "ResourceTagMappingList", "GetResources"):
                 # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen)
-                path = resource["ResourceARN"].split("::", 1)[-1]
+                path = text_of(resource, "ResourceARN", "GetResources").split("::", 1)[-1]
                 if path.startswith("/apikeys/"):
                     key_id = shown_id(path.removeprefix("/apikeys/"))
                     tags[key_id] = {tag["Key"]: tag["Value"] for tag in resource.get("Tags", ())}
@@ -64,6 +64,6 @@ class Owners:
             raise refusal(err, "DescribeStackResources", action) from None
         # AWS answers with the resources of the stack that owns the key, the first hundred only, so
         # the key itself need not be among them (doc).
-        for resource in answer["StackResources"]:
-            return str(resource["StackName"])
+        for resource in items_of(answer, "StackResources", "DescribeStackResources"):
+            return text_of(resource, "StackName", "DescribeStackResources")
         raise CallFailed("DescribeStackResources", "an answer without resources")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from keyjanitor.answered import text_of
 from keyjanitor.evidence import Evidence
 from keyjanitor.policy import BoundPolicy, Quota, Rate
 from keyjanitor.words import ApiKey, Row
@@ -86,7 +87,7 @@ class LimitedPlan:
         """A usage plan as GetUsagePlans tells of it."""
         throttle, quota = item.get("throttle") or {}, item.get("quota") or {}
         return cls(
-            usage_plan_id=item["id"],
+            usage_plan_id=text_of(item, "id", "GetUsagePlans"),
             name=item.get("name") or "",
             stages={
                 f"{stage.get('apiId', '')}:{stage.get('stage', '')}": {
