@@ -66,7 +66,7 @@ class Fault:
     `call` is a name such as GetUsage or s3.put_object; `about` (of GetUsage and lists of members) a
     plan, or (of changes) a key. Kinds: refused, denied, lost (carried out, the answer is lost), die,
     die_after, and for lists empty, absent (without the list), short (without the end), hidden
-    (without `about`), misfit (a key's days do not fit).
+    (without the key that was to be changed last), misfit (a key's days do not fit).
     """
 
     call: str
@@ -114,6 +114,7 @@ class Cloud:
         self.lag = False  # today's requests are not told yet
         self._counted: dict[str, int] = {}
         self._made = 0
+        self.touched = ""  # the key that a run was about to change last
         self.last_plans: tuple[str, ...] = ()  # of the key that was deleted last
 
     # --- time -------------------------------------------------------------------------------------
@@ -573,7 +574,7 @@ class Gateway:
                 page, more = page[: len(page) // 2], False
             shown = [show(one) for one in page]
             if call.kind == "hidden":
-                shown = shown[1:]
+                shown = [one for one in shown if one["id"] != cloud.touched]
             if call.kind != "absent":
                 body["item"] = shown
             if more:

@@ -228,6 +228,7 @@ class Model:
         self._witness: dict[tuple[str, bool], date] = {}  # plan or stage, quota: last request shown
         self.first_day: date | None = None
         self.run: Run | None = None
+        self._outages: set[date] = set()
         self.confirmed = True
         self.confirmed_since: datetime | None = None
         self.revoked_values: dict[str, str] = {}
@@ -313,6 +314,7 @@ class Model:
         for plan_id, plan in reading.plans.items():
             self._learn(day, plan_id, plan)
         self._moves(reading, before)
+        self._outage(reading)
 
     def _learn(self, day: date, plan_id: str, plan: PlanSeen) -> None:
         if not plan.usage_done:
@@ -485,17 +487,21 @@ class Model:
         return nights
 
     def _outage(self, reading: Reading) -> str | None:
+        """Whether the day before yesterday fell far under the ordinary days of the four weeks."""
         total: dict[date, int] = {}
         for plan in reading.plans.values():
             if plan.usage_done:
                 for day, count in plan.by_day().items():
                     total[day] = total.get(day, 0) + count
         day = reading.day - 2 * DAY
-        used = total.get(day, 0)
-        before = [total.get(day - DAY * back, 0) for back in range(1, 29)]
-        weekdays = [total.get(day - DAY * 7 * back, 0) for back in range(1, 5)]
-        usual = median(before)
+        back = [day - DAY * number for number in range(1, 29)]
+        ordinary = [total.get(one, 0) for one in back if one not in self._outages]
+        weekdays = [total.get(one, 0) for one in back[6::7] if one not in self._outages]
+        if len(ordinary) < 7 or not weekdays:
+            return None
+        used, usual = total.get(day, 0), median(ordinary)
         if usual >= 20 and min(weekdays) >= 20 and used * 12 < min(usual, *weekdays):
+            self._outages.add(day)
             return f"an outage: {used} requests on {day}, {usual:g} are usual"
         return None
 

@@ -6,7 +6,7 @@ which is a way in which things go wrong, for a while.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -463,7 +463,9 @@ def deadly_issues(rng: Random, days: list[Day]) -> None:
 
 def outages(rng: Random, days: list[Day]) -> None:
     """The APIs are down."""
-    span = _span(rng, days, rng.choice((3, 8, 12)))
+    longest = rng.choice((3, 8, 12, 24))
+    start = rng.randrange(max(1, len(days) - longest))
+    span = range(start, min(len(days), start + rng.randint(longest // 2, longest)))
     days[span.start].insert(0, ["outage", True])
     days[span[-1]].append(["outage", False])
 
@@ -501,8 +503,9 @@ def glitches(rng: Random, days: list[Day]) -> None:
     for day in days:
         index = _sweep_of(day)
         if index is not None and rng.random() < 0.4:
-            die = [rng.choice(("DeleteApiKey", "UpdateApiKey")), "die", 1, 1]
-            hide = ["GetApiKeys", rng.choice(("hidden", "short", "absent", "empty")), 1, 1]
+            call = rng.choice(("DeleteApiKey", "DeleteApiKey", "UpdateApiKey"))
+            die = [call, "die", 1, 1]
+            hide = ["GetApiKeys", rng.choice(("hidden", "hidden", "absent", "empty")), 1, 30]
             day[index : index + 1] = [["sweep", [die]], ["sweep", [hide]]]
 
 
@@ -598,7 +601,8 @@ def write(seed: int, chapter: str = "") -> Story:
         return _big(seed, rng, told)
     setup = a_setup(rng)
     days = [a_night(rng) for _ in range(rng.choice((12, 16, 20, 30)))]
-    return _told(seed, rng, setup, days, told)
+    story = _told(seed, rng, setup, days, told)
+    return replace(story, settle=story.settle or bool(chapter))
 
 
 def named(name: str) -> Story:

@@ -250,7 +250,6 @@ class World:
         self.outage = False
         self.meanwhile: list[Meanwhile] = []
         self.hold = False
-        self.last_about = ""
         self.braked = False
         self.policy_works = True
         self.last_digest: str | None = None
@@ -330,7 +329,7 @@ class World:
     def called(self, name: str, about: str) -> None:
         self._calls[name] += 1
         if name in ("UpdateApiKey", "DeleteApiKey"):
-            self.last_about = about
+            self.cloud.touched = about
         for one in list(self.meanwhile):
             if one.call == name and self._calls[name] == one.nth:
                 self.meanwhile.remove(one)
@@ -841,7 +840,7 @@ class World:
     def do_shut_last(self) -> None:
         """Security disables the key that a run was about to touch last, a while after it."""
         self.cloud.sleep(20 * 60)
-        self.do_disable(self.last_about)
+        self.do_disable(self.cloud.touched)
 
     def do_enable(self, number: int | str) -> None:
         if key_id := self._key(number):
