@@ -172,15 +172,6 @@ class Life:
     parked_name: str = ""
     parked_plans: tuple[str, ...] = ()
 
-    @property
-    def told(self) -> datetime | None:
-        """When its last warning had been told by bus and topic."""
-        for at, _ in reversed(self.expiring):
-            later = [one for one in self.digests if one >= at - timedelta(hours=2)]
-            if later:
-                return max(at, later[0])
-        return None
-
 
 @dataclass(slots=True)
 class Run:
@@ -616,7 +607,7 @@ class Model:
             self._break(1, "protected", key_id, run, why)
 
     def _was_told(self, run: Run, life: Life, *, for_end: bool) -> None:
-        told = life.told
+        told = self._told(life)
         if told is None:
             why = f"bus {life.expiring[-1:]}, digests {life.digests[-1:]}"
             self._break(1, "told", life.key_id, run, f"nobody was told of it: {why}")
@@ -635,6 +626,16 @@ class Model:
         if at.date() < self.since(life):
             sign = self.since(life)
             self._break(1, "told", life.key_id, run, f"told at {at}, it showed life on {sign}")
+
+    def _told(self, life: Life) -> datetime | None:
+        """When bus and topic had told its last warning; None: one of them has not."""
+        since = self.since(life)
+        digests = [one for one in life.digests if one.date() >= since]
+        if not life.expiring or not digests:
+            return None
+        at = life.expiring[-1][0]
+        later = [one for one in digests if one >= at - timedelta(hours=2)]
+        return max(at, later[0] if later else digests[-1])
 
     def _paced(self, run: Run, verb: str, key_id: str) -> None:
         pairs = self.approvals.get(run.day, set())

@@ -178,7 +178,7 @@ def test_any_record_of_the_queue_is_a_message(record: dict[str, Any]) -> None:
 CLOCK = Clock(at(TODAY, 3), 36)
 EVENT_FIELDS = ["time", "mode", "approve", "undo", "key_ids", "hold", "resume"]
 TIMES = st.sampled_from([f"{TODAY}T03:15:00Z", f"{TODAY}T23:59:60Z", f"{TODAY}", "now"])
-EVENTS = st.sampled_from(
+EVENTS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [
         {},
         {"time": f"{TODAY}T03:15:00Z"},
