@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.doctor import examine
-from keyjanitor.evidence import Evidence
+from keyjanitor.evidence import Evidence, Told
 from keyjanitor.findings import KINDS, Finding
 from keyjanitor.policy import Owned, Quota, Rate, parse_policy
 from keyjanitor.served import Checkup, LimitedPlan, Method
@@ -616,8 +616,16 @@ def test_a_row_that_moves_today_is_no_finding(row: Row) -> None:
 UNLIMITED = a_limited_plan(throttle=None, quota=None)
 
 
+def busy(requests: int) -> Checkup:
+    """The plan without limits, whose keys made so many requests on their busiest day."""
+    by_day = {YESTERDAY: requests, YESTERDAY - DAY: requests // 2}
+    told = {PLAN_ID: Told(TODAY, TODAY, by_day)}
+    evidence = an_evidence(a_reading(KEY_ID), used={KEY_ID: YESTERDAY}, told=told)
+    return a_checkup(plans=(UNLIMITED,), evidence=evidence)
+
+
 def test_plans_without_limits() -> None:
-    assert examine(a_checkup(plans=(UNLIMITED,))) == (
+    assert examine(busy(8_640)) == (
         Finding(
             kind="plans_without_limits",
             what="1 usage plan has neither throttle nor quota: 'external'",
@@ -625,6 +633,7 @@ def test_plans_without_limits() -> None:
             "client takes everybody else down with it.",
             slots=0,
             command="# 10 requests a second, bursts of 20: put in your own\n"
+            "# their keys made at most 8,640 requests on one day, 0.1 a second on average\n"
             "aws apigateway update-usage-plan --usage-plan-id plan1 --patch-operations "
             "op=replace,path=/throttle/rateLimit,value=10 "
             "op=replace,path=/throttle/burstLimit,value=20",
@@ -644,6 +653,43 @@ def test_plans_without_limits() -> None:
 )
 def test_a_plan_with_any_limit_has_limits(limits: dict[str, Any]) -> None:
     assert examine(a_checkup(plans=(replace(UNLIMITED, **limits),))) == ()
+
+
+@pytest.mark.parametrize(
+    ("requests", "rate", "burst"), [(0, 10, 20), (86_400, 10, 20), (2_000_000, 232, 463)]
+)
+def test_the_limit_that_is_advised_is_well_above_what_the_keys_use(
+    requests: int, rate: int, burst: int
+) -> None:
+    finding = found(busy(requests), "plans_without_limits")
+    assert finding is not None
+    assert (
+        f"rateLimit,value={rate} op=replace,path=/throttle/burstLimit,value={burst}"
+        in finding.command
+    )
+    assert f"at most {requests:,} requests on one day" in finding.command
+
+
+def test_no_plan_of_several_gets_a_limit_under_its_use() -> None:
+    second = replace(UNLIMITED, usage_plan_id="p2", name="second")
+    told = {
+        PLAN_ID: Told(TODAY, TODAY, {YESTERDAY: 100}),
+        "p2": Told(TODAY, TODAY, {YESTERDAY: 8_640_000}),
+    }
+    evidence = an_evidence(a_reading(KEY_ID), used={KEY_ID: YESTERDAY}, told=told)
+    stacks = {PLAN_ID: None, "p2": None, "api1": None}
+    plans = (UNLIMITED, second, replace(UNLIMITED, usage_plan_id="p3", name="third"))
+    checkup = a_checkup(plans=plans, evidence=evidence, stacks={**stacks, "p3": None})
+    finding = found(checkup, "plans_without_limits")
+    assert finding is not None
+    assert "rateLimit,value=1000 " in finding.command
+    assert "the use of some is not known" in finding.command
+
+
+def test_the_limit_of_a_plan_whose_use_is_not_known_says_so() -> None:
+    finding = found(a_checkup(plans=(UNLIMITED,)), "plans_without_limits")
+    assert finding is not None
+    assert "what their keys use is not known" in finding.command
 
 
 def test_the_limit_that_is_advised_is_the_policys_own() -> None:
@@ -679,7 +725,7 @@ def test_a_stacks_plan_gets_its_limits_in_the_template() -> None:
 def test_a_plan_of_which_nobody_knows_the_stack_is_asked_about_first() -> None:
     finding = found(a_checkup(plans=(UNLIMITED,), stacks={}), "plans_without_limits")
     assert finding is not None
-    assert finding.command.splitlines()[1] == (
+    assert finding.command.splitlines()[2] == (
         "# only if no stack owns it: aws cloudformation describe-stack-resources "
         "--physical-resource-id plan1"
     )
@@ -1150,7 +1196,7 @@ PLANTED: dict[str, Callable[[], Checkup]] = {
     "plans_alike": twins,
     "plans_not_used": lambda: used(None),
     "plans_without_keys": lambda: with_plan(SECOND),
-    "plans_without_limits": lambda: a_checkup(plans=(UNLIMITED,)),
+    "plans_without_limits": lambda: busy(8_640),
     "policy_plans_unclear": lambda: a_checkup(
         policy=a_policy(a_tier(usage_plans=("external", "partners"))),
     ),

@@ -244,7 +244,18 @@ class _Patient:
             return None
         tiers = [self._bound.tier_of_plan.get(plan.usage_plan_id) for plan in plans]
         limits = [tier.throttle for tier in tiers if tier and tier.throttle]
-        return findings.plans_without_limits(plans, self._whose, limits[0] if limits else None)
+        return findings.plans_without_limits(
+            plans, self._whose, limits[0] if limits else None, self._busiest_day_of(plans)
+        )
+
+    def _busiest_day_of(self, plans: Iterable[LimitedPlan]) -> dict[str, int]:
+        """The most requests of each plan on one day, by its last good reading; unread ones are left out."""
+        told = self._evidence.told if self._evidence else {}
+        return {
+            plan.usage_plan_id: max(told[plan.usage_plan_id].by_day.values(), default=0)
+            for plan in plans
+            if plan.usage_plan_id in told
+        }
 
     def plans_without_keys(self) -> Finding | None:
         empty = [

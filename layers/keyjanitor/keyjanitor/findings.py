@@ -249,10 +249,15 @@ def rows_without_key(ids: Sequence[str]) -> Finding:
 # --- usage plans ----------------------------------------------------------------------------------
 
 
-def plans_without_limits(plans: Sequence[LimitedPlan], whose: Whose, limit: Rate | None) -> Finding:
-    """Plans that limit nothing; `limit` is what the policy has for one of them."""
+def plans_without_limits(
+    plans: Sequence[LimitedPlan], whose: Whose, limit: Rate | None, busiest: Mapping[str, int]
+) -> Finding:
+    """Plans that limit nothing; `limit` is what the policy has for one of them.
+
+    `busiest` has the requests of each plan's busiest day, as far as they are known.
+    """
     kind, ids = "plans_without_limits", [plan.usage_plan_id for plan in plans]
-    lines = mends.limit_each(kind, ids, whose, limit or mends.NEW_LIMIT)
+    lines = mends.limit_each(kind, ids, whose, limit or mends.NEW_LIMIT, busiest)
     lines += whose.templates(ids, "a throttle, and a quota, in the usage plan")
     return Finding(
         kind=kind,

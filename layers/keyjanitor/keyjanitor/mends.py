@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from keyjanitor.harmless import harmless
 from keyjanitor.keyids import may_be_value
@@ -18,6 +19,8 @@ from keyjanitor.served import LimitedPlan
 INLINE = 10  # ids that stand in a command; more are read from the report
 NAMED = 3  # names that stand in a sentence
 SHOWN = 40  # characters of a name
+SECONDS_A_DAY = 86_400
+PEAK = 10  # times the average of a day a limit has to be above
 NEW_LIMIT = Rate(10, 20)  # what the shipped policy.toml has for an example
 
 _ID = re.compile(r"[A-Za-z0-9]{1,64}")
@@ -163,10 +166,20 @@ def _each(kind: str, ids: Sequence[str], line: str, pause: int = 1) -> str:
 # --- usage plans ------------------------------------------------------------------------------------
 
 
-def limit_each(kind: str, usage_plan_ids: Sequence[str], whose: Whose, limit: Rate) -> list[str]:
-    """Gives plans a throttle, past the one UpdateUsagePlan in 20 seconds that AWS takes (doc)."""
+def limit_each(
+    kind: str,
+    usage_plan_ids: Sequence[str],
+    whose: Whose,
+    limit: Rate,
+    busiest: Mapping[str, int],
+) -> list[str]:
+    """Gives plans a throttle, past the one UpdateUsagePlan in 20 seconds that AWS takes (doc).
+
+    The throttle is `limit`, or well above what the keys used on the busiest day, if that is more.
+    """
     if not (free := whose.free(usage_plan_ids)):
         return []
+    limit, use = _above_use(limit, [busiest.get(one) for one in free])
     call = "aws apigateway update-usage-plan --usage-plan-id {} --patch-operations "
     rate = f"op=replace,path=/throttle/rateLimit,value={_number(limit.rate_limit)} "
     burst = f"op=replace,path=/throttle/burstLimit,value={limit.burst_limit}"
@@ -174,9 +187,28 @@ def limit_each(kind: str, usage_plan_ids: Sequence[str], whose: Whose, limit: Ra
     some = free if len(free) == len(usage_plan_ids) else free[:INLINE]
     return [
         f"# {_number(limit.rate_limit)} requests a second, bursts of {limit.burst_limit}: put in your own",
+        f"# {use}",
         *whose.caution(free[0]),
         _each(kind, some, call + rate + burst, pause=20),
     ]
+
+
+def _above_use(limit: Rate, busiest: Sequence[int | None]) -> tuple[Rate, str]:
+    """A limit that is above what plans use, and what they use, in words.
+
+    Usage is told by the day and for all keys of a plan: a second may hold many times the average.
+    """
+    most = max((requests for requests in busiest if requests is not None), default=0)
+    average = most / SECONDS_A_DAY
+    use = f"their keys made at most {most:,} requests on one day, {average:.1f} a second on average"
+    if None in busiest:
+        use = f"the use of some is not known, look at it first; of the others {use}"
+    if len(busiest) == busiest.count(None):
+        use = "what their keys use is not known: look at the stage's metrics first"
+    rate = max(limit.rate_limit, float(ceil(average * PEAK)))
+    # A burst that AWS takes: 5,000 requests at the most (doc).
+    burst = max(limit.burst_limit, min(5_000, ceil(2 * average * PEAK)))
+    return Rate(rate, burst), use
 
 
 def _number(rate: float) -> str:
