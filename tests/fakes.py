@@ -539,8 +539,7 @@ class FakeS3:
     def put_object(self, **request: Any) -> Item:
         if request.get("IfNoneMatch") and self._latest(request["Bucket"]).get(request["Key"]):
             raise refused("PutObject", "PreconditionFailed", 412)
-        self._add(request, request["Body"])
-        return {}
+        return {"VersionId": self._add(request, request["Body"])}
 
     def get_object(self, **request: Any) -> Item:
         bucket = self._buckets[request["Bucket"]]
@@ -549,7 +548,8 @@ class FakeS3:
             body = next((one[2] for one in bucket if one[:2] == (request["Key"], wanted)), None)
         if body is None:
             raise refused("GetObject", "NoSuchVersion" if wanted else "NoSuchKey", 404)
-        return {"Body": BytesIO(body)}
+        versions = [one[1] for one in bucket if one[0] == request["Key"]]
+        return {"Body": BytesIO(body), "VersionId": wanted or versions[-1]}
 
     def delete_object(self, **request: Any) -> Item:
         if "VersionId" not in request:
@@ -592,9 +592,11 @@ class FakeS3:
         marker = {"NextKeyMarker": page[-1][0], "NextVersionIdMarker": page[-1][1]} if more else {}
         return {**kinds, "IsTruncated": more, **marker}
 
-    def _add(self, request: Item, body: bytes | None) -> None:
+    def _add(self, request: Item, body: bytes | None) -> str:
         self._made += 1
-        self._buckets[request["Bucket"]].append((request["Key"], f"{self._made:09}", body))
+        version = f"{self._made:09}"
+        self._buckets[request["Bucket"]].append((request["Key"], version, body))
+        return version
 
     def _latest(self, bucket: str) -> dict[str, bytes | None]:
         return {name: body for name, _, body in self._buckets[bucket]}

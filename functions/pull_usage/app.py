@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
-from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
+from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, KeyjanitorError
 from keyjanitor.evidence import USAGE_DAYS, Evidence, take_evidence
 from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
@@ -39,8 +39,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
     run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
     evidence, unwritten = history.evidence(run.today), None
+    damaged: list[EvidenceDamaged] = []
     if evidence is None:
-        evidence, unwritten = read(run.today)
+        evidence, unwritten = read(run.today, damaged)
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 1)
     if unwritten is not None:
         raise unwritten
@@ -65,15 +66,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         ],
         "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
         "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
+        "damaged": [err.name for err in damaged],
     }
 
 
-def read(today: date) -> tuple[Evidence, KeyjanitorError | None]:
+def read(today: date, damaged: list[EvidenceDamaged]) -> tuple[Evidence, KeyjanitorError | None]:
     """Reads and writes down; gives tonight's evidence, and why the usage files are not whole.
 
     Sweeps need the evidence, so it is written even then; the next night makes up for the files.
+    Earlier evidence that cannot be read is passed over, and named in `damaged`.
     """
-    before = history.evidence_before(today)
+    before = history.evidence_before(today, damaged.append)
+    for err in damaged:
+        logger.error(str(err))
     answers = read_plans(today, gateway, before)
     evidence, usages = take_evidence(today, answers, before)
     files = UsageFiles(evidence, usages, before)

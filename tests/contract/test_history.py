@@ -5,6 +5,7 @@ import json
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,18 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
+from keyjanitor.errors import (
+    AccessDenied,
+    CallFailed,
+    EvidenceDamaged,
+    KeyjanitorError,
+    TombstoneClosed,
+    UnknownPlan,
+)
+from keyjanitor.evidence import to_document
 from keyjanitor.history import History
 from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.words import Secret, Tombstone
@@ -89,6 +100,68 @@ def test_the_evidence_before_a_date_is_the_latest_that_is_older(history: History
     assert history.evidence_before(TODAY) == an_evidence(day=TODAY - DAY * 3)
     assert history.evidence_before(TODAY - DAY * 3) == an_evidence(day=TODAY - DAY * 4)
     assert history.evidence_before(TODAY + DAY) == an_evidence(day=TODAY)
+
+
+GOOD = to_document(an_evidence())
+DAMAGED: dict[str, bytes] = {
+    "half a file": gzip.compress(json.dumps(GOOD).encode())[:100],
+    "nothing": b"",
+    "not compressed": b"{}",
+    "no JSON": gzip.compress(b"{"),
+    "no text": gzip.compress(b"\xff\xfe\x00"),
+    "nested without end": gzip.compress(b"[" * 100_000),
+    "a list": gzip.compress(b"[]"),
+    "a field lost": gzip.compress(
+        json.dumps({name: value for name, value in GOOD.items() if name != "gone"}).encode()
+    ),
+    "another version": gzip.compress(json.dumps({**GOOD, "version": 3}).encode()),
+    "another date": gzip.compress(json.dumps({**GOOD, "date": "2025-01-01"}).encode()),
+    "another kind": gzip.compress(json.dumps({**GOOD, "plans": {"plan1": []}}).encode()),
+}
+
+
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_evidence_is_named_with_the_command_that_takes_it_away(
+    either: Clients, history: History, bucket: str, body: bytes
+) -> None:
+    name = f"evidence/{TODAY}.json.gz"
+    put = either.s3.put_object(Bucket=bucket, Key=name, Body=body)
+    with pytest.raises(EvidenceDamaged) as err:
+        history.evidence(TODAY)
+    command = (
+        f"aws s3api delete-object --bucket {bucket} --key {name} --version-id {put['VersionId']}"
+    )
+    assert command in str(err.value)
+
+
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
+def test_damaged_evidence_is_passed_over_for_that_before_it_and_reported(
+    either: Clients, history: History, bucket: str, body: bytes
+) -> None:
+    older = an_evidence(day=TODAY - DAY * 3)
+    names: list[str] = []
+    history.put_evidence(older)
+    for back in (1, 0):
+        name = f"evidence/{TODAY - DAY * back}.json.gz"
+        either.s3.put_object(Bucket=bucket, Key=name, Body=body)
+        names.insert(0, name)
+    reported: list[EvidenceDamaged] = []
+    assert history.evidence_before(TODAY + DAY, reported.append) == older
+    assert [err.name for err in reported] == names
+    assert history.evidence_before(TODAY) == older
+    assert history.latest_evidence(TODAY) == older
+
+
+@given(st.binary(max_size=300), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_lies_in_the_bucket_no_reader_raises_an_error_that_is_not_ours(
+    either: Clients, history: History, bucket: str, body: bytes, packed: bool
+) -> None:
+    for name in (f"evidence/{TODAY}.json.gz", f"usage/dt={TODAY}/usage.jsonl.gz"):
+        either.s3.put_object(Bucket=bucket, Key=name, Body=gzip.compress(body) if packed else body)
+    with suppress(KeyjanitorError):
+        history.evidence(TODAY)
+    assert isinstance(history.usage(TODAY), list)
 
 
 # --- daily files and plans ------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged
 from keyjanitor.evidence import USAGE_DAYS, Evidence
 from tests.builders import DAY, KEY_ID, PLAN_ID
 from tests.contract.test_faults import EndsAfter, EndsBefore
@@ -205,3 +205,64 @@ def test_wherever_a_reading_ends_the_next_run_leaves_what_a_whole_one_does(
         account.real_now += timedelta(minutes=1)
         account.read()
         assert written(account) == whole, (number, name)
+
+
+# --- evidence that is damaged -----------------------------------------------------------------------
+
+HALF = gzip.compress(b'{"version": 2}')[:20]
+
+
+def damage(account: Account, day: date, body: bytes = HALF) -> str:
+    name = f"evidence/{day}.json.gz"
+    account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=body)
+    return name
+
+
+def test_damaged_evidence_of_tonight_stops_this_night_only(account: Account) -> None:
+    account.night()
+    name = damage(account, account.today)
+    for run in (account.read, account.sweep):
+        with pytest.raises(EvidenceDamaged, match=name):
+            run()
+    account.watch()  # who only looks takes the evidence before
+    account.publish()
+    account.pass_day()
+    answer = account.read()
+    assert (answer["damaged"], answer["keys"]) == ([name], 2)
+    assert account.sweep()["verdicts"]["unknown"] == 0
+
+
+def test_without_its_damaged_version_the_night_is_read_again(account: Account) -> None:
+    account.read()
+    whole = account.evidence()
+    damage(account, account.today)
+    with pytest.raises(EvidenceDamaged) as err:
+        account.read()
+    version = str(err.value).split("--version-id ")[1].split(";")[0]
+    account.clients.s3.delete_object(
+        Bucket=account.bucket, Key=f"evidence/{account.today}.json.gz", VersionId=version
+    )
+    account.read()
+    assert account.evidence() == whole
+
+
+def test_a_reading_of_an_older_date_hides_nothing_that_a_newer_one_shows(account: Account) -> None:
+    account.pass_day()
+    account.use(KEY_ID)
+    account.real_now += timedelta(days=1)
+    account.pass_day()
+    today = account.today
+    account.read()
+    newest = account.evidence()
+    assert newest is not None
+    assert newest.last_used[KEY_ID] == today - DAY
+    account.today = today - DAY
+    account.read()
+    account.today = today
+    assert account.evidence() == newest
+    account.pass_day()
+    account.read()
+    later = account.evidence()
+    assert later is not None
+    assert later.last_used[KEY_ID] == today - DAY
+    assert later.plans[PLAN_ID].unread is None

@@ -117,6 +117,21 @@ class NoEvidence(KeyjanitorError):
         self.date = date
 
 
+class EvidenceDamaged(KeyjanitorError):
+    """A file of evidence cannot be read: `name` of the bucket, why, and what takes it away."""
+
+    def __init__(self, bucket: str, name: str, version_id: str | None, reason: str) -> None:
+        version = f" --version-id {version_id}" if version_id else ""
+        super().__init__(
+            f"{name} is damaged ({reason}): its date waits, the other nights go on without it. To take "
+            f"this version of the file away: aws s3api delete-object --bucket {bucket} --key {name}"
+            f"{version}; the version before it counts again, and if there is none, `sam remote "
+            "invoke PullUsageFunction` reads tonight once more"
+        )
+        self.name = name
+        self.reason = reason
+
+
 class EmptyListing(KeyjanitorError):
     """API Gateway listed nothing (`what`) where there was something the night before."""
 

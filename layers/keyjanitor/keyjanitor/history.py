@@ -13,7 +13,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.aws import refusal
 from keyjanitor.clock import pause
-from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed, UnknownPlan
+from keyjanitor.errors import (
+    AccessDenied,
+    CallFailed,
+    EvidenceDamaged,
+    TombstoneClosed,
+    UnexpectedAnswer,
+    UnknownPlan,
+)
 from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
 from keyjanitor.plan import Plan, Purge, key_id_of, verb_of
 from keyjanitor.seal import Sealer, tombstone_context
@@ -21,6 +28,8 @@ from keyjanitor.words import Secret, Tombstone
 
 logger = Logger(child=True)
 
+# What comes of reading a file that is cut off, is not compressed, or holds something else.
+DAMAGE = (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError)
 CONFLICT_TRIES = 5
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
@@ -41,13 +50,32 @@ class History:
     # --- evidence ---------------------------------------------------------------------------------
 
     def evidence(self, day: date) -> Evidence | None:
-        """The evidence of a date, or None if nothing was read on it."""
-        body = self._get(_evidence_name(day))
-        return from_document(json.loads(gzip.decompress(body))) if body else None
+        """The evidence of a date, or None if nothing was read on it; raises EvidenceDamaged."""
+        name = _evidence_name(day)
+        found = self._find(name)
+        if found is None:
+            return None
+        body, version_id = found
+        try:
+            evidence = from_document(json.loads(gzip.decompress(body)))
+        except UnexpectedAnswer as err:
+            raise EvidenceDamaged(self._bucket, name, version_id, err.reason) from None
+        except DAMAGE as err:
+            reason = type(err).__name__
+            raise EvidenceDamaged(self._bucket, name, version_id, reason) from None
+        if evidence.day != day:
+            reason = f"it is of {evidence.day}"
+            raise EvidenceDamaged(self._bucket, name, version_id, reason)
+        return evidence
 
-    def evidence_before(self, day: date) -> Evidence | None:
-        """The latest evidence that is older than `day`, or None if it is the first."""
-        latest: str | None = None
+    def evidence_before(
+        self, day: date, report: Callable[[EvidenceDamaged], None] | None = None
+    ) -> Evidence | None:
+        """The latest evidence that is older than `day`, or None if there is none.
+
+        A damaged file is passed over, and reported: to the log, if nobody else takes it.
+        """
+        days: list[date] = []
         params = {
             "Bucket": self._bucket,
             "Prefix": "evidence/",
@@ -57,15 +85,25 @@ class History:
             page = self._call(
                 "s3:ListBucket", "ListObjectsV2", self._client.list_objects_v2, **params
             )
-            for item in page.get("Contents", ()):
-                if item["Key"] < _evidence_name(day):
-                    latest = max(latest or "", item["Key"])
+            days += filter(None, (_evidence_day(item["Key"]) for item in page.get("Contents", ())))
             if not page.get("IsTruncated"):
                 break
             params["ContinuationToken"] = page["NextContinuationToken"]
-        if latest is None:
-            return None
-        return self.evidence(date.fromisoformat(latest[len("evidence/") :][:10]))
+        for earlier in sorted((one for one in days if one < day), reverse=True):
+            try:
+                return self.evidence(earlier)
+            except EvidenceDamaged as err:
+                (report or _log_damage)(err)
+        return None
+
+    def latest_evidence(self, day: date) -> Evidence | None:
+        """The evidence of a date, else the latest before it; for who looks, and decides on nothing."""
+        try:
+            found = self.evidence(day)
+        except EvidenceDamaged as err:
+            _log_damage(err)
+            found = None
+        return found or self.evidence_before(day)
 
     def evidence_after(self, day: date) -> date | None:
         """The first date after `day` that has evidence, or None: `day` is the newest."""
@@ -142,7 +180,7 @@ class History:
         try:
             lines = gzip.decompress(body).splitlines() if body else []
             found = [dict(json.loads(line)) for line in lines]
-        except (OSError, EOFError, zlib.error, ValueError, TypeError) as err:
+        except DAMAGE as err:
             damage = type(err).__name__
         if not damage and not all(map(fits, found)):
             damage = "lines of another shape"
@@ -310,6 +348,11 @@ class History:
     # --- calling ----------------------------------------------------------------------------------
 
     def _get(self, name: str, **version: str) -> bytes | None:
+        found = self._find(name, **version)
+        return found[0] if found else None
+
+    def _find(self, name: str, **version: str) -> tuple[bytes, str | None] | None:
+        """A file, and the id of its version if the bucket keeps versions; None: there is none."""
         try:
             answer = self._call(
                 f"s3:GetObject on {name}",
@@ -323,7 +366,8 @@ class History:
             if err.code in ABSENT:
                 return None
             raise
-        return bytes(answer["Body"].read())
+        body = self._call(f"s3:GetObject on {name}", "GetObject", answer["Body"].read)
+        return bytes(body), answer.get("VersionId")
 
     def _put(self, name: str, body: bytes, content_type: str) -> None:
         self._call(
@@ -346,6 +390,18 @@ class History:
 
 def _evidence_name(day: date) -> str:
     return f"evidence/{day}.json.gz"
+
+
+def _evidence_day(name: str) -> date | None:
+    try:
+        day = date.fromisoformat(name[len("evidence/") :][:10])
+    except ValueError:
+        return None
+    return day if name == _evidence_name(day) else None
+
+
+def _log_damage(err: EvidenceDamaged) -> None:
+    logger.error(str(err))
 
 
 def _usage_name(day: date) -> str:

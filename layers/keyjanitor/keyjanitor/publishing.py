@@ -59,8 +59,8 @@ def gather_morning(
     doctor looks at is left unread.
     """
     ledger, history = sources.ledger, sources.history
-    evidence = history.evidence(today)
-    latest = evidence or history.evidence_before(today)
+    latest = history.latest_evidence(today)
+    evidence = latest if latest is not None and latest.day == today else None
     rows = ledger.live_rows()
     keys = sources.gateway.keys()
     if not keys and rows:

@@ -62,7 +62,7 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     keys = sights.gateway.keys()
     plans = sights.gateway.usage_plans()
     rows = sights.ledger.live_rows()
-    latest = sights.history.evidence(today) or sights.history.evidence_before(today)
+    latest = sights.history.latest_evidence(today)
     before = sights.history.evidence_before(latest.day) if latest else None
     nights = sights.ledger.nights(today - DAY * REGRET, today)
     # What a sweep parks is written down when it ends.
