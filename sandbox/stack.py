@@ -14,11 +14,12 @@ from sandbox.client import REPOSITORY, Sandbox
 
 NAME = "keyjanitor"
 LISTENER = "operator@example.org"  # who hears of alerts
-# All six of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
+# All seven of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
 LOCAL = {
     "RequireTls": "false",
     "ReplayWindowHours": "0",
     "PullUsageSchedule": "cron(0 0 1 1 ? 2199)",
+    "PullUsageAgainSchedule": "cron(0 0 1 1 ? 2199)",
     "ExpireKeysSchedule": "cron(0 0 1 1 ? 2199)",
     "WatchCapacitySchedule": "cron(0 0 1 1 ? 2199)",
     "PublishReportSchedule": "cron(0 0 1 1 ? 2199)",

@@ -901,7 +901,14 @@ class Account:
         )
         for function, values in (
             (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
-            (self.pull_usage, {"gateway": gateway, "history": self.outside.history}),
+            (
+                self.pull_usage,
+                {
+                    "gateway": gateway,
+                    "history": self.outside.history,
+                    "ledger": self.outside.ledger,
+                },
+            ),
             (
                 self.watch_capacity,
                 {
@@ -994,10 +1001,11 @@ class Account:
         self.runs += 1
         return Context(f"run-{self.runs}", remaining_ms)
 
-    def read(self) -> dict[str, Any]:
+    def read(self, context: Any = None) -> dict[str, Any]:
         """Tonight's reading, by pull_usage."""
         event = {"time": f"{self.today}T02:15:00Z"}
-        return cast("dict[str, Any]", self.pull_usage.lambda_handler(event, self.context()))
+        answer = self.pull_usage.lambda_handler(event, context or self.context())
+        return cast("dict[str, Any]", answer)
 
     def sweep(self, context: Any = None, **event: Any) -> dict[str, Any]:
         """What expire_keys answers to an event at a quarter past three of today."""

@@ -1,6 +1,7 @@
 """The reading of a night: whatever fails, the evidence is right and no known use is lost."""
 
 import gzip
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged
+from keyjanitor import reading, usagefile
+from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, NoEvidence
 from keyjanitor.evidence import USAGE_DAYS, Evidence
-from tests.builders import DAY, KEY_ID, PLAN_ID
+from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.contract.test_faults import EndsAfter, EndsBefore
 from tests.fakes import Account, Call, Calls, Killed, refused
 
@@ -202,9 +204,162 @@ def test_wherever_a_reading_ends_the_next_run_leaves_what_a_whole_one_does(
         with suppress(Killed):  # of an answer that there is no such file, the run hears no more
             account.read()
         account.around = Calls()
-        account.real_now += timedelta(minutes=1)
+        account.real_now += timedelta(minutes=16)  # the lease of a run that died has run out
         account.read()
         assert written(account) == whole, (number, name)
+
+
+# --- runs that have to end before all is read -------------------------------------------------------
+
+
+def many_plans(account: Account, plans: int = 5) -> None:
+    """Plans of their own with a key each, some of them used."""
+    for number in range(plans):
+        plan = a_usage_plan(f"p{number}", name=f"plan {number}", stages=(f"api{number}:prod",))
+        account.gateway.add_plan(plan)
+        key_id = f"key{number}"
+        account.key(key_id, plans=(plan.usage_plan_id,), idle=number + 1)
+
+
+def time_for(account: Account, calls: int) -> Any:
+    """The context of a run that has time for so many calls on API Gateway and S3."""
+    made = Calls()
+    account.around = made
+    return account.context(lambda: 900_000 if len(made.names) < calls else 0)
+
+
+def test_a_reading_that_runs_out_of_time_goes_on_in_the_nights_next_run(account: Account) -> None:
+    many_plans(account)
+    account.nights(3)
+    account.pass_day(2)
+    before = account.snapshot()
+    account.read()
+    whole = written(account)
+    unfinished: set[str] = set()
+    for calls in range(0, 70, 3):
+        account.go_back(before)
+        answer = account.read(time_for(account, calls))
+        unfinished |= answer.get("unfinished", {}).keys()
+        for _ in range(40):
+            if "unfinished" in answer:  # a run of fewer calls would read no plan to the end
+                answer = account.read(time_for(account, max(calls, 24)))
+        account.around = Calls()
+        assert "unfinished" not in answer, calls
+        assert written(account) == whole, calls
+    assert unfinished == {"plans", "usage_files", "left"}
+
+
+def test_what_was_read_is_not_read_again_by_the_nights_next_run(account: Account) -> None:
+    many_plans(account, 8)
+    first = account.read(time_for(account, 12))
+    assert first["unfinished"]["left"] > 0
+    read = first["unfinished"]["plans"]
+    account.around = seen = Calls()
+    account.read()
+    assert seen.names.count("apigateway.members") == 9 - read  # `plan1` is there too
+    assert first["unfinished"]["left"] == 9 - read
+
+
+def test_no_sweep_acts_on_a_reading_that_is_not_finished(account: Account) -> None:
+    many_plans(account)
+    account.read(time_for(account, 8))
+    account.around = Calls()
+    with pytest.raises(NoEvidence):
+        account.sweep()
+
+
+def test_a_part_of_a_reading_that_is_damaged_is_read_again(account: Account) -> None:
+    many_plans(account)
+    before = account.snapshot()
+    account.read()
+    whole = written(account)
+    account.go_back(before)
+    account.read(time_for(account, 10))
+    account.around = Calls()
+    names = list(account._files("partial/"))
+    assert names
+    for body in (b"", b"{}", gzip.compress(b"[]"), gzip.compress(b'{"version": 1, "date": 7}')):
+        for name in names:
+            account.clients.s3.put_object(Bucket=account.bucket, Key=name, Body=body)
+        account.read(time_for(account, 10))
+    account.around = Calls()
+    account.read()
+    assert written(account) == whole
+
+
+def test_a_night_that_is_read_in_one_go_writes_nothing_that_is_not_whole(account: Account) -> None:
+    account.nights(2)
+    assert account.objects("partial/") == {}
+
+
+def test_a_reading_that_is_not_finished_holds_no_value(account: Account) -> None:
+    many_plans(account)
+    value = account.key("late", plans=("p0",))
+    usage = account.gateway.usage
+
+    def keyed_by_values(usage_plan_id: str, start: date, end: date) -> Any:
+        for page in usage(usage_plan_id, start, end):
+            days = (end - start).days + 1
+            yield replace(page, items={**page.items, value: [[1, 9]] * days})
+
+    account.gateway.usage = keyed_by_values  # type: ignore[method-assign]
+    account.read(time_for(account, 10))
+    account.around = Calls()
+    assert account._files("partial/")
+    account.read()
+    stored = b"".join(account.objects().values())
+    assert value.encode() not in stored
+    evidence = account.evidence()
+    assert evidence is not None
+    assert {plan.unknown_ids for plan in evidence.plans.values()} == {1}
+
+
+def test_a_second_reading_at_the_same_time_does_nothing_and_says_so(account: Account) -> None:
+    answers: list[dict[str, Any]] = []
+
+    def around(name: str, call: Call) -> Any:
+        if name == "apigateway.members" and not answers:
+            answers.append(account.read())
+        return call()
+
+    account.around = around
+    whole = account.read()
+    assert whole["plans"] == 1
+    assert answers[0].keys() == {"time", "running"}
+
+
+# --- files that hold more keys than there is room for -----------------------------------------------
+
+
+def test_of_plans_with_more_keys_than_there_is_room_for_the_usage_files_have_one_row(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_plans(account, 3)
+    for module in (usagefile, reading):
+        monkeypatch.setattr(module, "ROWS", 2)
+    account.read()
+    name = f"usage/dt={account.today - DAY}/usage.jsonl.gz"
+    rows = [json.loads(line) for line in account.objects(name)[name].splitlines()]
+    told = {(row["plan_id"], row["key_id"]): row["missing"] for row in rows}
+    assert told[("p0", "key0")] is None
+    assert told[("plan1", None)] == usagefile.TOO_MANY
+    assert len(rows) == 4
+    evidence = account.evidence()
+    assert evidence is not None
+    assert len(evidence.members()) == 5  # what is decided on has them all
+
+
+def test_a_first_reading_of_many_keys_writes_only_the_days_that_there_is_room_for(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_plans(account, 3)
+    monkeypatch.setattr(reading, "NUMBERS", 100)
+    account.read()
+    for back in (2, 60):
+        name = f"usage/dt={account.today - DAY * back}/usage.jsonl.gz"
+        rows = [json.loads(line) for line in account.objects(name)[name].splitlines()]
+        missing = {row["missing"] for row in rows if row["plan_id"] != "p0"}
+        assert missing == ({None} if back == 2 else {usagefile.TOO_LONG_AGO})
 
 
 # --- evidence that is damaged -----------------------------------------------------------------------

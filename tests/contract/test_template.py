@@ -89,11 +89,16 @@ PULL_USAGE = {
     ("apigateway:GET", f"{GATEWAY}/usageplans/*/usage"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
     ("s3:GetObject", f"{BUCKET}/keys/*"),
+    ("s3:GetObject", f"{BUCKET}/partial/*"),
     ("s3:GetObject", f"{BUCKET}/usage/*"),
     ("s3:PutObject", f"{BUCKET}/evidence/*"),
     ("s3:PutObject", f"{BUCKET}/keys/*"),
+    ("s3:PutObject", f"{BUCKET}/partial/*"),
     ("s3:PutObject", f"{BUCKET}/usage/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
+    ("dynamodb:DeleteItem", "Ledger.Arn"),
+    ("dynamodb:GetItem", "Ledger.Arn"),
+    ("dynamodb:PutItem", "Ledger.Arn"),
     ("logs:CreateLogStream", "PullUsageLog.Arn"),
     ("logs:PutLogEvents", "PullUsageLog.Arn"),
     ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
@@ -244,8 +249,11 @@ ITS_LEASE = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["CONTROL"]}}
 OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
     ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": "evidence/*"}
+        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "partial/*"]}
     },
+    ("PullUsageRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
+    ("PullUsageRole", "dynamodb:GetItem", "Ledger.Arn"): ITS_LEASE,
+    ("PullUsageRole", "dynamodb:PutItem", "Ledger.Arn"): ITS_LEASE,
     ("ExpireKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "plans/*", "tombstones/*"]}
     },
@@ -368,11 +376,12 @@ def rights(role: str, mode: str) -> set[tuple[str, str]]:
     }
 
 
-def schedules() -> dict[str, dict[str, Any]]:
+def schedules() -> dict[tuple[str, str], dict[str, Any]]:
+    """Every schedule, by its function and its own name there."""
     return {
-        name: event["Properties"]
+        (name, event_name): event["Properties"]
         for name, function in resources("AWS::Serverless::Function").items()
-        for event in function["Events"].values()
+        for event_name, event in function["Events"].items()
         if event["Type"] == "ScheduleV2"
     }
 
@@ -419,6 +428,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "RequestCallsPerSecond": 2,
         "ReplayWindowHours": 36,
         "PullUsageSchedule": "cron(15 2 * * ? *)",
+        "PullUsageAgainSchedule": "cron(0,45 3-4 * * ? *)",
         "ExpireKeysSchedule": "cron(15 3-5 * * ? *)",
         "WatchCapacitySchedule": "cron(40 * * * ? *)",
         "PublishReportSchedule": "cron(15 6 * * ? *)",
@@ -492,6 +502,10 @@ def test_the_history_is_kept_as_long_as_is_said_and_evidence_as_long_as_a_night_
         None: {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}},
         "evidence/": remembered,
         "plans/": remembered,
+        "partial/": {
+            "ExpirationInDays": 2,
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        },
         "usage/": history,
         "keys/": history,
         "reports/": history,
@@ -797,7 +811,7 @@ def test_as_many_copies_share_the_calls_as_run_at_once() -> None:
 
 
 def test_a_schedule_starts_each_of_these_functions_and_names_its_instant() -> None:
-    assert set(schedules()) == set(SCHEDULED)
+    assert {function for function, _ in schedules()} == set(SCHEDULED)
     for schedule in schedules().values():
         assert json.loads(schedule["Input"]) == {"time": "<aws.scheduler.scheduled-time>"}
         assert schedule["ScheduleExpressionTimezone"] == "UTC"
@@ -805,13 +819,20 @@ def test_a_schedule_starts_each_of_these_functions_and_names_its_instant() -> No
 
 
 def test_keys_are_counted_at_a_minute_that_no_function_of_the_night_works_in() -> None:
-    def minutes(schedule: str) -> set[int]:
-        [minute] = re.findall(r"^cron\((\d+) ", schedule)
-        return {(int(minute) + after) % 60 for after in range(15)}  # as long as a run may last
+    functions = resources("AWS::Serverless::Function")
 
-    of = {name: minutes(s["ScheduleExpression"]) for name, s in schedules().items()}
-    counted = of.pop("WatchCapacityFunction")
+    def minutes(function: str, schedule: str) -> set[int]:
+        [listed] = re.findall(r"^cron\(([\d,]+) ", schedule)
+        lasts = functions[function].get("Timeout", TEMPLATE["Globals"]["Function"]["Timeout"]) // 60
+        return {
+            (int(minute) + after) % 60 for minute in listed.split(",") for after in range(lasts)
+        }
+
+    of = {name: minutes(name[0], s["ScheduleExpression"]) for name, s in schedules().items()}
+    counted = of.pop(("WatchCapacityFunction", "Hourly"))
     assert not any(counted & others for others in of.values())
+    swept = of.pop(("ExpireKeysFunction", "Nightly"))
+    assert not swept & of["PullUsageFunction", "Again"]  # nor beside a reading that goes on
 
 
 def test_in_the_sandbox_no_schedule_starts_anything_however_it_is_deployed() -> None:
@@ -819,7 +840,7 @@ def test_in_the_sandbox_no_schedule_starts_anything_however_it_is_deployed() -> 
     overrides = config["local"]["deploy"]["parameters"]["parameter_overrides"]
     assert dict(one.split("=", 1) for one in overrides) == LOCAL
     parameters = {name for name in TEMPLATE["Parameters"] if name.endswith("Schedule")}
-    assert len(parameters) == len(SCHEDULED)
+    assert len(parameters) == len(schedules())
     assert {LOCAL[name] for name in parameters} == {"cron(0 0 1 1 ? 2199)"}
 
 

@@ -157,15 +157,26 @@ class PlanUsage:
 
     `start` and `end` are what was asked for, `history_from` is the first day that the usage files
     get, left out the last HISTORY_DAYS; they never get `end`, which has only begun. Days are UTC
-    dates as API Gateway counts them.
+    dates as API Gateway counts them. Unless the days of the keys are `kept`, the usage files get none.
+    `same` holds each id once, for all plans.
     """
 
     def __init__(
-        self, plan: UsagePlan, start: date, end: date, history_from: date | None = None
+        self,
+        plan: UsagePlan,
+        start: date,
+        end: date,
+        history_from: date | None = None,
+        *,
+        kept: bool = True,
+        same: dict[str, str] | None = None,
     ) -> None:
-        self._plan = plan
-        self._end = end
+        self.plan = plan
         self.start = start
+        self.end = end
+        self.kept = kept
+        self._same = {} if same is None else same
+        self.dates = [start + DAY * index for index in range((end - start).days + 1)]
         self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
         self.told_through = end - DAY
         self.last_used: dict[str, date] = {}
@@ -175,7 +186,11 @@ class PlanUsage:
         self.ids: set[str] = set()
         self.unclear: set[str] = set()
         self.used: dict[str, int] = {}  # requests of each key that had any and whose days fit
-        self._days: dict[str, array[int]] = {}
+        self.days: dict[str, array[int]] = {}  # of each key, from `history_from` on
+        # How many ids were named that may be values, and their requests: of a reading of before,
+        # which did not write them down.
+        self.odd_ids = 0
+        self.odd_used = 0
 
     def add(self, page: UsagePage) -> None:
         """Takes one page in.
@@ -185,8 +200,8 @@ class PlanUsage:
         """
         if page.start != self.start:
             raise UnexpectedAnswer("GetUsage", f"starts on {page.start}, asked was {self.start}")
-        if page.end < self._end - 2 * DAY:
-            raise UnexpectedAnswer("GetUsage", f"ends on {page.end}, asked was {self._end}")
+        if page.end < self.end - 2 * DAY:
+            raise UnexpectedAnswer("GetUsage", f"ends on {page.end}, asked was {self.end}")
         self.pages += 1
         self.told_through = min(self.told_through, page.end)
         days = (page.end - page.start).days + 1
@@ -194,19 +209,25 @@ class PlanUsage:
             if pairs is not None and not isinstance(pairs, list | tuple):
                 raise UnexpectedAnswer("GetUsage", "the days of a key are no list")
             again = key_id in self.ids
+            key_id = self._same.setdefault(key_id, key_id)  # noqa: PLW2901 (the same text)
             self.ids.add(key_id)
             if pairs:  # a key without hits may come with nothing, as it may not come at all (seen)
                 self._add_key(key_id, pairs, days, again=again)
 
     @property
+    def days_kept(self) -> int:
+        """How many days of each key it keeps for the usage files."""
+        return (self.end - self.history_from).days + 1 if self.kept else 0
+
+    @property
     def last_request(self) -> date | None:
         """The last whole day on which any key of the plan had a request."""
-        days = (day for day, used in self.used_by_day.items() if used and day < self._end)
+        days = (day for day, used in self.used_by_day.items() if used and day < self.end)
         return max(days, default=None)
 
     def tells_of(self, key_id: str) -> bool:
         """Whether it has a number of its own for each day of a key."""
-        return key_id in self._days
+        return key_id in self.days
 
     def on(self, day: date, key_id: str) -> tuple[int, int | None]:
         """(used, remaining) of a key on a day from `history_from` through `told_through`.
@@ -214,7 +235,7 @@ class PlanUsage:
         A plan that was read to the end does not mention who did not use it: that is (0, None). Of
         the keys in `unclear` nobody knows it.
         """
-        days = self._days.get(key_id)
+        days = self.days.get(key_id)
         if days is None:
             return 0, None
         index = 2 * (day - self.history_from).days
@@ -224,7 +245,7 @@ class PlanUsage:
     def _add_key(self, key_id: str, pairs: Sequence[Any], days: int, *, again: bool) -> None:
         """Takes the days of one key in; one that comes on a second page too is counted once."""
         fits = len(pairs) == days
-        has_quota = self._plan.has_quota
+        has_quota = self.plan.has_quota
         last = -1
         total = 0
         for index, pair in enumerate(pairs):
@@ -235,18 +256,18 @@ class PlanUsage:
                 last = index
                 if used and not again:
                     total += used
-                    self._count(used, self.start + DAY * index if fits else self._end)
+                    self._count(used, self.dates[index] if fits else self.end)
         if last >= 0:
             # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
-            day = self.start + DAY * last if fits else self._end
+            day = self.dates[last] if fits else self.end
             self.last_used[key_id] = max(day, self.last_used.get(key_id, day))
         if not fits:
             self.unclear.add(key_id)
             return
         if total:
             self.used[key_id] = total
-        if not again:
-            self._days[key_id] = _numbers(pairs[(self.history_from - self.start).days :])
+        if self.kept and not again:
+            self.days[key_id] = _numbers(pairs[(self.history_from - self.start).days :])
 
     def _count(self, used: int, day: date) -> None:
         self.had_requests = True
@@ -304,7 +325,7 @@ def take_evidence(
     answers = list(answers)
     readings: dict[str, PlanReading] = {}
     usages: dict[str, PlanUsage] = {}
-    known_before = _known(before)
+    known_before = known_ids(before)
     members_tonight = {key_id for answer in answers for key_id in answer.members or ()}
     known = members_tonight | known_before
     named_gone: set[str] = set()
@@ -316,7 +337,7 @@ def take_evidence(
         unknown = 0
         if usage is not None:
             strangers = usage.ids - known
-            unknown = len(strangers)
+            unknown = len(strangers) + usage.odd_ids
             named_gone |= (usage.ids & known) - members_tonight
             if unread is None:
                 told = before.told.get(plan_id) if before else None
@@ -353,9 +374,10 @@ def _not_believed(
     of keys that left the plan since, of ids that are in no plan, and of keys whose days do not fit
     tonight.
     """
-    if usage.ids and strangers == usage.ids:
+    unknown = len(strangers) + usage.odd_ids
+    if unknown and strangers == usage.ids:
         # Perhaps the answer is keyed by something else than ids (aws-facts, GetUsage).
-        return f"its usage names {len(strangers)} ids and none is known"
+        return f"its usage names {unknown} ids and none is known"
     if told is None:
         return None
     stayed = set(reading.members) - usage.unclear
@@ -416,7 +438,13 @@ def _told_through(
     return {plan_id: day for plan_id, day in {**earlier, **told}.items() if plan_id in readings}
 
 
-def _known(before: Evidence | None) -> set[str]:
+def may_be_value(key_id: str) -> bool:
+    """Whether an id that no plan has is not of the shape of ids."""
+    return not _KEY_ID.fullmatch(key_id)
+
+
+def known_ids(before: Evidence | None) -> set[str]:
+    """The ids of keys that are, or were, in a plan by the evidence before."""
     if before is None:
         return set()
     members = {key_id for plan in before.plans.values() for key_id in plan.members}
@@ -470,7 +498,7 @@ def _told(
         by_day = {day: used for day, used in usage.used_by_day.items() if day <= usage.told_through}
         key_ids = tuple(sorted(usage.used.keys() & known))
         used = tuple(usage.used[key_id] for key_id in key_ids)
-        others = sum(usage.used.values()) - sum(used)
+        others = sum(usage.used.values()) + usage.odd_used - sum(used)
         told[plan_id] = Told(today, usage.told_through, by_day, key_ids, used, others)
     return told
 
@@ -603,7 +631,7 @@ def _carry_forward(
         for key_id, on in usage.last_used.items() if usage else ():
             if key_id in known and on > last_used.get(key_id, date.min):
                 last_used[key_id] = on
-            if not (key_id in in_plans or key_id in left) and _KEY_ID.fullmatch(key_id):
+            if not (key_id in in_plans or key_id in left) and not may_be_value(key_id):
                 strangers[key_id] = max(on, strangers.get(key_id, on))
     for key_id in strangers.keys() & (in_plans.keys() | left.keys()):
         on = strangers.pop(key_id)

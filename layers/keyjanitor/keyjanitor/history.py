@@ -153,6 +153,34 @@ class History:
             IfNoneMatch="*",
         )
 
+    # --- a reading that is not whole yet ----------------------------------------------------------
+
+    def partials(self, day: date) -> list[Any]:
+        """What the runs of a date have read so far, each as it was put; a damaged one is left out."""
+        names: list[str] = []
+        params = {"Bucket": self._bucket, "Prefix": _partial_prefix(day)}
+        while True:
+            page = self._call(
+                "s3:ListBucket", "ListObjectsV2", self._client.list_objects_v2, **params
+            )
+            names += [item["Key"] for item in page.get("Contents", ())]
+            if not page.get("IsTruncated"):
+                break
+            params["ContinuationToken"] = page["NextContinuationToken"]
+        found = []
+        for name in names:
+            body = self._get(name)
+            try:
+                found += [json.loads(gzip.decompress(body))] if body else []
+            except DAMAGE as err:
+                logger.error("%s is damaged (%s): its plans are read again", name, err)
+        return found
+
+    def put_partial(self, day: date, name: str, document: Mapping[str, Any]) -> None:
+        """Writes down a part of a date's reading, under a name of its own."""
+        body = _gzip(json.dumps(dict(document), separators=(",", ":")).encode())
+        self._put(f"{_partial_prefix(day)}{name}.json.gz", body, "application/gzip")
+
     # --- daily files ------------------------------------------------------------------------------
 
     def usage(self, day: date) -> list[dict[str, Any]]:
@@ -402,6 +430,10 @@ def _evidence_day(name: str) -> date | None:
 
 def _log_damage(err: EvidenceDamaged) -> None:
     logger.error(str(err))
+
+
+def _partial_prefix(day: date) -> str:
+    return f"partial/{day}/"
 
 
 def _usage_name(day: date) -> str:

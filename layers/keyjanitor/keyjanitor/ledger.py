@@ -34,6 +34,7 @@ CLOSED_ROWS_KEPT = timedelta(days=400)
 SWEEP = "sweep"  # the lease of expire_keys, which undo has too
 COUNT = "count"  # of watch_capacity
 REPORT = "report"  # of publish_report
+READING = "reading"  # of pull_usage
 
 RESTORES = 100  # of one key, whose ids are followed
 TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens

@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 # What each function's environment has to hold; the template is tested against this.
 REQUIRED: dict[str, tuple[str, ...]] = {
-    "pull_usage": ("HISTORY_BUCKET", "CALLS_PER_SECOND", "REPLAY_WINDOW_HOURS"),
+    "pull_usage": ("LEDGER_TABLE", "HISTORY_BUCKET", "CALLS_PER_SECOND", "REPLAY_WINDOW_HOURS"),
     "expire_keys": (
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
@@ -58,6 +58,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 class PullSettings:
     """What pull_usage is set to."""
 
+    ledger_table: str
     history_bucket: str
     calls_per_second: float
     replay_window_hours: float

@@ -11,11 +11,16 @@ from typing import Any
 from keyjanitor.evidence import HISTORY_DAYS, USAGE_DAYS, Evidence, PlanReading, PlanUsage
 from keyjanitor.words import DAY
 
+# Of so many keys in plans does a day's file have a row each; what is over that has one row a plan.
+ROWS = 250_000
+
 COLUMNS = ("plan_id", "plan_name", "stages", "key_id", "used", "remaining", "missing")
 
 LEFT = "the key left the plan before the day was read"
 DELETED = "the plan was deleted before the day was read"
 UNCLEAR = "API Gateway told fewer or more days than it was asked for"
+TOO_MANY = "the account's plans have more keys than the usage files have room for"
+TOO_LONG_AGO = "the first reading had no room for days so long ago"
 
 Row = dict[str, Any]
 Standing = dict[str | None, Row]  # the rows of one plan and day, by key id; None: of none
@@ -47,7 +52,18 @@ class UsageFiles:
             plan_id: self._members[plan_id] | (usage.ids & known)
             for plan_id, usage in usages.items()
         }
+        self._whole = self._with_room()
         self._in_turn = {plan_id: sorted(ids) for plan_id, ids in self._ids.items()}
+
+    def _with_room(self) -> set[str]:
+        """The plans whose keys have a row each, in the order of their ids until there is no room."""
+        room, whole = ROWS, set()
+        for plan_id, plan in sorted(self._evidence.plans.items()):
+            usage = self._usages.get(plan_id)
+            if len(plan.members) <= room and (usage is None or usage.kept):
+                whole.add(plan_id)
+                room -= len(plan.members)
+        return whole
 
     @property
     def days(self) -> list[date]:
@@ -82,12 +98,15 @@ class UsageFiles:
             gone = self._plans_before.get(plan_id)
             news = gone is not None and self._is_news(plan_id, day)
             return _unknown(gone, DELETED, stand) if gone and news else stand.values()
+        if plan_id not in self._whole:
+            return stand.values() or [_row(plan, None, missing=TOO_MANY)]
         if usage is None:
             return _unknown(plan, plan.unread or "unread", stand)
         if day > usage.told_through:
             return _unknown(plan, f"told only through {usage.told_through}", stand)
         if day < usage.history_from:
-            return stand.values()
+            is_news = not stand and self._is_news(plan_id, day)
+            return [_row(plan, None, missing=TOO_LONG_AGO)] if is_news else stand.values()
         return self._told(plan, usage, day, stand)
 
     def _told(
