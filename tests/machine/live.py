@@ -16,8 +16,8 @@ from typing import Any, TextIO
 
 from tests.machine.model import Broken
 from tests.machine.settling import settle
-from tests.machine.stories import Story, named, write
-from tests.machine.world import World, virtual_time
+from tests.machine.stories import Story, healed, named, write
+from tests.machine.world import Virtual, World, virtual_time
 
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
 
@@ -70,6 +70,8 @@ def live(story: Story, functions: Mapping[str, ModuleType]) -> Lived:
         lived.settled = True
         if story.settle:
             settle(world)
+        if story.setup["chapters"] == ["interrupted"]:
+            _compare(world, story, functions)
     except Broken as err:
         lived.broken = err
     finally:
@@ -77,6 +79,20 @@ def live(story: Story, functions: Mapping[str, ModuleType]) -> Lived:
             handler.stream = stream
     lived.key_nights = world.key_nights
     return lived
+
+
+def _compare(world: World, story: Story, functions: Mapping[str, ModuleType]) -> None:
+    """What was interrupted and run again ends each day where it would have ended."""
+    other = World(setup=story.setup, functions=functions)
+    for day in healed(story).days:
+        for line in day:
+            other.do(line)
+    Virtual.world = world
+    for number, (mine, theirs) in enumerate(zip(world.marks, other.marks, strict=False)):
+        if mine != theirs:
+            more, less = sorted(mine - theirs)[:4], sorted(theirs - mine)[:4]
+            why = f"day {number}: it has {more}; uninterrupted it has {less}"
+            raise Broken(7, "interrupted", why)
 
 
 def _to(stream: TextIO) -> list[tuple[Any, TextIO]]:

@@ -219,6 +219,25 @@ def dying(rng: Random, days: list[Day]) -> None:
                     day.insert(index + 1, ["sweep"])
 
 
+def interrupted(rng: Random, days: list[Day]) -> None:
+    """Any run dies at any call, or an answer is lost; each time it is run again."""
+    for day in days:
+        for number in range(len(day) - 1, -1, -1):
+            name = day[number][0]
+            if name not in ("pull", "sweep") or rng.random() < 0.4:
+                continue
+            call = rng.choice((*DYING, "*", "*"))
+            kind = rng.choice(("die", "die", "die_after", "lost"))
+            nth = rng.randint(1, 60) if call == "*" else rng.choice((1, 1, 2, 3))
+            day[number : number + 1] = [[name, [[call, kind, nth, nth]]], [name]]
+
+
+def healed(story: Story) -> Story:
+    """The same story without what goes wrong in its runs."""
+    days = [[line[:1] if line[0] in ("pull", "sweep") else line for line in d] for d in story.days]
+    return replace(story, days=days, settle=False)
+
+
 def shielded(rng: Random, days: list[Day]) -> None:
     """A policy of the organisation shields some keys, or calls on one thing are denied for a while."""
     if rng.random() < 0.5:
@@ -551,6 +570,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     blind,
     deaf,
     dying,
+    interrupted,
     shielded,
     others,
     thieves,

@@ -251,6 +251,9 @@ class World:
         self.meanwhile: list[Meanwhile] = []
         self.hold = False
         self.braked = False
+        self.pulls = self.sweeps = 0  # of this date
+        self.marks: list[frozenset[tuple[str, ...]]] = []  # of each day's end
+        self.told: set[tuple[str, ...]] = set()
         self.policy_works = True
         self.last_digest: str | None = None
         self.alerts: list[dict[str, Any]] = []
@@ -497,6 +500,8 @@ class World:
 
     def _event(self, kind: str, detail: Mapping[str, Any]) -> None:
         key_id = str(detail.get("key_id"))
+        dates = ("disable_on", "park_on", "restorable_until")
+        self.told.add((kind, key_id, *(str(detail.get(name)) for name in dates)))
         if kind == "Key Revoked" and detail.get("reason") != "revoked since":
             life = self.model.lives.get(key_id)
             if life is not None and not life.revoked:
@@ -592,7 +597,8 @@ class World:
     # nights
 
     def do_pull(self, faults: Sequence[Sequence[Any]] = (), back: int = 0) -> None:
-        self.at(2)
+        self.pulls += 1
+        self.at(2, 20 * min(self.pulls, 2))
         day = self.day - DAY * back
         self.run("pull_usage", {"time": f"{day}T02:15:00Z"}, day=day, faults=faults)
 
@@ -603,7 +609,8 @@ class World:
         meanwhile: Sequence[Any] = (),
         event: Mapping[str, Any] | None = None,
     ) -> None:
-        self.at(3)
+        self.sweeps += 1
+        self.at(2 + min(self.sweeps, 3))  # the next look is an hour later
         day = self.day - DAY * back
         if meanwhile:
             self.meanwhile = [Meanwhile(meanwhile[0], meanwhile[1], meanwhile[2])]
@@ -670,12 +677,19 @@ class World:
 
     def do_day(self) -> None:
         """The clients' requests of the day, and midnight."""
+        self.marks.append(self._mark())
         if not self.outage:
             for key_id in list(self.cloud.keys):
                 if self.cloud.keys[key_id].enabled:
                     self._use_as_usual(key_id, self.day)
         self.day += DAY
+        self.pulls = self.sweeps = 0
         self.cloud.now = max(self.cloud.now, moment(self.day, 0, 30))
+
+    def _mark(self) -> frozenset[tuple[str, ...]]:
+        """Where the account stands: keys, and what was told of them."""
+        keys = {(key_id, str(key.enabled)) for key_id, key in self.cloud.keys.items()}
+        return frozenset(keys | self.told)
 
     def do_skip(self, days: int) -> None:
         for _ in range(days):
