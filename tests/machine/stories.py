@@ -179,6 +179,18 @@ def blind(rng: Random, days: list[Day]) -> None:
     days[span[-1]].append(["clear"])
 
 
+def empties(rng: Random, days: list[Day]) -> None:
+    """GetUsage tells nothing from one night on: of a plan, or of all."""
+    kind = rng.choice(("empty", "empty", "absent"))
+    about = rng.choice(("plan1", "plan1", ""))
+    days[rng.randint(1, 4)].insert(0, ["weather", ["GetUsage", kind, 1, 10**9, about]])
+
+
+def misfits(rng: Random, days: list[Day]) -> None:
+    """The days of some keys do not fit, from one night on."""
+    days[rng.randint(1, 4)].insert(0, ["weather", ["GetUsage", "misfit"]])
+
+
 def deaf(rng: Random, days: list[Day]) -> None:
     """Bus, topic or both take nothing for a while, or nobody listens."""
     span = _span(rng, days, rng.choice((2, 8, 30)))
@@ -568,6 +580,8 @@ def ends(rng: Random, days: list[Day]) -> None:
 
 CHAPTERS: tuple[Chapter, ...] = (
     blind,
+    empties,
+    misfits,
     deaf,
     dying,
     interrupted,
@@ -632,7 +646,8 @@ def named(name: str) -> Story:
 
 
 def _big(seed: int, rng: Random, told: Sequence[Chapter]) -> Story:
-    setup = a_setup(rng, keys=rng.choice((70, 90)))
+    backlog = told[0] is renewed_digests
+    setup = a_setup(rng, keys=32 if backlog else rng.choice((70, 90)))
     for key in setup["keys"][2:]:
         key.update(
             plans=[0], habit=rng.choice(("third", "weekly")) if rng.random() < 0.97 else "none"
@@ -640,9 +655,9 @@ def _big(seed: int, rng: Random, told: Sequence[Chapter]) -> Story:
         key.pop("tags", None)
     setup["policy"]["tiers"]["external"].update(idle_days=9, never_used_days=9)
     days = [a_night(rng) for _ in range(30)]
-    if rng.random() < 0.4:  # a backlog from the first night on
-        for key in setup["keys"][2:50]:
-            key["habit"] = "until-30"
+    for key in setup["keys"][2:50] if backlog or rng.random() < 0.4 else ():
+        key["habit"] = "until-30"
+    days = days[:12] if backlog else days
     return _told(seed, rng, setup, days, told)
 
 
