@@ -78,6 +78,7 @@ KINDS = (
     "dead_letters",
     "subscription",
     "burst",
+    "policy_problem",
     "expiring",
 )
 TOLD_BY_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
@@ -591,6 +592,7 @@ SITUATION = Situation(
     letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
     unconfirmed=["you@example.org"],
     bursts=[BURST],
+    policy_problems={"tiers.external.usage_plans[0]": "this account has no usage plan 'external'"},
 )
 NOTHING_KNOWN = Situation(
     today=TODAY, count=CountRow(TODAY, 10_000), yesterday=None, forecast=Forecast(None)
@@ -622,6 +624,7 @@ TROUBLES = (
     Trouble("dead_letters", ("RequestDeadLetterQueue",)),
     Trouble("subscription", ("you@example.org",)),
     Trouble("burst", (BURST.name,)),
+    Trouble("policy_problem", ("tiers.external.usage_plans[0]",)),
 )
 
 

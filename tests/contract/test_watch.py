@@ -402,3 +402,26 @@ def regret(account: Account) -> float:
     """What the metric says of the account as it is."""
     found = look(account.today, account.real_now, account.watch_capacity.sights, account.policy)
     return measures(found, account.policy)["Regret"]
+
+
+def test_what_of_the_policy_does_not_fit_the_account_is_told_once(
+    an_account: Callable[..., Account],
+) -> None:
+    account = an_account()
+    account.key("fed")
+    account.night()
+    account.change_row("fed", issued=True, tier="partners")
+    account.policy = a_policy(a_tier(usage_plans=("nowhere",)))
+    account.wire()
+    account.watch()
+    account.watch()
+    [alert] = [
+        one
+        for one in account.alerts
+        if one["MessageAttributes"]["kind"]["StringValue"] == "policy_problem"
+    ]
+    for place in (
+        "tiers.external.usage_plans[0]: this account has no",
+        "tiers.partners: is missing",
+    ):
+        assert place in alert["Message"]

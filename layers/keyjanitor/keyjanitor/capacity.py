@@ -34,6 +34,9 @@ class Situation:
     silent: Sequence[str] = ()  # plans in which no request was ever seen
     letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
     unconfirmed: Sequence[str] = ()  # who has to confirm a subscription
+    policy_problems: Mapping[str, str] = field(
+        default_factory=dict
+    )  # places in it, and what is wrong
     bursts: Sequence[Burst] = ()  # that are not over
 
     @property
@@ -156,6 +159,7 @@ def _troubles(
         "subscription": tuple(sorted(situation.unconfirmed)),
         "fewer_keys": _fewer(situation, standing),
         "burst": tuple(sorted(one.name for one in situation.bursts)),
+        "policy_problem": tuple(sorted(situation.policy_problems)),
     }
     told: list[Trouble] = []
     stands: dict[str, tuple[date, tuple[str, ...]]] = {}

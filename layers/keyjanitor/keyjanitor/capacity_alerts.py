@@ -6,7 +6,7 @@ from typing import Any, Literal, assert_never
 from keyjanitor.alerts import SAM_INVOKE, Alert
 from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble
 from keyjanitor.forecast import FARTHEST, FEWEST, Forecast
-from keyjanitor.harmless import harmless
+from keyjanitor.harmless import harmless, visible
 from keyjanitor.ladder import days_gained
 from keyjanitor.policy import Policy
 from keyjanitor.words import DAY
@@ -30,6 +30,7 @@ SEVERITY_OF_TROUBLE: Mapping[str, Severity] = {
     "dead_letters": "warning",
     "subscription": "info",
     "burst": "warning",
+    "policy_problem": "warning",
 }
 
 
@@ -209,6 +210,7 @@ def _trouble(one: Trouble, situation: Situation) -> Alert:
         "dead_letters": _letters,
         "subscription": _subscription,
         "burst": _burst,
+        "policy_problem": _policy_problem,
     }[one.kind]
     subject, lines = write_text(one, situation)
     severity = SEVERITY_OF_TROUBLE[one.kind]
@@ -301,6 +303,21 @@ def _subscription(one: Trouble, _: Situation) -> tuple[str, list[str]]:
         "",
         "SNS sent a message with a link to each when the stack was deployed. To have it sent again:",
         "  aws sns subscribe --topic-arn ALERT_TOPIC_ARN --protocol email --notification-endpoint ...",
+    ]
+
+
+def _policy_problem(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
+    problems = situation.policy_problems
+    return f"{_many(len(one.about), 'place')} in policy.toml that does not fit the account", [
+        "These places in policy.toml name a usage plan that the account does not have or not clearly, or",
+        "a tier is missing in which keys were issued. The keys concerned are unknown: they are not warned,",
+        "disabled or parked. All others are swept.",
+        "",
+        *(f"  {place}: {visible(problems[place])}" for place in one.about[:20]),
+        "",
+        "List the usage plans, put the right id or name into layers/policy/policy.toml, and deploy:",
+        "  aws apigateway get-usage-plans --query 'items[].[id,name]' --output text",
+        "  sam build && sam deploy",
     ]
 
 

@@ -22,7 +22,7 @@ from keyjanitor.gateway import ApiGateway
 from keyjanitor.history import History
 from keyjanitor.ledger import Ledger
 from keyjanitor.letters import Letters
-from keyjanitor.policy import Policy
+from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.telling import digest_days, oldest_untold
 from keyjanitor.topic import Topic
 from keyjanitor.words import DAY, AlertRow, CountRow, NightRow, PendingAlert, Row, State, Verb
@@ -113,6 +113,7 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         silent=silent_plans(latest, bound),
         letters=sights.letters.waiting(),
         unconfirmed=sights.topic.unconfirmed(),
+        policy_problems=_policy_problems(rows, bound),
         bursts=[one for one in sights.ledger.bursts() if now - one.last <= BURST_ENDS],
     )
     return Look(
@@ -224,6 +225,16 @@ def _with_unwritten(
         parked = ledger.shelf(day).stepped.get(Verb.PARK, 0)
         counted[day] = replace(night, parked=max(night.parked, parked))
     return counted
+
+
+def _policy_problems(rows: Mapping[str, Row], bound: BoundPolicy) -> dict[str, str]:
+    """The places in the policy because of which keys are unknown, and why."""
+    tiers = bound.policy.tiers
+    lost = Counter(row.tier for row in rows.values() if row.issued and row.tier not in tiers)
+    return {one.path: one.reason for one in bound.problems} | {
+        f"tiers.{name}": f"is missing, and {count} of the keys were issued in it"
+        for name, count in lost.items()
+    }
 
 
 def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
