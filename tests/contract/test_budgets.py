@@ -249,10 +249,8 @@ def test_a_budget_costs_no_call_more(account: Account) -> None:
     assert spent.count("dynamodb.get_item") == generous.count("dynamodb.get_item")
 
 
-def test_a_program_that_asks_for_43_000_keys_a_day_gets_those_of_the_budget(
-    account: Account,
-) -> None:
-    """Ten an answer of 500, to be quick: what is refused takes part in nothing."""
+def test_a_program_that_asks_for_keys_all_day_gets_those_of_the_budget(account: Account) -> None:
+    """400 requests in each of 21 hours."""
     account.policy = an_asking_policy(
         an_issuing_tier(
             senders=(SENDER,),

@@ -387,6 +387,19 @@ def test_what_the_ledger_sees_first_when_it_is_moved_back_has_no_rights_and_can_
     assert codes_of(account, bodies) == ["Key Issued", "Key Revoked"]
 
 
+def test_a_message_whose_sender_was_never_in_a_tier_has_no_rights_when_it_is_moved_back(
+    account: Account,
+) -> None:
+    key_id = asked(account, issue(9))
+    body = revoke(key_id)
+    assert account.ask(body, sender=STRANGER) == []
+    account.events.clear()
+    for mover in (ADMIN, STRANGER):
+        assert account.ask(body, sender=mover, moved=True) == []
+    assert code_of(account, body) == "send_again"
+    assert key_id in account.gateway.ids
+
+
 def test_a_message_that_is_moved_back_is_the_request_of_everybody_who_sent_it(
     account: Account,
 ) -> None:

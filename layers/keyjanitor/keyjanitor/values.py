@@ -44,6 +44,8 @@ def holds_a_value(text: str, *, of_an_id: bool = False) -> bool:
     are mixed as chance does it. UUIDs, hexadecimal digests, ULIDs and words are none. A text that is
     itself `of_an_id`, such as an owner's, may have such runs of up to 31.
     """
+    if len(text) < SHORTEST:
+        return False
     together = _NO_LETTER_OR_DIGIT.sub("", text)
     if any(looks_like_ours(found[1]) for found in _OURS_ANYWHERE.finditer(together)):
         return True
