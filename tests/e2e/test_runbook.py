@@ -328,6 +328,11 @@ def a_plan_is_not_read(at: Operator) -> None:
     assert f"usage plan {at.account.world.plans['front-end']} is unread" in printed
 
 
+def the_plans_are_named(at: Operator) -> None:
+    printed = rows(at.types("The policy does not fit the account 1")[0])
+    assert [at.account.world.plans["partners"], "partners"] in printed
+
+
 def a_plan_is_silent(at: Operator) -> None:
     plan_id = at.account.world.plans["partners"]
     plan = json.loads(at.types("A usage plan is silent 1", PLAN_ID=plan_id)[0])
@@ -569,7 +574,7 @@ def the_audit_trail_is_asked(at: Operator) -> None:
     *_, printed = at.types(
         "audit: The audit trail 1",
         **{"2026-11-21": f"{at.account.today}", "2026-11-22": f"{at.account.today + DAY}"},
-        QUERY_ID=lambda printed: str(json.loads(printed[1])["queryId"]),
+        QUERY_ID=lambda printed: str(json.loads(printed[2])["queryId"]),
     )
     told = json.loads(printed)
     assert told["status"] == "Complete"
@@ -605,6 +610,7 @@ PHASES: tuple[Mapping[str, Act], ...] = (
         "Keys are gone 1": sweeps_are_stopped_and_who_deletes_is_found,
         "Keys are gone 2": who_has_to_get_a_new_key,
         "A usage plan is not read 1": a_plan_is_not_read,
+        "The policy does not fit the account 1": the_plans_are_named,
         "A usage plan is silent 1": a_plan_is_silent,
         "Nobody counts 1": nobody_counts,
         "Dead letters 1": dead_letters_are_looked_at,
