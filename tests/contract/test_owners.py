@@ -107,6 +107,37 @@ def test_the_stack_that_owns_a_key_is_named(stubbed: Stubbed) -> None:
     assert stubbed.owners.stack_of("k0") == "shop"
 
 
+@pytest.mark.parametrize(
+    ("status", "owner"),
+    [
+        ("DELETE_SKIPPED", None),
+        ("DELETE_COMPLETE", None),
+        ("DELETE_IN_PROGRESS", "shop"),
+        ("DELETE_FAILED", "shop"),
+        ("UPDATE_COMPLETE", "shop"),
+    ],
+)
+def test_a_stack_that_let_a_key_go_when_it_was_deleted_owns_it_no_more(
+    stubbed: Stubbed, status: str, owner: str | None
+) -> None:
+    resource = {
+        "LogicalResourceId": "Key",
+        "ResourceType": "AWS::ApiGateway::ApiKey",
+        "Timestamp": "2026-11-21T00:00:00Z",
+        "StackName": "shop",
+    }
+    stubbed.stacks.add_response(
+        "describe_stack_resources",
+        {
+            "StackResources": [
+                {**resource, "PhysicalResourceId": "other", "ResourceStatus": "DELETE_COMPLETE"},
+                {**resource, "PhysicalResourceId": "k0", "ResourceStatus": status},
+            ]
+        },
+    )
+    assert stubbed.owners.stack_of("k0") == owner
+
+
 def test_a_big_stack_owns_a_key_that_is_not_among_its_first_hundred_resources(
     stubbed: Stubbed,
 ) -> None:

@@ -156,7 +156,7 @@ def a_key_in_no_plan(ward: Ward) -> list[str]:
 
 def a_key_of_a_stack(ward: Ward) -> list[str]:
     tags = {"aws:cloudformation:stack-name": "shop-dev"}
-    return [ward.key(tags=tags, plans=[ward.plan], uses={ward.plan: DAILY})]
+    return [ward.key(tags=tags, owner_stack="shop-dev", plans=[ward.plan], uses={ward.plan: DAILY})]
 
 
 def a_stage_that_asks_for_no_key(ward: Ward) -> list[str]:

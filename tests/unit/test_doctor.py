@@ -521,6 +521,31 @@ def test_keys_owned_by_stacks() -> None:
     )
 
 
+def test_the_tag_of_a_stack_that_is_gone_is_said_to_be_so() -> None:
+    keys = [stack_key("a"), stack_key("b"), stack_key("c", stack="old")]
+    known = {"a": "shop-dev", "c": None}
+    finding = found(a_checkup(*keys, stacks=known), "keys_owned_by_stacks")
+    assert finding is not None
+    assert finding.what.endswith("stack shop-dev (2), stack old, which is gone (1)")
+    assert "--stack-name shop-dev " in finding.command
+
+
+def test_keys_of_stacks_that_are_gone_are_found_by_their_tag() -> None:
+    finding = found(
+        a_checkup(stack_key("c", stack="old"), stacks={"c": None}), "keys_owned_by_stacks"
+    )
+    assert finding is not None
+    assert "--tag-filters Key=aws:cloudformation:stack-name,Values=old " in finding.command
+    checked = subprocess.run(["bash", "-n"], input=finding.command, text=True, check=False)
+    assert checked.returncode == 0
+
+
+def test_a_stack_of_which_nothing_is_known_is_not_said_to_be_gone() -> None:
+    finding = found(a_checkup(stack_key("c", stack="old"), stacks={}), "keys_owned_by_stacks")
+    assert finding is not None
+    assert finding.what.endswith("stack old (1)")
+
+
 def test_keys_that_only_terraform_owns_are_listed_by_terraform() -> None:
     finding = found(a_checkup(a_key(tags={"terraform": "true"})), "keys_owned_by_stacks")
     assert finding is not None

@@ -7,16 +7,19 @@ from typing import TypeVar
 
 from aws_lambda_powertools import Logger
 
+from keyjanitor.decide import STACK_TAG
 from keyjanitor.doctor import examine
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
 from keyjanitor.evidence import Evidence
 from keyjanitor.gateway import ApiGateway
+from keyjanitor.keyids import may_be_value
 from keyjanitor.owners import Owners
 from keyjanitor.policy import BoundPolicy
 from keyjanitor.served import Checkup, LimitedPlan, Method, RestApi, ServedStage, Stage
 from keyjanitor.words import ApiKey, Row
 
 T = TypeVar("T")
+STACKS_ASKED = 20  # of those that keys are tagged with
 
 logger = Logger(child=True)
 
@@ -53,7 +56,7 @@ def check_up(
         parked_plans=parked_plans,
     )
     # Whom to send to its template shows only once it is known what is wrong: few are asked about.
-    stacks = reader.stacks(_changeable(checkup))
+    stacks = reader.stacks([*_changeable(checkup), *_one_of_each_stack(keys)])
     return replace(checkup, stacks=stacks, unread=tuple(reader.unread))
 
 
@@ -68,6 +71,16 @@ def _changeable(checkup: Checkup) -> list[str]:
         for part in (one, one.partition(":")[0])
     }
     return sorted(found & (plans | apis))
+
+
+def _one_of_each_stack(keys: Iterable[ApiKey]) -> list[str]:
+    """A key of each of the stacks that most keys are tagged with: whether the stack is still there."""
+    keys_of: dict[str, list[str]] = {}
+    for key in keys:
+        if (stack := (key.tags or {}).get(STACK_TAG)) and not may_be_value(key.key_id):
+            keys_of.setdefault(stack, []).append(key.key_id)
+    ranked = sorted(keys_of, key=lambda stack: (-len(keys_of[stack]), stack))
+    return [min(keys_of[stack]) for stack in ranked[:STACKS_ASKED]]
 
 
 class _Reader:

@@ -11,6 +11,7 @@ from datetime import date
 from keyjanitor import findings
 from keyjanitor.decide import (
     RESTORE_MARKER,
+    STACK_TAG,
     TierUnknown,
     disabled_by_us,
     owner_by_marks,
@@ -182,7 +183,12 @@ class _Patient:
         }
         if not owners:
             return None
-        return findings.keys_owned_by_stacks(list(owners), Counter(owners.values()))
+        gone = {
+            owners[key_id]
+            for key_id in owners.keys() & self._whose.stacks.keys()
+            if self._whose.stacks[key_id] is None and STACK_TAG in (self._keys[key_id].tags or {})
+        }
+        return findings.keys_owned_by_stacks(list(owners), Counter(owners.values()), gone)
 
     # --- the policy -------------------------------------------------------------------------------
 

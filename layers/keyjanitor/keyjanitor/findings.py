@@ -1,6 +1,6 @@
 """Words what the doctor found: what it is, why it matters, how many keys mending it frees. Pure."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from datetime import date
 
@@ -160,11 +160,21 @@ def keys_without_name(ids: Sequence[str], free: Sequence[str]) -> Finding:
     )
 
 
-def keys_owned_by_stacks(ids: Sequence[str], owners: Mapping[str, int]) -> Finding:
-    """Keys of other tools, with how many each owner (`stack NAME`, or a mark) has."""
+def keys_owned_by_stacks(
+    ids: Sequence[str], owners: Mapping[str, int], gone: Set[str] = frozenset()
+) -> Finding:
+    """Keys of other tools, with how many each owner (`stack NAME`, or a mark) has.
+
+    Of `gone` stacks CloudFormation does not know any more: only their tags are left.
+    """
     ranked = sorted(owners, key=lambda owner: (-owners[owner], owner))
-    listed = several([f"{shown(owner, quotes='')} ({owners[owner]:,})" for owner in ranked])
-    stack = next((one.removeprefix("stack ") for one in ranked if one.startswith("stack ")), None)
+    listed = several([f"{_owner(owner, gone)} ({owners[owner]:,})" for owner in ranked])
+    stacks = [one for one in ranked if one.startswith("stack ")]
+    stack = next((one for one in stacks if one not in gone), next(iter(stacks), None))
+    command = "terraform state list | grep aws_api_gateway_api_key"
+    if stack is not None:
+        name = stack.removeprefix("stack ")
+        command = mends.keys_tagged(name) if stack in gone else mends.keys_of_stack(name)
     return Finding(
         kind="keys_owned_by_stacks",
         what=f"{count(ids, 'key is', 'keys are')} owned by other tools: {listed}",
@@ -172,9 +182,7 @@ def keys_owned_by_stacks(ids: Sequence[str], owners: Mapping[str, int]) -> Findi
         "somebody deletes by hand makes the stack's next deploy fail. They take their slots until "
         "their template lets them go.",
         slots=0,
-        command=mends.keys_of_stack(stack)
-        if stack
-        else "terraform state list | grep aws_api_gateway_api_key",
+        command=command,
         about=tuple(ids),
     )
 
@@ -366,6 +374,10 @@ def stages_without_plan(stages: Sequence[str], whose: Whose) -> Finding:
 def count(things: Sized, one: str, many: str) -> str:
     """How many there are, as a sentence begins: `1 key is`, `412 keys are`."""
     return f"1 {one}" if len(things) == 1 else f"{len(things):,} {many}"
+
+
+def _owner(owner: str, gone: Set[str]) -> str:
+    return shown(owner, quotes="") + (", which is gone" if owner in gone else "")
 
 
 def _names(plans: Sequence[LimitedPlan], whose: Whose) -> str:

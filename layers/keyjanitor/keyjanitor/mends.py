@@ -111,6 +111,16 @@ def keys_of_stack(stack: str) -> str:
     )
 
 
+def keys_tagged(stack: str) -> str:
+    """Lists the keys that a stack has left behind when it was deleted, by their tags."""
+    return (
+        f"# {stack_words([stack])} is gone, its tag is not: see whether its keys are still needed\n"
+        "aws resourcegroupstaggingapi get-resources --resource-type-filters apigateway "
+        f"--tag-filters {shlex.quote(f'Key=aws:cloudformation:stack-name,Values={stack}')} "
+        "--query 'ResourceTagMappingList[].ResourceARN' --output text"
+    )
+
+
 # --- keys -------------------------------------------------------------------------------------------
 
 

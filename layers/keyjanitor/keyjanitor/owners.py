@@ -12,6 +12,8 @@ from keyjanitor.aws import code_of, refusal
 from keyjanitor.errors import CallFailed
 from keyjanitor.keyids import may_be_value, shown_id
 
+LET_GO = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # the status of what a stack does not have any more
+
 
 class Owners:
     """The tags of all keys, and the stacks that own them."""
@@ -47,6 +49,8 @@ class Owners:
     def stack_of(self, key_id: str) -> str | None:
         """The name of the stack that owns the key, or None if none does (doc).
 
+        A stack that let the key go when it was deleted, which CloudFormation still tells of for 90 days
+        (doc), owns it no more.
         Of a key whose id may be its value nobody else is asked: its tags tell all that is known.
         Raises CallFailed or AccessDenied: then it is not known.
         """
@@ -64,6 +68,10 @@ class Owners:
             raise refusal(err, "DescribeStackResources", action) from None
         # AWS answers with the resources of the stack that owns the key, the first hundred only, so
         # the key itself need not be among them (doc).
-        for resource in items_of(answer, "StackResources", "DescribeStackResources"):
+        resources = items_of(answer, "StackResources", "DescribeStackResources")
+        of_key = [one for one in resources if one.get("PhysicalResourceId") == key_id]
+        if of_key and all(one.get("ResourceStatus") in LET_GO for one in of_key):
+            return None
+        for resource in resources:
             return text_of(resource, "StackName", "DescribeStackResources")
         raise CallFailed("DescribeStackResources", "an answer without resources")
