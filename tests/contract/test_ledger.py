@@ -189,7 +189,9 @@ def test_rows_that_are_closed_expire_after_four_hundred_days(
         ledger,
         a_row("purged", State.PURGED, purged_on=TODAY),
         a_row("gone", State.GONE, missing_since=TODAY),
-        a_row("restored", State.RESTORED),
+        a_row("restored", State.RESTORED, restored_on=TODAY),
+        a_row("revoked", State.REVOKED, revoked_on=TODAY),
+        a_row("restoring", State.RESTORED, restored_on=TODAY, claim=Claim(Verb.RESTORE, TODAY)),
         a_row("parked", State.PARKED),
         a_row("active"),
     )
@@ -198,7 +200,9 @@ def test_rows_that_are_closed_expire_after_four_hundred_days(
     assert expire == {
         "purged": at_the_end,
         "gone": at_the_end,
-        "restored": None,
+        "restored": at_the_end,
+        "revoked": at_the_end,
+        "restoring": None,
         "parked": None,
         "active": None,
     }

@@ -271,7 +271,13 @@ def a_restore(account: Account) -> Scene:
             == (value, name, True, before.usage_plan_ids),
             "tombstone": account.versions("tombstones/") == [],
             "former row": the_row(account, key_id)
-            == replace(before, state=State.RESTORED, new_key_id=new, because="restored"),
+            == replace(
+                before,
+                state=State.RESTORED,
+                new_key_id=new,
+                because="restored",
+                restored_on=account.today,
+            ),
             "row": row
             == Row(
                 key_id=new,
@@ -285,6 +291,7 @@ def a_restore(account: Account) -> Scene:
                 restored_on=account.today,
                 regretted_on=account.today,
                 was_parked_on=before.parked_on,
+                first_created_on=TODAY,
                 our_update=key.last_updated_date,
                 usage_plan_ids=plans,
                 previous_key_ids=(key_id,),

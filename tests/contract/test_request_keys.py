@@ -768,7 +768,7 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         request_ids=(row_id("issue-1", SENDER),),
     )
     assert the_row(account, key_id) == replace(
-        before, state=State.RESTORED, new_key_id=new, because="restored"
+        before, state=State.RESTORED, new_key_id=new, because="restored", restored_on=account.today
     )
     assert steps(account, new, 3) == [[], ["Key Expiring"], ["Key Disabled"]]
 

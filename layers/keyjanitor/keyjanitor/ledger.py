@@ -378,12 +378,26 @@ def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
 def _row_item(row: Row) -> Item:
     item: Item = {"pk": _partition(row), "sk": row.key_id, "version": row.version, **to_values(row)}
     del item["key_id"]
-    if row.state in (State.PURGED, State.GONE):
-        closed = row.purged_on or row.missing_since or row.stepped_on
-        if closed is not None:
-            at = datetime(closed.year, closed.month, closed.day, tzinfo=UTC) + CLOSED_ROWS_KEPT
-            item["expires_at"] = int(at.timestamp())
+    if (closed := _closed_on(row)) is not None:
+        at = datetime(closed.year, closed.month, closed.day, tzinfo=UTC) + CLOSED_ROWS_KEPT
+        item["expires_at"] = int(at.timestamp())
     return item
+
+
+def _closed_on(row: Row) -> date | None:
+    """Since when nothing more happens to the row; None: something may, or no date tells.
+
+    A claim is brought to an end by a later run, which needs the row.
+    """
+    match row.state:
+        case State.PURGED | State.GONE:
+            return row.purged_on or row.missing_since or row.stepped_on
+        case State.REVOKED if row.claim is None:
+            return row.revoked_on
+        case State.RESTORED if row.claim is None:
+            return row.restored_on
+        case _:
+            return None
 
 
 def _night(day: date, item: Item) -> NightRow:

@@ -216,12 +216,13 @@ def _finish(
         first_created_on=claimed.first_created_on or tombstone.created_date.date(),
         previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
     )
+    restored = replace(claimed, state=State.RESTORED, restored_on=today)
     done = outside.ledger.commit_together(
         # The claim stays until the tombstone is gone: a run that dies before is finished by the next.
-        Change(claimed, replace(claimed, state=State.RESTORED)),
+        Change(claimed, restored),
         Change(outside.ledger.row(key.key_id), live, (told(live),)),
     )
     if not done:
         raise ClaimLost(claimed.key_id)
-    forget_tombstone(replace(claimed, state=State.RESTORED, version=claimed.version + 1), outside)
+    forget_tombstone(replace(restored, version=claimed.version + 1), outside)
     return live
