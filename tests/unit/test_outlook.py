@@ -1,16 +1,19 @@
 """The nights to come, foretold and then lived: one has to be like the other."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
 
+from keyjanitor.evidence import UsagePage
 from keyjanitor.night import gather
 from keyjanitor.outlook import NIGHTS, NightAhead, outlook
 from keyjanitor.policy import Rung, Sweep
 from keyjanitor.words import DAY, Mode, State, Verb
-from tests.builders import PLAN_ID, a_policy, a_tier
+from tests.builders import PLAN_ID, a_policy, a_tier, unclaimed
 from tests.unit.nights import Account
 
 
@@ -104,3 +107,21 @@ def test_who_uses_a_key_every_week_is_taken_to_go_on() -> None:
     account.policy = a_policy(a_tier(idle_days=10))
     account.key("weekly", PLAN_ID, age=300, last_used=5)
     assert sum(night.warn for night in foretold(account)) == 0
+
+
+def test_a_key_that_is_used_though_no_plan_has_it_at_night_is_not_foretold_to_go() -> None:
+    account = Account(a_policy(a_tier(), unclaimed(orphan_days=2)))
+    account.plan()
+    for key_id in ("used", "idle"):
+        account.key(key_id, age=200)
+    usage = account.gateway.usage
+
+    def named(usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
+        yield from usage(usage_plan_id, start, end)
+        yield UsagePage(start, end, {"used": [[9, 100]] * ((end - start).days + 1)})
+
+    account.gateway.usage = named  # type: ignore[method-assign]
+    account.nights(1)
+    ahead = foretold(account)
+    assert sum(night.warn for night in ahead) == 1
+    assert ahead == lived(account)

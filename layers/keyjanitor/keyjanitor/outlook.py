@@ -148,7 +148,9 @@ class _Account:
 
 def _in_use(evidence: Evidence, today: date) -> frozenset[str]:
     return frozenset(
-        key_id for key_id, used in evidence.last_used.items() if today - used <= IN_USE
+        key_id
+        for key_id, used in {**evidence.strangers, **evidence.last_used}.items()
+        if today - used <= IN_USE
     )
 
 
