@@ -250,19 +250,35 @@ def healed(story: Story) -> Story:
     return replace(story, days=days, settle=False)
 
 
+def shields(rng: Random, days: list[Day]) -> None:
+    """A policy of the organisation denies calls on some keys, for good."""
+    call = rng.choice(("UpdateApiKey", "UpdateApiKey", "DeleteApiKey"))
+    days[0][:0] = [["shield", rng.randrange(30), call] for _ in range(rng.choice((1, 3, 7, 12)))]
+
+
 def shielded(rng: Random, days: list[Day]) -> None:
-    """A policy of the organisation shields some keys, or calls on one thing are denied for a while."""
-    if rng.random() < 0.5:
-        call = rng.choice(("UpdateApiKey", "UpdateApiKey", "DeleteApiKey"))
-        days[0][:0] = [
-            ["shield", rng.randrange(30), call] for _ in range(rng.choice((1, 1, 7, 12)))
-        ]
-        return
+    """Calls on one thing are denied for a while."""
     calls = ("UpdateApiKey", "DeleteApiKey", "kms.encrypt", "kms.decrypt", "s3.put_object")
     call = rng.choice(calls)
     span = _span(rng, days, 12)
     days[span.start].insert(0, ["weather", [call, rng.choice(("denied", "refused"))]])
     days[span[-1]].append(["clear"])
+
+
+def collisions(rng: Random, days: list[Day]) -> None:
+    """Keys of two plans are parked, and then both plans open one stage."""
+    days[0].insert(0, ["policy", ["tiers", "partners", "idle_days"], 3])
+    days[0].insert(1, ["attach", rng.randrange(3, 9), 1])
+    days[-1].append(["plan_stages", 1, ["api2:prod", "api1:prod"]])
+
+
+def returns(rng: Random, days: list[Day]) -> None:
+    """Old keys that were parked come back, again and again."""
+    days[0].insert(0, ["policy", ["tiers", "external", "never_used_days"], 1])
+    days[0].insert(0, ["policy", ["tiers", "external", "idle_days"], 6])
+    for day in days[3:]:
+        if rng.random() < 0.4:
+            day.append(["undo", rng.choice((0, 0, 1)), []])
 
 
 def others(rng: Random, days: list[Day]) -> None:
@@ -486,7 +502,7 @@ def deadly_issues(rng: Random, days: list[Day]) -> None:
             if index + 1 < len(days):
                 days[index + 1] += [
                     ["ask_newest", rng.choice(("revoke", "revoke", "disable"))],
-                    ["serve"],
+                    ["serve", [], [], True],
                     ["wait", 40],
                     ["serve"],
                 ]
@@ -564,12 +580,12 @@ def renewed_digests(rng: Random, days: list[Day]) -> None:
 
 
 def ends(rng: Random, days: list[Day]) -> None:
-    """Warned keys are rotated, or issued with an end; undos and renewals come between."""
+    """Warned keys are rotated, or issued with an end; undos come between."""
+    days[0].insert(0, ["policy", ["tiers", "external", "warn_days"], rng.choice((2, 6))])
     for day in days:
         if rng.random() < 0.5:
-            day.append(
-                ["ask", 0, "rotate", 1 + 3 * rng.randrange(9), {"overlap_days": rng.randint(0, 5)}]
-            )
+            more = {"overlap_days": rng.randint(0, 2)}
+            day.append(["ask", 0, "rotate", 1 + 3 * rng.randrange(9), more])
             day.append(["serve"])
         if rng.random() < 0.3:
             day.append(["ask", 0, "issue", rng.randrange(9), {"expires_in": rng.randint(1, 6)}])
@@ -585,7 +601,10 @@ CHAPTERS: tuple[Chapter, ...] = (
     deaf,
     dying,
     interrupted,
+    shields,
     shielded,
+    collisions,
+    returns,
     others,
     thieves,
     moving,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.machine.stories import write
 from tests.machine.takeouts import ROOT, Takeout, takeouts
 
 ALL = takeouts()
@@ -18,6 +19,7 @@ def test_what_takes_a_fix_out_stands_once_in_its_file(takeout: Takeout) -> None:
 def test_each_is_found_by_a_story_or_says_why_not_and_by_which_test(takeout: Takeout) -> None:
     if takeout.seed is not None:
         assert takeout.rule
+        assert write(takeout.seed, takeout.chapter).days
     if takeout.found_by:
         path = takeout.found_by.split("::")[0]
         test = takeout.found_by.split("::")[-1].partition("[")[0]

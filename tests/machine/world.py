@@ -632,7 +632,6 @@ class World:
             self.braked = bool(answer.get("brake"))
             if answer.get("mode", mode) != "observe" and day not in self.model.acted:
                 self.model.acted.append(day)
-        self.key_nights += len(self.cloud.keys)
 
     def do_night(self, faults: Sequence[Sequence[Any]] = ()) -> None:
         self.do_pull()
@@ -682,6 +681,8 @@ class World:
             for key_id in list(self.cloud.keys):
                 if self.cloud.keys[key_id].enabled:
                     self._use_as_usual(key_id, self.day)
+        if self.sweeps:  # a key's night counts once, however often it was swept
+            self.key_nights += len(self.cloud.keys)
         self.day += DAY
         self.pulls = self.sweeps = 0
         self.cloud.now = max(self.cloud.now, moment(self.day, 0, 30))
@@ -780,9 +781,13 @@ class World:
             self._send(sender, one.body)
 
     def do_squat(self, number: int) -> None:
-        """A stranger takes the ids that others are about to use."""
+        """A stranger, or an admin, takes the ids that others are about to use."""
         for ahead in range(1, 4):
             request_id = f"req-{self._asked + ahead}"
+            if number % 2 and (key_id := self.pick(number)):
+                body = {"version": 1, "action": "renew", "request_id": request_id}
+                self._send(ADMIN, {**body, "key_id": key_id})
+                continue
             body = {
                 "version": 1,
                 "action": "issue",
@@ -792,14 +797,19 @@ class World:
                 "name": "evil",
                 "deliver_to": RECIPIENT,
             }
-            if number % 2:
+            if number % 3:
                 body |= {"owner": f"owner-{number}", "name": f"app {number}"}
             self._send(EVIL, body)
 
-    def do_serve(self, faults: Sequence[Sequence[Any]] = (), meanwhile: Sequence[Any] = ()) -> None:
-        """The queue hands over what is ready."""
+    def do_serve(
+        self,
+        faults: Sequence[Sequence[Any]] = (),
+        meanwhile: Sequence[Any] = (),
+        newest: bool = False,
+    ) -> None:
+        """The queue hands over what is ready, or only what came last."""
         ready = [m for m in self.queue if m.not_before is None or m.not_before <= self.cloud.now]
-        ready = ready[:10]
+        ready = ready[-1:] if newest else ready[:10]
         if not ready:
             return
         if meanwhile:
