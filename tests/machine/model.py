@@ -169,6 +169,7 @@ class Life:
     revoked: bool = False
     stepped: dict[str, date] = field(default_factory=dict)
     previous: str | None = None
+    made_for: tuple[str, str] | None = None  # the sender and request that it was made for
     parked_name: str = ""
     parked_plans: tuple[str, ...] = ()
 
@@ -814,8 +815,12 @@ class Model:
         life = self.lives.get(key_id)
         if life is None:
             raise Broken(3, "one key", f"{asked.request_id} got {key_id}, which never was")
-        if life.revoked:
-            raise Broken(3, "revoked", f"{asked.request_id}: {key_id} is told again as new")
+        mine = [
+            one for one in self.lives.values() if one.made_for == (asked.sender, asked.request_id)
+        ]
+        if any(one.revoked for one in (life, *mine)):
+            ended = [one.key_id for one in (life, *mine) if one.revoked]
+            raise Broken(3, "revoked", f"{asked.request_id}: {ended} was revoked, {key_id} is new")
         if life.issued_tier is None:
             life.issued_tier = str(detail["tier"])
             life.sender = asked.sender

@@ -245,6 +245,7 @@ class World:
         self.model.stacks = self.cloud.stacks
         self.habits: dict[str, tuple[str, int]] = {}
         self.queue: list[Message] = []
+        self.batch: list[Message] = []  # that is served at the moment
         self.dead: list[Message] = []
         self.known: list[str] = []
         self.outage = False
@@ -398,12 +399,15 @@ class World:
         self.habits.setdefault(key.key_id, ("none", 0))
         if by != "others":
             self.model.value_appears(key.value, key.key_id)
+            makers = [one for one in self.batch if one.body.get("action") in ("issue", "rotate")]
+            if by == "provision_keys" and what == "imported" and len(makers) == 1:
+                made_for = makers[0].sender, str(makers[0].body["request_id"])
+                self.model.lives[key.key_id].made_for = made_for
             former = [one for one in self.model.lives.values() if one.value == key.value]
             for one in former:
                 if one.key_id != key.key_id:
                     self.model.lives[key.key_id].first_made = one.first_made
                     self.habits[key.key_id] = self.habits[one.key_id]
-        del what
 
     def _gone(self, key: Key, by: str) -> None:
         if by == "expire_keys":
@@ -814,6 +818,7 @@ class World:
             return
         if meanwhile:
             self.meanwhile = [Meanwhile(meanwhile[0], meanwhile[1], meanwhile[2])]
+        self.batch = ready
         for one in ready:
             one.received += 1
         answer = self.run("provision_keys", _sqs(ready), faults=faults)
