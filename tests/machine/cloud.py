@@ -114,6 +114,7 @@ class Cloud:
         self.lag = False  # today's requests are not told yet
         self._counted: dict[str, int] = {}
         self._made = 0
+        self.denied = 0  # calls of the run that is at work
         self.touched = ""  # the key that a run was about to change last
         self.last_plans: tuple[str, ...] = ()  # of the key that was deleted last
 
@@ -132,6 +133,7 @@ class Cloud:
 
     def begin(self, by: str, faults: Sequence[Fault]) -> None:
         self.by, self.faults, self._counted = by, list(faults), {}
+        self.denied = 0
 
     def end(self) -> None:
         self.by, self.faults = "others", []
@@ -604,6 +606,7 @@ class _Call:
         if self.kind == "refused":
             raise error(self._operation, "InternalServerErrorException", 500)
         if self.kind == "denied":
+            self._cloud.denied += 1
             raise error(self._operation, "AccessDeniedException", 403, "not authorized")
         if self.kind == "throttled":
             raise error(self._operation, "TooManyRequestsException", 429)

@@ -274,11 +274,11 @@ def collisions(rng: Random, days: list[Day]) -> None:
 
 def returns(rng: Random, days: list[Day]) -> None:
     """Old keys that were parked come back, again and again."""
-    days[0].insert(0, ["policy", ["tiers", "external", "never_used_days"], 1])
-    days[0].insert(0, ["policy", ["tiers", "external", "idle_days"], 6])
-    for day in days[3:]:
-        if rng.random() < 0.4:
-            day.append(["undo", rng.choice((0, 0, 1)), []])
+    terms = {"never_used_days": 1, "idle_days": 6, "warn_days": 1, "grace_days": 1}
+    days[0][:0] = [["policy", ["tiers", "external", name], n] for name, n in terms.items()]
+    days[0][:0] = [["old", 0], ["old", 0]]
+    for at in (rng.randint(4, 7), rng.randint(9, 11)):
+        days[at] += [["restore_all"], ["serve"], ["wait", 40], ["serve"]]
 
 
 def others(rng: Random, days: list[Day]) -> None:
@@ -594,6 +594,20 @@ def ends(rng: Random, days: list[Day]) -> None:
             day.append(["undo", rng.choice((0, 1)), []])
 
 
+def leaks(rng: Random, days: list[Day]) -> None:
+    """Keys that were warned for idleness are rotated, for they leaked: they end sooner than announced."""
+    days[0][:0] = [
+        ["policy", ["tiers", "external", "warn_days"], 6],
+        ["policy", ["tiers", "external", "never_used_days"], 1],
+    ]
+    days[0] += [*(["ask", 0, "issue", number] for number in range(3)), ["serve"]]
+    for day in days[3:6]:
+        day.append(
+            ["ask", 0, "rotate", 1 + 3 * rng.randrange(9), {"overlap_days": rng.choice((0, 1))}]
+        )
+        day.append(["serve"])
+
+
 CHAPTERS: tuple[Chapter, ...] = (
     blind,
     empties,
@@ -623,6 +637,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     glitches,
     tags,
     ends,
+    leaks,
 )
 BIG: tuple[Chapter, ...] = (masses, renewed_digests)
 
