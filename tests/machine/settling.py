@@ -77,6 +77,8 @@ def _wait_for_the_idle(world: World) -> None:
     since: dict[str, int] = {}
     for _ in range(min(QUIET, patience + enough + 4)):
         world.do(["pull"])
+        if world.day not in model.readings:
+            raise Broken(7, "stuck", f"nothing is read on {world.day}, though nothing is wrong")
         world.do(["sweep"])
         if world.braked:
             return
