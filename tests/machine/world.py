@@ -345,6 +345,7 @@ class World:
                 if op[0] == "disable" and about in self.cloud.keys:
                     # In the second of our own call nobody can tell whose it was.
                     self.cloud.keys[about].shut_by = "somebody"
+                    self.model.lives[about].changed = None
                 self.cloud.by, self.cloud.faults = by, faults
 
     def served(self, call: str, about: str, answer: Any) -> None:
