@@ -30,6 +30,7 @@ from sandbox.faults import Faults, failure
 from sandbox.log_targets import LogTargets
 from sandbox.metrics import Metrics
 from sandbox.policy_variables import PolicyVariables
+from sandbox.rights import BusPolicies, LeadingKeys
 from sandbox.settings import Settings
 from sandbox.throttles import ControlPlaneThrottles
 from sandbox.topics import Topics
@@ -78,6 +79,8 @@ class Server:
             completions.Stacks(control),
             completions.ConditionKeys(),
             PolicyVariables(),
+            LeadingKeys(),
+            BusPolicies(),
             completions.ScheduledTime(),
             completions.ErrorTypes(),
             completions.LogFilters(),

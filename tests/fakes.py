@@ -42,6 +42,7 @@ from keyjanitor.watch import Sights
 from keyjanitor.words import ApiKey, Mode, RequestRow, Row, Secret, Tombstone, UsagePlan
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
+from tests.rights import Guard, Listener
 
 SHORTEST_VALUE = 20
 LONGEST_VALUE = 128
@@ -722,18 +723,28 @@ class Killed(BaseException):
 
 
 class Watched:
-    """Passes every call on to `target` through `around`, under a name such as "s3.put_object"."""
+    """Passes every call on to `target` through `around`, under a name such as "s3.put_object".
 
-    def __init__(self, target: Any, name: str, around: Around) -> None:
+    With a `guard` a call that the function's role may not make is denied.
+    """
+
+    def __init__(self, target: Any, name: str, around: Around, guard: Guard | None = None) -> None:
         self._target = target
         self._name = name
         self._around = around
+        self._guard = guard
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._target, name)
 
+        guard, full_name = self._guard, f"{self._name}.{name}"
+
         def call(*args: Any, **params: Any) -> Any:
-            return self._around(f"{self._name}.{name}", lambda: method(*args, **params))
+            if guard is None:
+                return self._around(full_name, lambda: method(*args, **params))
+            return self._around(
+                full_name, lambda: guard.call(self._target, full_name, args, params)
+            )
 
         return call
 
@@ -854,6 +865,7 @@ class Account:
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
     queue: FakeQueue = field(default_factory=FakeQueue)
+    heard: Listener | None = None  # of all that the functions' roles are asked for
 
     def __post_init__(self) -> None:
         self.gateway = FakeApiGateway(at_the_sweep(self.today))
@@ -880,33 +892,36 @@ class Account:
             calls_per_second=3,
             replay_window_hours=self.replay_window_hours,
         )
-        gateway = cast("Any", Watched(self.gateway, "apigateway", self._around))
+        sweeper, reader, server, watcher, publisher = map(
+            self._role,
+            ("expire_keys", "pull_usage", "provision_keys", "watch_capacity", "publish_report"),
+        )
         self.outside = Outside(
-            gateway=gateway,
-            owners=cast("Any", Watched(self.owners, "owners", self._around)),
-            ledger=Ledger(Table(self._watched("dynamodb"), self.table)),
-            history=History(self._watched("s3"), self.bucket),
-            sealer=Sealer(self._watched("kms"), self.clients.key_arn),
-            bus=Bus(self._watched("events"), "default"),
-            topic=Topic(self._watched("sns"), self.clients.topic_arn),
+            gateway=sweeper.gateway,
+            owners=sweeper.owners,
+            ledger=sweeper.ledger,
+            history=sweeper.history,
+            sealer=sweeper.sealer,
+            bus=sweeper.bus,
+            topic=sweeper.topic,
         )
         counterparts = Counterparts(
-            gateway=gateway,
-            owners=self.outside.owners,
-            ledger=self.outside.ledger,
-            register=Register(Table(self._watched("dynamodb"), self.table)),
-            history=self.outside.history,
-            sealer=self.outside.sealer,
-            bus=self.outside.bus,
+            gateway=server.gateway,
+            owners=server.owners,
+            ledger=server.ledger,
+            register=Register(server.table),
+            history=server.history,
+            sealer=server.sealer,
+            bus=server.bus,
         )
         for function, values in (
             (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
             (
                 self.pull_usage,
                 {
-                    "gateway": gateway,
-                    "history": self.outside.history,
-                    "ledger": self.outside.ledger,
+                    "gateway": reader.gateway,
+                    "history": reader.history,
+                    "ledger": reader.ledger,
                 },
             ),
             (
@@ -914,12 +929,12 @@ class Account:
                 {
                     "policy": self.policy,
                     "sights": Sights(
-                        gateway=gateway,
-                        ledger=self.outside.ledger,
-                        book=AlertBook(Table(self._watched("dynamodb"), self.table)),
-                        history=self.outside.history,
-                        topic=self.outside.topic,
-                        letters=cast("Any", Watched(self.letters, "letters", self._around)),
+                        gateway=watcher.gateway,
+                        ledger=watcher.ledger,
+                        book=AlertBook(watcher.table),
+                        history=watcher.history,
+                        topic=watcher.topic,
+                        letters=watcher.letters,
                     ),
                 },
             ),
@@ -928,16 +943,16 @@ class Account:
                 {
                     "policy": self.policy,
                     "sources": Sources(
-                        gateway=gateway,
-                        owners=self.outside.owners,
-                        ledger=self.outside.ledger,
-                        history=self.outside.history,
+                        gateway=publisher.gateway,
+                        owners=publisher.owners,
+                        ledger=publisher.ledger,
+                        history=publisher.history,
                     ),
                 },
             ),
             (
                 self.provision_keys,
-                {"outside": counterparts, "policy": self.policy, "queue": self.queue},
+                {"outside": counterparts, "policy": self.policy, "queue": server.queue},
             ),
         ):
             for name, value in {**values, "settings": settings, "now": self._now}.items():
@@ -946,8 +961,32 @@ class Account:
     def _now(self) -> datetime:
         return self.real_now
 
-    def _watched(self, service: str) -> Any:
-        return Watched(_Told(getattr(self.clients, service), self), service, self._around)
+    def _role(self, function: str) -> "_Role":
+        """Everything that the functions talk to, as one of them may."""
+        guard = Guard(function, str(self.mode), self.heard)
+
+        def watched(name: str, target: Any) -> Any:
+            return Watched(target, name, self._around, guard)
+
+        def client(service: str) -> Any:
+            return watched(service, _Told(getattr(self.clients, service), self))
+
+        table, topic = (
+            Table(client("dynamodb"), self.table),
+            Topic(client("sns"), self.clients.topic_arn),
+        )
+        return _Role(
+            gateway=watched("apigateway", self.gateway),
+            owners=watched("owners", self.owners),
+            table=table,
+            ledger=Ledger(table),
+            history=History(client("s3"), self.bucket),
+            sealer=Sealer(client("kms"), self.clients.key_arn),
+            bus=Bus(client("events"), "default"),
+            topic=topic,
+            letters=watched("letters", self.letters),
+            queue=Watched(self.queue, "queue", lambda _, call: call(), guard),
+        )
 
     def _around(self, name: str, call: Call) -> Any:
         return self.around(name, call)
@@ -1186,6 +1225,22 @@ class Account:
         self.events.clear()
         self.alerts.clear()
         self.wire()
+
+
+@dataclass(frozen=True, slots=True)
+class _Role:
+    """What a function talks to, guarded by its role."""
+
+    gateway: Any
+    owners: Any
+    table: Table
+    ledger: Ledger
+    history: History
+    sealer: Sealer
+    bus: Bus
+    topic: Topic
+    letters: Any
+    queue: Any
 
 
 class _Told:

@@ -24,8 +24,9 @@ from keyjanitor.keysfile import WHOLE_NIGHTS
 from keyjanitor.words import ApiKey, UsagePlan
 from sandbox.population import ODD_NAMES, Habit, Kind, SimulatedKey, population
 from tests.builders import DAY, a_policy, a_tier, at
-from tests.contract.test_template import ROOT, tables
+from tests.contract.test_template import tables
 from tests.fakes import Account, FakeApiGateway, FakeOwners, clients_in_memory
+from tests.template import ROOT
 
 FIRST, LAST = date(2026, 11, 3), date(2026, 11, 21)  # nights; the docs ask about November
 OLDEST = FIRST - DAY * 90

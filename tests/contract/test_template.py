@@ -3,13 +3,11 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from keyjanitor import settings
 from keyjanitor.capacity import Situation
@@ -33,8 +31,8 @@ from tests.builders import (
     a_usage_plan,
     pairs,
 )
+from tests.template import ROOT, TEMPLATE, as_list, deployed, resources, statements
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = parse_policy((ROOT / "layers/policy/policy.toml").read_text(encoding="utf-8"))
 
 LOGICAL_IDS = {
@@ -82,6 +80,9 @@ FOURTEEN_DAYS = 14 * 24 * 3600
 
 GATEWAY = "arn:${AWS::Partition}:apigateway:${AWS::Region}::"
 BUCKET = "${HistoryBucket.Arn}"
+TAGS_OF_KEYS = (
+    f"{GATEWAY}/tags/arn%3A${{AWS::Partition}}%3Aapigateway%3A${{AWS::Region}}%3A%3A%2Fapikeys%2F*"
+)
 
 PULL_USAGE = {
     ("apigateway:GET", f"{GATEWAY}/usageplans"),
@@ -107,7 +108,6 @@ EXPIRE_KEYS_OBSERVING = {
     ("apigateway:GET", f"{GATEWAY}/apikeys"),
     ("apigateway:GET", f"{GATEWAY}/apikeys/*"),
     ("tag:GetResources", "*"),
-    ("cloudformation:DescribeStackResources", "*"),
     ("dynamodb:BatchGetItem", "Ledger.Arn"),
     ("dynamodb:DeleteItem", "Ledger.Arn"),
     ("dynamodb:GetItem", "Ledger.Arn"),
@@ -126,11 +126,12 @@ EXPIRE_KEYS_OBSERVING = {
     ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
 }
 EXPIRE_KEYS_DISABLING = EXPIRE_KEYS_OBSERVING | {
+    ("cloudformation:DescribeStackResources", "*"),
     ("apigateway:PATCH", f"{GATEWAY}/apikeys/*"),
     ("apigateway:POST", f"{GATEWAY}/apikeys"),
     ("apigateway:POST", f"{GATEWAY}/usageplans/*/keys"),
     ("apigateway:GET", f"{GATEWAY}/usageplans/*/keys/*"),
-    ("apigateway:PUT", f"{GATEWAY}/tags/*"),
+    ("apigateway:PUT", TAGS_OF_KEYS),
     ("dynamodb:ConditionCheckItem", "Ledger.Arn"),
     ("dynamodb:UpdateItem", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/plans/*"),
@@ -204,7 +205,7 @@ PROVISION_KEYS = {
     ("apigateway:POST", f"{GATEWAY}/apikeys"),
     ("apigateway:POST", f"{GATEWAY}/usageplans"),
     ("apigateway:POST", f"{GATEWAY}/usageplans/*/keys"),
-    ("apigateway:PUT", f"{GATEWAY}/tags/*"),
+    ("apigateway:PUT", TAGS_OF_KEYS),
     ("apigateway:PATCH", f"{GATEWAY}/apikeys/*"),
     ("apigateway:DELETE", f"{GATEWAY}/apikeys/*"),
     ("cloudformation:DescribeStackResources", "*"),
@@ -243,17 +244,14 @@ RIGHTS = [
     ("ProvisionKeysRole", "park", PROVISION_KEYS),
 ]
 ROLES = tuple(dict.fromkeys(role for role, _, _ in RIGHTS))
+TWO_ROLES = ["ExpireKeysRole.Arn", "ProvisionKeysRole.Arn"]
 TOMBSTONES = {"StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}}
 THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.amazonaws.com"}}
-ITS_LEASE = {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["CONTROL"]}}
 OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
     ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "partial/*"]}
     },
-    ("PullUsageRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
-    ("PullUsageRole", "dynamodb:GetItem", "Ledger.Arn"): ITS_LEASE,
-    ("PullUsageRole", "dynamodb:PutItem", "Ledger.Arn"): ITS_LEASE,
     ("ExpireKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "plans/*", "tombstones/*"]}
     },
@@ -270,9 +268,6 @@ CONDITIONS = {
     },
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
-    ("WatchCapacityRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
-    ("PublishReportRole", "dynamodb:DeleteItem", "Ledger.Arn"): ITS_LEASE,
-    ("PublishReportRole", "dynamodb:PutItem", "Ledger.Arn"): ITS_LEASE,
     ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "evidence/*"}
     },
@@ -291,80 +286,46 @@ CONDITIONS = {
     ("ProvisionKeysRole", "events:PutEvents", "EventBus.Arn"): OUR_EVENTS,
 }
 
-
-class Template(yaml.SafeLoader):
-    """Reads `!Sub x` as {"Fn::Sub": "x"}, and `!GetAtt a.b` as "a.b"."""
-
-
-def _tagged(loader: Template, suffix: str, node: yaml.Node) -> Any:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        raise yaml.constructor.ConstructorError(None, None, f"!{suffix} of a mapping", None)
-    return {suffix if suffix == "Ref" else f"Fn::{suffix}": value}
-
-
-Template.add_multi_constructor("!", _tagged)
-TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Template)
-NO_VALUE = object()
-
-
-def deployed(value: Any, **parameters: str) -> Any:
-    """`value` as it is deployed with these parameters; names stand for what they refer to."""
-    if isinstance(value, list):
-        made = [deployed(item, **parameters) for item in value]
-        return [item for item in made if item is not NO_VALUE]
-    if not isinstance(value, dict):
-        return value
-    match list(value.items()):
-        case [("Ref", "AWS::NoValue")]:
-            return NO_VALUE
-        case [("Ref", str(name))]:
-            if name in TEMPLATE["Parameters"]:
-                return parameters.get(name, TEMPLATE["Parameters"][name]["Default"])
-            return name
-        case [("Fn::Sub" | "Fn::GetAtt", str(text))]:
-            return text
-        case [("Fn::Equals", [left, right])]:
-            return deployed(left, **parameters) == deployed(right, **parameters)
-        case [("Fn::Not", [inner])]:
-            return not deployed(inner, **parameters)
-        case [("Fn::If", [str(condition), then, otherwise])]:
-            return deployed(then if holds(condition, **parameters) else otherwise, **parameters)
-        case pairs:
-            items = {key: deployed(item, **parameters) for key, item in pairs}
-            return {key: item for key, item in items.items() if item is not NO_VALUE}
-
-
-def holds(condition: str, **parameters: str) -> bool:
-    return bool(deployed(TEMPLATE["Conditions"][condition], **parameters))
-
-
-def resources(kind: str, **parameters: str) -> dict[str, dict[str, Any]]:
-    """The properties of every resource of this type that is deployed with these parameters."""
-    return {
-        name: deployed(resource["Properties"], **parameters)
-        for name, resource in TEMPLATE["Resources"].items()
-        if resource["Type"] == kind
-        and ("Condition" not in resource or holds(resource["Condition"], **parameters))
-    }
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def statements(role: str, **parameters: str) -> Iterator[dict[str, Any]]:
-    """What a role may do, in its own policies and in those that are attached to it."""
-    attached = resources("AWS::IAM::Policy", **parameters).values()
-    for policy in (
-        *resources("AWS::IAM::Role", **parameters)[role]["Policies"],
-        *(policy for policy in attached if role in policy["Roles"]),
-    ):
-        yield from policy["PolicyDocument"]["Statement"]
+_READ = ("BatchGetItem", "GetItem", "Query")
+_SWEPT = frozenset({"CONTROL", "COUNT", "KEY", "LEASE", "NIGHT", "OUTBOX", "SHELF"})
+_ASKED = frozenset({"ADMISSIONS", "KEY", "OUTBOX", "PLAN", "REQUEST", "SHELF"})
+_WATCHED = _SWEPT | {"ADMISSIONS", "ALERTS"}
+_PUBLISHED = _SWEPT
+_OBSERVED = {
+    **dict.fromkeys(_READ, _SWEPT),
+    "DeleteItem": {"CONTROL", "LEASE"},
+    "PutItem": {"CONTROL", "LEASE"},
+}
+_SWEEPING = {
+    **dict.fromkeys(_READ, _SWEPT),
+    "ConditionCheckItem": {"CONTROL"},
+    "DeleteItem": {"CONTROL", "KEY", "LEASE", "OUTBOX", "SHELF"},
+    "PutItem": {"CONTROL", "KEY", "LEASE", "OUTBOX", "SHELF"},
+    "UpdateItem": {"NIGHT"},
+}
+# By role and mode: the partitions of the ledger that each action may touch.
+LEDGER: dict[tuple[str, str], dict[str, AbstractSet[str]]] = {
+    ("PullUsageRole", "park"): {name: {"LEASE"} for name in ("DeleteItem", "GetItem", "PutItem")},
+    ("ExpireKeysRole", "observe"): _OBSERVED,
+    ("ExpireKeysRole", "disable"): _SWEEPING,
+    ("ExpireKeysRole", "park"): _SWEEPING,
+    ("WatchCapacityRole", "park"): {
+        **dict.fromkeys(_READ, _WATCHED),
+        "DeleteItem": {"LEASE"},
+        "PutItem": {"ALERTS", "COUNT", "LEASE"},
+    },
+    ("PublishReportRole", "park"): {
+        **dict.fromkeys(_READ, _PUBLISHED),
+        "DeleteItem": {"LEASE"},
+        "PutItem": {"LEASE"},
+    },
+    ("ProvisionKeysRole", "park"): {
+        **dict.fromkeys(_READ, _ASKED | {"CONTROL", "LEASE"}),
+        "DeleteItem": {"KEY", "OUTBOX"},
+        "PutItem": _ASKED,
+        "UpdateItem": {"NIGHT"},
+    },
+}
 
 
 def rights(role: str, mode: str) -> set[tuple[str, str]]:
@@ -610,16 +571,18 @@ def test_whoever_administers_the_sealing_key_does_not_thereby_open_what_it_seale
         assert not [wide for wide in administer["Action"] if fnmatch(action, wide)]
 
 
-def test_the_sealing_key_opens_for_a_purpose_and_a_delivery_for_its_recipient_or_its_sealer() -> (
-    None
-):
+def test_the_sealing_key_opens_tombstones_to_two_roles_and_a_delivery_to_its_recipient() -> None:
     _, *use = resources("AWS::KMS::Key")["SealingKey"]["KeyPolicy"]["Statement"]
     account = {"AWS": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}
     assert {(s["Effect"], s["Resource"], *s["Principal"].items()) for s in use} == {
         ("Allow", "*", *account.items())
     }
     assert [(as_list(s["Action"]), s["Condition"]) for s in use] == [
-        (["kms:Encrypt", "kms:Decrypt"], TOMBSTONES),
+        (
+            ["kms:Encrypt"],
+            {**TOMBSTONES, "ArnEquals": {"aws:PrincipalArn": "ExpireKeysRole.Arn"}},
+        ),
+        (["kms:Decrypt"], {**TOMBSTONES, "ArnEquals": {"aws:PrincipalArn": TWO_ROLES}}),
         (
             ["kms:Decrypt"],
             {
@@ -640,7 +603,7 @@ def test_the_sealing_key_opens_for_a_purpose_and_a_delivery_for_its_recipient_or
 
 
 def test_the_variable_in_the_key_policy_is_left_to_kms() -> None:
-    recipients = TEMPLATE["Resources"]["SealingKey"]["Properties"]["KeyPolicy"]["Statement"][2]
+    recipients = TEMPLATE["Resources"]["SealingKey"]["Properties"]["KeyPolicy"]["Statement"][3]
     condition = recipients["Condition"]["StringEquals"]
     assert condition["kms:EncryptionContext:recipient"] == "${aws:PrincipalArn}"  # not !Sub
 
@@ -661,9 +624,31 @@ def test_every_function_has_a_role_of_its_own_in_the_table() -> None:
 def test_what_is_attached_to_a_role_is_there_before_its_function() -> None:
     attached = resources("AWS::IAM::Policy")
     assert {name: policy["Roles"] for name, policy in attached.items()} == {
-        "ProvisionKeysSealing": ["ProvisionKeysRole"]
+        "ExpireKeysSealing": ["ExpireKeysRole"],
+        "ProvisionKeysSealing": ["ProvisionKeysRole"],
     }
+    assert TEMPLATE["Resources"]["ExpireKeysFunction"]["DependsOn"] == "ExpireKeysSealing"
     assert TEMPLATE["Resources"]["ProvisionKeysFunction"]["DependsOn"] == "ProvisionKeysSealing"
+
+
+def test_nobody_else_puts_events_on_the_bus() -> None:
+    """A Deny wins over every right that somebody of the account has (IAM reference)."""
+    (policy,) = resources("AWS::Events::EventBusPolicy").values()
+    assert policy == {
+        "EventBusName": "EventBus",
+        "StatementId": "OnlyKeyjanitorPutsEvents",
+        "Statement": {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "events:PutEvents",
+            "Resource": "EventBus.Arn",
+            "Condition": {"ArnNotEquals": {"aws:PrincipalArn": TWO_ROLES}},
+        },
+    }
+    putting = {
+        role for role in ROLES if ("events:PutEvents", "EventBus.Arn") in rights(role, "park")
+    }
+    assert {f"{role}.Arn" for role in putting} == set(TWO_ROLES)
 
 
 def test_roles_hold_no_managed_policy_and_only_lambda_takes_them() -> None:
@@ -680,9 +665,35 @@ def test_rights_are_narrowed_where_an_arn_cannot() -> None:
         for statement in statements(role, Mode="park")
         for action in as_list(statement["Action"])
         for resource in as_list(statement["Resource"])
-        if "Condition" in statement
+        if "Condition" in statement and resource != "Ledger.Arn"
     }
     assert found == CONDITIONS
+
+
+@pytest.mark.parametrize(("role", "mode"), LEDGER)
+def test_a_role_reads_and_writes_these_partitions_of_the_ledger_and_no_others(
+    role: str, mode: str
+) -> None:
+    found: dict[str, set[str]] = {}
+    for statement in statements(role, Mode=mode):
+        if statement["Resource"] != "Ledger.Arn":
+            continue
+        assert list(statement["Condition"]) == ["ForAllValues:StringEquals"]
+        ((key, partitions),) = statement["Condition"]["ForAllValues:StringEquals"].items()
+        assert key == "dynamodb:LeadingKeys"
+        for action in as_list(statement["Action"]):
+            found.setdefault(action.removeprefix("dynamodb:"), set()).update(partitions)
+    assert found == LEDGER[role, mode]
+
+
+def test_in_observe_a_sweeps_role_writes_no_row_of_a_key_or_a_request() -> None:
+    written = {
+        partition
+        for action, partitions in LEDGER["ExpireKeysRole", "observe"].items()
+        if action in ("PutItem", "DeleteItem", "UpdateItem")
+        for partition in partitions
+    }
+    assert written == {"CONTROL", "LEASE"}
 
 
 def test_every_statement_says_why() -> None:

@@ -120,7 +120,7 @@ def test_two_looks_at_the_same_time_tell_once(account: Account) -> None:
         account.alerts.clear()
         begun.clear()
         account.clients.dynamodb.delete_item(
-            TableName=account.table, Key={"pk": {"S": "CONTROL"}, "sk": {"S": "alerts"}}
+            TableName=account.table, Key={"pk": {"S": "ALERTS"}, "sk": {"S": "alerts"}}
         )
         account.around = Calls(**{name: another_look})
         account.watch()

@@ -90,7 +90,7 @@ def test_a_run_that_dies_at_any_call_is_finished_by_running_again(world: World) 
             # The lease of the dead runs out by itself; here nobody waits for it.
             world.sandbox.client("dynamodb").delete_item(
                 TableName=world.stack.outputs["LedgerTableName"],
-                Key={"pk": {"S": "CONTROL"}, "sk": {"S": "sweep"}},
+                Key={"pk": {"S": "LEASE"}, "sk": {"S": "sweep"}},
             )
             continue
         survived += 1

@@ -7,7 +7,7 @@ from keyjanitor.records import from_values, to_values
 from keyjanitor.table import ABSENT, Item, Table
 from keyjanitor.words import AlertRow
 
-_ALERTS = {"pk": "CONTROL", "sk": "alerts"}
+_ALERTS = {"pk": "ALERTS", "sk": "alerts"}  # a partition of its own: roles are held to partitions
 
 
 class AlertBook:

@@ -1,8 +1,9 @@
 """Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
-left it; NIGHT and COUNT, a row a date; CONTROL, the hold, the leases and the ladder; OUTBOX, events
-that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`.
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold and the ladder; LEASE, a run at a time; OUTBOX,
+events that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`,
+of alerts in `alertbook`. Which role may read or write which partition is in template.yaml (`dynamodb:LeadingKeys`).
 """
 
 from collections import Counter
@@ -40,7 +41,7 @@ RESTORES = 100  # of one key, whose ids are followed
 TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
-ADMISSIONS = {"pk": "CONTROL", "sk": "admissions"}
+ADMISSIONS = {"pk": "ADMISSIONS", "sk": "admissions"}
 _LADDER = {"pk": "CONTROL", "sk": "ladder"}
 
 
@@ -338,7 +339,7 @@ class Ledger:
 
 
 def _lease(name: str) -> dict[str, str]:
-    return {"pk": "CONTROL", "sk": name}
+    return {"pk": "LEASE", "sk": name}
 
 
 def row_writes(table: Table, before: Row | None, after: Row) -> list[Write]:

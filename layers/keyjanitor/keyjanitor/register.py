@@ -1,7 +1,7 @@
 """Talks to the ledger about requests: what was asked, how far it has come, and who counts.
 
 Its partitions: REQUEST, a row for each request of a sender, until `expires_at`; PLAN, the usage plans that we made or are making,
-by their shape; and CONTROL/admissions, the count of keys that no two runs may raise at once.
+by their shape; and ADMISSIONS, the count of keys that no two runs may raise at once.
 """
 
 import secrets
