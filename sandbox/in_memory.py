@@ -403,6 +403,9 @@ class Files:
         before = max((one for one in self.evidences if one < day), default=None)
         return self.evidence(before) if before else None
 
+    def latest_evidence(self, day: date) -> Evidence | None:
+        return self.evidence(day) or self.evidence_before(day)
+
     def put_evidence(self, evidence: Evidence) -> None:
         self.evidences[evidence.day] = evidence
 

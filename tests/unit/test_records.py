@@ -25,6 +25,7 @@ grants = st.builds(
     usage_plan_ids=st.lists(st.text()).map(tuple),
     ends_on=st.none() | dates,
     rotates=maybe,
+    key_name=st.text(),
 )
 details = st.dictionaries(
     st.text(min_size=1),
@@ -68,7 +69,7 @@ def test_the_strategies_above_know_every_field() -> None:
     }
     assert set(get_type_hints(Grant)) == {
         *("sealed_value", "tier", "owner", "name", "sender", "deliver_to", "usage_plan_ids"),
-        *("ends_on", "rotates"),
+        *("ends_on", "rotates", "key_name"),
     }
 
 
@@ -119,6 +120,7 @@ def test_what_a_request_says_is_written_in_plain_values() -> None:
             "usage_plan_ids": [PLAN_ID],
             "ends_on": "2026-11-22",
             "rotates": "k0",
+            "key_name": "kj-20261121-0a1b2c3d-000",
         },
     }
 

@@ -540,4 +540,5 @@ def test_days_that_are_none_are_refused(tmp_path: Path, idle: str) -> None:
 
 
 def test_the_policy_of_the_tests_is_that_of_the_program() -> None:
-    assert parse_policy(TOML).tiers["external"] == a_tier()
+    shipped = a_tier(new_keys_per_day=200, new_keys_per_sender_per_hour=100)
+    assert parse_policy(TOML).tiers["external"] == shipped
