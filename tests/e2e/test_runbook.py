@@ -436,7 +436,8 @@ def requests_keep_failing(at: Operator) -> None:
 def dead_letters_are_looked_at(at: Operator) -> None:
     letters = json.loads(at.types("Dead letters 1")[0])
     assert {body for _, _, body in letters} == {"no json", json.dumps(issue("asked"))}
-    assert {sender for _, sender, _ in letters} == {ACCOUNT}
+    # What can never be a request was put there by the function.
+    assert {sender for _, sender, body in letters if body != "no json"} == {ACCOUNT}
 
 
 def the_ledger_is_asked(at: Operator) -> None:
@@ -732,8 +733,8 @@ def requests_are_sent(world: World) -> list[str]:
     world.sandbox.send_requests(queue, [issue("asked"), issue("leaked")])
     world.sandbox.wait_for_queue(queue, 60)
     with denied(world, "ProvisionKeysRole", "apigateway:GET"):
-        assert len(serve(world, [issue("late"), "no json"])) == 2
-    world.sandbox.send_requests(letters, [issue("asked"), "no json"])
+        assert len(serve(world, [issue("late"), "no json"])) == 1  # the other is a dead letter
+    world.sandbox.send_requests(letters, [issue("asked")])
     return [answers(world)["leaked"][0][1]["key_id"]]
 
 
