@@ -111,6 +111,13 @@ def test_whatever_the_file_says_it_is_a_policy_or_its_mistakes_are_named() -> No
     assert min(kinds.values()) > TRIES / 50, kinds
 
 
+@pytest.mark.parametrize("key", ['"a\x1b"', '"a\r"', '"a\\q"', '"\\ud800"', "'a\x1b'"])
+def test_a_key_that_is_no_toml_is_told_as_such(key: str) -> None:
+    found = read(f"{LEAST}[tiers.x]\n{key} = 1\n".encode())
+    assert isinstance(found, PolicyError)
+    assert [one.path for one in found.mistakes] == [WHOLE]
+
+
 def places() -> list[tuple[int, str]]:
     """Each line of the whole policy that sets one field, with the field's path."""
     fields = Lines.of(WHOLE_POLICY).of_path

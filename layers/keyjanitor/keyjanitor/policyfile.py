@@ -130,6 +130,17 @@ class Lines:
         return mistake
 
 
+def _unquoted(key: str) -> str:
+    if key[:1] == "'":
+        return key[1:-1]
+    if key[:1] != '"':
+        return key
+    try:
+        return str(tomllib.loads(f"text = {key}")["text"])
+    except ValueError:  # the text as a whole is no TOML
+        raise _Lost from None
+
+
 class _Lost(Exception):
     """The scan does not know where it is."""
 
@@ -184,9 +195,7 @@ class _Scan:
         while True:
             self._over(_SPACE)
             part = self._over(_KEY)
-            if part[:1] == '"':
-                part = str(tomllib.loads(f"text = {part}")["text"])
-            parts.append(part.strip("'") if part[:1] == "'" else part)
+            parts.append(_unquoted(part))
             self._over(_SPACE)
             if not self._text.startswith(".", self._at):
                 return parts
