@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.errors import CallFailed, KeyjanitorError
+from keyjanitor.errors import CallFailed, KeyjanitorError, TooManyFailed
 from keyjanitor.watch import look, measures
 from keyjanitor.words import CountRow
 from tests.builders import DAY, TODAY, a_policy, a_tier
@@ -269,13 +269,13 @@ def test_what_a_sweep_parked_before_it_failed_is_not_missed(
     account = roomy(an_account, 60, idle=80, nights=2)
     account.pass_day()
     account.around = Calls(
-        apigateway_delete=but_the_first(40, CallFailed("DeleteApiKey", "InternalError"))
+        apigateway_delete=but_the_first(25, CallFailed("DeleteApiKey", "InternalError"))
     )
-    with pytest.raises(CallFailed):
+    with pytest.raises(TooManyFailed):
         account.night()
     account.around = Calls()
     account.watch()
-    assert (len(account.gateway.ids), kinds(account)) == (21, [])
+    assert (len(account.gateway.ids), kinds(account)) == (36, [])
 
 
 def test_what_a_sweep_parked_before_it_was_killed_is_not_missed(
