@@ -294,7 +294,6 @@ def a_restore(account: Account) -> Scene:
                 first_created_on=TODAY,
                 our_update=key.last_updated_date,
                 usage_plan_ids=plans,
-                first_created_on=before.adopted_on,
                 previous_key_ids=(key_id,),
                 sender=SENDER,
                 deliver_to=PORTAL,
