@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from keyjanitor.admission import Admissions
+from keyjanitor.comparison import Compared
 from keyjanitor.errors import CallFailed, ClaimLost, Held, KeysFull, TombstoneClosed
 from keyjanitor.evidence import Evidence
 from keyjanitor.keyfile import NewKey
@@ -393,6 +394,7 @@ class Files:
     def __init__(self) -> None:
         self.evidences: dict[date, Evidence] = {}
         self.saved: dict[str, frozenset[tuple[str, str]]] = {}
+        self.compared: dict[date, Compared] = {}
         self.tombstones: dict[str, tuple[Tombstone, Secret]] = {}
         self.open = True
 
@@ -414,6 +416,16 @@ class Files:
 
     def plan(self, digest: str) -> frozenset[tuple[str, str]]:
         return self.saved[digest]
+
+    def compared_before(self, day: date) -> Compared | None:
+        before = max((one for one in self.compared if one < day), default=None)
+        return self.compared[before] if before else None
+
+    def put_compared(self, day: date, night: Compared, *, once: bool = True) -> None:
+        if not once or day not in self.compared:
+            self.compared[day] = night
+        for old in sorted(self.compared)[:-2]:  # what is older is never asked for
+            del self.compared[old]
 
     def put_approval(self, digest: str, day: date, moment: datetime) -> None:
         pass

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from keyjanitor.alerts import Alert
 from keyjanitor.apply import Sweeper
-from keyjanitor.brake import check
+from keyjanitor.brake import check, compared
 from keyjanitor.decide import decide
 from keyjanitor.desk import Counterparts, Run
 from keyjanitor.evidence import USAGE_DAYS, PlanAnswer, PlanUsage, take_evidence
@@ -233,7 +233,8 @@ class Year:
             return plan, False
         self.ledger.remember(self.today, swept=True)
         self.ledger.put_ladder(self._ladder(gathered, plan))
-        todo, brake = check(plan.for_mode(run.mode), run, self._outside)
+        seen = compared(plan, gathered.night, gathered.bound, self._outside.history)
+        checked = check(plan.for_mode(run.mode), seen, run, self._outside)
         sweeper = Sweeper(
             self.today,
             gathered.night.rows,
@@ -242,11 +243,11 @@ class Year:
             FOREVER,
             lambda: at(self.today, JANITOR),
         )
-        outcome = sweeper.apply(todo)
+        outcome = sweeper.apply(checked.plan)
         parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
         self.ledger.remember(self.today, parked=parked)
         self.month.did.update({str(verb): count for verb, count in outcome.applied.items()})
-        return plan.for_mode(run.mode), brake is not None
+        return plan.for_mode(run.mode), checked.brake is not None
 
     def _ladder(self, gathered: Gathered, plan: Plan) -> LadderRow:
         """The rung that stands. What those above it would free is told, and decides nothing.

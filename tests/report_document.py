@@ -130,6 +130,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
                 word: verdicts[word]
                 for word in ("keep", "unknown", "protected", "warn", "disable", "park")
             },
+            "brake": {"on": False, "new": 9, "causes": {"use_stopped": 7, "never_used": 2}},
             "unread": [
                 {
                     "usage_plan_id": "p5trialx00",
@@ -176,6 +177,7 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "keys_file": None,
             "did": dict.fromkeys(few["night"]["did"], 0),
             "verdicts": {},
+            "brake": {"on": False, "new": 9, "causes": {"use_stopped": 7, "never_used": 2}},
             "unread": [],
             "silent": [],
         },

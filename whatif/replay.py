@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from keyjanitor.comparison import Brake, Compared, compare
 from keyjanitor.decide import Night, decide
 from keyjanitor.evidence import Evidence
 from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
@@ -60,7 +61,8 @@ class Replay:
         self.counts: list[Count] = []
         self.did: Counter[Verb] = Counter()
         self.shut: list[Shut] = []
-        self.braked = 0  # nights whose plan refused itself, and was let go
+        self.braked: list[tuple[date, Brake]] = []  # nights that the brake stopped, and were let go
+        self._compared: Compared | None = None
         self.unread = 0  # nights without evidence, on which nothing may be done
         self.acts_from: date | None = None
         self.problems: dict[str, None] = {}  # what the policy names and no plan was, in order
@@ -90,9 +92,12 @@ class Replay:
         self.problems.update(dict.fromkeys(map(str, bound.problems)))
         plan = decide(self._night(night, night.evidence, keys), bound)
         self._note(plan)
-        if plan.brake() is not None:
-            self.braked += 1
+        comparison = compare(plan, night.evidence, self._policy, self._rows, self._compared)
+        if brake := comparison.brake:
+            self.braked.append((night.day, brake))
             plan = plan.approved(plan.pairs)  # looked at, and nothing found wrong
+            comparison = comparison.accepting({one.key_id for one in comparison.found})
+        self._compared = comparison.swept()
         for step in plan.steps:
             self.did[verb_of(step)] += 1
             self._take(step, night.day, bound)

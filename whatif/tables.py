@@ -9,6 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from keyjanitor import reasons
+from keyjanitor.alerts import CAUSES
+from keyjanitor.comparison import Brake
 from keyjanitor.harmless import harmless, visible
 from keyjanitor.outlook import NightAhead
 from keyjanitor.plan import VERDICT_WORDS, Verdict
@@ -128,11 +130,19 @@ def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> Non
         _show(console, "slots that come free in Mode=park, if nothing else changes", table)
     else:
         console.print(f"\nNo slot comes free by {nights[-1].date}.")
-    if braked := [night.date for night in nights if night.braked]:
+    braked = [(night.date, night.brake) for night in nights if night.brake is not None]
+    if braked:
+        day, brake = braked[0]
         console.print(
-            f"On {braked[0]} more is due than twice the allowance: the brake stops that night and "
-            f"{len(braked) - 1:,} after it until an operator approves, which is not counted here."
+            f"The safety brake stops the night of {day}: {brake_words(brake)}. It stays on, here for "
+            f"{len(braked):,} nights, until an operator approves, which is not counted here."
         )
+
+
+def brake_words(brake: Brake) -> str:
+    """Why the brake is on, in a sentence's part."""
+    why = ", ".join(f"{one.keys:,} {CAUSES[one.cause]}" for one in brake.causes)
+    return f"{many(brake.new)} newly past the idle limit ({why})"
 
 
 def show_problems(console: Console, problems: Iterable[str]) -> None:
@@ -276,7 +286,7 @@ def _measured(replay: Replay) -> dict[str, str]:
         f"not back, but watched for less than {MONTH} days": sum(
             one.back_on is None and replay.watched(one) < MONTH for one in shut
         ),
-        "nights that the brake would have stopped": replay.braked,
+        "nights that the brake would have stopped": len(replay.braked),
         "keys at the end": replay.counts[-1].replayed,
     }
     return {

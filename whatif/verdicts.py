@@ -65,7 +65,7 @@ def ahead(judged: Judged) -> tuple[NightAhead, ...]:
     last = max((one.park_on for one in judged.courses.values()), default=today)
     nights = min(MOST_AHEAD, max(LEAST_AHEAD, (last - today).days + 1))
     evening_before = replace(judged.night, today=today - DAY)
-    return outlook(evening_before, judged.bound, Mode.PARK, (), nights)
+    return outlook(evening_before, judged.bound, Mode.PARK, (), None, nights)
 
 
 def _courses(plan: Plan) -> dict[str, Course]:

@@ -12,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor.answers import answer, running
 from keyjanitor.apply import Outcome, Sweeper
 from keyjanitor.aws import client, gateway_client
-from keyjanitor.brake import check
+from keyjanitor.brake import Checked, check, compared
 from keyjanitor.bus import Bus
 from keyjanitor.clock import now
 from keyjanitor.decide import decide
@@ -86,10 +86,12 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
     gathered = gather(run.today, outside, policy, acting=mode is not Mode.OBSERVE)
     plan = decide(gathered.night, gathered.bound)
     ladder = climb(gathered.night, gathered.bound, plan)
-    outcome, brake = Outcome(), plan.brake()
+    comparison = compared(plan, gathered.night, gathered.bound, outside.history)
+    outcome, checked = Outcome(), Checked(plan, comparison.brake)
     if mode is not Mode.OBSERVE:
         outside.ledger.remember(run.today, swept=True, observed_because=None)
-        plan, brake = check(plan.for_mode(mode), run, outside)
+        checked = check(plan.for_mode(mode), comparison, run, outside)
+    plan = checked.plan
     if run.is_near:
         write_down(plan, ladder, gathered)
     if mode is not Mode.OBSERVE:
@@ -102,7 +104,10 @@ def sweep(run: SweepRequest, deadline: Deadline) -> dict[str, Any]:
         plan=plan,
         applied=outcome.counts,
         remaining=outcome.remaining,
-        brake=brake,
+        comparison=comparison,
+        brake=checked.brake,
+        saved=checked.saved,
+        approved=checked.approved if run.approve else None,
         held=held or outcome.held,
         ladder=ladder,
         growth=growth_until(run.today),

@@ -19,12 +19,13 @@ from keyjanitor.alerts import Alert
 from keyjanitor.announcements import answer, refused
 from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble
 from keyjanitor.capacity_alerts import write
+from keyjanitor.comparison import UNCOUNTED, Brake, Cause, CauseCount
 from keyjanitor.forecast import Forecast, Growth
 from keyjanitor.messages import Message
-from keyjanitor.plan import Brake
 from keyjanitor.topic import Topic
 from keyjanitor.words import Burst, CountRow, LadderRow, RungRow, Verb
 from tests.builders import (
+    DAY,
     TODAY,
     a_disabled_row,
     a_policy,
@@ -628,6 +629,22 @@ TROUBLES = (
 )
 
 
+def a_brake(cause: Cause) -> Alert:
+    """An alert of the brake, for one cause with more plans than are named."""
+    plans = tuple((f"plan{number}", 200) for number in range(9))
+    brake = Brake(
+        new=1_800,
+        worst=1_800,
+        on=TODAY,
+        allowance=500,
+        usual=3.5,
+        since=TODAY - DAY,
+        causes=(CauseCount(cause, 1_800, plans),),
+    )
+    due = {Verb.PARK: 80, Verb.PURGE: 0, Verb.DISABLE: 280, Verb.WARN: 1_800}
+    return alerts.brake(TODAY, brake, due, "0123456789abcdef", ["k1  idle"], {"plan1": "one"})
+
+
 def every_alert() -> list[Alert]:
     """An alert of every kind, as the code writes it, on good days and bad."""
     policy = a_policy(a_tier())
@@ -641,10 +658,7 @@ def every_alert() -> list[Alert]:
             if not isinstance(one, Near) or situation.forecast.days is not None
         ),
         *(write(one, SITUATION, policy) for one in TROUBLES),
-        *(
-            alerts.brake(TODAY, Brake(verb, 1_200, 500), "0123456789abcdef", ["k1  idle"])
-            for verb in (Verb.DISABLE, Verb.PARK, Verb.PURGE)
-        ),
+        *(a_brake(cause) for cause in Cause if cause not in UNCOUNTED),
         alerts.expiring(TODAY, warned, policy),
         alerts.expiring(TODAY, many, policy),
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.errors import CallFailed, KeyjanitorError
-from keyjanitor.words import Row, State
+from keyjanitor.words import Row
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Killed, brisk, refused
 
@@ -271,22 +271,14 @@ def test_an_approval_cut_off_at_any_call_and_sent_again_ends_where_it_would_have
 
 
 def too_many(account: Account) -> None:
-    """A night on which more than twice twenty keys are due to be disabled."""
+    """A night on which an edit of the policy brings more than twice twenty keys past their limit."""
     for index in range(41):
-        account.key(f"idle{index:02}", idle=70)
+        account.key(f"idle{index:02}", idle=20)
     account.read()
     account.sweep()
-    for row in account.ledger.live_rows().values():
-        if row.key_id != BUSY:
-            account.change_row(
-                row.key_id,
-                state=State.WARNED,
-                warned_on=account.today,
-                disable_on=account.today + DAY,
-                witnessed=True,
-            )
-    account.tell_all()
     account.pass_day()
+    account.policy = brisk(idle_days=10)
+    account.wire()
     account.read()
 
 

@@ -27,9 +27,9 @@ from keyjanitor.ledger import Change
 from keyjanitor.pace import Pace
 from keyjanitor.seal import tombstone_context
 from keyjanitor.shapes import Shape
-from keyjanitor.words import Announcement, Mode, Secret, State
-from tests.builders import DAY, TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
-from tests.fakes import BUSY, SENDER, Account, Around, Call, Calls, Killed, brisk, clients_in_memory
+from keyjanitor.words import Announcement, Mode, Secret
+from tests.builders import TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
+from tests.fakes import SENDER, Account, Around, Call, Calls, Killed, brisk, clients_in_memory
 from tests.requesting import (
     an_asking_policy,
     issue,
@@ -193,22 +193,14 @@ def dies_after(call: str) -> Around:
 
 
 def brake_a_night(life: Life, mode: str) -> None:
-    """More is due than is allowed: the plan is saved, and approved."""
+    """An edit of the policy brings many keys past their limit: the plan is saved, and approved."""
     account = life.account(mode)
     for number in range(60):
-        account.key(f"idle{number}", idle=90)
+        account.key(f"idle{number}", idle=20)
     account.night()
-    for key_id in account.ledger.live_rows().keys() - {BUSY}:
-        tomorrow = account.today + DAY
-        account.change_row(
-            key_id,
-            state=State.WARNED,
-            warned_on=account.today,
-            disable_on=tomorrow,
-            witnessed=True,
-        )
-    account.tell_all()
     account.pass_day()
+    account.policy = brisk(idle_days=10)
+    account.wire()
     answer = account.night()
     if mode == "observe":
         return

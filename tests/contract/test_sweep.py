@@ -1,5 +1,6 @@
 """Whole nights of expire_keys: what a sweep does, on which dates, and what keeps it from doing it."""
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -21,12 +22,14 @@ from keyjanitor.errors import (
     InvalidEvent,
     ModeRefused,
     NoEvidence,
+    PlanNotAsSaved,
     UnknownPlan,
 )
 from keyjanitor.night import Deadline, gather
+from keyjanitor.plan import digest_of
 from keyjanitor.policy import Rung
 from keyjanitor.words import LadderRow, Mode, RungRow, State
-from tests.builders import DAY, KEY_ID, TODAY, a_policy, a_tier
+from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, Clients, brisk, refused
 
 AccountMaker = Callable[..., Account]
@@ -166,6 +169,15 @@ def test_the_answer_counts_every_key_once(account: Account) -> None:
         "applied": none_applied(adopt=2, disable=1),
         "remaining": 0,
         "digest": answer["digest"],
+        "due": {"park": 0, "purge": 0, "disable": 1, "warn": 0},
+        "saved_plan": None,
+        "past_limit": {
+            "keys": 1,
+            "new": 0,
+            "since": str(account.today - DAY),
+            "usual": 0,
+            "causes": {},
+        },
         "brake": None,
         "pressure": {"used": 0.0004, "patience": 1.0},
         "held": None,
@@ -554,38 +566,75 @@ MANY = 41  # twice the allowance, and one
 
 
 def a_braked_night(account: Account) -> dict[str, Any]:
-    """Forty-one keys are due to be disabled, and one is due to be warned."""
+    """An edit of the policy brings forty-one keys past their limit; one is due to be disabled."""
+    account.key("warned", idle=60)
     for index in range(MANY):
-        account.key(f"idle{index:02}", idle=70 + index)
+        account.key(f"idle{index:02}", idle=20)
     account.night()
-    for row in account.ledger.live_rows().values():
-        if row.key_id != BUSY:
-            account.change_row(
-                row.key_id,
-                state=State.WARNED,
-                warned_on=account.today,
-                disable_on=account.today + DAY,
-                witnessed=True,
-            )
-    account.tell_all()
     account.pass_day()
-    account.key("late", idle=60)
     account.use(BUSY, account.today - DAY, 1)
+    account.policy = brisk(idle_days=10)
+    account.wire()
     account.read()
     return account.sweep()
 
 
-def test_more_than_twice_the_allowance_is_saved_alerted_and_only_warned(account: Account) -> None:
+def test_a_mass_of_newly_idle_keys_is_saved_and_alerted_and_nothing_is_done(
+    account: Account,
+) -> None:
     answer = a_braked_night(account)
-    assert answer["brake"] == {"action": "disable", "planned": MANY, "allowed": 20}
-    assert answer["applied"]["disable"] == 0
+    assert answer["brake"] == {
+        "new": MANY,
+        "since": str(account.today - DAY),
+        "usual": 0,
+        "allowance": 20,
+        "causes": [
+            {
+                "cause": "limit_lowered",
+                "keys": MANY,
+                "plans": [{"usage_plan_id": PLAN_ID, "keys": MANY}],
+            }
+        ],
+    }
+    assert answer["applied"] == none_applied()
+    assert answer["due"] == {"park": 0, "purge": 0, "disable": 1, "warn": MANY}
     assert all(account.enabled(key_id) for key_id in account.gateway.ids)
     saved = account.history.plan(answer["digest"])
-    assert {("disable", f"idle{index:02}") for index in range(MANY)} <= saved
+    assert saved == {
+        ("disable", "warned"),
+        *(("warn", f"idle{index:02}") for index in range(MANY)),
+    }
+    assert answer["saved_plan"] in account.objects("plans/")
     (alert,) = [one for one in account.alerts if "brake" in one["Subject"]]
     assert answer["digest"] in alert["Message"]
     account.sweep()
     assert len([one for one in account.alerts if "brake" in one["Subject"]]) == 1
+
+
+def test_a_sweep_in_observe_reports_the_brake_and_writes_nothing_of_it(account: Account) -> None:
+    digest = a_braked_night(account)["digest"]
+    before = account.objects("")
+    answer = account.sweep(mode="observe")
+    assert answer["brake"]["new"] == MANY
+    assert answer["saved_plan"] is None
+    assert answer["digest"] == digest
+    assert account.objects("plans/") == {k: v for k, v in before.items() if k[:6] == "plans/"}
+    assert account.objects("nights/") == {k: v for k, v in before.items() if k[:7] == "nights/"}
+
+
+def test_a_first_night_says_how_many_keys_are_past_their_limit_and_why(account: Account) -> None:
+    for index in range(MANY):
+        account.key(f"idle{index:02}", idle=60)
+    answer = account.night()
+    assert answer["past_limit"] == {
+        "keys": MANY,
+        "new": MANY,
+        "since": None,
+        "usual": 0,
+        "causes": {"never_used": MANY},
+    } or answer["past_limit"]["causes"] == {"use_stopped": MANY}
+    assert answer["brake"] is None
+    assert answer["saved_plan"] == f"plans/{answer['digest']}.json"
 
 
 def test_an_alert_of_the_brake_that_could_not_be_published_comes_with_the_next_run(
@@ -598,26 +647,38 @@ def test_an_alert_of_the_brake_that_could_not_be_published_comes_with_the_next_r
     assert [one for one in account.alerts if "brake" in one["Subject"]]
 
 
-def test_an_approval_holds_for_the_dates_later_runs_and_not_for_the_next_date(
+def test_an_approval_holds_for_the_dates_later_runs_and_accepts_the_brake(
     account: Account,
 ) -> None:
     digest = a_braked_night(account)["digest"]
     answers = [account.sweep(approve=digest), account.sweep(), account.sweep()]
     assert [answer["brake"] for answer in answers] == [None, None, None]
-    saved = {key_id for verb, key_id in account.history.plan(digest) if verb == "disable"}
-    disabled = {key_id for key_id, state in account.states().items() if state == "disabled"}
-    assert disabled
-    assert disabled <= saved
-    assert sum(answer["applied"]["disable"] for answer in answers) == len(disabled)
+    assert answers[0]["approved"] == {
+        "digest": digest,
+        "saved": {"park": 0, "purge": 0, "disable": 1, "warn": MANY},
+        "still_due": {"park": 0, "purge": 0, "disable": 1, "warn": MANY},
+    }
+    assert [answer["applied"] for answer in answers] == [
+        none_applied(disable=1, warn=MANY),
+        none_applied(),
+        none_applied(),
+    ]
     approval = f"plans/{digest}.approved-{account.today}.json"
     assert approval in account.objects("plans/")
     account.pass_day()
+    assert account.night()["brake"] is None
+
+
+def test_an_earlier_nights_digest_approves_what_of_it_is_still_due(account: Account) -> None:
+    digest = a_braked_night(account)["digest"]
+    account.pass_day()
+    account.use("idle00", account.today - DAY, 1)
+    account.use(BUSY, account.today - DAY, 1)
     account.read()
-    for row in account.ledger.live_rows().values():
-        if row.key_id != BUSY:
-            account.change_row(row.key_id, park_on=account.today, stepped_on=None)
-    if account.sweep(mode="observe")["brake"]:
-        assert account.sweep()["brake"]
+    answer = account.sweep(approve=digest)
+    assert answer["approved"]["saved"]["warn"] == MANY
+    assert answer["approved"]["still_due"]["warn"] == MANY - 1
+    assert answer["applied"]["warn"] == MANY - 1
 
 
 def test_an_approval_lets_only_go_what_the_saved_plan_and_tonights_have_in_common(
@@ -626,8 +687,66 @@ def test_an_approval_lets_only_go_what_the_saved_plan_and_tonights_have_in_commo
     digest = a_braked_night(account)["digest"]
     account.gateway.change("idle40", description="somebody looked after it")
     account.sweep(approve=digest)
-    assert account.enabled("idle40")
-    assert account.states()["idle39"] == "disabled"
+    assert account.states()["idle40"] == "active"
+    assert account.states()["idle39"] == "warned"
+
+
+def test_a_saved_plan_that_was_changed_since_is_refused_and_nothing_is_touched(
+    account: Account,
+) -> None:
+    digest = a_braked_night(account)["digest"]
+    name = f"plans/{digest}.json"
+    document = json.loads(account.objects(name)[name])
+    looked_at = document["due"][:30]
+    another = digest_of((verb, key_id) for verb, key_id, _ in looked_at)
+    before = account.states()
+    for body in (json.dumps(document), json.dumps({"due": [["warn"]]}), "not a plan", "[]"):
+        account.clients.s3.put_object(
+            Bucket=account.bucket, Key=f"plans/{another}.json", Body=body.encode()
+        )
+        with pytest.raises(PlanNotAsSaved, match=f"plans/{another}.json was changed or damaged"):
+            account.sweep(approve=another)
+    assert account.states() == before
+    assert account.sweep()["brake"]
+
+
+def test_an_approved_plan_that_was_changed_since_holds_no_longer(account: Account) -> None:
+    digest = a_braked_night(account)["digest"]
+    account.ledger.remember(account.today, approved=digest)
+    account.clients.s3.put_object(
+        Bucket=account.bucket, Key=f"plans/{digest}.json", Body=b'{"due": []}'
+    )
+    answer = account.sweep()
+    assert answer["brake"]["new"] == MANY
+    assert answer["applied"] == none_applied()
+
+
+def test_a_damaged_file_of_the_night_before_is_passed_over_for_the_one_before_it(
+    account: Account,
+) -> None:
+    for _ in range(3):
+        account.night()
+        account.pass_day()
+    yesterday = f"nights/{account.today - DAY}.json.gz"
+    for body in (b"", b"no gzip", gzip.compress(b"[]"), gzip.compress(b'{"version": 1}')):
+        account.clients.s3.put_object(Bucket=account.bucket, Key=yesterday, Body=body)
+        answer = account.night()
+        assert answer["past_limit"]["since"] == str(account.today - 2 * DAY)
+
+
+def test_the_nights_file_is_written_once_a_date_and_read_whole(account: Account) -> None:
+    account.key("idle", idle=60)
+    first = account.night()
+    before = account.objects("nights/")
+    account.sweep()
+    assert account.objects("nights/") == before
+    [name] = before
+    assert name == f"nights/{account.today}.json.gz"
+    account.pass_day()
+    kept = account.history.compared_before(account.today)
+    assert kept is not None
+    assert kept.keys["idle"].status == "past"
+    assert first["past_limit"]["keys"] == 1
 
 
 def test_the_allowance_of_a_date_is_the_same_in_all_its_runs(an_account: AccountMaker) -> None:

@@ -115,6 +115,7 @@ EXPIRE_KEYS_OBSERVING = {
     ("dynamodb:Query", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
     ("s3:GetObject", f"{BUCKET}/keys/*"),
+    ("s3:GetObject", f"{BUCKET}/nights/*"),
     ("s3:GetObject", f"{BUCKET}/tombstones/*"),
     ("s3:ListBucketVersions", "HistoryBucket.Arn"),
     ("s3:GetObjectVersion", f"{BUCKET}/tombstones/*"),
@@ -136,6 +137,7 @@ EXPIRE_KEYS_DISABLING = EXPIRE_KEYS_OBSERVING | {
     ("dynamodb:UpdateItem", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/plans/*"),
     ("s3:PutObject", f"{BUCKET}/plans/*"),
+    ("s3:PutObject", f"{BUCKET}/nights/*"),
     ("s3:DeleteObjectVersion", f"{BUCKET}/tombstones/*"),
     ("events:PutEvents", "EventBus.Arn"),
     ("sns:ListSubscriptionsByTopic", "AlertTopic"),
@@ -163,6 +165,7 @@ PUBLISH_REPORT = {
     ("dynamodb:PutItem", "Ledger.Arn"),
     ("dynamodb:Query", "Ledger.Arn"),
     ("s3:GetObject", f"{BUCKET}/evidence/*"),
+    ("s3:GetObject", f"{BUCKET}/nights/*"),
     ("s3:GetObject", f"{BUCKET}/usage/*"),
     ("s3:GetObject", f"{BUCKET}/keys/*"),
     ("s3:PutObject", f"{BUCKET}/reports/*"),
@@ -253,7 +256,7 @@ CONDITIONS = {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "partial/*"]}
     },
     ("ExpireKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "plans/*", "tombstones/*"]}
+        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "nights/*", "plans/*", "tombstones/*"]}
     },
     ("ExpireKeysRole", "s3:ListBucketVersions", "HistoryBucket.Arn"): {
         "StringLike": {"s3:prefix": "tombstones/*"}
@@ -269,7 +272,7 @@ CONDITIONS = {
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
     ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": "evidence/*"}
+        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "nights/*"]}
     },
     ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
@@ -462,6 +465,7 @@ def test_the_history_is_kept_as_long_as_is_said_and_evidence_as_long_as_a_night_
     assert lifecycle(HistoryDays="90") == {
         None: {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}},
         "evidence/": remembered,
+        "nights/": remembered,
         "plans/": remembered,
         "partial/": {
             "ExpirationInDays": 2,

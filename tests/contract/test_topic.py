@@ -10,11 +10,11 @@ from botocore.stub import Stubber
 
 from keyjanitor import alerts
 from keyjanitor.alerts import Alert
+from keyjanitor.comparison import Brake
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.plan import Brake
 from keyjanitor.topic import Topic
 from keyjanitor.words import Row, Verb
-from tests.builders import TODAY, a_policy, a_warned_row
+from tests.builders import DAY, TODAY, a_policy, a_warned_row
 
 ARN = "arn:aws:sns:us-east-1:123456789012:alerts"
 MOST = 256 * 1024  # bytes that an SNS message holds (doc)
@@ -89,8 +89,13 @@ def test_an_alert_is_one_publish_with_a_text_for_people_and_a_form_for_programs(
     Topic(client, ARN).publish(alert)
 
 
+def a_brake(new: int) -> Alert:
+    brake = Brake(new=new, worst=new, on=TODAY, allowance=500, usual=0, since=TODAY - DAY)
+    return alerts.brake(TODAY, brake, {Verb.WARN: new}, "0123456789abcdef", ["k0"], {})
+
+
 def test_a_digest_and_a_brake_carry_severity_and_kind() -> None:
-    brake = alerts.brake(TODAY, Brake(Verb.DISABLE, 99_999, 500), "0123456789abcdef", ["k0"])
+    brake = a_brake(99_999)
     found = {
         tuple(one["StringValue"] for one in published(alert)["MessageAttributes"].values())
         for alert in (expiring(2), brake)
@@ -100,7 +105,7 @@ def test_a_digest_and_a_brake_carry_severity_and_kind() -> None:
 
 @pytest.mark.parametrize("count", [1, 1_000])
 def test_a_subject_is_ascii_of_one_line_and_under_a_hundred_characters(count: int) -> None:
-    brake = alerts.brake(TODAY, Brake(Verb.DISABLE, count, 500), "0123456789abcdef", [])
+    brake = a_brake(count)
     for alert in (expiring(count, name="ä\nb"), brake):
         subject = published(alert)["Subject"]
         assert subject.isascii()

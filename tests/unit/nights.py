@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, cast
 
+from keyjanitor import comparison
 from keyjanitor.apply import Outcome, Sweeper
-from keyjanitor.brake import check
+from keyjanitor.brake import check, compared
+from keyjanitor.comparison import Brake, Compared, Comparison
 from keyjanitor.decide import decide
 from keyjanitor.errors import CallFailed
 from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
 from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
-from keyjanitor.plan import Brake, Plan
+from keyjanitor.plan import Plan
 from keyjanitor.policy import BoundPolicy, Policy
 from keyjanitor.reading import read_plans
 from keyjanitor.requests import SweepRequest
@@ -72,6 +74,10 @@ class Files(in_memory.Files):
         found = super().evidence(day)
         return from_document(to_document(found)) if found else None
 
+    def put_compared(self, day: date, night: Compared, *, once: bool = True) -> None:
+        written = comparison.from_document(comparison.to_document(night))
+        super().put_compared(day, written, once=once)
+
 
 @dataclass(frozen=True, slots=True)
 class Swept:
@@ -80,6 +86,8 @@ class Swept:
     plan: Plan
     outcome: Outcome
     brake: Brake | None
+    comparison: Comparison
+    saved: bool = False
 
     @property
     def applied(self) -> dict[str, int]:
@@ -189,14 +197,16 @@ class Account:
             mode = Mode.OBSERVE
         gathered = gather(self.today, self.outside, self.policy, acting=mode is not Mode.OBSERVE)
         plan = decide(gathered.night, gathered.bound)
+        seen = compared(plan, gathered.night, gathered.bound, self.outside.history)
         for verdict in plan.verdicts:
             self.seen.setdefault(verdict.key.key_id, []).append((self.day, verdict.word))
         if mode is Mode.OBSERVE:
-            return Swept(plan, Outcome(), plan.brake())
+            return Swept(plan, Outcome(), seen.brake, seen)
         self.ledger.remember(self.today, swept=True)
-        todo, brake = check(plan.for_mode(mode), run, self.outside)
+        checked = check(plan.for_mode(mode), seen, run, self.outside)
         sweeper = self._sweeper(gathered.night.rows, gathered.bound)
-        return Swept(plan, sweeper.apply(todo), brake)
+        outcome = sweeper.apply(checked.plan)
+        return Swept(plan, outcome, checked.brake, seen, checked.saved)
 
     def night(self, mode: Mode = Mode.PARK) -> Swept:
         """One night: the reading, the sweep, and the day after it with its requests."""

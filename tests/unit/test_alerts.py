@@ -1,10 +1,14 @@
 """What is published to the alert topic, for a person to read and for a program."""
 
+from collections.abc import Mapping, Sequence
+
 from keyjanitor import alerts
-from keyjanitor.plan import Brake
+from keyjanitor.alerts import Alert
+from keyjanitor.comparison import Brake, Cause, CauseCount
 from keyjanitor.words import Verb
 from tests.builders import (
     CONTACT,
+    DAY,
     TODAY,
     a_disabled_row,
     a_policy,
@@ -125,9 +129,8 @@ def test_what_somebody_wrote_shows_in_a_mail_and_links_to_nothing() -> None:
         "  k1  2026-11-21  https[:]//evil[.]example/aws-login, owner urgent: verify: idle",
         "  k2  2026-11-21  \\u202egnissap, owner a\\x1b[2Jb\\x00: tag x=\\u202ey",
     ]
-    braked = alerts.brake(
-        TODAY, Brake(Verb.PARK, 9, 1), "0123456789abcdef", ["k1  a\u202e.evil.org"]
-    )
+    braked = a_brake(samples=["k1  a\u202e.evil.org"], names={"plan1": "go to https://evil.org"})
+    assert "evil.org" not in braked.text
     assert "  k1  a\\u202e[.]evil[.]org" in braked.text.splitlines()
 
 
@@ -141,47 +144,89 @@ def test_a_tier_that_is_no_more_has_no_contact() -> None:
     assert "Tier gone, contact nobody: 1 key" in told.text.splitlines()
 
 
-def test_the_brake_tells_how_many_how_to_look_and_what_to_type() -> None:
-    told = alerts.brake(TODAY, Brake(Verb.PARK, 1200, 500), "0123456789abcdef", ["k1  idle"])
+DUE = {Verb.PARK: 80, Verb.PURGE: 0, Verb.DISABLE: 280, Verb.WARN: 1200}
+LOWERED = CauseCount(Cause.LIMIT_LOWERED, 1180, (("plan1", 900), ("plan2", 280)))
+NAMES = {"plan1": "external"}
+STOPPED = CauseCount(Cause.USE_STOPPED, 20, (("plan1", 20),))
+
+
+def a_brake(
+    new: int = 1200, samples: Sequence[str] = ("k1  idle",), names: Mapping[str, str] = NAMES
+) -> Alert:
+    brake = Brake(
+        new=new,
+        worst=1190,
+        on=TODAY,
+        allowance=500,
+        usual=12.0,
+        since=TODAY - DAY,
+        causes=(LOWERED, STOPPED),
+    )
+    return alerts.brake(TODAY, brake, DUE, "0123456789abcdef", samples, names)
+
+
+def test_the_brake_tells_how_many_why_how_to_look_and_what_to_type() -> None:
+    told = a_brake()
     assert (told.kind, told.severity, told.subject) == (
         "brake",
         "critical",
-        "keyjanitor: brake on, 1200 keys due to be parked, 500 allowed",
+        "keyjanitor: brake on, 1200 keys newly past their idle limit, nothing was done",
     )
     assert told.form == {
         "kind": "brake",
         "severity": "critical",
         "date": "2026-11-21",
-        "action": "park",
-        "planned": 1200,
-        "allowed": 500,
+        "new": 1200,
+        "since": "2026-11-20",
+        "usual": 12.0,
+        "allowance": 500,
+        "causes": [
+            {
+                "cause": "limit_lowered",
+                "keys": 1180,
+                "plans": [
+                    {"usage_plan_id": "plan1", "keys": 900},
+                    {"usage_plan_id": "plan2", "keys": 280},
+                ],
+            },
+            {
+                "cause": "use_stopped",
+                "keys": 20,
+                "plans": [{"usage_plan_id": "plan1", "keys": 20}],
+            },
+        ],
+        "due": {"park": 80, "purge": 0, "disable": 280, "warn": 1200},
         "digest": "0123456789abcdef",
     }
     for part in (
-        "1200 keys are due to be parked",
+        "On 2026-11-21 1,200 keys are past the idle limit that were not on 2026-11-20",
+        "1,190 of them count for 2026-11-21 alone",
+        "Usual are 12 a night; 500 may be warned on one date",
+        " 1,180  idle limit set or lowered by an edit of the policy",
+        "900 in usage plan plan1 external",
         "keys/dt=2026-11-21/keys.jsonl.gz",
         "plans/0123456789abcdef.json",
         "  k1  idle",
+        "exactly those that are still due",
         '\'{"approve": "0123456789abcdef"}\'',
         '\'{"hold": "why"}\'',
     ):
         assert part in told.text
 
 
-def test_each_braked_action_has_its_word() -> None:
-    subjects = [
-        alerts.brake(TODAY, Brake(verb, 60, 20), "0" * 16, ()).subject
-        for verb in (Verb.DISABLE, Verb.PARK, Verb.PURGE)
-    ]
-    assert subjects == [
-        f"keyjanitor: brake on, 60 keys due to be {word}, 20 allowed"
-        for word in ("disabled", "parked", "purged")
+def test_an_approval_is_told_with_every_kind_of_step_deletions_first() -> None:
+    lines = a_brake().text.splitlines()
+    found = [line.split()[:4] for line in lines if " to be " in line and line.startswith("  ")]
+    assert found == [
+        ["80", "to", "be", "parked:"],
+        ["280", "to", "be", "disabled"],
+        ["1,200", "to", "be", "warned"],
     ]
 
 
 def test_a_subject_is_short_plain_ascii() -> None:
     subjects = [
         alerts.expiring(TODAY, [a_warned_row(f"k{n}") for n in range(9999)], POLICY).subject,
-        alerts.brake(TODAY, Brake(Verb.DISABLE, 10_000, 10_000), "0" * 16, ()).subject,
+        a_brake(10_000).subject,
     ]
     assert all(subject.isascii() and len(subject) < 100 for subject in subjects)

@@ -1,11 +1,14 @@
 """What expire_keys answers, in the shape that other systems and operators read."""
 
+from dataclasses import replace
+
 from keyjanitor.answers import answer
+from keyjanitor.comparison import Brake, Cause, CauseCount
 from keyjanitor.decide import decide
-from keyjanitor.plan import Brake
 from keyjanitor.requests import SweepRequest
-from keyjanitor.words import Mode, Verb
+from keyjanitor.words import Mode
 from tests.builders import (
+    DAY,
     KEY_ID,
     TODAY,
     a_key,
@@ -21,6 +24,15 @@ from tests.builders import (
 )
 
 RUN = SweepRequest(time=at(TODAY, 2), mode=Mode.PARK)
+BRAKE = Brake(
+    new=60,
+    worst=60,
+    on=TODAY,
+    allowance=20,
+    usual=2.0,
+    since=TODAY - DAY,
+    causes=(CauseCount(Cause.USE_STOPPED, 60, (("plan1", 60),)),),
+)
 NOTHING = {
     "adopt": 0,
     "warn": 0,
@@ -39,7 +51,8 @@ def test_the_answer_of_a_sweep() -> None:
         plan=plan,
         applied={**NOTHING, "warn": 1},
         remaining=2,
-        brake=Brake(Verb.PARK, 60, 20),
+        brake=BRAKE,
+        saved=True,
     ) == {
         "time": "2026-11-21T02:00:00Z",
         "mode": "park",
@@ -48,7 +61,22 @@ def test_the_answer_of_a_sweep() -> None:
         "applied": {**NOTHING, "warn": 1},
         "remaining": 2,
         "digest": plan.digest,
-        "brake": {"action": "park", "planned": 60, "allowed": 20},
+        "due": {"park": 0, "purge": 0, "disable": 0, "warn": 1},
+        "saved_plan": f"plans/{plan.digest}.json",
+        "past_limit": None,
+        "brake": {
+            "new": 60,
+            "since": "2026-11-20",
+            "usual": 2.0,
+            "allowance": 20,
+            "causes": [
+                {
+                    "cause": "use_stopped",
+                    "keys": 60,
+                    "plans": [{"usage_plan_id": "plan1", "keys": 60}],
+                }
+            ],
+        },
         "pressure": {"used": 0.0001, "patience": 1.0},
         "held": None,
     }
@@ -63,10 +91,26 @@ def test_the_answer_of_what_is_no_sweep_has_the_same_shape() -> None:
         "applied": NOTHING,
         "remaining": 0,
         "digest": None,
+        "due": None,
+        "saved_plan": None,
+        "past_limit": None,
         "brake": None,
         "pressure": None,
         "held": "why",
     }
+
+
+def test_the_answer_to_an_approval_names_every_kind_of_step_deletions_first() -> None:
+    plan = a_plan(a_key("k1"), a_key("k2"))
+    pairs = frozenset({("park", "k9"), ("disable", "k8"), ("warn", "k1"), ("warn", "k7")})
+    run = replace(RUN, approve="0123456789abcdef")
+    told = answer(run, plan=plan, approved=pairs)["approved"]
+    assert told == {
+        "digest": "0123456789abcdef",
+        "saved": {"park": 1, "purge": 0, "disable": 1, "warn": 2},
+        "still_due": {"park": 0, "purge": 0, "disable": 0, "warn": 1},
+    }
+    assert list(told["saved"]) == ["park", "purge", "disable", "warn"]
 
 
 def test_the_answer_names_the_mode_that_the_sweep_really_had() -> None:

@@ -440,6 +440,7 @@ def test_a_verdict_holds_all_that_the_keys_file_tells() -> None:
             idle_since=days_ago(70),
             last_used=days_ago(70),
             step=step,
+            past=due,
         ),
     )
     assert at(TODAY).date() == TODAY

@@ -4,9 +4,8 @@ import pytest
 
 from keyjanitor import reasons
 from keyjanitor.errors import EmptyListing
-from keyjanitor.plan import Brake
 from keyjanitor.policy import Policy, Rung
-from keyjanitor.words import Mode, State, Verb
+from keyjanitor.words import Mode, State
 from tests.builders import DAY, PLAN_ID, a_policy, a_tier, in_days
 from tests.unit.nights import Account
 
@@ -377,7 +376,7 @@ def test_a_backlog_of_half_the_account_is_parked_in_the_end_by_the_allowance() -
     assert all(night.brake is None for night in swept)
 
 
-def test_a_held_week_trips_the_brake_and_an_approval_lets_the_night_go() -> None:
+def test_a_held_week_trips_no_brake_and_drains_at_the_allowance() -> None:
     account = a_backlog(idle=60, busy=60)
     account.nights(10)
     account.ledger.held = "holidays"
@@ -385,32 +384,24 @@ def test_a_held_week_trips_the_brake_and_an_approval_lets_the_night_go() -> None
     account.ledger.held = None
     first = account.night()
     assert (first.applied, first.brake) == ({}, None)  # warnings at the most
-    account.read()
-    braked = account.sweep()
-    assert braked.brake == Brake(Verb.DISABLE, 60, 20)
-    assert braked.applied == {}
-    assert [alert.kind for alert in account.told.alerts if alert.kind == "brake"] == ["brake"]
-    digest = braked.plan.for_mode(Mode.PARK).digest
-    assert account.sweep(approve=digest).applied == {"disable": 60}
-    assert account.sweep().applied == {}
-    account.live()
-    account.nights(13)
-    again = account.night()
-    assert again.brake == Brake(Verb.PARK, 60, 20)
-    assert len(account.gateway.living) == 120
+    nights = account.nights(4)
+    assert [night.brake for night in nights] == [None] * 4
+    assert [night.applied for night in nights] == [*[{"disable": 20}] * 3, {}]
 
 
-def test_a_brake_is_alerted_once_a_date() -> None:
-    account = a_backlog(idle=50, busy=50)
+def test_a_backlog_after_a_held_week_can_be_approved_to_go_at_once() -> None:
+    account = a_backlog(idle=60, busy=60)
     account.nights(10)
     account.ledger.held = "holidays"
     account.nights(7)
     account.ledger.held = None
     account.nights(1)
     account.read()
-    for _ in range(3):
-        assert account.sweep().brake is not None
-    assert [alert.kind for alert in account.told.alerts].count("brake") == 1
+    swept = account.sweep()
+    assert (swept.applied, swept.saved) == ({"disable": 20}, True)
+    rest = account.sweep()
+    assert account.sweep(approve=rest.plan.for_mode(Mode.PARK).digest).applied == {"disable": 40}
+    assert account.sweep().applied == {}
 
 
 def test_a_run_cut_off_in_the_middle_is_finished_by_another_on_the_date_within_the_allowance() -> (

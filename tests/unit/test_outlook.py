@@ -37,7 +37,8 @@ def foretold(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]
     # It is foretold in the morning, after the sweep, from the evidence that the sweep had.
     night = replace(gathered.night, today=account.today - DAY)
     shelf = [row for row in account.ledger.gone.values() if row.state is State.PARKED]
-    return outlook(night, gathered.bound, mode, shelf)
+    compared = account.files.compared_before(account.today)
+    return outlook(night, gathered.bound, mode, shelf, compared)
 
 
 def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
@@ -54,7 +55,7 @@ def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
                 park=did[Verb.PARK],
                 purge=did[Verb.PURGE],
                 keys=len(account.gateway.living),
-                braked=swept.brake is not None,
+                brake=swept.brake,
             )
         )
     return tuple(nights)
@@ -80,11 +81,11 @@ def test_the_allowance_spreads_a_bulk_over_the_nights() -> None:
 
 
 def test_a_braked_night_is_foretold() -> None:
-    account = an_account(*[46] * 50, sweep=Sweep(max_share=1, max_keys=100))
-    account.policy = replace(account.policy, sweep=Sweep(max_share=0.01, max_keys=20))
+    account = an_account(*[25] * 50)  # fifty keys that were used on one day, forty-six days ago
+    account.policy = replace(account.policy, tiers=a_policy(a_tier(idle_days=50)).tiers)
     said = foretold(account)
     assert said == lived(account)
-    assert any(night.braked for night in said)
+    assert [night.brake is not None for night in said] == [False] * 4 + [True] * 10
 
 
 def test_a_rung_that_is_left_as_keys_go_is_left_in_the_outlook_too() -> None:

@@ -7,11 +7,9 @@ import pytest
 
 from keyjanitor import reasons
 from keyjanitor.plan import (
-    Brake,
     Disable,
     Park,
     Plan,
-    PlanTooBig,
     Purge,
     Verdict,
     Warn,
@@ -199,55 +197,38 @@ def test_warnings_are_carried_out_first() -> None:
     assert [verb for verb, _ in ids(plan)] == ["warn", "disable", "park", "purge"]
 
 
-# --- the brake ------------------------------------------------------------------------------------
+# --- the brake (when it is on: test_safety_brake.py) ------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [disable, park, purge])
-def test_more_than_twice_the_allowance_is_refused(make: Callable[[str], Step]) -> None:
-    steps = [make(f"k{n}") for n in range(7)]
-    planned(*steps[:6], allowance=3).check()
-    with pytest.raises(PlanTooBig) as raised:
-        planned(*steps, allowance=3).check()
-    assert raised.value.brake == Brake(verb_of(steps[0]), 7, 3)
+def test_while_the_brake_is_on_nothing_goes_and_the_verdicts_say_so() -> None:
+    plan = planned(warn("w"), disable("d"), park("k"), purge("p")).braked()
+    assert ids(plan) == []
+    assert [one.word for one in plan.verdicts] == ["keep", "keep", "keep"]
+    assert {str(one.because).partition(":")[0] for one in plan.verdicts} == {
+        "not tonight (the safety brake is on)"
+    }
+    assert len(plan.due) == 4
 
 
-def test_the_brake_says_how_many_were_due_and_how_many_are_allowed() -> None:
-    assert str(PlanTooBig(Brake(Verb.PARK, 60, 20))) == (
-        "60 keys are due to park, 20 a night are allowed: something may be wrong, so only warnings "
-        "were applied"
-    )
+def test_every_kind_of_step_is_named_with_its_number_deletions_first() -> None:
+    steps: list[Step] = [
+        *(disable(f"d{n}") for n in range(3)),
+        park("k1"),
+        park("k2"),
+        warn("w"),
+        purge("p"),
+    ]
+    assert list(planned(*steps, allowance=1).kinds.items()) == [
+        (Verb.PARK, 2),
+        (Verb.PURGE, 1),
+        (Verb.DISABLE, 3),
+        (Verb.WARN, 1),
+    ]
 
 
-def test_warnings_never_put_the_brake_on() -> None:
-    plan = planned(*(warn(f"k{n}") for n in range(50)), allowance=1)
-    assert plan.brake() is None
-
-
-def test_the_brake_counts_what_was_done_on_the_date_already() -> None:
-    steps = [disable(f"k{n}") for n in range(4)]
-    assert planned(*steps, allowance=3, stepped={Verb.DISABLE: 2}).brake() is None
-    assert planned(*steps, allowance=3, stepped={Verb.DISABLE: 3}).brake() == (
-        Brake(Verb.DISABLE, 7, 3)
-    )
-
-
-def test_what_was_done_on_the_date_is_no_brake_when_nothing_more_is_due() -> None:
-    assert planned(allowance=3, stepped={Verb.DISABLE: 60}).brake() is None
-
-
-def test_the_brake_names_the_worst() -> None:
-    steps: list[Step] = [*(disable(f"d{n}") for n in range(7)), *(park(f"p{n}") for n in range(8))]
-    assert planned(*steps, allowance=3).brake() == Brake(Verb.PARK, 8, 3)
-
-
-def test_each_kind_is_braked_by_itself() -> None:
-    steps: list[Step] = [*(disable(f"d{n}") for n in range(6)), *(park(f"p{n}") for n in range(6))]
-    assert planned(*steps, allowance=3).brake() is None
-
-
-def test_of_a_plan_that_refused_itself_only_warnings_are_applied() -> None:
-    plan = planned(warn("w"), disable("d"), park("k"), purge("p"))
-    assert ids(plan.warnings_only()) == [("warn", "w")]
+def test_a_plan_says_how_many_steps_wait_for_a_later_nights_allowance() -> None:
+    plan = planned(disable("d1"), disable("d2"), disable("d3"), park("k"), allowance=1)
+    assert plan.waiting == 2
 
 
 # --- digest and approval --------------------------------------------------------------------------
@@ -271,11 +252,14 @@ def test_the_digest_differs_by_action_and_by_key() -> None:
     assert len(digests) == 4
 
 
-def test_an_approval_applies_what_the_saved_plan_and_tonights_have_in_common() -> None:
-    saved = planned(disable("k1"), disable("k2"), park("k3"), purge("k9"))
-    tonight = planned(warn("w"), disable("k2"), disable("k4"), disable("k3"), purge("k9"))
+def test_an_approval_applies_exactly_what_the_saved_plan_and_tonights_have_in_common() -> None:
+    saved = planned(warn("w1"), disable("k1"), disable("k2"), park("k3"), purge("k9"))
+    tonight = planned(
+        *(warn("w1"), warn("w2"), disable("k2"), disable("k4"), disable("k3"), purge("k9")),
+        allowance=0,
+    )
     assert ids(tonight.approved(saved.pairs)) == [
-        ("warn", "w"),
+        ("warn", "w1"),
         ("disable", "k2"),
         ("purge", "k9"),
     ]
@@ -313,9 +297,3 @@ def test_a_mode_carries_out_its_part_of_the_plan(mode: Mode, verbs: list[str]) -
 def test_the_verdicts_are_the_same_in_every_mode() -> None:
     plan = planned(warn("w"), disable("d"), park("k"))
     assert [plan.for_mode(mode).verdicts for mode in Mode] == [plan.verdicts] * 3
-
-
-def test_what_a_mode_does_not_do_puts_no_brake_on() -> None:
-    plan = planned(*(park(f"k{n}") for n in range(50)), allowance=1)
-    assert plan.for_mode(Mode.DISABLE).brake() is None
-    assert plan.for_mode(Mode.PARK).brake() == Brake(Verb.PARK, 50, 1)

@@ -203,16 +203,25 @@ def test_the_report_shows_the_same_to_a_browser(tmp_path: Path) -> None:
     assert report["ahead"][0]["date"] == str(TODAY)
 
 
-def test_a_backlog_that_the_brake_would_stop_is_told(tmp_path: Path) -> None:
-    """All 900 keys are idle, 45 a night: the allowance shrinks with the account, what is due does not."""
-    folder = a_folder(tmp_path / "account", {f"idle{n}": {} for n in range(900)})
+def test_a_bulk_that_the_brake_would_stop_is_told_with_its_night_and_its_cause(
+    tmp_path: Path,
+) -> None:
+    """All 900 keys were used on one day, and reach their limit on one night."""
+    folder = a_folder(tmp_path / "account", {f"idle{n}": {days_ago(55): 1} for n in range(900)})
     policy = tmp_path / "policy.toml"
     policy.write_text(POLICY)
     found = ahead(judged(folder, parse_policy(POLICY)))
-    (first, *more) = [night.date for night in found if night.braked]
-    printed = ask("--folder", str(folder), "--policy", str(policy))[1]
-    assert f"On {first} more is due than twice the allowance" in printed
-    assert f"{len(more)} after it until an operator approves" in printed
+    (first, *more) = [night.date for night in found if night.brake is not None]
+    printed = " ".join(ask("--folder", str(folder), "--policy", str(policy))[1].split())
+    assert f"The safety brake stops the night of {first}: 900 keys newly past" in printed
+    assert "(900 use stopped)" in printed
+    assert f"here for {len(more) + 1} nights, until an operator approves" in printed
+
+
+def test_a_first_night_on_which_all_keys_are_idle_trips_no_brake(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "account", {f"idle{n}": {} for n in range(900)})
+    found = ahead(judged(folder, parse_policy(POLICY)))
+    assert [night.date for night in found if night.brake is not None] == []
 
 
 def test_an_edit_is_printed_and_written(tmp_path: Path) -> None:

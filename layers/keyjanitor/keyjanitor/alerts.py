@@ -1,18 +1,36 @@
 """Writes what is published to the alert topic: for a person to read, and for a program. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
 from typing import Any
 
+from keyjanitor.comparison import Brake, Cause
 from keyjanitor.harmless import harmless
-from keyjanitor.plan import Brake
 from keyjanitor.policy import Policy
-from keyjanitor.words import Row, State
+from keyjanitor.words import Row, State, Verb
 
 NAME_LENGTH = 48
 LINES = 40  # keys named for each contact; the rest is in the keys file
+PLANS = 5  # usage plans named for each cause
+CAUSES = {
+    Cause.LIMIT_LOWERED: "idle limit set or lowered by an edit of the policy",
+    Cause.USE_STOPPED: "use stopped",
+    Cause.NEVER_USED: "never used since they were made",
+    Cause.PLAN_LOST: "in no usage plan any more",
+    Cause.NOT_KNOWN_BEFORE: "could not be judged before (a plan or the account was not read, or silent)",
+    Cause.PROTECTION_ENDED: "protected before (tag, mark, request, disabled by someone else)",
+    Cause.READING_CHANGED: "the reading shows less use than the readings before it",
+    Cause.PRESSURE_RULE: "brought by a pressure rule",
+    Cause.BEFORE_FIRST_READING: "idle since before the first reading",
+}
+STEPS = {
+    Verb.PARK: "to be parked: deleted from API Gateway, with a tombstone",
+    Verb.PURGE: "to be purged: their tombstones destroyed, for good",
+    Verb.DISABLE: "to be disabled",
+    Verb.WARN: "to be warned",
+}
 SAM_INVOKE = "sam remote invoke ExpireKeysFunction --stack-name keyjanitor --event"
 
 
@@ -103,44 +121,93 @@ def expiring(
     )
 
 
-def brake(today: date, brake: Brake, digest: str, samples: Sequence[str]) -> Alert:
-    """The brake was put on: what is due, and how to look at it, approve it or stop it.
+def brake(
+    today: date,
+    brake: Brake,
+    kinds: Mapping[Verb, int],
+    digest: str,
+    samples: Sequence[str],
+    plan_names: Mapping[str, str],
+) -> Alert:
+    """The safety brake is on: what is new, why, what is due, and how to approve it or stop it.
 
-    `samples` are lines about the keys that have been idle for longest.
+    `kinds` is how many keys are due to which kind of step; `samples` are lines about the keys that
+    have been idle for longest.
     """
-    done = {"disable": "disabled", "park": "parked", "purge": "purged"}[brake.action]
     lines = [
-        f"On {today} {brake.planned} keys are due to be {done}.",
-        f"One night is allowed {brake.allowed}; more than twice that means something may be wrong:",
-        "an outage, a policy edited too far, a week on hold. Only warnings were applied. Nothing",
-        "was disabled, parked or purged, and nothing will be tonight unless you approve it. There",
-        "is no hurry: keys wait.",
+        f"On {today} {_count(brake.new)} past the idle limit that {_were(brake.new)} not on {brake.since},",
+        f"the last night that was swept without the brake. {_worst(brake)}",
+        f"Usual are {brake.usual:g} a night; {brake.allowance} may be warned on one date.",
+        "So many at once mean that something may be wrong: a policy edited too far, an outage,",
+        "a reading that misses requests. No key was warned, disabled or parked, and none will be,",
+        "night after night, until you approve it or the cause is gone. There is no hurry: keys wait.",
+        "",
+        "Why they are new:",
+    ]
+    for cause in brake.causes:
+        lines.append(f"  {cause.keys:6,}  {CAUSES[cause.cause]}")
+        lines += [
+            f"          {keys:,} in usage plan {usage_plan_id} {harmless(plan_names.get(usage_plan_id, ''), NAME_LENGTH)}"
+            for usage_plan_id, keys in cause.plans[:PLANS]
+        ]
+        if len(cause.plans) > PLANS:
+            lines.append(f"          and {len(cause.plans) - PLANS} more usage plans")
+    lines += [
         "",
         f"Look at who they are: keys/dt={today}/keys.jsonl.gz and plans/{digest}.json in the",
         "history bucket. The longest idle:",
         *(f"  {_sample(line)}" for line in samples),
         "",
-        "If it is right, let exactly these keys go, all of them, on this date:",
+        "If it is right, approve the plan. Of these steps, exactly those that are still due on the",
+        "date (UTC) on which you send it are carried out, past the allowance, and nothing else:",
+        *(f"  {number:6,}  {STEPS[verb]}" for verb, number in kinds.items() if number),
         f'  {SAM_INVOKE} \'{{"approve": "{digest}"}}\'',
-        "If it is not, stop all sweeps until you know more:",
+        "If it is not, put the cause right: what is not due any more leaves the plan by itself.",
+        "To stop all sweeps until you know more:",
         f'  {SAM_INVOKE} \'{{"hold": "why"}}\'',
     ]
     return Alert(
         kind="brake",
         severity="critical",
-        subject=f"keyjanitor: brake on, {brake.planned} keys due to be {done}, "
-        f"{brake.allowed} allowed",
+        subject=f"keyjanitor: brake on, {brake.new} keys newly past their idle limit, nothing was done",
         text="\n".join(lines),
         form={
             "kind": "brake",
             "severity": "critical",
             "date": str(today),
-            "action": brake.action,
-            "planned": brake.planned,
-            "allowed": brake.allowed,
+            "new": brake.new,
+            "since": str(brake.since),
+            "usual": brake.usual,
+            "allowance": brake.allowance,
+            "causes": [
+                {
+                    "cause": str(cause.cause),
+                    "keys": cause.keys,
+                    "plans": [
+                        {"usage_plan_id": usage_plan_id, "keys": keys}
+                        for usage_plan_id, keys in cause.plans[:PLANS]
+                    ],
+                }
+                for cause in brake.causes
+            ],
+            "due": {str(verb): number for verb, number in kinds.items()},
             "digest": digest,
         },
     )
+
+
+def _count(keys: int) -> str:
+    return "1 key is" if keys == 1 else f"{keys:,} keys are"
+
+
+def _were(keys: int) -> str:
+    return "was" if keys == 1 else "were"
+
+
+def _worst(brake: Brake) -> str:
+    if brake.in_a_week:
+        return f"In the week up to {brake.on} they were {brake.worst:,}."
+    return f"{brake.worst:,} of them count for {brake.on} alone."
 
 
 def _next_date(row: Row) -> date:

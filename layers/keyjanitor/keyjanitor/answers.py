@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from keyjanitor.alerts import PLANS
+from keyjanitor.comparison import Brake, CauseCount, Comparison
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.forecast import Growth
 from keyjanitor.ladder import days_gained
-from keyjanitor.plan import VERDICT_WORDS, Brake, Plan
+from keyjanitor.plan import VERDICT_WORDS, Plan, count_kinds
 from keyjanitor.policy import Unbound
 from keyjanitor.reasons import TierMissing
 from keyjanitor.requests import SweepRequest
@@ -29,7 +31,10 @@ def answer(
     plan: Plan | None = None,
     applied: dict[str, int] | None = None,
     remaining: int = 0,
+    comparison: Comparison | None = None,
     brake: Brake | None = None,
+    saved: bool = False,
+    approved: frozenset[tuple[str, str]] | None = None,
     held: str | None = None,
     ladder: LadderRow | None = None,
     growth: Growth | None = None,
@@ -55,11 +60,16 @@ def answer(
         "applied": applied or {str(verb): 0 for verb in Verb},
         "remaining": remaining,
         "digest": plan.digest if plan else None,
+        "due": {str(verb): number for verb, number in plan.kinds.items()} if plan else None,
+        "saved_plan": f"plans/{plan.digest}.json" if plan and saved else None,
+        "past_limit": comparison and _past_limit(comparison),
         "brake": brake
         and {
-            "action": str(brake.action),
-            "planned": brake.planned,
-            "allowed": brake.allowed,
+            "new": brake.new,
+            "since": str(brake.since),
+            "usual": brake.usual,
+            "allowance": brake.allowance,
+            "causes": _causes(brake.causes),
         },
         "pressure": plan
         and {
@@ -68,6 +78,15 @@ def answer(
         },
         "held": held,
     }
+    if approved is not None and plan is not None:
+        # Every kind of step, deletions first: what was approved, and what of it is still due.
+        document["approved"] = {
+            "digest": run.approve,
+            "saved": {str(verb): number for verb, number in count_kinds(approved).items()},
+            "still_due": {
+                str(verb): number for verb, number in count_kinds(approved & plan.pairs).items()
+            },
+        }
     if ladder is not None and (ladder.rungs or ladder.above is not None):
         document["ladder"] = {
             "above": ladder.above,
@@ -107,3 +126,27 @@ def _without_tier(plan: Plan) -> Iterator[str]:
     missing = (v.because.tier for v in plan.verdicts if isinstance(v.because, TierMissing))
     for name, keys in sorted(Counter(missing).items()):
         yield f"policy.toml: tiers.{name}: is missing; {keys} of the keys issued in it are unknown"
+
+
+def _past_limit(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "keys": comparison.past,
+        "new": comparison.new,
+        "since": str(comparison.before.day) if comparison.before else None,
+        "usual": comparison.usual,
+        "causes": {str(one.cause): one.keys for one in comparison.causes},
+    }
+
+
+def _causes(causes: Sequence[CauseCount]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cause": str(one.cause),
+            "keys": one.keys,
+            "plans": [
+                {"usage_plan_id": usage_plan_id, "keys": keys}
+                for usage_plan_id, keys in one.plans[:PLANS]
+            ],
+        }
+        for one in causes
+    ]

@@ -291,6 +291,7 @@ class _Judge:
         if because is None:
             because = self._judge(key, row, tier, plans, since)
             word = _word(because)
+        past = because if isinstance(because, reasons.Idle | reasons.Orphan) else None
         if isinstance(because, Due):
             word, because, step = self._step(key, row, tier, plans, because, since)
         elif word != "unknown" and not isinstance(because, reasons.EndsLater):
@@ -305,6 +306,7 @@ class _Judge:
             idle_since=since,
             last_used=self._last_used(key, row),
             step=step,
+            past=past,
         )
 
     def _take_back(self, key: ApiKey, row: Row | None, word: VerdictWord) -> None:

@@ -285,7 +285,20 @@ class UnknownPlan(KeyjanitorError):
     def __init__(self, digest: str) -> None:
         super().__init__(
             f"event: approve: no plan was saved under {digest!r}; take the digest from the brake's "
-            "alert or from the answer of the sweep that was braked"
+            "alert, or from the answer of a sweep that names a saved plan"
+        )
+        self.digest = digest
+
+
+class PlanNotAsSaved(KeyjanitorError):
+    """The file of a saved plan does not hold the plan that its digest stands for."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(
+            f"plans/{digest}.json was changed or damaged after it was saved: what it holds has "
+            "another digest. Nothing was approved. Its first version is in the history bucket (aws "
+            f"s3api list-object-versions --prefix plans/{digest}.json): look who wrote the later one, "
+            "then send a sweep and approve the digest of its answer"
         )
         self.digest = digest
 

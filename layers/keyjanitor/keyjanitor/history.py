@@ -11,20 +11,23 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyjanitor import comparison
 from keyjanitor.aws import refusal
 from keyjanitor.clock import pause
+from keyjanitor.comparison import Compared
 from keyjanitor.errors import (
     AccessDenied,
     CallFailed,
     EvidenceDamaged,
+    PlanNotAsSaved,
     TombstoneClosed,
     UnexpectedAnswer,
     UnknownPlan,
 )
 from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
-from keyjanitor.plan import Plan, Purge, key_id_of, verb_of
+from keyjanitor.plan import Plan, Purge, digest_of, key_id_of, verb_of
 from keyjanitor.seal import Sealer, tombstone_context
-from keyjanitor.words import Secret, Tombstone
+from keyjanitor.words import DAY, Secret, Tombstone
 
 logger = Logger(child=True)
 
@@ -239,12 +242,13 @@ class History:
     # --- saved plans ------------------------------------------------------------------------------
 
     def put_plan(self, plan: Plan) -> None:
-        """Saves a plan that refused itself, so that it can be looked at and approved."""
+        """Saves a plan of which not all may be done tonight, so that it can be looked at and approved."""
         document = {
             "version": 1,
             "date": str(plan.today),
             "digest": plan.digest,
             "allowance": plan.allowance,
+            "kinds": plan.kinds,
             "due": [
                 [
                     verb_of(step),
@@ -259,11 +263,21 @@ class History:
         )
 
     def plan(self, digest: str) -> frozenset[tuple[str, str]]:
-        """The pairs of action and key id that were due in a saved plan; raises UnknownPlan."""
+        """The pairs of action and key id that were due in a saved plan.
+
+        Raises UnknownPlan, and PlanNotAsSaved if the file holds another plan than its digest says.
+        """
         body = self._get(f"plans/{digest}.json")
         if body is None:
             raise UnknownPlan(digest)
-        return frozenset((action, key_id) for action, key_id, _ in json.loads(body)["due"])
+        try:
+            pairs = frozenset((verb, key_id) for verb, key_id, _ in json.loads(body)["due"])
+            as_saved = digest_of(pairs) == digest
+        except (ValueError, KeyError, TypeError):
+            as_saved = False
+        if not as_saved:
+            raise PlanNotAsSaved(digest)
+        return pairs
 
     def put_approval(self, digest: str, day: date, at: datetime) -> None:
         """Writes beside a saved plan that an operator approved it, and for which date."""
@@ -271,6 +285,53 @@ class History:
         self._put(
             f"plans/{digest}.approved-{day}.json", json.dumps(document).encode(), "application/json"
         )
+
+    # --- nights that later ones are compared with ---------------------------------------------------
+
+    def compared_before(self, day: date) -> Compared | None:
+        """The latest night before `day` that was swept without the brake; None: there is none.
+
+        A damaged file is named in the log, and the one before it is taken.
+        """
+        yesterday = _night_name(day - DAY)
+        if found := self._compared(yesterday):
+            return found
+        for name in sorted(self._names("nights/"), reverse=True):
+            if name < yesterday and (found := self._compared(name)):
+                return found
+        return None
+
+    def put_compared(self, day: date, night: Compared, *, once: bool = True) -> None:
+        """Writes what later nights are compared with; with `once` the first run of a date does."""
+        document = json.dumps(comparison.to_document(night), separators=(",", ":"))
+        condition = {"IfNoneMatch": "*"} if once else {}
+        name = _night_name(day)
+        try:
+            self._put(name, _gzip(document.encode()), "application/gzip", **condition)
+        except CallFailed as err:
+            if err.code != "PreconditionFailed":
+                raise
+
+    def _compared(self, name: str) -> Compared | None:
+        body = self._get(name)
+        if body is None:
+            return None
+        try:
+            return comparison.from_document(json.loads(gzip.decompress(body)))
+        except (*DAMAGE, KeyError, AttributeError, UnexpectedAnswer) as err:
+            logger.error("%s is damaged (%s) and is passed over", name, type(err).__name__)
+            return None
+
+    def _names(self, prefix: str) -> Iterator[str]:
+        params: dict[str, Any] = {"Bucket": self._bucket, "Prefix": prefix}
+        while True:
+            page = self._call(
+                "s3:ListBucket", "ListObjectsV2", self._client.list_objects_v2, **params
+            )
+            yield from (item["Key"] for item in page.get("Contents", ()))
+            if not page.get("IsTruncated"):
+                return
+            params["ContinuationToken"] = page["NextContinuationToken"]
 
     # --- tombstones -------------------------------------------------------------------------------
 
@@ -397,7 +458,7 @@ class History:
         body = self._call(f"s3:GetObject on {name}", "GetObject", answer["Body"].read)
         return bytes(body), answer.get("VersionId")
 
-    def _put(self, name: str, body: bytes, content_type: str) -> None:
+    def _put(self, name: str, body: bytes, content_type: str, **condition: str) -> None:
         self._call(
             f"s3:PutObject on {name}",
             "PutObject",
@@ -406,6 +467,7 @@ class History:
             Key=name,
             Body=body,
             ContentType=content_type,
+            **condition,
         )
 
     @staticmethod
@@ -442,6 +504,10 @@ def _usage_name(day: date) -> str:
 
 def _keys_name(day: date) -> str:
     return f"keys/dt={day}/keys.jsonl.gz"
+
+
+def _night_name(day: date) -> str:
+    return f"nights/{day}.json.gz"
 
 
 def _tombstone_name(key_id: str) -> str:

@@ -411,6 +411,9 @@ def _night(day: date, item: Item) -> NightRow:
         approved=item.get("approved"),
         parked=int(item.get("parked", 0)),
         revoked=int(item.get("revoked", 0)),
+        new=int(item["new"]) if "new" in item else None,
+        causes={cause: int(keys) for cause, keys in item.get("causes", {}).items()},
+        braked=bool(item.get("braked")),
     )
 
 

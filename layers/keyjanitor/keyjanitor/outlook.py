@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from keyjanitor.comparison import Brake, Compared, compare
 from keyjanitor.decide import Night, decide, plan_doubt
 from keyjanitor.evidence import Evidence
 from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
@@ -21,7 +22,7 @@ IN_USE = timedelta(days=7)  # who was used this week goes on to be
 class NightAhead:
     """What one night to come will do, and how many keys are left after it.
 
-    `braked`: more is due than twice the allowance, so that only warnings are given.
+    `brake`: the safety brake stops it, if nobody approves.
     """
 
     date: date
@@ -30,19 +31,24 @@ class NightAhead:
     park: int
     purge: int
     keys: int
-    braked: bool = False
+    brake: Brake | None = None
 
 
 def outlook(
-    night: Night, bound: BoundPolicy, mode: Mode, shelf: Sequence[Row], nights: int = NIGHTS
+    night: Night,
+    bound: BoundPolicy,
+    mode: Mode,
+    shelf: Sequence[Row],
+    compared: Compared | None,
+    nights: int = NIGHTS,
 ) -> tuple[NightAhead, ...]:
     """The next nights, if no key is made or lost, and who uses theirs goes on using it.
 
     `night` is the account as it stands after the last sweep (its `warnings_only` holds for the first
     of the nights to come), `shelf` its parked keys that will be
-    purged in that time. In `observe`, what the nights would do in that mode: nothing.
+    purged in that time, `compared` the last night that was swept without the brake. In `observe`, what the nights would do in that mode: nothing.
     """
-    account = _Account(night, bound, mode, shelf)
+    account = _Account(night, bound, mode, shelf, compared)
     return tuple(account.live(night.today + DAY * ahead) for ahead in range(1, nights + 1))
 
 
@@ -74,10 +80,18 @@ def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
 class _Account:
     """The account in some night to come."""
 
-    def __init__(self, night: Night, bound: BoundPolicy, mode: Mode, shelf: Sequence[Row]) -> None:
+    def __init__(
+        self,
+        night: Night,
+        bound: BoundPolicy,
+        mode: Mode,
+        shelf: Sequence[Row],
+        compared: Compared | None,
+    ) -> None:
         self._night = night
         self._bound = bound
         self._mode = mode
+        self._compared = compared
         self._keys = {key.key_id: key for key in night.keys}
         self._rows = dict(night.rows)
         self._shelf = {row.key_id: row for row in shelf}
@@ -86,14 +100,19 @@ class _Account:
 
     def live(self, today: date) -> NightAhead:
         """Lives one night, and tells what it did."""
-        plan = decide(self._seen_on(today), self._bound)
+        night = self._seen_on(today)
+        plan = decide(night, self._bound)
+        seen = compare(plan, night.evidence, self._bound.policy, night.rows, self._compared)
         self._rung = plan.pressure.above
         for note in plan.notes:
             row = learnt(note, self._rows, today)
             self._rows[row.key_id] = row
         plan = plan.for_mode(self._mode)
-        braked = plan.brake() is not None
-        steps = tuple(self._taken(plan.warnings_only() if braked else plan, today))
+        if seen.brake is None:
+            self._compared = seen.swept()
+        else:
+            plan = plan.braked()
+        steps = tuple(self._taken(plan, today))
         did = Counter(map(verb_of, steps))
         return NightAhead(
             date=today,
@@ -102,7 +121,7 @@ class _Account:
             park=did[Verb.PARK],
             purge=did[Verb.PURGE],
             keys=len(self._keys),
-            braked=braked,
+            brake=seen.brake,
         )
 
     def _seen_on(self, today: date) -> Night:

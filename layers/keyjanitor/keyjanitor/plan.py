@@ -1,4 +1,4 @@
-"""A night's plan: actions that carry their reason, within the allowance, that refuses itself. Pure."""
+"""A night's plan: actions that carry their reason, within the allowance. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +7,8 @@ from datetime import date
 from hashlib import sha256
 from typing import Literal, assert_never
 
-from keyjanitor.errors import KeyjanitorError
 from keyjanitor.policy import Pressure, Tier
-from keyjanitor.reasons import AwaitsAllowance, Due, Ends, Reason
+from keyjanitor.reasons import AwaitsAllowance, Due, Ends, Idle, NotTonight, Orphan, Reason
 from keyjanitor.words import ApiKey, Mode, Row, State, Verb
 
 VerdictWord = Literal["keep", "unknown", "protected", "warn", "disable", "park"]
@@ -137,6 +136,9 @@ _VERB: dict[type, Verb] = {
     Enable: Verb.ENABLE,
 }
 BRAKED = (Verb.DISABLE, Verb.PARK, Verb.PURGE)
+# As they are told, what takes away most first.
+KINDS = (Verb.PARK, Verb.PURGE, Verb.DISABLE, Verb.WARN)
+BRAKE_IS_ON = "the safety brake is on"
 
 
 def verb_of(step: Step) -> Verb:
@@ -162,26 +164,7 @@ class Verdict:
     idle_since: date | None = None
     last_used: date | None = None
     step: Warn | Disable | Park | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Brake:
-    """More was due than twice the allowance; `planned` keys against `allowed`."""
-
-    action: Verb
-    planned: int
-    allowed: int
-
-
-class PlanTooBig(KeyjanitorError):
-    """More is due than twice what one night is allowed: the plan refuses itself."""
-
-    def __init__(self, brake: Brake) -> None:
-        super().__init__(
-            f"{brake.planned} keys are due to {brake.action}, {brake.allowed} a night are allowed: "
-            "something may be wrong, so only warnings were applied"
-        )
-        self.brake = brake
+    past: Idle | Orphan | None = None  # tonight's idle limit, whether or not a step is due
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,39 +214,35 @@ class Plan:
             due=tuple(step for step in self.due if verb_of(step) in verbs),
         )
 
-    def brake(self) -> Brake | None:
-        """The worst kind of step of which more than twice the allowance is due on this date."""
-        due = Counter(verb_of(step) for step in self.due)
-        planned = {verb: due[verb] + self.stepped.get(verb, 0) for verb in BRAKED if due[verb]}
-        worst = max(planned, key=lambda verb: planned[verb], default=None)
-        if worst is None or planned[worst] <= 2 * self.allowance:
-            return None
-        return Brake(worst, planned[worst], self.allowance)
+    @property
+    def kinds(self) -> dict[Verb, int]:
+        """How many keys are due to which kind of step, every kind, deletions first."""
+        return count_kinds(self.pairs)
 
-    def check(self) -> None:
-        """Raises PlanTooBig if more is due than twice the allowance: something is wrong then."""
-        if brake := self.brake():
-            raise PlanTooBig(brake)
+    @property
+    def waiting(self) -> int:
+        """How many of what is due the allowance leaves for a later night."""
+        return len(self.due) - sum(not isinstance(step, Enable) for step in self.steps)
 
-    def warnings_only(self) -> "Plan":
-        """The warnings, and what is given back: what a plan that refused itself still does."""
-        kept = tuple(step for step in self.steps if isinstance(step, Warn | Enable))
-        return replace(self, steps=kept)
+    def braked(self) -> "Plan":
+        """What is given back: all that is done while the safety brake is on."""
+        kept = tuple(step for step in self.steps if isinstance(step, Enable))
+        return self.going(kept, because=BRAKE_IS_ON)
 
     def approved(self, pairs: frozenset[tuple[str, str]]) -> "Plan":
-        """The warnings, and all that is due and was approved, whatever the allowance says.
+        """All that is due and was approved, whatever the allowance says; and what is given back.
 
         Who approves a plan has seen these very keys; that is why it takes a digest.
         """
-        go = tuple(
-            step
-            for step in self.due
-            if not isinstance(step, Warn) and (verb_of(step), key_id_of(step)) in pairs
-        )
-        return self.going((*self.warnings_only().steps, *go))
+        given_back = tuple(step for step in self.steps if isinstance(step, Enable))
+        go = tuple(step for step in self.due if (verb_of(step), key_id_of(step)) in pairs)
+        return self.going((*given_back, *go))
 
-    def going(self, steps: tuple[Step, ...]) -> "Plan":
-        """The plan with other steps, and verdicts that say so: who has to wait is kept tonight."""
+    def going(self, steps: tuple[Step, ...], because: str | None = None) -> "Plan":
+        """The plan with other steps, and verdicts that say so: who has to wait is kept tonight.
+
+        It waits for a later night's allowance, or `because` of something else.
+        """
         go = {key_id_of(step) for step in steps if not isinstance(step, Purge)}
         due: dict[str, Warn | Disable | Park] = {
             step.key.key_id: step for step in self.due if isinstance(step, Warn | Disable | Park)
@@ -275,7 +254,9 @@ class Plan:
                 return verdict
             if verdict.key.key_id in go:
                 return replace(verdict, word=word_of(step), because=step.because, step=step)
-            return replace(verdict, word="keep", because=AwaitsAllowance(step.because), step=None)
+            waits = AwaitsAllowance(step.because)
+            why = waits if because is None else NotTonight(because, step.because)
+            return replace(verdict, word="keep", because=why, step=None)
 
         return replace(self, steps=steps, verdicts=tuple(map(told, self.verdicts)))
 
@@ -291,6 +272,12 @@ def word_of(step: Warn | Disable | Park) -> VerdictWord:
             return "park"
         case _:
             assert_never(step)
+
+
+def count_kinds(pairs: Iterable[tuple[str, str]]) -> dict[Verb, int]:
+    """How many pairs of action and key id there are of each kind, every kind, deletions first."""
+    counted = Counter(action for action, _ in pairs)
+    return {verb: counted[verb] for verb in KINDS}
 
 
 def digest_of(pairs: Iterable[tuple[str, str]]) -> str:

@@ -91,6 +91,7 @@ def gather_morning(
                 bound,
                 ahead_mode,
                 shelf.due,
+                history.compared_before(today + DAY),
             )
         )
         warn_on = warnings_ahead(night, bound)

@@ -188,6 +188,7 @@ def _night(morning: Morning) -> dict[str, Any]:
             "revoked": night.revoked,
         },
         "verdicts": dict(Counter(line["verdict"] for line in morning.lines).most_common()),
+        "brake": {"on": night.braked, "new": night.new, "causes": dict(night.causes)},
         "unread": [
             {"usage_plan_id": plan.usage_plan_id, "name": visible(plan.name), "reason": plan.unread}
             for plan in (evidence.plans.values() if evidence else ())
@@ -224,7 +225,7 @@ def _ahead(morning: Morning) -> dict[str, Any]:
                 "park": night.park,
                 "purge": night.purge,
                 "keys": night.keys,
-                "braked": night.braked,
+                "braked": night.brake is not None,
             }
             for night in morning.ahead
         ],

@@ -249,6 +249,11 @@ class NightRow:
     approved: str | None = None  # digest of the plan an operator approved on this date
     parked: int = 0  # keys, by all of its runs
     revoked: int = 0  # keys, at somebody's request
+    new: int | None = None  # keys past their idle limit that were not before, as the brake counts
+    causes: Mapping[str, int] = field(
+        default_factory=dict
+    )  # of them, and of those that do not count
+    braked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

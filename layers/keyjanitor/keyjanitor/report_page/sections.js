@@ -91,6 +91,12 @@ const VERDICTS = {
   park: "disabled, and idle still: sealed and deleted",
 };
 
+function showBrake({ on, new: keys, causes }) {
+  if (keys === null) return null;
+  const why = Object.entries(causes).map(([cause, number]) => `${count(number)} ${cause.replaceAll("_", " ")}`).join(", ");
+  return paragraph(`${on ? "The safety brake is on until a plan is approved. " : ""}Newly past the idle limit: ${why || "none"}.`, on ? "notice" : "faint");
+}
+
 function showNight({ night, mode, date }) {
   const words = [];
   if (night.held !== null) words.push(element("p", { class: "notice" }, night.swept ? "Since this night was swept, sweeps are on hold: " : "Sweeps are on hold: ", theirs(night.held)));
@@ -101,6 +107,7 @@ function showNight({ night, mode, date }) {
     : `The night of ${inWords(date)} was not swept${night.evidence ? `; there is evidence of ${inWords(night.evidence)}` : ": there was no evidence to judge by"}.`));
   if (mode === "observe") words.push(paragraph("Mode is observe: no key is touched. Verdicts say what would be done."));
   if (mode === "disable") words.push(paragraph("Mode is disable: keys are warned and disabled, none is parked."));
+  words.push(showBrake(night.brake));
   const did = element("ul", { class: "tiles" }, Object.entries(night.did).map(([what, number]) =>
     element("li", {}, element("strong", {}, count(number)), ` ${what}`)));
   fill("night-words", ...words, did.children.length ? did : paragraph("What it did is not known.", "faint"));
@@ -144,7 +151,7 @@ function showAhead({ mode, ahead, ahead_mode: as, ahead_unknown: why }) {
   fill("ahead-nights",
     paragraph(`${mode === as ? "If nothing changes" : `What mode ${as} would do (in ${mode} nothing is done)`}: no key is made, changed or protected until then, keys that were used this week go on being used, and the others stay unused. The allowance of a night is kept to.`),
     ahead.some((night) => night.braked)
-      ? paragraph("On a night marked \u201cbrake\u201d more than twice the allowance is due: only warnings are given until somebody approves it.", "notice") : null,
+      ? paragraph("On a night marked \u201cbrake\u201d nothing goes until a plan is approved.", "notice") : null,
     element("p", { class: "legend", "aria-hidden": "true" }, STEPS.map((step) => mark(`--${step}`, step, "area"))),
     table("The next 14 nights", ["Night", "#Warn", "#Disable", "#Park", "#Purge", "#Keys then", "All steps"],
       [...ahead.map((night) => row([night.date, braked(night)], night, count(night.keys))),
