@@ -6,7 +6,6 @@ from tests.machine.stories import write
 from tests.machine.takeouts import EVERY, ROOT, Takeout, takeouts
 
 ALL = takeouts()
-PENDING = {"B17", "B20"}  # whose fixes are yet to come
 
 
 @pytest.mark.parametrize("takeout", ALL, ids=lambda one: one.name)
@@ -29,4 +28,4 @@ def test_each_is_found_by_a_story_or_says_why_not_and_by_which_test(takeout: Tak
 
 
 def test_every_break_that_was_fixed_can_be_taken_out_again() -> None:
-    assert {one.breaks for one in ALL} >= set(EVERY) - PENDING
+    assert {one.breaks for one in ALL} >= set(EVERY)
