@@ -280,12 +280,16 @@ def test_a_request_is_forgotten_long_after_its_message_can_come_back(
     assert days > 2 * 14  # that SQS keeps a message which was moved back once
 
 
-def test_the_row_of_a_revoked_key_is_kept_for_ever(
-    either: Clients, ledger: Ledger, table: Table
+def test_the_row_of_a_revoked_key_is_kept_for_as_long_as_an_answered_request(
+    either: Clients, ledger: Ledger, register: Register, table: Table
 ) -> None:
+    """So no message that comes again finds the one without the other."""
     ledger.commit([Change(None, an_issued_row("k0", State.REVOKED, revoked_on=TODAY))])
-    for item in either.dynamodb.scan(TableName=table._name)["Items"]:
-        assert "expires_at" not in item
+    written(register, a_request_row(status=Status.ANSWERED, received_on=TODAY))
+    expire = {
+        item["expires_at"]["N"] for item in either.dynamodb.scan(TableName=table._name)["Items"]
+    }
+    assert expire == {str(int((at(TODAY, 0) + DAY * 400).timestamp()))}
 
 
 def test_more_answers_than_one_transaction_holds(clients: Clients) -> None:
