@@ -36,12 +36,15 @@ NOT_TYPED = r"sam build && sam deploy|sam deploy|sam logs"
 
 DAY = timedelta(days=1)
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
-KEPT = 520  # so that keys come in two pages
-IDLE = 50  # more than twice what the braked policy allows a night
+KEPT = 475  # so that keys come in two pages, with those of other tools
+IDLE = 50
+SHIELDED = 45  # more than twice what the braked policy allows a night
 ALLOWED = 20
 LATE = 3  # warned last night
-# As tests/e2e/policy.toml, with the brake that it has taken off.
-BRAKED = POLICY.read_text().replace("max_share = 1.0", "max_share = 0.01")
+# As tests/e2e/policy.toml, with the brake that it has taken off, and without marks of other tools.
+BRAKED = POLICY.read_text().replace("max_share = 1.0", "max_share = 0.01") + (
+    "\n[owned]\ndescriptions = []\n"
+)
 
 _TYPED = re.compile(r"^```(\w*)\n(.*?)^```$|`((?:aws|sam) [^`\n]+)`", re.M | re.S)
 
@@ -258,7 +261,10 @@ def no_evidence(at: Operator) -> None:
     function = at.account.world.stack.functions["PullUsageFunction"]
     assert [row for row in rows(schedules) if row[2].endswith(f":{function}")]
     swept = answer(printed)
-    assert swept["brake"] == {"action": "park", "planned": IDLE, "allowed": ALLOWED}
+    [cause] = swept["brake"]["causes"]
+    assert (cause["cause"], cause["keys"]) == ("protection_ended", SHIELDED)
+    assert swept["brake"]["allowance"] == ALLOWED
+    assert swept["due"] == {"park": IDLE, "purge": 0, "disable": 0, "warn": SHIELDED}
     assert not any(swept["applied"].values())
     at.account.digest = swept["digest"]
 
@@ -278,13 +284,21 @@ def the_brake_is_on(at: Operator) -> None:
     due = re.findall(r'"park",\s+"(\w+)"', plan)
     told = [json.loads(line)["key_id"] for line in lines.splitlines()]
     assert (len(plan.splitlines()), len(told)) == (50, 5)
-    assert set(told) <= set(due) < set(at.account.keys["idle"])
+    assert set(due) < set(at.account.keys["idle"])
+    assert set(told) <= {*at.account.keys["idle"], *at.account.keys["shielded"]}
 
 
 def the_brake_is_let_go(at: Operator) -> None:
     at.account.edit("expire_keys_approve", lambda text: text.replace("<DIGEST>", at.account.digest))
     [printed] = at.types("The brake is on 2")
+    assert answer(printed)["approved"]["still_due"] == {
+        "park": IDLE,
+        "purge": 0,
+        "disable": 0,
+        "warn": SHIELDED,
+    }
     assert answer(printed)["applied"]["park"] == IDLE
+    assert answer(printed)["applied"]["warn"] == SHIELDED
     assert not at.account.world.keys().keys() & set(at.account.keys["idle"])
 
 
@@ -347,7 +361,7 @@ def nobody_counts(at: Operator) -> None:
     said, watched, schedules = at.types("Nobody counts 1")
     assert "[ERROR] AccessDenied" in said
     assert answer(watched)["keys"] == len(at.account.world.keys())
-    assert len(rows(schedules)) == 4
+    assert len(rows(schedules)) == 5
 
 
 def provision_fails(at: Operator) -> None:
@@ -705,6 +719,17 @@ def nights_are_lived(world: World, today: date) -> dict[str, list[str]]:
     world.lay_down(
         *(LaidKey(name=f"kept {n}", created=LONG_AGO, plans=[plan], tags=keep) for n in range(KEPT))
     )
+    shielded = world.lay_down(
+        *(
+            LaidKey(
+                name=f"shielded {n}",
+                created=LONG_AGO,
+                plans=[plan],
+                description="Managed by Terraform",
+            )
+            for n in range(SHIELDED)
+        )
+    )
     gone = world.lay_down(LaidKey(name="gone", created=LONG_AGO, plans=[plan], tags=keep))
     idle = world.lay_down(
         *(LaidKey(name=f"idle {n}", created=LONG_AGO, plans=[plan]) for n in range(IDLE))
@@ -723,7 +748,7 @@ def nights_are_lived(world: World, today: date) -> dict[str, list[str]]:
     world.night(today - DAY)
     world.sandbox.reset_clock()
     world.stack.watch(f"{today - DAY}T12:40:00Z")
-    return {"idle": idle, "late": late, "gone": gone}
+    return {"idle": idle, "shielded": shielded, "late": late, "gone": gone}
 
 
 def requests_are_sent(world: World) -> list[str]:

@@ -25,7 +25,7 @@ from keyjanitor.errors import (
     UnknownPlan,
 )
 from keyjanitor.evidence import FORGET_AFTER, Evidence, from_document, to_document
-from keyjanitor.plan import Plan, Purge, digest_of, key_id_of, verb_of
+from keyjanitor.plan import KINDS, Plan, Purge, digest_of, key_id_of, verb_of
 from keyjanitor.seal import Sealer, tombstone_context
 from keyjanitor.words import DAY, Secret, Tombstone
 
@@ -243,6 +243,7 @@ class History:
 
     def put_plan(self, plan: Plan) -> None:
         """Saves a plan of which not all may be done tonight, so that it can be looked at and approved."""
+        deletions_first = sorted(plan.due, key=lambda step: KINDS.index(verb_of(step)))
         document = {
             "version": 1,
             "date": str(plan.today),
@@ -255,7 +256,7 @@ class History:
                     key_id_of(step),
                     "" if isinstance(step, Purge) else str(step.because),
                 ]
-                for step in plan.due
+                for step in deletions_first
             ],
         }
         self._put(
