@@ -6,6 +6,7 @@ import json
 import sys
 import time as real_time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from sandbox.population import TIERS, Kind, population
 from sandbox.stack import Stack
 
 KEYS = 9_300
+LIMIT = 10_000
 NIGHTS = 30
 SPEED = 100  # times AWS's throttles; the functions' share is as many times larger
 REQUEST_SHARE = 2  # and those that answer requests
@@ -31,8 +33,13 @@ PATIENCE = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/po
 POLICY = REPOSITORY / "sandbox" / "policy.toml"
 KEPT = REPOSITORY / ".demo"
 
-PARK, HOLD, RESUME, UNDO = 4, 13, 20, 24  # nights on which the operator does something
-UNDONE = 12  # the night that is undone
+# Nights on which the operator does something.
+PARK, HOLD, RESUME, APPROVE, SLIP, UNDO = 4, 12, 16, 17, 20, 25
+UNDONE = 24  # the night that is undone
+SLIP_OF_THE_HAND = (
+    "idle_days = 60",
+    "idle_days = 6",
+)  # of the tier `external`, the first that has it
 ASKED = 26  # the night while which other systems ask for keys
 PORTAL = f"arn:aws:iam::{ACCOUNT}:role/portal"
 
@@ -53,6 +60,9 @@ class Demo:
         self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
         self.did: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
+        self.joined = 0  # keys that were made since: sign-ups, and those that were asked for
+        self.left = keys  # that the account holds
+        self.braked: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
         """One line with the time that has gone by."""
@@ -104,7 +114,9 @@ class Demo:
             self.watch(night)
             self.operate_after(night, answer)
             with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
+                known = len(self.life.keys)
                 self.statuses += self.life.live_through(self.day(night), REQUESTS)
+                self.joined += len(self.life.keys) - known
         self.life.hear()
         self.summary()
         self.bring_one_back()
@@ -137,15 +149,37 @@ class Demo:
             self.operate(night, {"hold": "a campaign is on; nobody is to lose a key this week"})
         elif night == RESUME:
             self.operate(night, {"resume": True})
+        elif night == SLIP:
+            self.type("sam build && sam deploy   (policy.toml has idle_days = 6 for external)")
+            slipped = KEPT / "policy-with-a-slip.toml"
+            slipped.write_text(self.policy.read_text().replace(*SLIP_OF_THE_HAND, 1))
+            with self.console.status("deploying a policy with a slip in it"):
+                self.stack.update(slipped)
 
     def operate_after(self, night: int, answer: dict[str, Any]) -> None:
         """What the operator does when a night calls for it."""
-        if brake := answer["brake"]:
+        if answer["brake"]:
+            self.braked = answer["brake"]
+            why = ", ".join(f"{one['keys']:,} {one['cause']}" for one in answer["brake"]["causes"])
             self.say(
-                f"[red]the brake is on[/red]: {brake['planned']} keys due to {brake['action']}, "
-                f"{brake['allowed']} a night are allowed; the alert names the digest"
+                f"[red]the safety brake is on[/red]: {answer['brake']['new']:,} keys are newly past "
+                f"their idle limit, usual are {answer['brake']['usual']:g}"
             )
-            approved = self.operate(night, {"approve": answer["digest"]})
+            self.say(f"  why: {why}; no key was touched")
+        if night == SLIP:
+            self.say("6 days, where 60 were meant. Put right, and the brake comes off by itself:")
+            self.type("sam build && sam deploy   (idle_days = 60)")
+            with self.console.status("deploying the policy as it was"):
+                self.stack.update(self.policy)
+        if night == APPROVE:
+            self.say(
+                "a backlog trips nothing; more was due after the hold than the allowance lets go:"
+            )
+            self.say(f"  {_kinds(answer['due'])}")
+            self.say("the operator looked at who they are, and lets the rest go at once:")
+            rest = self.sweep(night)
+            approved = self.operate(night, {"approve": rest["digest"]})
+            self.say(f"approved and still due: {_kinds(approved['approved']['still_due'])}")
             self.row(night, approved)
         if night == UNDO:
             undone = self.operate(night, {"undo": str(self.day(UNDONE))})
@@ -160,11 +194,12 @@ class Demo:
         day = self.day(night)
         self.life.set_clock(day, LOOK)
         answer = self.stack.watch(f"{datetime.combine(day, LOOK):%Y-%m-%dT%H:%M:%SZ}")
+        self.left = answer["keys"]
         for told in answer["alerts"]:
             self.say(f"[yellow]mail: {told['subject']}[/yellow]")
         for alert in self.sandbox.alerts()[self.alerts_seen :]:
             forms = json.loads(alert["message"])
-            if json.loads(forms["sqs"])["kind"] in ("level", "days_to_limit"):
+            if json.loads(forms["sqs"])["kind"] in ("level", "days_to_limit", "brake"):
                 mail = Panel(
                     Text(forms["email"]), box.HORIZONTALS, title=alert["subject"], width=110
                 )
@@ -208,6 +243,7 @@ class Demo:
             f"[bold]{status}[/bold]"
         )
         self.opened = value
+        self.joined += len(issued)
         if (len(issued), len(refused), status) != (47, 3, 200):
             raise SystemExit("a request was not answered as it must be")
 
@@ -277,6 +313,15 @@ class Demo:
             f"adopted {did['adopt']:,}, warned {did['warn']:,}, disabled {did['disable']:,}, "
             f"parked {did['park']:,}; undone: {did['enable']:,} enabled, {did['restore']:,} restored"
         )
+        without = self.size + self.joined
+        self.say(
+            f"the account began with {self.size:,} keys, {self.joined:,} were made since; "
+            f"it holds [bold]{self.left:,}[/bold]"
+        )
+        self.say(
+            f"without keyjanitor it would hold [bold]{without:,}[/bold] of the {LIMIT:,} that API "
+            "Gateway allows"
+        )
         wronged = self.life.wronged(PATIENCE)
         self.say(f"keys that were disabled although they were in use: [bold]{len(wronged)}[/bold]")
         self.say(
@@ -287,6 +332,10 @@ class Demo:
         self.say(f"real requests through the API, by status: {told}")
         if wronged:
             raise SystemExit("a key that was in use was disabled: this must never happen")
+        if self.left >= self.size or not self.braked:
+            raise SystemExit(
+                "the account did not shrink, or the safety brake did not stop the slip"
+            )
 
     def bring_one_back(self) -> None:
         """Restores one parked key, and calls the API with the value that its owner has."""
@@ -351,6 +400,11 @@ class Demo:
         bucket, _, name = answer["report"].removeprefix("s3://").partition("/")
         page = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
         return bytes(page)
+
+
+def _kinds(kinds: Mapping[str, int]) -> str:
+    """Every kind of step with its number, as the answer has them: deletions first."""
+    return ", ".join(f"{number:,} to {verb}" for verb, number in kinds.items())
 
 
 def _role(context: dict[str, str]) -> str:

@@ -48,8 +48,13 @@ def _where_values_show(sandbox: Sandbox, values: set[str]) -> list[str]:
 
 def test_thirty_nights_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, str]) -> None:
     run, _, printed = lived
-    assert "the brake is on" in printed
-    assert "undone: night 12" in printed
+    assert "the safety brake is on" in printed
+    assert "limit_lowered" in printed
+    assert "a backlog trips nothing" in printed
+    assert "approved and still due: 0 to park, 0 to purge, " in printed
+    assert f"undone: night {demo.UNDONE}" in printed
+    assert f"without keyjanitor it would hold {run.size + run.joined:,}" in printed
+    assert run.left < run.size < run.size + run.joined
     assert "403 before, 200 after" in printed
     assert "47 x Key Issued, 3 x Key Request Refused" in printed
     assert run.life.wronged(demo.PATIENCE) == []
