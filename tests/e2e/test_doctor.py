@@ -89,7 +89,7 @@ class Ward:
         return key_id
 
     def row(self, key_id: str, **more: Any) -> str:
-        row = a_row(key_id, tier="unclaimed", version=0, **more)
+        row = a_row(key_id, **{"tier": "unclaimed", "version": 0, **more})
         self.ledger.commit([Change(None, row)])
         return key_id
 
@@ -159,6 +159,11 @@ def a_key_of_a_stack(ward: Ward) -> list[str]:
     return [ward.key(tags=tags, owner_stack="shop-dev", plans=[ward.plan], uses={ward.plan: DAILY})]
 
 
+def a_key_in_a_plan_that_lost_its_stages(ward: Ward) -> list[str]:
+    shut = ward.a_plan("shut")
+    return [ward.key(plans=[shut], uses={shut: DAILY})]
+
+
 def a_stage_that_asks_for_no_key(ward: Ward) -> list[str]:
     """Its key names the stage itself too, as those of SAM and of the Serverless Framework do."""
     api = ward.api("prod", key=False)
@@ -172,6 +177,11 @@ def a_key_without_a_name(ward: Ward) -> list[str]:
 
 def a_key_without_a_row(ward: Ward) -> list[str]:
     return [ward.key(row=False, plans=[ward.plan])]
+
+
+def a_key_of_a_tier_that_the_policy_lacks(ward: Ward) -> list[str]:
+    key_id = ward.key(row=False, plans=[ward.plan], uses={ward.plan: DAILY})
+    return [ward.row(key_id, issued=True, tier="partners")]
 
 
 def a_twin_plan(ward: Ward) -> list[str]:
@@ -198,6 +208,12 @@ def a_plan_without_limits(ward: Ward) -> list[str]:
     return [loose]
 
 
+def a_tier_whose_plan_was_renamed(ward: Ward) -> list[str]:
+    """The plan that no tier names may be the one that is meant."""
+    ward.policy += '[tiers.next]\nusage_plans = ["before"]\nidle_days = 60\n'
+    return ["tiers.next.usage_plans[0]", ward.plan]
+
+
 def a_row_whose_key_is_gone(ward: Ward) -> list[str]:
     return [ward.row("gone", missing_since=TODAY - DAY)]
 
@@ -219,14 +235,17 @@ def a_stage_that_no_plan_opens(ward: Ward) -> list[str]:
 PLANTS: dict[str, Plant] = {
     "keys_disabled_and_unattached": a_key_made_disabled,
     "keys_in_no_plan": a_key_in_no_plan,
+    "keys_in_plans_without_stages": a_key_in_a_plan_that_lost_its_stages,
     "keys_owned_by_stacks": a_key_of_a_stack,
     "keys_that_guard_nothing": a_stage_that_asks_for_no_key,
     "keys_without_name": a_key_without_a_name,
     "keys_without_row": a_key_without_a_row,
+    "keys_without_tier": a_key_of_a_tier_that_the_policy_lacks,
     "plans_alike": a_twin_plan,
     "plans_not_used": a_plan_that_nobody_uses_any_more,
     "plans_without_keys": an_empty_plan,
     "plans_without_limits": a_plan_without_limits,
+    "policy_plans_unclear": a_tier_whose_plan_was_renamed,
     "rows_without_key": a_row_whose_key_is_gone,
     "shared_names": two_keys_of_one_name,
     "silent_plans": a_plan_in_which_nobody_was_ever_seen,
@@ -260,6 +279,11 @@ def a_key_made_after_the_reading(ward: Ward) -> None:
     ward.key(created=datetime.combine(TODAY, time(3), UTC))
 
 
+def a_key_that_another_plan_lets_through(ward: Ward) -> None:
+    shut = ward.a_plan("shut")
+    ward.key(plans=[shut, ward.plan], uses={shut: DAILY})
+
+
 def a_key_that_only_looks_like_a_stacks(ward: Ward) -> None:
     ward.key(plans=[ward.plan], tags={"stack-name": "shop-dev"}, description="made for shop-dev")
 
@@ -270,6 +294,10 @@ def a_key_with_a_name(ward: Ward) -> None:
 
 def a_key_with_a_row(ward: Ward) -> None:
     ward.row(ward.key(row=False, plans=[ward.plan]))
+
+
+def a_key_of_a_tier_that_the_policy_has(ward: Ward) -> None:
+    ward.row(ward.key(row=False, plans=[ward.plan]), issued=True)
 
 
 def a_plan_on_the_same_stage_with_another_quota(ward: Ward) -> None:
@@ -294,6 +322,10 @@ def a_plan_with_a_throttle_for_one_method(ward: Ward) -> None:
     ward.key(plans=[some], uses={some: DAILY})
 
 
+def a_tier_that_names_its_plan_by_its_id(ward: Ward) -> None:
+    ward.policy += f'[tiers.next]\nusage_plans = ["{ward.plan}"]\nidle_days = 60\n'
+
+
 def a_row_of_a_key_that_was_parked_today(ward: Ward) -> None:
     ward.row("gone", state=State.DISABLED, stepped_on=TODAY)
 
@@ -311,12 +343,15 @@ def a_plan_beside_which_somebody_calls(ward: Ward) -> None:
 
 
 def a_plan_through_which_a_request_went(ward: Ward) -> None:
-    """A real one, through MiniStack's data plane and its metering."""
+    """A real one, through MiniStack's data plane and its metering, on a day that is over."""
+    today = ward.sandbox.now()
+    ward.sandbox.set_clock(today - DAY)
     api_id = ward.sandbox.rest_api(["prod"])
     seen = ward.sandbox.usage_plan("seen", [(api_id, "prod")], MONTHLY, SLOW)
     value = "a-value-of-twenty-letters-or-more"
     ward.key(plans=[seen], value=value)
     assert ward.sandbox.call_api(api_id, "prod", value) == 200
+    ward.sandbox.set_clock(today)
 
 
 def a_stage_that_asks_for_no_key_and_has_no_plan(ward: Ward) -> None:
@@ -339,6 +374,7 @@ def a_canary_that_asks_for_a_key(ward: Ward) -> None:
 NEITHER: dict[str, tuple[Callable[[Ward], None], ...]] = {
     "keys_disabled_and_unattached": (a_disabled_key_in_a_plan,),
     "keys_in_no_plan": (a_key_made_after_the_reading,),
+    "keys_in_plans_without_stages": (a_key_that_another_plan_lets_through,),
     "keys_owned_by_stacks": (a_key_that_only_looks_like_a_stacks,),
     "keys_that_guard_nothing": (
         a_method_that_asked_for_a_key_when_it_was_deployed,
@@ -346,10 +382,12 @@ NEITHER: dict[str, tuple[Callable[[Ward], None], ...]] = {
     ),
     "keys_without_name": (a_key_with_a_name,),
     "keys_without_row": (a_key_with_a_row,),
+    "keys_without_tier": (a_key_of_a_tier_that_the_policy_has,),
     "plans_alike": (a_plan_on_the_same_stage_with_another_quota,),
     "plans_not_used": (a_plan_that_was_used_two_months_ago,),
     "plans_without_keys": (an_empty_plan_that_a_tier_names,),
     "plans_without_limits": (a_plan_with_a_throttle_for_one_method,),
+    "policy_plans_unclear": (a_tier_that_names_its_plan_by_its_id,),
     "rows_without_key": (a_row_of_a_key_that_was_parked_today,),
     "shared_names": (two_keys_whose_names_differ_in_case,),
     "silent_plans": (a_plan_beside_which_somebody_calls, a_plan_through_which_a_request_went),
