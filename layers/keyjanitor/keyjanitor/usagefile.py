@@ -39,6 +39,7 @@ class UsageFiles:
         self._usages = usages
         self._before = before
         self._plans_before = before.plans if before else {}
+        self._whole = self._with_room()
         # Ids that no plan ever had may be anything; they are counted, and never written down.
         known = evidence.members().keys() | evidence.gone
         # Of a plan whose members were not read tonight, silence about one of them proves nothing.
@@ -46,13 +47,12 @@ class UsageFiles:
             plan_id: set(
                 evidence.plans[plan_id].members if evidence.plans[plan_id].members_read else ()
             )
-            for plan_id in usages
+            for plan_id in usages.keys() & self._whole
         }
         self._ids = {
-            plan_id: self._members[plan_id] | (usage.ids & known)
-            for plan_id, usage in usages.items()
+            plan_id: members | (usages[plan_id].ids & known)
+            for plan_id, members in self._members.items()
         }
-        self._whole = self._with_room()
         self._in_turn = {plan_id: sorted(ids) for plan_id, ids in self._ids.items()}
 
     def _with_room(self) -> set[str]:
