@@ -15,6 +15,7 @@ from functools import cache
 from hashlib import sha256
 from typing import Any, Protocol
 
+import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from keyjanitor.aws import gateway_client
@@ -90,7 +91,9 @@ class Watcher(Protocol):
 @cache
 def _hooks() -> Any:
     """The hooks that the functions' own client has, so that an answer is read as it is there."""
-    return gateway_client().meta.events
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")  # whose is gone once the functions are made
+        return gateway_client().meta.events
 
 
 class Cloud:

@@ -682,6 +682,11 @@ class Model:
         if not self.brake_expected(day):
             self._past = past
 
+    def approval_ends(self, day: date) -> None:
+        """A run with an approval went through: "until `approve` accepts it" (design, A sweep)."""
+        self._past |= self.past_limit(day)
+        self.newly[day] = 0
+
     def brake_expected(self, day: date) -> str | None:
         """Why the brake must be on; None: it need not."""
         if len(self.acted) < 2:

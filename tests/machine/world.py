@@ -640,6 +640,8 @@ class World:
         if answer is not None:
             self.lines.append(f"      ... {_counts(answer)}")
             self.braked = bool(answer.get("brake"))
+            if event.get("approve") and not self.braked:
+                self.model.approval_ends(day)
             if answer.get("mode", mode) != "observe" and day not in self.model.acted:
                 self.model.acted.append(day)
 

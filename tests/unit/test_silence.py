@@ -138,6 +138,18 @@ def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     assert account.steps("k0") == []
 
 
+def test_a_key_in_no_plan_is_unknown_on_a_night_on_which_a_plan_is_unread() -> None:
+    account = an_account()
+    account.key("k0", age=200)
+    account.nights(13)
+    account.gateway.unreadable.add(PLAN_ID)
+    account.nights(20)
+    assert account.steps("k0") == []
+    account.gateway.unreadable.discard(PLAN_ID)
+    account.nights(1)
+    assert [word for _, word in account.steps("k0")] == ["warn"]
+
+
 def test_a_key_that_moved_or_whose_plan_is_gone_was_used_when_it_was_used() -> None:
     account = an_account()
     account.plan("old", "external-old", stages=("api2:prod",))

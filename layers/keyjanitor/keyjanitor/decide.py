@@ -210,6 +210,8 @@ class _Judge:
         self._plans_of_key = {key_id: tuple(plans) for key_id, plans in evidence.members().items()}
         self._listed = {key.key_id for key in night.keys}
         self._nobody_moves = self._nobody_moves_because()
+        unread = (plan.usage_plan_id for plan in evidence.plans.values() if plan.unread is not None)
+        self._unread = min(unread, default=None)
         self._plan_doubts = {
             plan_id: plan_doubt(plan_id, evidence, bound) for plan_id in evidence.plans
         }
@@ -450,6 +452,12 @@ class _Judge:
                 return reasons.UsageUnread(plan_id)
             if doubt is not None:
                 return doubt
+        return self._unknown_use(key, plans)
+
+    def _unknown_use(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
+        """What tonight's reading leaves open of the key's own use."""
+        if not plans and self._unread is not None:
+            return reasons.UsageUnread(self._unread)  # it may have been in that plan by day
         if unclear := self._evidence.unclear.get(key.key_id):
             return reasons.DaysUnclear(unclear)
         if untold := self._evidence.untold.get(key.key_id):
