@@ -177,7 +177,7 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "keys_file": None,
             "did": dict.fromkeys(few["night"]["did"], 0),
             "verdicts": {},
-            "brake": {"on": False, "new": 9, "causes": {"use_stopped": 7, "never_used": 2}},
+            "brake": {"on": False, "new": None, "causes": {}},
             "unread": [],
             "silent": [],
         },

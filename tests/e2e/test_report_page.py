@@ -573,6 +573,7 @@ def test_the_night_is_told_in_numbers(opened: Callable[..., Opened]) -> None:
     one = opened(document)
     assert one.text("#night-words") == (
         "The night of 21 November 2026 was swept, by the evidence of 21 November 2026. "
+        "Newly past the idle limit: 7 use stopped, 2 never used. "
         "12 warned 3 disabled 5 parked 1 purged 31 issued 2 revoked"
     )
     told = one.page.locator("#verdicts dt").all_inner_texts()
