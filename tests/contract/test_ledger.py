@@ -1,7 +1,7 @@
 """The ledger, on moto's DynamoDB and on the one in memory: both have to do the same."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -327,7 +327,14 @@ def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: Ledger) -> Non
 
 def test_every_field_of_a_night_is_read_back(ledger: Ledger) -> None:
     """A new field must not be forgotten."""
-    values: dict[Any, Any] = {bool: True, int: 3, str | None: "text", tuple[str, ...]: ("k1", "k2")}
+    values: dict[Any, Any] = {
+        bool: True,
+        int: 3,
+        int | None: 5,
+        str | None: "text",
+        tuple[str, ...]: ("k1", "k2"),
+        Mapping[str, int]: {"use_stopped": 4, "pressure_rule": 1},
+    }
     hints = get_type_hints(NightRow)
     told = {name: values[hint] for name, hint in hints.items() if name != "date"}
     ledger.remember(TODAY, **told)
