@@ -32,7 +32,7 @@ ONLY_PARSED = {
     "history: Run a query 1": "MiniStack's Athena reads no files; the queries run in a contract test",
 }
 # Without options, or what every deployment of these tests does itself.
-NOT_TYPED = r"sam build && sam deploy|sam deploy|sam logs"
+NOT_TYPED = r"sam build( && sam deploy)?|sam deploy|sam logs"
 
 DAY = timedelta(days=1)
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)
@@ -561,6 +561,25 @@ def a_tombstones_versions(at: Operator) -> None:
     assert [one["Key"] for one in told["Versions"]] == [f"tombstones/{key_id}.json"]
 
 
+def a_delete_marker_is_found(at: Operator) -> None:
+    key_id = at.account.keys["idle"][1]
+    bucket, name = at.account.output("HistoryBucketName"), f"tombstones/{key_id}.json"
+    at.account.client("s3").delete_object(Bucket=bucket, Key=name)
+    told = json.loads(at.types("Tombstones do not open 5", KEY_ID=key_id)[0])
+    assert [one["Key"] for one in told["DeleteMarkers"]] == [name]
+
+
+def the_delete_marker_is_taken_away(at: Operator) -> None:
+    key_id = at.account.keys["idle"][1]
+    bucket, name = at.account.output("HistoryBucketName"), f"tombstones/{key_id}.json"
+    history = at.account.client("s3")
+    [marker] = history.list_object_versions(Bucket=bucket, Prefix=name)["DeleteMarkers"]
+    at.types("Tombstones do not open 6", KEY_ID=key_id, MARKER=marker["VersionId"])
+    assert (
+        json.loads(history.get_object(Bucket=bucket, Key=name)["Body"].read())["key_id"] == key_id
+    )
+
+
 # --- a leak -----------------------------------------------------------------------------------------
 
 
@@ -673,9 +692,13 @@ PHASES: tuple[Mapping[str, Act], ...] = (
     {
         "Tombstones do not open 1": tombstones_do_not_open,
         "Tombstones do not open 4": a_tombstones_versions,
+        "Tombstones do not open 5": a_delete_marker_is_found,
         "A key leaked 2": a_leaked_key_is_revoked,
     },
-    {"Tombstones do not open 2": the_deletion_is_cancelled},
+    {
+        "Tombstones do not open 2": the_deletion_is_cancelled,
+        "Tombstones do not open 6": the_delete_marker_is_taken_away,
+    },
     {"Tombstones do not open 3": the_key_is_enabled},
 )
 
