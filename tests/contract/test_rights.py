@@ -225,6 +225,7 @@ def ask_for_keys(life: Life, mode: str) -> None:
     with suppress(Killed):
         account.ask(issue(5))
     account.around = undisturbed
+    account.night()  # it finds the key that nobody has written down
     account.real_now += timedelta(hours=1)
     account.ask(issue(5))
 

@@ -294,13 +294,14 @@ _SWEPT = frozenset({"CONTROL", "COUNT", "KEY", "LEASE", "NIGHT", "OUTBOX", "SHEL
 _ASKED = frozenset({"ADMISSIONS", "KEY", "OUTBOX", "PLAN", "REQUEST", "SHELF"})
 _WATCHED = _SWEPT | {"ADMISSIONS", "ALERTS"}
 _PUBLISHED = _SWEPT
+_SWEPT_READ = {**dict.fromkeys(_READ, _SWEPT), "BatchGetItem": _SWEPT | {"REQUEST"}}
 _OBSERVED = {
-    **dict.fromkeys(_READ, _SWEPT),
+    **_SWEPT_READ,
     "DeleteItem": {"CONTROL", "LEASE"},
     "PutItem": {"CONTROL", "LEASE"},
 }
 _SWEEPING = {
-    **dict.fromkeys(_READ, _SWEPT),
+    **_SWEPT_READ,
     "ConditionCheckItem": {"CONTROL"},
     "DeleteItem": {"CONTROL", "KEY", "LEASE", "OUTBOX", "SHELF"},
     "PutItem": {"CONTROL", "KEY", "LEASE", "OUTBOX", "SHELF"},
