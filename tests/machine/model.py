@@ -608,7 +608,8 @@ class Model:
             self._break(1, "protected", key_id, run, why)
 
     def _was_told(self, run: Run, life: Life, *, for_end: bool) -> None:
-        told = self._told(life)
+        # An agreed end wins over use: what was told before the key's last sign of life holds.
+        told = life.expiring[-1][0] if for_end and life.expiring else self._told(life)
         if told is None:
             why = f"bus {life.expiring[-1:]}, digests {life.digests[-1:]}"
             self._break(1, "told", life.key_id, run, f"nobody was told of it: {why}")
