@@ -359,12 +359,23 @@ class Model:
     def life(self, key_id: str) -> Life:
         return self.lives[key_id]
 
+    def _asked_in(self, key_id: str) -> str | None:
+        """The tier of the request that a key says it was made for, if no answer told of it."""
+        key = self._living.get(key_id)
+        for asked in self.asked.values():
+            is_issue = asked.body.get("action") == "issue"
+            if key is not None and is_issue and f"request={asked.request_id}" in key.description:
+                return str(asked.body.get("tier"))
+        return None
+
     def tier_of(self, key_id: str, plans: Sequence[str], reading: Reading) -> TierTerms | None:
         """A key's tier; None: nobody knows."""
         tiers = self.terms.tiers
         life = self.lives[key_id]
         if life.issued_tier is not None:
             return tiers.get(life.issued_tier)
+        if (asked_in := self._asked_in(key_id)) is not None:
+            return tiers.get(asked_in)
         names = {plan_id: plan.name for plan_id, plan in reading.plans.items()}
         named = [
             tier
