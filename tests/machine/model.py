@@ -212,6 +212,7 @@ class Model:
         self.terms = terms
         self.past_terms: list[Terms] = [terms]
         self._living = living
+        self._leaving: dict[str, Any] = {}  # the key that a function has just deleted
         self._plans = plans
         self.lives: dict[str, Life] = {}
         self.readings: dict[date, Reading] = {}
@@ -361,7 +362,7 @@ class Model:
 
     def _asked_in(self, key_id: str) -> str | None:
         """The tier of the request that a key says it was made for, if no answer told of it."""
-        key = self._living.get(key_id)
+        key = self._living.get(key_id) or self._leaving.get(key_id)
         for asked in self.asked.values():
             is_issue = asked.body.get("action") == "issue"
             if key is not None and is_issue and f"request={asked.request_id}" in key.description:
@@ -381,7 +382,9 @@ class Model:
             tier
             for tier in tiers.values()
             for plan_id in plans
-            if plan_id in tier.plans or names.get(plan_id) in tier.plans
+            if plan_id in tier.plans
+            or names.get(plan_id) in tier.plans
+            or names.get(plan_id, "").startswith(f"keyjanitor {tier.name} ")  # made for the tier
         ]
         if named:
             return max(named, key=_patience)
@@ -439,7 +442,9 @@ class Model:
     def _not_idle(self, life: Life, day: date, tier: TierTerms) -> list[str]:
         since = self.since(life)
         idle = (day - since).days
-        factor = self.terms.factor(len(self._living) + 1)
+        # "Tonight's idle limit": that of the number of keys with which the night began.
+        keys = max(self.counted_keys.get(day, 0), len(self._living) + 1)
+        factor = self.terms.factor(keys)
         never = life.used is None and self._made_under_our_eyes(life)
         limit = tier.limit(factor, never_used=never)
         if limit is None:
@@ -531,7 +536,8 @@ class Model:
         life.shut_on, life.shut_for_end = run.day, for_end
 
     def parks(self, key: Any) -> None:
-        """The sweep deletes a key."""
+        """The sweep deletes a key, which is no longer among the living."""
+        self._leaving = {key.key_id: key}
         run = self._acting("deletes", key)
         if run is None:
             return

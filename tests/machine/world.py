@@ -416,9 +416,9 @@ class World:
             if key.name.startswith("keyjanitor-restore-") and not key.enabled:
                 return  # what a restore had half built
             self.model.parks(key)
+            stone = self._buried(key)
             life = self.model.lives[key.key_id]
-            life.parked_name, life.parked_plans = key.name, self.cloud.last_plans
-            self._buried(key)
+            life.parked_name, life.parked_plans = stone["name"], self.cloud.last_plans
         elif by == "provision_keys":
             asked = self._revoke_of(key.key_id)
             if asked is not None:
@@ -440,12 +440,12 @@ class World:
                 return asked.sender
         return None
 
-    def _buried(self, key: Key) -> None:
-        """Its tombstone lies in the bucket, opens to its value, and says what the key was."""
+    def _buried(self, key: Key) -> dict[str, Any]:
+        """Its tombstone, which lies in the bucket, opens to its value, and says what the key was."""
         document = self.object(f"tombstones/{key.key_id}.json")
         if document is None:
             raise Broken(2, "tombstone", f"{key.key_id} was deleted without one")
-        stone = json.loads(document)
+        stone: dict[str, Any] = json.loads(document)
         try:
             opened = self.account.clients.kms.decrypt(
                 CiphertextBlob=base64.b64decode(stone["sealed_value"]),
@@ -466,6 +466,7 @@ class World:
         texts = [(one.name, one.description) for one in (key, look) if one is not None]
         if (stone["name"], stone["description"]) not in texts:
             raise Broken(2, "tombstone", f"{key.key_id} is called otherwise")
+        return stone
 
     # --- services beside API Gateway --------------------------------------------------------------
 
