@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from keyjanitor import __version__
 from keyjanitor.page import render
 from keyjanitor.report import COLUMNS as THEIR_COLUMNS
 
@@ -70,6 +71,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
     return {
         "version": 1,
         "date": str(DATE),
+        "code_version": __version__,
         "made_at": f"{DATE}T06:15:04Z",
         "account": "123456789012",
         "region": "us-east-1",

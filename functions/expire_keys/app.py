@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from keyjanitor import __version__
 from keyjanitor.answers import answer, running
 from keyjanitor.apply import Outcome, Sweeper
 from keyjanitor.aws import client, gateway_client
@@ -36,7 +37,7 @@ from keyjanitor.table import Table
 from keyjanitor.topic import Topic
 from keyjanitor.words import DAY, LadderRow, Mode, Verb
 
-logger = Logger()
+logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = SweepSettings.read()

@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from keyjanitor import __version__
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.bus import Bus
 from keyjanitor.clock import now
@@ -28,7 +29,7 @@ from keyjanitor.table import Table
 
 UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended may still take
 
-logger = Logger()
+logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = ProvisionSettings.read()

@@ -6,7 +6,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keyjanitor.answers import running
+from keyjanitor import __version__
+from keyjanitor.answers import heading, running
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
 from keyjanitor.errors import AlreadyRunning
@@ -26,7 +27,7 @@ from keyjanitor.table import Table
 
 SHOWN = 20  # ids of each finding; the report has them all
 
-logger = Logger()
+logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = PublishSettings.read()
@@ -62,7 +63,7 @@ def publish(run: PullRequest, context: LambdaContext) -> dict[str, Any]:
     name = sources.history.put_report(run.today, document, render(document))
     metrics.add_metric("ReportPublished", MetricUnit.Count, 1)
     return {
-        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        **heading(run.time),
         "report": f"s3://{settings.history_bucket}/{name}",
         "keys": len(morning.checkup.keys),
         "findings": [

@@ -9,7 +9,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keyjanitor.answers import running
+from keyjanitor import __version__
+from keyjanitor.answers import heading, running
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
 from keyjanitor.errors import (
@@ -40,7 +41,7 @@ from keyjanitor.words import DAY
 PLANS_AT_ONCE = 300
 KEYS_AT_ONCE = 50_000
 
-logger = Logger()
+logger = Logger(code_version=__version__)
 metrics = Metrics()
 settings = PullSettings.read()
 gateway = ApiGateway(gateway_client(), Pace(settings.calls_per_second))
@@ -72,7 +73,7 @@ def pull(run: PullRequest, deadline: Deadline) -> dict[str, Any]:
     night = Night(run.today, deadline)
     if evidence is None:
         evidence = night.read()
-    told = {"time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}", "date": str(run.today)}
+    told = {**heading(run.time), "date": str(run.today)}
     if evidence is None:
         logger.warning("the reading of %s is not finished, %s", run.today, night.unfinished)
         return {**told, "unfinished": night.unfinished}

@@ -7,8 +7,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from keyjanitor import __version__
 from keyjanitor.alertbook import AlertBook
-from keyjanitor.answers import running
+from keyjanitor.answers import heading, running
 from keyjanitor.aws import client, gateway_client
 from keyjanitor.clock import now
 from keyjanitor.errors import AlreadyRunning
@@ -26,7 +27,7 @@ from keyjanitor.watch import Sights, look, measures, tell
 
 UNITS = {"QuotaShare": MetricUnit.Percent, "Regret": MetricUnit.Percent}
 
-logger = Logger()
+logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = WatchSettings.read()
@@ -63,7 +64,7 @@ def watch(run: PullRequest, context: LambdaContext) -> dict[str, Any]:
         metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
     count, seen = found.situation.count, found.situation.forecast
     return {
-        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        **heading(run.time),
         "keys": count.keys,
         "share": round(count.keys / policy.service_quota, 4),
         "tiers": dict(count.tiers),

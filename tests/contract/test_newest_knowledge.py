@@ -188,7 +188,7 @@ def test_a_second_run_answers_running_and_does_nothing(
     before = account.items()
     account.around = calls = Calls()
     answer = getattr(account, run)()
-    assert set(answer) == {"time", "running"}
+    assert set(answer) == {"time", "code_version", "running"}
     until = account.real_now + timedelta(seconds=60)
     assert answer["running"] == f"{until:%Y-%m-%dT%H:%M:%SZ}"
     assert account.items() == before

@@ -9,6 +9,7 @@ from typing import Any
 import fastjsonschema
 import pytest
 
+from keyjanitor import __version__
 from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
 from keyjanitor.harmless import visible
 from keyjanitor.ledger import Change
@@ -70,6 +71,7 @@ def test_the_answer_says_where_the_report_is_and_what_the_doctor_found(account: 
     assert finding["command"]
     assert {**answer, "findings": []} == {
         "time": f"{TODAY}T06:15:00Z",
+        "code_version": __version__,
         "report": f"s3://{account.bucket}/reports/{TODAY}/index.html",
         "keys": 2,
         "findings": [],

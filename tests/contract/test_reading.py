@@ -325,7 +325,7 @@ def test_a_second_reading_at_the_same_time_does_nothing_and_says_so(account: Acc
     account.around = around
     whole = account.read()
     assert whole["plans"] == 1
-    assert answers[0].keys() == {"time", "running"}
+    assert answers[0].keys() == {"time", "code_version", "running"}
 
 
 # --- files that hold more keys than there is room for -----------------------------------------------

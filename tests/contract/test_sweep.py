@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from keyjanitor import __version__
 from keyjanitor.apply import Sweeper
 from keyjanitor.decide import decide
 from keyjanitor.errors import (
@@ -156,6 +157,7 @@ def test_the_answer_counts_every_key_once(account: Account) -> None:
     answer = account.sweep()
     assert answer == {
         "time": "2026-11-22T03:15:00Z",
+        "code_version": __version__,
         "mode": "park",
         "keys": 4,
         "verdicts": {
@@ -836,7 +838,11 @@ def test_a_second_sweep_leaves_everything_to_the_one_that_is_at_work(account: Ac
     assert calls.count("apigateway.set_enabled") == 3
     until = account.real_now + timedelta(seconds=905)
     assert answers == [
-        {"time": f"{account.today}T03:15:00Z", "running": f"{until:%Y-%m-%dT%H:%M:%SZ}"}
+        {
+            "time": f"{account.today}T03:15:00Z",
+            "code_version": __version__,
+            "running": f"{until:%Y-%m-%dT%H:%M:%SZ}",
+        }
     ]
 
 

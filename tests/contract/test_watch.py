@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from keyjanitor import __version__
 from keyjanitor.errors import CallFailed, KeyjanitorError, TooManyFailed
 from keyjanitor.watch import look, measures
 from keyjanitor.words import CountRow
@@ -67,6 +68,7 @@ def test_the_answer_tells_what_was_counted(account: Account) -> None:
     answer = account.watch()
     assert answer == {
         "time": f"{TODAY}T03:40:00Z",
+        "code_version": __version__,
         "keys": 80,
         "share": 0.8,
         "tiers": {"external": 79, "unclaimed": 1},

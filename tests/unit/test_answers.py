@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from keyjanitor import __version__
 from keyjanitor.answers import answer
 from keyjanitor.comparison import Brake, Cause, CauseCount
 from keyjanitor.decide import decide
@@ -55,6 +56,7 @@ def test_the_answer_of_a_sweep() -> None:
         saved=True,
     ) == {
         "time": "2026-11-21T02:00:00Z",
+        "code_version": __version__,
         "mode": "park",
         "keys": 1,
         "verdicts": {"keep": 0, "unknown": 0, "protected": 0, "warn": 1, "disable": 0, "park": 0},
@@ -85,6 +87,7 @@ def test_the_answer_of_a_sweep() -> None:
 def test_the_answer_of_what_is_no_sweep_has_the_same_shape() -> None:
     assert answer(RUN, held="why") == {
         "time": "2026-11-21T02:00:00Z",
+        "code_version": __version__,
         "mode": "park",
         "keys": 0,
         "verdicts": {"keep": 0, "unknown": 0, "protected": 0, "warn": 0, "disable": 0, "park": 0},

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from keyjanitor import __version__
 from keyjanitor.alerts import PLANS
 from keyjanitor.comparison import Brake, CauseCount, Comparison
 from keyjanitor.errors import AlreadyRunning
@@ -19,9 +20,14 @@ from keyjanitor.words import LadderRow, Mode, Verb
 NAMED = 20  # keys, of those whose step failed; all of them are in the log
 
 
+def heading(time: datetime) -> dict[str, Any]:
+    """The first fields of every answer: the UTC time of the run, and the version of the code that ran."""
+    return {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "code_version": __version__}
+
+
 def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
     """What a second run of a scheduled function answers: until when the first may be at work."""
-    return {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
+    return {**heading(time), "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def answer(
@@ -53,7 +59,7 @@ def answer(
     found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged.
     """
     document: dict[str, Any] = {
-        "time": f"{run.time:%Y-%m-%dT%H:%M:%SZ}",
+        **heading(run.time),
         "mode": str(mode or run.mode),
         "keys": len(plan.verdicts) if plan else 0,
         "verdicts": plan.counts if plan else dict.fromkeys(VERDICT_WORDS, 0),

@@ -39,7 +39,7 @@ ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 ALTERED = (
     "its value, or what it says beside the value, is not what was sealed: somebody changed the file, "
-    "or a version before 0.1.0 wrote it. Look at its earlier versions in the bucket"
+    "or a version before 0.2.0 wrote it. Look at its earlier versions in the bucket"
 )
 
 

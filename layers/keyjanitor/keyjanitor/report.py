@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from keyjanitor import __version__
 from keyjanitor.counting import by_state, by_tier, silent_plans, state_of
 from keyjanitor.findings import Finding
 from keyjanitor.forecast import Forecast, forecast
@@ -85,6 +86,7 @@ def report(morning: Morning) -> dict[str, Any]:
     return {
         "version": 1,
         "date": str(morning.today),
+        "code_version": __version__,
         "made_at": f"{morning.made_at:%Y-%m-%dT%H:%M:%SZ}",
         "account": morning.account,
         "region": morning.region,

@@ -8,7 +8,7 @@ function start() {
   document.title = `${name}, ${report.date}`;
   byId("title").textContent = name;
   byId("about").textContent = `The night of ${inWords(report.date)} \u00b7 mode ${report.mode} \u00b7 ` +
-    `written ${report.made_at.slice(0, 16).replace("T", " ")} UTC`;
+    `written ${report.made_at.slice(0, 16).replace("T", " ")} UTC by keyjanitor ${report.code_version}`;
   const keys = showKeys(report);
   performance.mark("keys-drawn");
   showCapacity(report);
