@@ -90,7 +90,7 @@ takeouts: .venv/.made ## Take each fix of tests/machine/takeouts out (B=B5: one)
 
 .PHONY: mutants
 mutants: .venv/.made ## Put every small mistake into the rules and name those that no test finds (RULES=decide for one; an hour)
-	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.mutation --both $(RULES)
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.mutation $(RULES)
 
 .PHONY: chaos
 chaos: .venv/.made .venv-sandbox/.made .venv-sam/.made ## A night of ten thousand keys and a thousand requests in each kind of bad weather (two hours)

@@ -43,6 +43,7 @@ class Mutant:
     was: str
     now: str
     number: int  # of the mutants of one function with the same texts
+    lines: tuple[int, int]  # the first and the last of what was changed
     tree: ast.Module
 
     @property
@@ -56,10 +57,10 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     seen: dict[tuple[str, str, str], int] = {}
     for where, node in _places(tree):
-        for was, now, changed in _mistakes(tree, node):
+        for was, now, lines, changed in _mistakes(tree, node):
             key = (where, was, now)
             number = seen[key] = seen.get(key, -1) + 1
-            yield Mutant(module, where, node.lineno, was, now, number, changed)
+            yield Mutant(module, where, node.lineno, was, now, number, lines, changed)
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
@@ -87,15 +88,40 @@ def _is_number(value: ast.expr | None) -> bool:
     return isinstance(value, ast.Constant) and type(value.value) in (int, float)
 
 
-def _mistakes(tree: ast.Module, place: ast.stmt) -> Iterator[tuple[str, str, ast.Module]]:
-    """(what it was, what it is, the tree with it) of each mistake inside one function."""
+def _mistakes(
+    tree: ast.Module, place: ast.stmt
+) -> Iterator[tuple[str, str, tuple[int, int], ast.Module]]:
+    """(what it was, what it is, in which lines, the tree with it) of each mistake in a function."""
     skipped = set(map(id, _annotations(place)))
+    lines = _lines_of(place)
     for node in ast.walk(place):
         if id(node) in skipped:
             continue
         for replacement in _replacements(node):
             old, new = _texts(node, replacement)
-            yield old, new, _with(tree, node, replacement)
+            yield old, new, lines[id(node)], _with(tree, node, replacement)
+
+
+def _lines_of(place: ast.stmt) -> dict[int, tuple[int, int]]:
+    """Of each node the lines that run when it does: a simple statement's, of others the head's."""
+    lines: dict[int, tuple[int, int]] = {}
+
+    def note(node: ast.AST, around: tuple[int, int]) -> None:
+        if isinstance(node, ast.stmt | ast.match_case | ast.ExceptHandler):
+            first = getattr(node, "lineno", around[0])
+            inner = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.stmt)]
+            cases = node.cases if isinstance(node, ast.Match) else []
+            heads = [one.lineno - 1 for one in inner] + [one.pattern.lineno - 1 for one in cases]
+            if isinstance(node, ast.match_case):
+                first = node.pattern.lineno
+            last = getattr(node, "end_lineno", None) or around[1]
+            around = (first, max(first, min(heads, default=last)))
+        lines[id(node)] = around
+        for child in ast.iter_child_nodes(node):
+            note(child, around)
+
+    note(place, (place.lineno, place.end_lineno or place.lineno))
+    return lines
 
 
 def _texts(node: ast.AST, replacement: ast.AST) -> tuple[str, str]:

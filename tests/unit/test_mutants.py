@@ -2,10 +2,10 @@
 
 import ast
 import tomllib
+from collections.abc import Callable
+from typing import Any
 
-import pytest
-
-from tests.mutation.__main__ import LAYER, SURVIVORS
+from tests.mutation.__main__ import LAYER, SURVIVORS, Map, put_in_defaults
 from tests.mutation.mutants import mutants_of
 
 SOURCE = '''
@@ -52,7 +52,36 @@ def test_two_mistakes_of_one_text_have_two_names() -> None:
     assert len(names) == len(set(names)) == 4
 
 
-@pytest.mark.skipif(not SURVIVORS.exists(), reason="there are no survivors")
+def test_the_tests_of_a_mutant_are_those_that_run_its_lines_or_else_its_function() -> None:
+    lines = {6: ["a", "b"], 7: ["b"], 8: ["b"], 9: ["a"]}
+    known = Map({"m": lines}, {"a": 0.1, "b": 0.2})
+    tests = {m.name: known.tests_of(m, (4, 9)) for m in mutants_of("m", SOURCE)}
+    assert tests["m:judge: note(row) -> pass"] == ["b"]
+    assert tests["m:judge: return row -> return None"] == ["a"]
+    assert tests["m:judge: days >= LIMIT -> days > LIMIT"] == ["a", "b"]
+    assert tests["m:constants: 20 -> 21"] == ["a", "b"]
+    nothing_known = Map({"m": {8: ["b"]}}, {"b": 0.2})
+    (last,) = (m for m in mutants_of("m", SOURCE) if m.was == "return row")
+    assert nothing_known.tests_of(last, (4, 9)) == ["b"]
+
+
+def test_of_a_test_with_many_parameters_one_comes_before_the_others() -> None:
+    known = Map({}, {"t[1]": 0.1, "t[2]": 0.2, "u": 0.3, "v": 0.4})
+    assert known.in_order(known.seconds) == ["t[1]", "u", "v", "t[2]"]
+
+
+def test_the_default_of_a_parameter_is_mistaken_too() -> None:
+    source = "def cut(text, at=3, *, most=True):\n    return text[:at], most\n"
+    found: dict[str, Any] = {}
+    for mutant in mutants_of("m", source):
+        exec(source, place := {"True": True})
+        cut: Callable[[str], Any] = place["cut"]  # type: ignore[assignment]
+        put_in_defaults(mutant, cut)  # type: ignore[arg-type]
+        found[f"{mutant.was} -> {mutant.now}"] = cut("abcdef")
+    assert found["3 -> 4"] == ("abcd", True)
+    assert found["True -> False"] == ("abc", False)
+
+
 def test_each_survivor_is_a_mutant_that_there_is_and_has_an_argument() -> None:
     survivors = tomllib.loads(SURVIVORS.read_text())["survivor"]
     modules = {one["mutant"].partition(":")[0] for one in survivors}
