@@ -70,6 +70,10 @@ check: ## Format, lint, types, template, unit and contract tests (two minutes)
 e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-end tests alone
 	@.venv/bin/pytest tests/e2e -m e2e --force-enable-socket --timeout 540 --numprocesses 2 -p no:randomly
 
+.PHONY: docs
+docs: .venv/.made ## Write the parts of docs/ that are made from the code
+	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.pages
+
 .PHONY: bench
 bench: .venv/.made .venv-sandbox/.made ## Measure the seconds that the slow moves take on this machine (a minute)
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.bench

@@ -79,8 +79,8 @@ class Rule:
         the same a minute later.
 
         More periods are looked at than EvaluationPeriods, in case some have no data. How many is
-        not documented, but for two examples with five for three (documented). It was ten for eight
-        at 900 seconds and six for two at 60 (seen); the rest is believed. So a heartbeat that stops
+        not documented, but for two examples with five for three. It was ten for eight at 900 seconds
+        and six for two at 60 in alarm histories (seen: AF-561); the rest is believed. So a heartbeat that stops
         is missed two periods later than the alarm's numbers say.
         """
         step = min(period, _MINUTE)
@@ -126,7 +126,7 @@ class Rule:
         )
 
     def _reason(self, state: str, points: Sequence[Datapoint], filled: int) -> str:
-        """The sentence in AWS's words (seen), newest datapoint first."""
+        """The sentence in AWS's words (seen: AF-563), newest datapoint first."""
         named = [point for point in reversed(points) if self.breaches(point) == (state == ALARM)]
         text = "Threshold Crossed: "
         if named:

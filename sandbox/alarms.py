@@ -189,7 +189,7 @@ class Alarms:
             self._note(alarm["AlarmName"], "Action", summary, data)
 
     def _message(self, alarm: Mapping[str, Any], old: str, new: str, reason: str) -> dict[str, Any]:
-        """What CloudWatch publishes, its fields in its order (seen)."""
+        """What CloudWatch publishes, its fields in its order (seen: AF-563)."""
         configured = _time_of(alarm["AlarmConfigurationUpdatedTimestamp"])
         message = {
             "AlarmName": alarm["AlarmName"],
@@ -230,7 +230,7 @@ def _typed(query: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _period_of(alarm: Mapping[str, Any]) -> int:
-    """The period in seconds; all metrics of an expression have the same (documented)."""
+    """The period in seconds; all metrics of an expression have the same (doc: AF-562)."""
     queries = alarm.get("Metrics") or ()
     of_queries = [q.get("Period") or (q.get("MetricStat") or {}).get("Period") for q in queries]
     return int(next((period for period in of_queries if period), None) or alarm["Period"])
@@ -322,7 +322,7 @@ def _lower(dimensions: Iterable[Mapping[str, str]] | None) -> list[dict[str, str
 
 
 def _subject(name: str, state: str) -> str:
-    """At most as long as SNS takes; a long name is cut (seen)."""
+    """At most as long as SNS takes; a long name is cut (seen: AF-534)."""
     subject = f'{state}: "{name}" in {_region_name()}'
     if len(subject) <= SUBJECT_LENGTH:
         return subject

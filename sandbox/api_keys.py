@@ -1,7 +1,7 @@
 """Keys on API Gateway's control plane: create, list, update, delete, tag, import.
 
-Each behaviour is documented by AWS or was seen; what is only believed says so, and nothing should
-come to depend on it.
+Each behaviour is documented by AWS or was seen (docs/aws-facts.md); what is only believed says so,
+and nothing should come to depend on it.
 """
 
 import contextlib
@@ -79,14 +79,14 @@ class ApiKeys:
         return record
 
     def get_all(self, query: Query) -> Answer:
-        """GetApiKeys: no tags in its items, and `limit=-1` lists nobody with 200 (both seen)."""
+        """GetApiKeys: no tags in its items, and `limit=-1` lists no key with 200 (seen: AF-205, AF-208)."""
         limit = limit_of(query)
         if limit < 1 or self._faults.empty_keys:
             return listing([])
         name, customer = one(query, "name"), one(query, "customerId")
         ids: Iterable[str] = self._keys.order[_scope()].after(start_of(query))
         if name:
-            # nameQuery is a case-sensitive prefix (seen).
+            # nameQuery is a case-sensitive prefix (seen: AF-202).
             ids = (i for i in ids if self._keys[i].get("name", "").startswith(name))
         if customer:
             ids = (i for i in ids if self._keys[i].get("customerId") == customer)
@@ -96,7 +96,7 @@ class ApiKeys:
         return listing(items, position)
 
     def create_by_hand(self, data: Mapping[str, Any]) -> Answer:
-        """CreateApiKey: a key is disabled unless `enabled` is sent (seen)."""
+        """CreateApiKey: a key is disabled unless `enabled` is sent (seen: AF-209)."""
         for name, value in (data.get("tags") or {}).items():
             _check_tag(str(name), str(value))
         return self.create(data)
@@ -135,7 +135,7 @@ class ApiKeys:
             raise Refused("LimitExceededException", "API Keys limit exceeded", retry_after=60)
 
     def update(self, key_id: str, data: Mapping[str, Any]) -> Answer:
-        """UpdateApiKey: any `/enabled` other than "true" disables, with 200 (seen)."""
+        """UpdateApiKey: any `/enabled` other than "true" disables, with 200 (seen: AF-210)."""
         record = self._key(key_id)
         changed: Record = {}
         for op, path, value in patches(data):
@@ -163,8 +163,8 @@ class ApiKeys:
         """ImportApiKeys: an upsert by value; all or nothing only with `failonwarnings`.
 
         A cell of `Enabled` that does not read "true" disables the key: that is how a comma in an
-        unquoted name shipped disabled keys in a public system (seen). The order of the answer's
-        ids is not documented, so it is shuffled here.
+        unquoted name shipped disabled keys in a public system (seen: AF-236). The order of the answer's
+        ids is not documented, so it is shuffled here (doc: AF-237).
         """
         if one(query, "format") != "csv":
             raise Refused("BadRequestException", "Invalid format specified")
@@ -255,7 +255,7 @@ def _scope() -> Scope:
 
 
 def new_value() -> str:
-    """A secret as API Gateway makes them: 40 letters and digits (seen)."""
+    """A secret as API Gateway makes them: 40 letters and digits (seen: AF-219)."""
     return "".join(secrets.choice(_VALUE_LETTERS) for _ in range(40))
 
 
@@ -295,7 +295,7 @@ def key_view(record: Record, *, value: bool, tags: bool = True) -> Record:
 def read_key_file(body: bytes) -> list[dict[str, str]]:
     """The rows of an API key file, by lower-case column name.
 
-    `Name` and `Key` are required; header names may come in any case and order (documented). Cells
+    `Name` and `Key` are required; header names may come in any case and order (doc: AF-231). Cells
     beyond the header are dropped.
     """
     try:

@@ -48,7 +48,7 @@ def _json_answer(status: int, content: Mapping[str, Any]) -> Answer:
 class Tagging:
     """GetResources of the tagging API: API keys too, and in pages.
 
-    Keys are listed by ARN with their tags (seen), 100 a page at most, and only if they have tags.
+    Keys are listed by ARN with their tags (seen: AF-401), 100 a page at most, and only if they have tags.
     It is a service of its own: nothing of API Gateway's budget is spent.
     """
 
@@ -220,7 +220,7 @@ def has_tags(body: bytes) -> bool:
 def check_right_to_tag(access_key_id: str) -> None:
     """Raise Refused unless the caller may PUT on `/tags/` of API keys.
 
-    A tagged CreateApiKey needs it (documented); the ARN is the one that AWS's own denials name.
+    A tagged CreateApiKey needs it; the ARN is the one that AWS's own denials name (seen: AF-406).
     """
     region = get_region()
     arn = (
@@ -291,8 +291,8 @@ _TRACEBACK = "Traceback (most recent call last):"
 class LogFilters:
     """Filter patterns of words, as CloudWatch Logs has them.
 
-    Case matters; of words after `?` one is enough, none after `-` may be there; a phrase stands in
-    double quotes (documented). Patterns for JSON are left to MiniStack.
+    Case matters; of words after `?` one is enough, none after `-` may be there; a phrase is in
+    double quotes (doc: AF-565). Patterns for JSON are left to MiniStack.
     """
 
     _WORD = re.compile(r'([?-]?)(?:"([^"]*)"|(\S+))')

@@ -44,7 +44,8 @@ class DataPlane:
         """Refuse a key that is over quota, else count the request.
 
         It runs after the key and the throttles were checked, so a refused request is not counted.
-        Believed, as is that only methods that require a key are metered: neither is documented.
+        Neither that nor that only methods which require a key are metered is documented (believed:
+        AF-309, AF-315).
         """
         if key is None:
             return None

@@ -1,7 +1,7 @@
 """Deployments of REST APIs, as far as MiniStack shows them otherwise than AWS does.
 
 A deployment keeps the methods as they were when it was made, and shows them only if it is asked to
-(`embed=apisummary`, documented). A canary is deployed beside what its stage serves.
+(`embed=apisummary`, doc: AF-334). A canary is deployed beside what its stage serves.
 """
 
 import json
@@ -23,7 +23,7 @@ class Deployments:
     def create(self, api_id: str, data: Mapping[str, Any]) -> Answer:
         """CreateDeployment; with canarySettings the stage goes on to serve what it served.
 
-        The answer is without the summary; both refusals of a canary have AWS's words (seen).
+        The answer is without the summary; both refusals of a canary have AWS's words (seen: AF-338).
         """
         canary = data.get("canarySettings")
         stage = _stage_for_canary(api_id, data.get("stageName")) if canary else {}
@@ -47,7 +47,7 @@ class Deployments:
         return answer_with(200, deployment if embeds else _without_summary(deployment))
 
     def get_all(self, api_id: str, query: Query) -> Answer:
-        """GetDeployments, which has no `embed` (documented)."""
+        """GetDeployments, which has no `embed` (doc: AF-334)."""
         status, headers, body = self._get_all(api_id, query)
         page = json.loads(body)
         if "item" not in page:
@@ -57,7 +57,7 @@ class Deployments:
 
 
 def summary_of(api_id: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """The methods of an API by path and HTTP method, as a deployment keeps them (documented)."""
+    """The methods of an API by path and HTTP method, as a deployment keeps them (doc: AF-334)."""
     summary: dict[str, dict[str, dict[str, Any]]] = {}
     for resource in (apigateway_v1._resources.get(api_id) or {}).values():
         for http_method, method in (resource.get("resourceMethods") or {}).items():

@@ -45,7 +45,7 @@ class EventSources:
     def action_of(self, service: str, *request: Any) -> str | None:
         """The right that a call needs: for a batch on a queue or topic it is that of one message.
 
-        "You cannot set permissions explicitly for SendMessageBatch" and the others (documented).
+        "You cannot set permissions explicitly for SendMessageBatch" and the others (doc: AF-556).
         """
         action: str | None = self._action_of(service, *request)
         return action.removesuffix("Batch") if action and service in ("sqs", "sns") else action
@@ -103,7 +103,7 @@ def _sender_id() -> str:
 
 
 def _objections(mapping: Mapping[str, Any]) -> Iterator[str]:
-    """Why AWS would refuse to let a queue start a function, in its words (seen).
+    """Why AWS would refuse to let a queue start a function, in its words (seen: AF-555).
 
     MiniStack reads the queue whatever the function's role may do.
     """

@@ -15,7 +15,7 @@ _ENVELOPE = (
     *("version", "id", "detail-type", "source", "account"),
     *("time", "region", "resources", "detail"),
 )
-# Both have to be allowed: without the second, deliveries fail (documented, and seen).
+# Both have to be allowed: without the second, deliveries fail (seen: AF-542).
 _WRITERS = ("events.amazonaws.com", "delivery.logs.amazonaws.com")
 _OWN_INPUT = ("Input", "InputPath", "InputTransformer")
 
@@ -26,7 +26,7 @@ class LogTargets:
     It is the whole event as one line of JSON, in a stream of its own, for AWS documents no names of
     streams. As on AWS nothing arrives, and nobody is told, unless the group exists and a resource
     policy of CloudWatch Logs lets EventBridge in; a target that ends in `:*`, as GetAtt gives the
-    ARN, deploys and gets nothing (seen). Targets with an input of their own get nothing here.
+    ARN, deploys and gets nothing (seen: AF-542). Targets with an input of their own get nothing here.
     """
 
     def install(self) -> None:
@@ -76,7 +76,7 @@ def _may_write(group: str, stream: str, rule: Mapping[str, Any]) -> bool:
     documents = [policy["policyDocument"] for policy in policies]
     arn = f"arn:aws:logs:{get_region()}:{get_account_id()}:log-group:{group}:log-stream:{stream}"
     # Examples in the field ask for the rule's ARN only where events are put; whether a stream's
-    # making carries it is not documented, so here it does not.
+    # making carries it is not documented, so here it does not (seen: AF-542).
     from_rule = {"aws:sourcearn": rule.get("Arn", ""), "aws:sourceaccount": get_account_id()}
     calls: tuple[tuple[str, dict[str, str]], ...] = (
         ("logs:CreateLogStream", {}),

@@ -101,7 +101,7 @@ class Metrics:
         """Run a function, whoever invoked it, and note how it went.
 
         MiniStack notes synchronous invocations only, and asynchronous ones as soon as it takes them.
-        Each try counts (documented).
+        Each try counts (doc: AF-564).
         """
         started = time.monotonic()
         result: dict[str, Any] = self._execute(function, config, *rest)
@@ -135,7 +135,7 @@ class Metrics:
                     self.add("AWS/SQS", name, value, unit, {"QueueName": queue_name})
 
     def _measures_of(self, queue: dict[str, Any]) -> list[tuple[str, float, str]]:
-        """The oldest message is older than any that failed three times (documented).
+        """The oldest message is older than any that failed three times (doc: AF-554).
 
         In a dead-letter queue AWS counts from when a message was moved there, which nobody notes
         here: such a message has no age.

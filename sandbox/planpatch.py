@@ -1,4 +1,4 @@
-"""Patch operations on usage plans, as UpdateUsagePlan documents them."""
+"""Patch operations on usage plans, as UpdateUsagePlan documents them (doc: AF-337)."""
 
 from sandbox.stores import Record
 from sandbox.wire import Refused

@@ -1,7 +1,7 @@
 """What a policy's `${...}` stands for, and who the principal of a role's session is.
 
 MiniStack compares variables as they are written, and takes a session's own ARN for its principal's;
-AWS fills them in, and says of a session `aws:PrincipalArn` is the role's ARN, path and all (doc).
+AWS fills them in, and says of a session `aws:PrincipalArn` is the role's ARN, path and all (doc: AF-408).
 """
 
 import re

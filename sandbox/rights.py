@@ -1,8 +1,8 @@
 """What IAM decides on that MiniStack does not: partitions of a table, and the policy of an event bus.
 
 `dynamodb:LeadingKeys` are the values of the partition key that a request names; each item of a
-transaction is decided on with its own (doc). A bus's policy is asked beside the caller's own, and a
-Deny in it wins (doc). Only the sandbox's root may do everything: MiniStack asks nothing about it.
+transaction is decided on with its own (doc: AF-410). A bus's policy is asked beside the caller's own, and a
+Deny in it wins (doc: AF-409). Only the sandbox's root may do everything: MiniStack asks nothing about it.
 """
 
 import json

@@ -13,8 +13,8 @@ METHOD_THROTTLES_PER_PLAN = 20
 def check_stages(plan: Record) -> None:
     """Raise Refused unless every stage of the plan is there, with throttles that AWS would take.
 
-    Both refusals of a stage were seen as they stand here, the second with its placeholders. That
-    more than 20 method throttles are refused is documented as a quota; with which error is not.
+    Both refusals of a stage were seen as they are here, one with its placeholders (seen: AF-339).
+    More than 20 method throttles are refused (doc: AF-104); with which error is not known.
     """
     throttles = 0
     for entry in plan.get("apiStages") or []:
@@ -36,7 +36,7 @@ def check_one_plan_a_stage(
 ) -> None:
     """Raise Refused if the key's plans, with those it is joining, open a stage twice.
 
-    A key may be in only one plan for each stage of an API (documented); that it is a conflict, and
+    A key may be in only one plan for each stage of an API (doc: AF-103); that it is a conflict, and
     its words, are believed. `key_id` is None for a key that is yet to be made.
     """
     opened: dict[str, str] = {}

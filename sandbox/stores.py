@@ -20,7 +20,7 @@ Record = dict[str, Any]
 def shuffled(key_id: str) -> str:
     """A sort key that puts ids in an order which has nothing to do with their age.
 
-    No order of GetApiKeys is documented, so the sandbox lists keys in none that helps.
+    No order of GetApiKeys is documented (doc: AF-204), so the sandbox lists keys in none that helps.
     """
     return hashlib.sha1(key_id.encode()).hexdigest()
 
@@ -82,7 +82,7 @@ class KeyStore(AccountRegionScopedDict):  # type: ignore[misc]
 
     def pop_scoped(self, account: str, region: str, key_id: str, *default: Any) -> Any:
         self._unlist(account, region, key_id)
-        # A key that is deleted leaves its usage plans (documented for DeleteApiKey).
+        # A key that is deleted leaves its usage plans (doc: AF-214).
         if self.members is not None:
             self.members.remove_everywhere(account, region, key_id)
         return super().pop_scoped(account, region, key_id, *default)

@@ -1,6 +1,6 @@
 """The limits on how often API Gateway's control plane may be called.
 
-The numbers are AWS's own ("Amazon API Gateway quotas", fixed): all calls of an account together
+The numbers are AWS's own (doc: AF-106), fixed: all calls of an account together
 10 a second with a burst of 40, CreateApiKey and DeleteApiKey 5 a second, UpdateUsagePlan once in
 20 seconds, CreateDeployment once in 5. The bursts of the single operations are not documented.
 """

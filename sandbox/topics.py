@@ -68,7 +68,7 @@ class Topics:
     def publish(self, call: Any, params: Mapping[str, Any]) -> Answer:
         """Publish and PublishBatch: the caller needs the key of an encrypted topic too.
 
-        `kms:GenerateDataKey*` and `kms:Decrypt` (documented). A key that AWS manages lets everybody
+        `kms:GenerateDataKey*` and `kms:Decrypt` (doc: AF-535). A key that AWS manages lets everybody
         of the account in.
         """
         key_id = _key_of(sns._p(params, "TopicArn"))
@@ -139,7 +139,7 @@ def _pending_of(topic_arn: str) -> Iterator[dict[str, Any]]:
 
 
 def _hide_pending(answer: Answer) -> Answer:
-    """A list of subscriptions names no ARN of one that is pending (documented)."""
+    """A list of subscriptions names no ARN of one that is pending (doc: AF-532)."""
     status, headers, body = answer
     for topic_arn in sns._topics:
         for subscription in _pending_of(topic_arn):
@@ -153,11 +153,11 @@ def _key_of(topic_arn: str) -> str | None:
 
 
 def why_an_alarm_may_not_publish(alarm_arn: str, topic_arn: str) -> str | None:
-    """Why CloudWatch may not publish for this alarm, in its words (seen), or None if it may.
+    """Why CloudWatch may not publish for this alarm, in its words (seen: AF-563), or None if it may.
 
     The topic's policy is asked with the alarm as aws:SourceArn, then the key's policy. KMS is not
-    told of the alarm (believed), nor of a calling account (seen: alias/aws/sns asks for one, and the
-    action fails).
+    told of the alarm (believed: AF-536), nor of a calling account (doc: AF-533): alias/aws/sns asks
+    for one, and the action fails.
     """
     topic = _topic(topic_arn)
     if topic is None:

@@ -7,8 +7,8 @@ from datetime import date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-# Believed: what AWS shows as `remaining` for a plan without a quota is not documented, and nobody
-# recorded it. The facts only promise "a big number".
+# What AWS shows as `remaining` for a plan without a quota is not documented and was not recorded
+# (believed: AF-312).
 UNLIMITED = 2_147_483_647
 
 
@@ -16,8 +16,8 @@ UNLIMITED = 2_147_483_647
 class Quota:
     """A usage plan's quota: `limit` requests a DAY, WEEK or MONTH of UTC dates.
 
-    A week starts on Sunday, `offset` days later if given, as CloudFormation's documentation of
-    QuotaSettings says. That months are calendar months is believed.
+    A week starts on Sunday, `offset` days later if given; months are calendar months (believed:
+    AF-311).
     """
 
     limit: int
@@ -49,7 +49,7 @@ def _period_start(period: str, offset: int, day: int) -> int:
 class Usage:
     """Requests by usage plan, key id and day.
 
-    A counter belongs to a plan and a key id: it stays when the key leaves the plan, and a key that
+    A counter belongs to a plan and a key id (believed: AF-313): it stays when the key leaves the plan, and a key that
     is created again under a new id starts at zero.
     """
 

@@ -34,7 +34,7 @@ from sandbox.wire import (
     start_of,
 )
 
-USAGE_IS_KEPT = timedelta(days=90)
+USAGE_IS_KEPT = timedelta(days=90)  # seen: AF-301
 
 
 class UsagePlans:
@@ -76,7 +76,7 @@ class UsagePlans:
             if stages := plan.get("apiStages"):
                 first = f"{stages[0].get('apiId')}:{stages[0].get('stage')}"
                 raise Refused(
-                    "BadRequestException",  # AWS's words (seen)
+                    "BadRequestException",  # AWS's words (seen: AF-331)
                     f"Cannot delete Usage Plan {plan_id} because there are API Stages associated "
                     f"with it, including {first}",
                 )
@@ -138,7 +138,7 @@ class UsagePlans:
         if not data.get("name"):
             raise Refused("BadRequestException", "Usage Plan name must be specified")
         check_stages(dict(data))
-        # That the 301st is refused is documented as a quota; the error and its words are believed.
+        # The 301st is refused (doc: AF-102); the error and its words are believed.
         if len(list(apigateway_v1._usage_plans.keys())) >= self._faults.plan_limit:
             raise Refused("LimitExceededException", "Usage Plans limit exceeded", retry_after=60)
         return answer_with(201, plan_view(self.lay_down(data)))
@@ -150,7 +150,7 @@ class UsagePlans:
         return self._plan(made["id"])
 
     def list_members(self, plan_id: str, query: Query) -> Answer:
-        """GetUsagePlanKeys: an unknown plan has no members, with 200, and values show (seen)."""
+        """GetUsagePlanKeys: an unknown plan has no members, with 200, and values show (seen: AF-208, AF-211)."""
         if code := self._faults.unreadable_members.get(plan_id):
             raise Refused(code, "The members of this plan cannot be read")
         known = plan_id in apigateway_v1._usage_plans
@@ -174,7 +174,7 @@ class UsagePlans:
         }
 
     def attach(self, plan_id: str, data: Mapping[str, Any]) -> Answer:
-        """CreateUsagePlanKey, which answers with the secret value (seen)."""
+        """CreateUsagePlanKey, which answers with the secret value (seen: AF-211)."""
         key_id = str(data.get("keyId", ""))
         members = self._members(plan_id)
         if key_id not in self._keys:
@@ -212,7 +212,7 @@ class UsagePlans:
     def get_usage(self, plan_id: str, query: Query) -> Answer:
         """GetUsage: for each key, `[used, remaining]` for every day from startDate to endDate.
 
-        Pages count the plan's members (believed), those that are absent for lack of requests
+        Pages count the plan's members (believed: AF-307), those that are absent for lack of requests
         among them, so that a page can be short, or empty, and not be the last.
         """
         if code := self._faults.unreadable_usage.get(plan_id):

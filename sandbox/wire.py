@@ -85,7 +85,7 @@ def start_of(query: Query) -> str | None:
 
 
 def limit_of(query: Query) -> int:
-    """Items a page: 25 by default, 500 at most (documented). May be under 1."""
+    """Items a page: 25 by default, 500 at most (doc: AF-201). May be under 1."""
     text = one(query, "limit")
     if text is None:
         return ITEMS_PER_PAGE
@@ -104,7 +104,7 @@ def page_of(ids: Iterable[str], limit: int) -> tuple[list[str], str | None]:
 
 
 def date_of(query: Query, name: str) -> date:
-    """A query parameter that is a date, as YYYY-MM-DD (documented)."""
+    """A query parameter that is a date, as YYYY-MM-DD."""
     text = one(query, name) or ""
     try:
         return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()

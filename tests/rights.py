@@ -247,7 +247,7 @@ def _of_dynamodb(operation: str, params: Mapping[str, Any]) -> list[Ask]:
         case "update_item":
             return [_on_ledger("UpdateItem", params["Key"])]
         case "transact_write_items":
-            # Each item is asked for as the action that it is (doc).
+            # Each item is asked for as the action that it is (doc: AF-410).
             return [
                 _on_ledger(_WRITTEN[kind], request["Item" if kind == "Put" else "Key"])
                 for write in params["TransactItems"]

@@ -9,7 +9,7 @@
 
 A listing is whole if its pages are numbered from 1 and each but the last says that another follows.
 A page of use or of members also has to say which it is (`page`), for what `aws apigateway get-usage` prints by
-itself looks like a whole answer and is the first page of several (aws-facts, GetUsage: measured), and so does what
+itself looks like a whole answer and is the first page of several (measured: AF-304), and so does what
 `--query` with `--no-paginate` leaves of members. No error
 tells what a file holds.
 """

@@ -319,9 +319,17 @@ def test_every_request_that_is_shown_is_valid() -> None:
 # --- README.md --------------------------------------------------------------------------------------
 
 
-def test_the_readme_leads_to_every_document_and_fits_on_two_screens() -> None:
-    for path in DOCS.glob("*.md"):
-        assert f"(docs/{path.name})" in README
+def test_the_readme_leads_to_the_index_and_the_index_to_every_document() -> None:
+    assert "(docs/README.md)" in README
+    index = DOCUMENTS["docs/README.md"]
+    for path in (*DOCS.glob("*.md"), *DOCS.glob("decisions/*.md")):
+        name = path.relative_to(DOCS).as_posix()
+        lines = [line for line in index.splitlines() if line.startswith((f"| [{name}](", "- ["))]
+        listed = [line for line in lines if f"({name})" in line]
+        assert len(listed) == (name != "README.md"), name
+
+
+def test_the_readme_fits_on_two_screens() -> None:
     # Without the commands that list an account, which somebody pastes and nobody reads.
     assert len(re.sub(r"(?s)```sh.*?```", "", README).splitlines()) <= 120
 

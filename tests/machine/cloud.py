@@ -338,7 +338,7 @@ class Gateway:
         position: str = "",
         nameQuery: str = "",
     ) -> Body:
-        plan = self._cloud.plans.get(usagePlanId)  # of none the list is empty (seen)
+        plan = self._cloud.plans.get(usagePlanId)  # of none the list is empty (seen: AF-208)
         keys = [self._cloud.keys[key_id] for key_id in (plan.members if plan else ())]
         keys = [key for key in keys if key.name.startswith(nameQuery)]
         return self._list(

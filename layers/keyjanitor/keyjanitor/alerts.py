@@ -38,7 +38,7 @@ SAM_INVOKE = "sam remote invoke ExpireKeysFunction --stack-name keyjanitor --eve
 class Alert:
     """One publish: `subject` is ASCII under 100 characters, `form` is JSON for programs."""
 
-    kind: str  # see the design, "Alerts"
+    kind: str  # see docs/alerts.md
     severity: str  # info, warning or critical
     subject: str
     text: str

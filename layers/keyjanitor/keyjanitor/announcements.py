@@ -1,6 +1,6 @@
 """Builds the events that tell other systems what became of a key. Pure.
 
-The events and their details are fixed in the design ("Events"); nothing in them is secret.
+The events and their details are fixed in docs/events.md; nothing in them is secret.
 """
 
 from datetime import date
@@ -75,7 +75,7 @@ def answer(
         "name": _plain(row.name),
     }
     if detail_type in NEW_KEYS:
-        detail["usable"] = "within minutes"  # as AWS says of every new key
+        detail["usable"] = "within minutes"  # as AWS says of every new key (seen: AF-216)
     told = [("reason", request.reason), *more.items()]
     return detail | {name: _plain(value) for name, value in told if value is not None}
 

@@ -1,6 +1,6 @@
 """Takes lists and tables out of what AWS answered: one that is not there is no empty one. Pure.
 
-Where AWS has nothing to list it sends an empty list (recordings of GetApiKeys, GetUsagePlanKeys: seen).
+Where AWS has nothing to list it sends an empty list (seen: AF-207).
 An answer without the list is another answer than this code knows, and proves nothing.
 """
 

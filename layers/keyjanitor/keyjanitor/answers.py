@@ -50,7 +50,7 @@ def answer(
     left_out: Sequence[str] = (),
     closed: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The answer in the shape that the design fixes; without a plan its counts are zero.
+    """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
     `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
     days of the account's growth that is. `observed_because` is there only when a sweep that might

@@ -11,7 +11,7 @@ from keyjanitor.aws import refusal
 from keyjanitor.words import Announcement
 
 BATCH = 10  # entries that PutEvents takes at once
-ROOM = 200_000  # bytes of their details; it takes 256 KB in all (doc)
+ROOM = 200_000  # bytes of their details, under all that PutEvents takes (doc: AF-541)
 
 
 def batches(announcements: Iterable[Announcement]) -> Iterator[list[Announcement]]:

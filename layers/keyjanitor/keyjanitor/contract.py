@@ -183,7 +183,7 @@ def _leak(document: Mapping[str, Any]) -> str | None:
 
 def _is_a_value(field: str, text: str) -> bool:
     if field == "key_id":
-        return len(text) >= SHORTEST  # longer than any id (doc)
+        return len(text) >= SHORTEST  # longer than any id (seen: AF-213)
     if field == "deliver_to" and _PRINCIPAL.fullmatch(text):
         return False
     return holds_a_value(text[:_LOOKED_AT], of_an_id=field in _IDS_OF_OTHERS)

@@ -43,7 +43,7 @@ from keyjanitor.words import (
 )
 
 KEEP_TAG = "keyjanitor:keep"
-STACK_TAG = "aws:cloudformation:stack-name"
+STACK_TAG = "aws:cloudformation:stack-name"  # believed: AF-402
 RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
 FORGET_MISSING = timedelta(days=30)
 RESTORE_TRIED = timedelta(days=30)  # that a restore which fails every night keeps a tombstone

@@ -14,8 +14,8 @@ from typing import Any
 from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor.words import DAY, UsagePlan
 
-USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (aws-facts, GetUsage: seen)
-HISTORY_DAYS = 3  # of the usage files, written anew every night: use is reported with a lag
+USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (seen: AF-301)
+HISTORY_DAYS = 3  # of the usage files, written again every night: use has a lag (seen: AF-303)
 FORGET_AFTER = timedelta(days=400)
 
 VERSION = 2
@@ -126,7 +126,7 @@ class Evidence:
         return plans_of_key
 
     def is_witnessed(self, plan: PlanReading) -> bool:
-        """Whether silence in `plan` means anything: a request was seen in it, or beside it.
+        """Whether silence in `plan` means anything (believed: AF-308): a request was seen in or beside it.
 
         Seen in it counts only while it likewise had, or had not, a quota; beside it is in another
         plan on one of its stages of which the same is true. Both count for 400 days.
@@ -211,7 +211,7 @@ class PlanUsage:
             again = key_id in self.ids
             key_id = self._same.setdefault(key_id, key_id)  # noqa: PLW2901 (the same text)
             self.ids.add(key_id)
-            if pairs:  # a key without hits may come with nothing, as it may not come at all (seen)
+            if pairs:  # a key without hits may come with nothing or not at all (seen: AF-302)
                 self._add_key(key_id, pairs, days, again=again)
 
     @property
@@ -251,7 +251,7 @@ class PlanUsage:
         for index, pair in enumerate(pairs):
             used, remaining = _pair(pair)
             # A day of a plan with quota on which nothing is left is use: the key hammers at a
-            # closed door. (design, The life of a key)
+            # closed door (docs/life-of-a-key.md).
             if used or (has_quota and remaining is not None and remaining <= 0):
                 last = index
                 if used and not again:
@@ -376,7 +376,7 @@ def _not_believed(
     """
     unknown = len(strangers) + usage.odd_ids
     if unknown and strangers == usage.ids:
-        # Perhaps the answer is keyed by something else than ids (aws-facts, GetUsage).
+        # Perhaps the answer is keyed by something else than ids (seen: AF-305).
         return f"its usage names {unknown} ids and none is known"
     if told is None:
         return None
@@ -465,7 +465,7 @@ def _read_members(answer: PlanAnswer, before: Evidence | None) -> PlanReading:
     if answer.members is None:
         return replace(reading, members=earlier.members if earlier else ())
     if not answer.members and earlier and earlier.members and not earlier.emptied:
-        # An empty answer is not proof of emptiness; the second in a row is taken for it.
+        # An empty answer is not proof of emptiness (seen: AF-208); the second in a row is taken for it.
         return replace(reading, members=earlier.members, members_read=False, emptied=True)
     return reading
 

@@ -1,7 +1,7 @@
 """Talks to API Gateway's control plane, within the run's share of it.
 
-What AWS does, and how sure that is, stands in the project's page of AWS facts; the docstrings name
-the fact that a piece of code rests on.
+What AWS does, and how sure that is, is in docs/aws-facts.md; the docstrings name the fact that a
+piece of code rests on by its id.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,14 +38,14 @@ from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.shapes import Shape, ShapedPlan
 from keyjanitor.words import ApiKey, Secret, UsagePlan
 
-PAGE = 500  # the most that AWS gives at once (doc)
+PAGE = 500  # the most that AWS gives at once (doc: AF-201)
 TRIES = 10
 LONGEST_PAUSE = 60.0  # seconds: who is told to wait for longer asks again, within its run
 # How AWS says that a row of an import is bad, or its plan.
 REFUSED = frozenset({"BadRequestException", "NotFoundException"})
 SERVER_ERROR = 500  # and above: AWS's own fault, which passes
 
-# What each call needs, for the error that says so: HTTP verbs on paths (IAM: doc).
+# What each call needs, for the error that says so: HTTP verbs on paths (doc: AF-405).
 _ACTIONS = {
     "GetApiKeys": "apigateway:GET on /apikeys",
     "GetApiKey": "apigateway:GET on /apikeys/*",
@@ -77,7 +77,7 @@ class ApiGateway:
 
     def keys(self) -> list[ApiKey]:
         """Every key, without values and, as AWS leaves them out of lists, without tags."""
-        # No order of the pages is documented: a key that is told twice is one key.
+        # No order of the pages is documented (doc: AF-204): a key that is told twice is one key.
         listed = (
             _api_key(item, tags=item.get("tags"))
             for item in self._items("GetApiKeys", self._client.get_api_keys, includeValues=False)
@@ -85,7 +85,7 @@ class ApiGateway:
         return list({key.key_id: key for key in listed}.values())
 
     def key(self, key_id: str) -> ApiKey | None:
-        """One key with its tags (none in the answer: it is untagged), or None if it is no more."""
+        """One key with its tags (none in the answer: it is untagged; believed: AF-206), or None if it is no more."""
         found = self._key(key_id, include_value=False)
         return found[0] if found else None
 
@@ -121,7 +121,7 @@ class ApiGateway:
         return None
 
     def keys_named(self, prefix: str) -> list[ApiKey]:
-        """The keys whose names begin so (nameQuery is a prefix that minds case: seen)."""
+        """The keys whose names begin so (nameQuery is a prefix that minds case; seen: AF-202)."""
         listed = self._items(
             "GetApiKeys", self._client.get_api_keys, nameQuery=prefix, includeValues=False
         )
@@ -170,7 +170,7 @@ class ApiGateway:
         return list({api.api_id: api for api in listed}.values())
 
     def stages(self, api_id: str) -> list[Stage]:
-        """The stages of a REST API; they come in one answer, without pages (doc)."""
+        """The stages of a REST API; they come in one answer, without pages (doc: AF-333)."""
         answer = self._call("GetStages", self._client.get_stages, restApiId=api_id)
         return [
             Stage(
@@ -194,8 +194,8 @@ class ApiGateway:
         GetResources tells of the API as it was edited since. A deployment is "an immutable
         representation of a RestApi", and GetDeployment with `embed=["apisummary"]` gives "a summary
         of the RestApi at the date and time that the deployment resource was created": for each path
-        and method authorizationType and apiKeyRequired (botocore's model of both: doc; that a false
-        is told, as GetMethod tells it, and not left out: believed). Raises UnexpectedAnswer if there
+        and method authorizationType and apiKeyRequired (doc: AF-334). That a false is told, as
+        GetMethod tells it, and not left out, is a belief (believed: AF-335). Raises UnexpectedAnswer if there
         is none of it, or it leaves open whether a method needs a key.
         """
         answer = self._call(
@@ -211,7 +211,7 @@ class ApiGateway:
             for http_method, snapshot in sorted(snapshots.items())
         )
         if not methods:
-            # An API without methods cannot be deployed, so none told is none known (seen).
+            # An API without methods cannot be deployed, so none told is none known (seen: AF-336).
             raise UnexpectedAnswer("GetDeployment", "the answer holds no summary of methods")
         return methods
 
@@ -227,7 +227,7 @@ class ApiGateway:
     def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
         """The ids of every key in a plan, or of those whose names begin with `prefix`.
 
-        AWS answers with their values, which stay in here.
+        AWS answers with their values (seen: AF-211), which stay in here.
         """
         named = {"nameQuery": prefix} if prefix else {}
         return tuple(
@@ -244,7 +244,7 @@ class ApiGateway:
         """The use of all keys of a plan, page by page, both days included.
 
         The pages are never merged by botocore: `items` is a dict, of which its paginator keeps the
-        first page only (GetUsage: measured).
+        first page only (measured: AF-304).
         """
         for page in self._pages(
             "GetUsage",
@@ -292,7 +292,7 @@ class ApiGateway:
     def set_enabled(self, key_id: str, *, enabled: bool) -> datetime | None:
         """Enables or disables a key; gives its new lastUpdatedDate, or None if it is no more.
 
-        Any value other than "true" disables, and AWS answers 200 (seen): hence the two literals.
+        Any value other than "true" disables, and AWS answers 200 (seen: AF-210): hence the two literals.
         """
         return self._update(key_id, "/enabled", "true" if enabled else "false")
 
@@ -315,7 +315,7 @@ class ApiGateway:
         return _utc(item["lastUpdatedDate"])
 
     def delete(self, key_id: str) -> None:
-        """Deletes a key; one that is no more is a success. It has no undo."""
+        """Deletes a key; one that is no more is a success. It has no undo (doc: AF-214)."""
         try:
             self._call("DeleteApiKey", self._client.delete_api_key, apiKey=key_id)
         except CallFailed as err:
@@ -333,7 +333,9 @@ class ApiGateway:
     ) -> str:
         """Creates a key that opens nothing yet, and gives its id; raises ValueTaken.
 
-        There is no client token: after a lost answer the second try says ValueTaken (seen).
+        That a deleted key's value can be used again is a belief (believed: AF-215).
+
+        There is no client token: after a lost answer the second try says ValueTaken (seen: AF-125).
         """
         params: dict[str, Any] = {"name": name, "value": value.reveal(), "enabled": False}
         if description:
@@ -350,9 +352,9 @@ class ApiGateway:
             raise
 
     def import_keys(self, keys: Sequence[NewKey]) -> None:
-        """Creates keys, enabled and in their plans, all of them or none.
+        """Creates keys, enabled and in their plans, all of them or none (doc: AF-234).
 
-        The same values again overwrite (doc): it may be repeated for as long as nobody else can have
+        The same values again overwrite (doc: AF-232): it may be repeated for as long as nobody else can have
         changed the keys. Raises KeysFull if there is no room, ImportRefused if a row is bad, and
         CallFailed: then it may have been carried out.
         """
@@ -374,7 +376,8 @@ class ApiGateway:
     def create_plan(self, name: str, shape: Shape) -> str:
         """Creates a usage plan whole, and gives its id; raises CallFailed, never tried twice.
 
-        It has no client token: whether a lost answer made one has to be looked up by its name.
+        It has no client token (doc: AF-126): whether a lost answer made one has to be looked up by
+        its name.
         """
         methods = {method: _limits(rate) for method, rate in shape.methods.items()}
         params: dict[str, Any] = {
@@ -415,7 +418,7 @@ class ApiGateway:
         return True
 
     def _is_member(self, usage_plan_id: str, key_id: str) -> bool:
-        """Whether the key is in the plan. AWS answers with its value, which stays in here."""
+        """Whether the key is in the plan. AWS answers with its value (seen: AF-211), which stays in here."""
         try:
             self._call(
                 "GetUsagePlanKey",
@@ -438,7 +441,7 @@ class ApiGateway:
 
         What is not `repeatable` is repeated only if AWS says that it was not carried out. Raises
         AccessDenied and CallFailed, neither with the parameters in it: they may be values, which
-        botocore's own errors print (Where else a value can show: measured). No id that may be a value
+        botocore's own errors print (measured: AF-124). No id that may be a value
         leaves this method, and none but the real ones is sent.
         """
         params = self._sent(params)
@@ -455,7 +458,7 @@ class ApiGateway:
                 sure = repeatable or _status(err) < SERVER_ERROR
                 for_now = self._is_for_now(err)
                 if for_now and code_of(err) == "ConflictException":
-                    # Another conflict than one that stays, however often it is tried again.
+                    # Another conflict than one that stays however often it is tried (seen: AF-108).
                     failed = CallFailed(operation, "ConcurrentModification")
                 if attempt == TRIES or not for_now or not sure:
                     break
@@ -484,7 +487,7 @@ class ApiGateway:
         return self._ids.real(params)
 
     def _is_for_now(self, err: ClientError) -> bool:
-        """Whether to try again. Both 429s share their status: only the code tells them apart (doc)."""
+        """Whether to try again. Both 429s share their status: only the code tells them apart (doc: AF-121)."""
         code = code_of(err)
         if code in ("TooManyRequestsException", "ThrottlingException"):
             self._pace.slow_down(_retry_after(err))
@@ -499,7 +502,7 @@ def _status(err: ClientError) -> int:
 
 
 def _retry_after(err: ClientError) -> float | None:
-    """Seconds to wait, if AWS says so; it says it as a string (doc)."""
+    """Seconds to wait, if AWS says so; it says it as a string (doc: AF-122)."""
     told = err.response.get("retryAfterSeconds")
     if told is None:
         headers = err.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

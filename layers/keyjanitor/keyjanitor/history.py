@@ -136,7 +136,7 @@ class History:
                 if err.code != "ConditionalRequestConflict":
                     raise
                 # Another write of the name met this one. It may have written nothing: on this
-                # answer AWS asks for another try (PutObject, IfNoneMatch: doc).
+                # answer AWS asks for another try (doc: AF-511).
                 if self._get(name) is not None:
                     return False
                 pause(0.1 * 2**attempt)

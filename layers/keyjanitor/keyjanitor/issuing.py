@@ -2,7 +2,8 @@
 
 Whatever breaks, the redelivered request goes on from its grant, by the name of the key: one that is
 there is proven, one that is not there is made with another value. No value is imported a second time
-by another run: somebody may have revoked its key, or disabled it, in between.
+by another run: its key may have been revoked, or disabled, in between; and whether an import over a
+key is a warning is not known (believed: AF-235).
 """
 
 import secrets
@@ -293,8 +294,8 @@ class Issuing:
     ) -> tuple[dict[str, ApiKey], dict[str, set[str]]]:
         """The keys by their names, and the members of the plans that they shall be in.
 
-        That members can be asked for by the beginning of their names is documented for keys only: so
-        the last look reads whole plans.
+        That members can be asked for by the beginning of their names was recorded once (seen: AF-203):
+        so the last look reads whole plans.
         """
         prefixes = sorted({batch_of_name(one.name) for one in making})
         keys = {

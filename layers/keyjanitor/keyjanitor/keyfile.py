@@ -1,6 +1,6 @@
 """Lays out the file of an import: one row a key, which nothing that a sender wrote can break. Pure.
 
-Columns and their meaning: API key file format (doc). What senders write is percent-encoded before it
+Columns and their meaning: API key file format (doc: AF-231). What senders write is percent-encoded before it
 comes here: no comma, quote, line break or formula reaches a cell, whatever reads the file.
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from keyjanitor.words import ApiKey, Secret, row_id
 
-ROWS = 100  # of one import: how many AWS takes is not documented (believed)
+ROWS = 100  # of one import: how many AWS takes is not documented (believed: AF-233)
 NAME_PREFIX = "kj"
 TEXT_ROOM = 200  # characters of each text in a description; ledger and events have it whole
 

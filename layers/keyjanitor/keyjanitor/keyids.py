@@ -1,6 +1,6 @@
 """Keeps ids that may be values out of everything but the calls to API Gateway. Pure.
 
-In accounts from before there were usage plans a key's id can be its value (aws-facts: seen by others).
+In accounts from before there were usage plans a key's id can be its value (seen: AF-213).
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import Any
 
 from keyjanitor.errors import UnexpectedAnswer
 
-SHORTEST_VALUE = 20  # characters: what is as long may be a value (doc)
+SHORTEST_VALUE = 20  # characters: what is as long may be a value (doc: AF-105)
 _SHOWN = re.compile(r"id-[0-9a-f]{12}")  # no id of API Gateway's has a dash
 
 _OF_ITEMS = frozenset({"GetApiKeys", "GetUsagePlanKeys"})

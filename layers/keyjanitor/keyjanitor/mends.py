@@ -183,7 +183,7 @@ def limit_each(
     limit: Rate,
     busiest: Mapping[str, int],
 ) -> list[str]:
-    """Gives plans a throttle, past the one UpdateUsagePlan in 20 seconds that AWS takes (doc).
+    """Gives plans a throttle, past the one UpdateUsagePlan in 20 seconds that AWS takes (doc: AF-106).
 
     The throttle is `limit`, or well above what the keys used on the busiest day, if that is more.
     """
@@ -216,7 +216,7 @@ def _above_use(limit: Rate, busiest: Sequence[int | None]) -> tuple[Rate, str]:
     if len(busiest) == busiest.count(None):
         use = "what their keys use is not known: look at the stage's metrics first"
     rate = max(limit.rate_limit, float(ceil(average * PEAK)))
-    # A burst that AWS takes: 5,000 requests at the most (doc).
+    # A burst that can have an effect: 5,000 requests at the most (doc: AF-107).
     burst = max(limit.burst_limit, min(5_000, ceil(2 * average * PEAK)))
     return Rate(rate, burst), use
 
@@ -229,7 +229,7 @@ def _number(rate: float) -> str:
 def delete_empty(plans: Sequence[LimitedPlan], whose: Whose) -> list[str]:
     """Deletes the first plan that no stack owns, if it is still empty.
 
-    AWS deletes no plan that opens a stage: "Cannot delete Usage Plan" (seen).
+    AWS deletes no plan that opens a stage: "Cannot delete Usage Plan" (seen: AF-331).
     """
     free = whose.free(plan.usage_plan_id for plan in plans)
     if not free:
@@ -254,7 +254,7 @@ def _delete(plan: LimitedPlan) -> list[str]:
 
 
 def move_keys(gone: LimitedPlan, keep: LimitedPlan, whose: Whose) -> str:
-    """Moves the keys of a plan into another and deletes it: a key is in one for each stage (doc)."""
+    """Moves the keys of a plan into another and deletes it: a key is in one for each stage (doc: AF-103)."""
     out, into = _quoted(gone.usage_plan_id), _quoted(keep.usage_plan_id)
     members = f"aws apigateway get-usage-plan-keys --usage-plan-id {out}"
     join = (

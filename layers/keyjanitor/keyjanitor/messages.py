@@ -15,7 +15,7 @@ LATEST = 900
 class Message:
     """One message. `sender` is its SenderId up to the colon: the id of a user or a role, by AWS.
 
-    One that was `moved` out of a dead-letter queue may carry the SenderId of who moved it (believed).
+    One that was `moved` out of a dead-letter queue may carry the SenderId of who moved it (believed: AF-553).
     """
 
     message_id: str

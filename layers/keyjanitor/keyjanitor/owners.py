@@ -1,6 +1,6 @@
 """Asks who made a key: the tagging API for all keys at once, CloudFormation for one.
 
-Neither spends API Gateway's budget (aws-facts, API keys: seen).
+Neither spends API Gateway's budget (seen: AF-401).
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ class Owners:
             except (ClientError, BotoCoreError) as err:
                 raise refusal(err, "GetResources", "tag:GetResources") from None
             for resource in items_of(page, "ResourceTagMappingList", "GetResources"):
-                # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen)
+                # arn:PARTITION:apigateway:REGION::/apikeys/ID (seen: AF-401)
                 path = text_of(resource, "ResourceARN", "GetResources").split("::", 1)[-1]
                 if path.startswith("/apikeys/"):
                     key_id = shown_id(path.removeprefix("/apikeys/"))
@@ -47,10 +47,10 @@ class Owners:
                 return tags
 
     def stack_of(self, key_id: str) -> str | None:
-        """The name of the stack that owns the key, or None if none does (doc).
+        """The name of the stack that owns the key, or None if none does (doc: AF-403).
 
         A stack that let the key go when it was deleted, which CloudFormation still tells of for 90 days
-        (doc), owns it no more.
+        (doc: AF-403), owns it no more.
         Of a key whose id may be its value nobody else is asked: its tags tell all that is known.
         Raises CallFailed or AccessDenied: then it is not known.
         """
@@ -67,7 +67,7 @@ class Owners:
         except BotoCoreError as err:
             raise refusal(err, "DescribeStackResources", action) from None
         # AWS answers with the resources of the stack that owns the key, the first hundred only, so
-        # the key itself need not be among them (doc).
+        # the key itself need not be among them (doc: AF-403).
         resources = items_of(answer, "StackResources", "DescribeStackResources")
         of_key = [one for one in resources if one.get("PhysicalResourceId") == key_id]
         if of_key and all(one.get("ResourceStatus") in LET_GO for one in of_key):

@@ -1,4 +1,7 @@
-"""Keeps a run within its share of API Gateway's control plane, and below it when told to slow down."""
+"""Keeps a run within its share of API Gateway's control plane, and below it when told to slow down.
+
+The control plane takes ten calls a second from everyone together (doc: AF-106).
+"""
 
 import time
 from collections import deque

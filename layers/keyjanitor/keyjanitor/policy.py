@@ -14,7 +14,7 @@ T = TypeVar("T")
 Never = Literal["never"]
 UNCLAIMED = "unclaimed"
 MOST_DAYS = 3650  # of any `*_days`
-# The words of Terraform, OpenTofu, Pulumi, Crossplane and CDK, and of who tags what they make (seen).
+# The words of Terraform, OpenTofu, Pulumi, Crossplane and CDK, and of who tags what they make (seen: AF-404).
 DESCRIPTIONS = (
     "Managed by Terraform",
     "Managed by OpenTofu",
@@ -39,7 +39,7 @@ TAGS = (
     "ProvisionedBy",
     "IaC",
 )
-METHODS = 20  # that a usage plan may throttle by themselves (doc)
+METHODS = 20  # that a usage plan may throttle by themselves (doc: AF-104)
 _JOINTS = re.compile(r"[-_\s]+")
 _MADE_PLAN = re.compile(r"keyjanitor (?P<tier>\S+) [0-9a-f]{8}")  # as shapes.plan_name writes it
 MONTHLY_JOBS = 35  # days that `idle_days` is not shortened below: monthly jobs exist
@@ -477,7 +477,7 @@ def _list(read_item: Callable[[str, object], T]) -> Callable[[str, object], tupl
 
 _NONE: tuple[str, ...] = ()
 _NO_UNCLAIMED = "is missing: it has the keys that no tier names"
-# The id of a role or a user; those of other kinds send no messages (IAM: 16 to 128 characters, doc).
+# The id of a role or a user; those of other kinds send no messages (doc: AF-407).
 _UNIQUE_ID = re.compile(r"(AROA|AIDA)[A-Z0-9]{12,124}")
 _days = _whole(1, MOST_DAYS, " of days")
 _names = _list(_text())
@@ -492,7 +492,7 @@ _principals = _list(
 
 
 def _id_of(path: str, value: object, allowed: str) -> str:
-    """An id as it stands in a message's SenderId, before the colon if there is one (doc)."""
+    """An id as it stands in a message's SenderId, before the colon if there is one (doc: AF-552)."""
     if isinstance(value, str) and _UNIQUE_ID.fullmatch(value):
         return value
     named = re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(role|user)/(?:.*/)?([\w+=,.@-]+)", str(value))

@@ -29,7 +29,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """In no usage plan for so many consecutive nights: it opens nothing."""
+    """In no usage plan for so many consecutive nights: it opens nothing, and no usage names it (doc: AF-314)."""
 
     nights: int
 
@@ -293,7 +293,7 @@ class UseUntold:
 
 @dataclass(frozen=True, slots=True)
 class OpensNoStage:
-    """A plan that the key is in opens no stage: every call with it gets 403, so no use can show."""
+    """A plan that the key is in opens no stage (seen: AF-332): every call gets 403, so no use can show."""
 
     usage_plan_id: str
 
@@ -320,7 +320,7 @@ class Unwitnessed:
 
 @dataclass(frozen=True, slots=True)
 class StageKeys:
-    """Named by a stage in the old way, which is not metered."""
+    """Named by a stage in the old way (doc: AF-217), which is not metered (believed: AF-218)."""
 
     def __str__(self) -> str:
         return "a stage names it in the old way (stageKeys), which is not metered"

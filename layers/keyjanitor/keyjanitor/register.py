@@ -16,7 +16,7 @@ from keyjanitor.records import from_values, to_values
 from keyjanitor.table import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.words import Announcement, Burst, RequestRow, Status, row_id
 
-# A message lives for 14 days, and as long again each time it is moved back (doc).
+# A message lives for 14 days, and as long again each time it is moved back (doc: AF-551).
 KEPT = {Status.REFUSED: timedelta(days=30), Status.TAKEN: timedelta(days=60)}
 KEPT_IF_IT_BROUGHT_A_KEY = timedelta(days=400)
 
@@ -191,7 +191,7 @@ def _request_item(row: RequestRow) -> Item:
 
 
 def _batches(changes: Iterable[RequestChange]) -> Iterable[list[RequestChange]]:
-    """Changes by as many as fit into one transaction, in which each item may be written once (doc)."""
+    """Changes by as many as fit into one transaction, each item once (doc: AF-502)."""
     batch: list[RequestChange] = []
     room = TRANSACTION
     written: set[str] = set()  # key ids

@@ -19,7 +19,7 @@ from keyjanitor.telling import Untold
 from keyjanitor.use import NearQuota, Use, near_quota
 from keyjanitor.words import DAY, CountRow, LadderRow, Mode, NightRow, Row, State
 
-USAGE_PLANS = 300  # per account and Region, unless AWS raised it (aws-facts, limits: doc)
+USAGE_PLANS = 300  # per account and Region, unless AWS raised it (doc: AF-102)
 OWNERS = 50
 COLUMNS = (
     "key_id",

@@ -17,7 +17,7 @@ from keyjanitor.words import Secret, Tombstone
 
 
 def tombstone_context(tombstone: Tombstone) -> dict[str, str]:
-    """The encryption context of a tombstone. It is public: CloudTrail shows it (doc).
+    """The encryption context of a tombstone. It is public: CloudTrail shows it (doc: AF-522).
 
     `says` is the SHA-256 of all that the tombstone says beside the value: if its plans, its owner or
     anything else of it is changed in the bucket, it does not open.
@@ -38,7 +38,7 @@ def delivery_context(recipient: str, request_id: str) -> dict[str, str]:
 
 
 class Sealer:
-    """Seals under one KMS key. A ciphertext opens only with the context it was sealed with (doc)."""
+    """Seals under one KMS key. A ciphertext opens only with the context it was sealed with (doc: AF-521)."""
 
     def __init__(self, client: Any, key_arn: str) -> None:
         self._client = client

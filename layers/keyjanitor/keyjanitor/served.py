@@ -69,7 +69,7 @@ def rate_of(limits: Mapping[str, Any]) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class LimitedPlan:
-    """A usage plan with all that it allows; its limits hold for each key by itself (doc).
+    """A usage plan with all that it allows; its limits hold for each key by itself (doc: AF-310).
 
     `stages` has the method throttles of each stage, by `/PATH/METHOD`; `offset` is the quota's.
     """

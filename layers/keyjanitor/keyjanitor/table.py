@@ -18,7 +18,7 @@ CONFLICT_TRIES = 5
 THROTTLE_TRIES = 8
 LONGEST_PAUSE = 3.0  # seconds between two tries
 # A write of one item is refused while a transaction has the item, and botocore does not repeat it
-# (TransactionConflictException: doc). A hold is such a write, and a sweep one transaction after the
+# (doc: AF-501). A hold is such a write, and a sweep one transaction after the
 # other that looks at the hold: so it is tried for seconds, at moments that follow no beat.
 WRITE_TRIES = 14
 # Why a transaction may be cancelled and go through a moment later.
@@ -88,7 +88,7 @@ class Table:
                 )
                 for item in answer["Responses"].get(self._name, ()):
                     yield self._plain(item)
-                # DynamoDB leaves over what was too much at once (doc).
+                # DynamoDB leaves over what was too much at once (doc: AF-503).
                 keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
                 if not keys:
                     break

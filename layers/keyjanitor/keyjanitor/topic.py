@@ -10,7 +10,7 @@ from keyjanitor.alerts import Alert
 from keyjanitor.aws import refusal
 from keyjanitor.errors import CallFailed
 
-ROOM = 250_000  # bytes of all forms together; an SNS message holds 256 KB in all (doc)
+ROOM = 250_000  # bytes of all forms together; an SNS message holds 256 KiB in all (doc: AF-531)
 TOO_LONG = frozenset({"InvalidParameter", "InvalidParameterException"})
 TEXT_ROOM = (60_000, 15_000)  # bytes of the text, which JSON may make three times as long
 
@@ -56,7 +56,7 @@ class Topic:
         """Whether a subscription is confirmed; raises as `publish` does.
 
         The count in GetTopicAttributes lags behind, so the subscriptions themselves are asked: one
-        that waits or was deleted has a word where the others have their ARN (doc).
+        that waits or was deleted has a word where the others have their ARN (doc: AF-532).
         """
         return any(str(one["SubscriptionArn"]).startswith("arn:") for one in self._subscriptions())
 
@@ -69,7 +69,7 @@ class Topic:
         ]
 
     def _subscriptions(self) -> Iterator[dict[str, Any]]:
-        """All of them; a page, of at most 100 (doc), is only asked for when it is needed."""
+        """All of them; a page, of at most 100 (doc: AF-532), is only asked for when it is needed."""
         token: dict[str, str] = {}
         while True:
             try:

@@ -161,8 +161,8 @@ def _near(
 def period(name: str, offset: int, today: date) -> tuple[date, date]:
     """The first day of the period that `today` is in, and of the next one; UTC dates.
 
-    A week starts on Sunday, `offset` days later if given (CloudFormation, QuotaSettings). That
-    months are those of the calendar is believed.
+    A week starts on Sunday, `offset` days later if given; months are those of the calendar (believed:
+    AF-311).
     """
     if name == "WEEK":
         began = today - DAY * ((today.isoweekday() - offset) % 7)

@@ -18,7 +18,7 @@ CHECKSUM = 6  # characters: 62**6 is more than 2**32
 KINDS = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
 ALPHABET = "".join(KINDS)
 PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM + CHECKSUM}}}")
-SHORTEST = 20  # characters of a value (doc); an id has ten
+SHORTEST = 20  # characters of a value (doc: AF-105); an id has ten (seen: AF-213)
 LONGEST_OF_AN_ID = 31  # letters and digits without a break in the ids that identity providers give
 MIXED = 1 / 3  # of its neighbours differ in kind, at least, in a text that was drawn by chance
 _OURS_ANYWHERE = re.compile(rf"(?=({PATTERN.pattern}))")

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 DAY = timedelta(days=1)
 # How much later than in UpdateApiKey's answer a key's lastUpdatedDate may be in later reads. Whether
-# it ever is, is not known; the dates have whole seconds.
+# it ever is, is not known (believed: AF-212); the dates have whole seconds.
 ANSWER_MAY_DIFFER = timedelta(seconds=1)
 
 
@@ -42,8 +42,8 @@ class Secret:
 class ApiKey:
     """An API key as API Gateway tells of it, without its value.
 
-    `tags` is None when nobody knows them: GetApiKeys leaves tags out of its items, so a missing
-    `tags` there means unknown, never untagged.
+    `tags` is None when they are not known: GetApiKeys leaves tags out of its items, so a missing
+    `tags` there means unknown, never untagged (seen: AF-205).
     """
 
     key_id: str

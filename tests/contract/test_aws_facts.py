@@ -1,0 +1,84 @@
+"""docs/aws-facts.md and the code name the same facts about AWS, and are as sure of them."""
+
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tests.pages import AWS_FACTS, FACT, REPOSITORY, aws_facts, citations, code_files
+
+PAGE = (REPOSITORY / AWS_FACTS).read_text(encoding="utf-8")
+LINE = re.compile(
+    r"^\| (?P<id>AF-\d{3}) \| (?P<fact>[^|]+) \| (?P<sure>\w+) \| (?P<source>[^|]+) "
+    r"\| (?P<date>[^|]+) \| (?P<code>[^|]*) \|$",
+    re.M,
+)
+LINES = {found["id"]: found for found in LINE.finditer(PAGE)}
+SURE = ("doc", "seen", "measured", "believed")
+MARK = re.compile(rf"\b({'|'.join(SURE)}): (AF-\d{{3}}(?:, AF-\d{{3}})*)")
+# `(doc)` as it was written before facts had ids, and in any other form.
+UNNAMED = re.compile(rf"\(({'|'.join((*SURE, 'documented'))})\)|\b(aws-facts|page of AWS facts)\b")
+
+
+def comments(path: Path) -> str:
+    """What a file says to its reader, in one line: comments and texts, not code."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        said = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    else:
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        said = [
+            one.string
+            for one in tokens
+            if one.type == tokenize.COMMENT
+            or (one.type == tokenize.STRING and not one.string.lower().startswith(("f", "rf")))
+        ]
+    return " ".join(re.sub(r"\n\s*#?|^\s*#", " ", one).strip() for one in said)
+
+
+SAID = {path.relative_to(REPOSITORY).as_posix(): comments(path) for path in code_files()}
+
+
+def test_each_line_of_the_page_has_an_id_of_its_own_and_all_that_a_line_needs() -> None:
+    named = re.findall(r"^\| (AF-\d{3})", PAGE, flags=re.M)
+    assert len(named) == len(set(named))
+    assert sorted(named) == sorted(LINES)
+    assert len(LINES) > 80
+    for found in LINES.values():
+        assert found["sure"] in SURE, found["id"]
+        assert re.fullmatch(r"20\d\d-\d\d(-\d\d)?", found["date"]), found["id"]
+
+
+def test_what_the_page_says_of_a_fact_names_only_facts_that_there_are() -> None:
+    assert set(FACT.findall(PAGE)) == set(LINES)
+
+
+def test_each_fact_that_code_names_has_its_line() -> None:
+    assert citations().keys() <= LINES.keys()
+
+
+def test_each_line_has_code_that_rests_on_it_and_names_its_files() -> None:
+    assert aws_facts(PAGE) == PAGE, "run `make docs`"
+    for found in LINES.values():
+        files = re.findall(r"`([^`]+)`", found["code"])
+        assert files, f"no code rests on {found['id']}: take the line out, or name it there"
+        for file in files:
+            prefix = "layers/keyjanitor/" if file.startswith("keyjanitor/") else ""
+            assert (REPOSITORY / (prefix + file)).is_file(), file
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_code_is_as_sure_of_a_fact_as_the_page(name: str) -> None:
+    for sure, facts in MARK.findall(SAID[name]):
+        for fact in FACT.findall(facts):
+            assert sure == LINES[fact]["sure"], fact
+    marked = sum(len(FACT.findall(facts)) for _, facts in MARK.findall(SAID[name]))
+    assert len(FACT.findall(SAID[name])) == marked, f"{name} names a fact without how sure it is"
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_no_mark_in_code_is_without_its_fact(name: str) -> None:
+    unnamed = [found[0] for found in UNNAMED.finditer(SAID[name].replace("docs/aws-facts.md", ""))]
+    assert unnamed == []

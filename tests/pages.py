@@ -1,0 +1,74 @@
+"""Writes what is made from the code into docs/: `python -m tests.pages`, which is `make docs`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[1]
+AWS_FACTS = "docs/aws-facts.md"
+INDEX = "docs/README.md"
+LIST = re.compile(r"(?s)(\n## Decisions\n.*?\n\n)- .*")
+CODE = ("layers/keyjanitor/keyjanitor", "functions", "whatif", "sandbox", "cli", "tests/machine")
+CODE_FILES = ("template.yaml", "tests/rights.py", "tests/fakes.py")
+FACT = re.compile(r"\bAF-\d{3}\b")
+FACT_LINE = re.compile(r"^\| (AF-\d{3}) \|(.*)\|([^|]*)\|$", re.M)
+
+
+def code_files() -> Iterator[Path]:
+    """The files of the product and of the sandbox that may rest on facts about AWS."""
+    for folder in CODE:
+        yield from sorted((REPOSITORY / folder).rglob("*.py"))
+    yield from filter(Path.is_file, (REPOSITORY / name for name in CODE_FILES))
+
+
+def citations() -> dict[str, list[str]]:
+    """The files that name each fact, as paths from the root of the repository, by the fact's id."""
+    found: dict[str, list[str]] = {}
+    for path in code_files():
+        name = path.relative_to(REPOSITORY).as_posix()
+        for fact in sorted(set(FACT.findall(path.read_text(encoding="utf-8")))):
+            found.setdefault(fact, []).append(name)
+    return found
+
+
+def aws_facts(page: str) -> str:
+    """The page of AWS facts with its last column as the code is now."""
+    cited = citations()
+
+    def line(found: re.Match[str]) -> str:
+        files = ", ".join(f"`{_short(name)}`" for name in cited.get(found[1], ()))
+        return f"| {found[1]} |{found[2]}| {files} |"
+
+    return FACT_LINE.sub(line, page)
+
+
+def _short(name: str) -> str:
+    """A path without the package's folder, which the page says once."""
+    return name.removeprefix("layers/keyjanitor/")
+
+
+def index(page: str) -> str:
+    """The index of docs/ with its list of decisions as they are now."""
+    listed = []
+    for path in sorted((REPOSITORY / "docs" / "decisions").glob("*.md")):
+        title = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        listed.append(f"- [{title}](decisions/{path.name})")
+    return LIST.sub(lambda found: found[1] + "\n".join(listed) + "\n", page)
+
+
+# What makes each page, from the page as it is: what people wrote in it stays.
+PAGES = {AWS_FACTS: aws_facts, INDEX: index}
+
+
+def main() -> None:
+    """Writes each page from the code, if it is another than before."""
+    for name, generate in PAGES.items():
+        path = REPOSITORY / name
+        before = path.read_text(encoding="utf-8")
+        if (after := generate(before)) != before:
+            path.write_text(after, encoding="utf-8")
+            print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()
