@@ -24,6 +24,7 @@ import boto3
 from botocore.config import Config
 
 from sandbox.queues import Queues
+from sandbox.throttles import TOO_MANY
 from sandbox.watching import Watching
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -32,6 +33,7 @@ REGION = "us-east-1"
 SECRET_ACCESS_KEY = "sandbox"
 _KEYS_PER_CALL = 2_000
 _PATIENCE = 30  # seconds for a start
+_REFUSALS = 60  # of one call that came too early: together a minute of waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,17 @@ class FunctionFailed(Exception):
         self.error_type = error_type
         self.message = message
         self.log = log
+
+
+def _seconds_until_admitted(response: Any, attempts: int, **_: Any) -> float | None:
+    """The pause before a call that the throttles refused is made again; None: it is not made again.
+
+    What a test makes fail on purpose is answered as it is.
+    """
+    refusal = response[1].get("Error", {}) if response is not None else {}
+    if refusal.get("Message") != TOO_MANY or attempts > _REFUSALS:
+        return None
+    return float(min(1.0, 0.01 * 2**attempts))
 
 
 def sandbox_python() -> str:
@@ -220,10 +233,14 @@ class Sandbox(Queues, Watching):
     # -- credentials --------------------------------------------------------------------------
 
     def client(self, service: str, **kw: Any) -> Any:
-        """A boto3 client with the administrator's credentials; it never repeats a call.
+        """A boto3 client with the administrator's credentials; it repeats no call that failed.
 
-        Keywords go to boto3: `config` for retries, `region_name`, or a role's `aws_*`.
+        A call that came too early for the control plane's throttles waits until it is admitted, for
+        a fast machine must not get another answer than a slow one; `patient=False` is for a client
+        that looks at the throttles themselves. Other keywords go to boto3: `config` for retries,
+        `region_name`, or a role's `aws_*`.
         """
+        patient = kw.pop("patient", True)
         config = kw.pop("config", None) or Config(
             retries={"total_max_attempts": 1, "mode": "standard"}, read_timeout=910
         )
@@ -235,7 +252,10 @@ class Sandbox(Queues, Watching):
         }
         make: Any = self._session.client
         with self._lock:  # making clients is not thread-safe
-            return make(service, config=config, **(given | kw))
+            client = make(service, config=config, **(given | kw))
+        if patient:
+            client.meta.events.register(f"needs-retry.{service}", _seconds_until_admitted)
+        return client
 
     def _own(self, service: str) -> Any:
         if service not in self._clients:

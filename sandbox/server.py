@@ -32,7 +32,7 @@ from sandbox.metrics import Metrics
 from sandbox.policy_variables import PolicyVariables
 from sandbox.rights import BusPolicies, LeadingKeys
 from sandbox.settings import Settings
-from sandbox.throttles import ControlPlaneThrottles
+from sandbox.throttles import TOO_MANY, ControlPlaneThrottles
 from sandbox.topics import Topics
 from sandbox.wire import Answer, Refused
 from sandbox.workers import end_all_workers, kill_busy_workers
@@ -184,7 +184,7 @@ class Server:
         """Raise Refused for a call that comes too early, or without the right to tag."""
         wait = self.throttles.admit(call.account, call.operation)
         if wait is not None:
-            raise Refused("TooManyRequestsException", "Too Many Requests", wait)
+            raise Refused("TooManyRequestsException", TOO_MANY, wait)
         if call.operation == "CreateApiKey" and completions.has_tags(body):
             completions.check_right_to_tag(access_key_id)
 

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+TOO_MANY = (
+    "Too Many Requests"  # the message of a refusal; a fault that a test asked for has another
+)
 ALL_CALLS = (10.0, 40.0)
 OF_OPERATION: dict[str, tuple[float, float]] = {
     "CreateApiKey": (5.0, 5.0),

@@ -30,7 +30,7 @@ def hammer(call: Any, times: int, **kw: Any) -> list[str]:
 
 
 def test_all_calls_together_get_a_burst_of_40(sandbox: Sandbox) -> None:
-    gateway = sandbox.client("apigateway", config=Config(retries={"total_max_attempts": 1}))
+    gateway = sandbox.client("apigateway", patient=False)
     sandbox.set_throttles(0.01)
     assert hammer(gateway.get_api_keys, 60).count("done") == 40
 
@@ -63,7 +63,7 @@ def test_after_the_burst_10_calls_a_second_are_admitted_and_never_more_than_the_
 def test_some_operations_have_less_of_their_own(
     sandbox: Sandbox, operation: str, arguments: dict[str, str], burst: int
 ) -> None:
-    gateway = sandbox.client("apigateway")
+    gateway = sandbox.client("apigateway", patient=False)
     sandbox.set_throttles(0.01)
     outcomes = [outcome(getattr(gateway, operation), **arguments) for _ in range(burst + 3)]
     assert outcomes[burst:] == ["TooManyRequestsException"] * 3
@@ -71,7 +71,7 @@ def test_some_operations_have_less_of_their_own(
 
 
 def test_a_throttled_call_says_when_to_try_again(sandbox: Sandbox) -> None:
-    gateway = sandbox.client("apigateway")
+    gateway = sandbox.client("apigateway", patient=False)
     sandbox.set_throttles(0.1)
     outcome(gateway.update_usage_plan, usagePlanId="gone")
     with pytest.raises(ClientError) as error:
@@ -80,6 +80,32 @@ def test_a_throttled_call_says_when_to_try_again(sandbox: Sandbox) -> None:
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 429
     assert 100 <= int(answer["retryAfterSeconds"]) <= 200
     assert isinstance(answer["retryAfterSeconds"], str)
+
+
+def test_a_client_waits_until_the_throttles_admit_its_call_however_fast_the_machine_is(
+    sandbox: Sandbox,
+) -> None:
+    plan_id = sandbox.usage_plan("p")
+    gateway = sandbox.client("apigateway")
+    sandbox.set_throttles(10)  # one UpdateUsagePlan in two seconds
+    renames = [
+        {
+            "usagePlanId": plan_id,
+            "patchOperations": [{"op": "replace", "path": "/name", "value": n}],
+        }
+        for n in ("q", "r")
+    ]
+    assert [outcome(gateway.update_usage_plan, **rename) for rename in renames] == ["done"] * 2
+    first, *refused, last = sandbox.calls()
+    assert (first.status, last.status) == (200, 200)
+    assert {call.error for call in refused} == {"TooManyRequestsException"}
+
+
+def test_a_throttle_that_a_test_asked_for_is_not_waited_out(sandbox: Sandbox) -> None:
+    gateway = sandbox.client("apigateway")
+    sandbox.misbehave(fail_next={"GetApiKeys": ["TooManyRequestsException"]})
+    assert outcome(gateway.get_api_keys) == "TooManyRequestsException"
+    assert sandbox.calls_per_operation() == {"GetApiKeys": 1}
 
 
 def test_botocore_repeats_both_429s_by_itself_unless_told_not_to(sandbox: Sandbox) -> None:
@@ -93,7 +119,7 @@ def test_botocore_repeats_both_429s_by_itself_unless_told_not_to(sandbox: Sandbo
 
 
 def test_the_throttles_run_faster_when_told_to(sandbox: Sandbox) -> None:
-    gateway = sandbox.client("apigateway")
+    gateway = sandbox.client("apigateway", patient=False)
     sandbox.set_throttles(1_000)
     assert {outcome(gateway.get_api_keys) for _ in range(60)} == {"done"}
 

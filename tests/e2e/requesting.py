@@ -96,5 +96,5 @@ def opened(world: World, details: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def throttled(world: World) -> int:
-    """How many calls were answered with a throttle."""
-    return sum(call.status == 429 for call in world.sandbox.calls())
+    """How many of the stack's calls were answered with a throttle."""
+    return sum(call.status == 429 for call in world.sandbox.calls("keyjanitor-"))
