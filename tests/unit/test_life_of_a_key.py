@@ -882,6 +882,18 @@ def test_the_nights_of_an_orphan_are_consecutive_only_in_an_unbroken_chain_of_ev
     assert a_verdict(a_key(), evidence=orphan(100, complete_since=None)).word == "keep"
 
 
+def test_an_orphan_that_waits_for_unread_plans_is_not_told_that_one_of_them_is_its_own() -> None:
+    unread = [
+        a_reading("k9", usage_plan_id=plan_id, name=plan_id, unread="failed")
+        for plan_id in ("plan3", "plan2")
+    ]
+    evidence = an_evidence(a_reading("k9"), *unread, left={KEY_ID: days_ago(20)})
+    assert judged(a_verdict(a_key(), evidence=evidence)) == (
+        "unknown",
+        reasons.UseByDayUnread("plan2", 2),
+    )
+
+
 def test_a_key_with_stage_keys_is_no_orphan() -> None:
     key = a_key(stage_keys=("api1/prod",))
     assert judged(a_verdict(key, evidence=orphan(100))) == ("unknown", reasons.StageKeys())

@@ -48,6 +48,20 @@ IDLE = reasons.Idle(60, days_ago(60))
         (reasons.MembersUnread("plan1"), "the keys of usage plan plan1 were not read"),
         (reasons.UsageUnread("plan1"), "the usage of its plan plan1 was not read"),
         (
+            reasons.UseByDayUnread("plan1", 1),
+            (
+                "it is in no usage plan tonight, but may have been used in plan1 by day, whose usage was "
+                "not read"
+            ),
+        ),
+        (
+            reasons.UseByDayUnread("plan1", 3),
+            (
+                "it is in no usage plan tonight, but may have been used in plan1 and 2 more by day, whose "
+                "usage was not read"
+            ),
+        ),
+        (
             reasons.DaysUnclear("plan1"),
             "the usage of its plan plan1 tells fewer or more days of it than were asked for",
         ),

@@ -210,8 +210,9 @@ class _Judge:
         self._plans_of_key = {key_id: tuple(plans) for key_id, plans in evidence.members().items()}
         self._listed = {key.key_id for key in night.keys}
         self._nobody_moves = self._nobody_moves_because()
-        unread = (plan.usage_plan_id for plan in evidence.plans.values() if plan.unread is not None)
-        self._unread = min(unread, default=None)
+        self._unread = [
+            plan_id for plan_id, plan in evidence.plans.items() if plan.unread is not None
+        ]
         self._plan_doubts = {
             plan_id: plan_doubt(plan_id, evidence, bound) for plan_id in evidence.plans
         }
@@ -456,8 +457,8 @@ class _Judge:
 
     def _unknown_use(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
         """What tonight's reading leaves open of the key's own use."""
-        if not plans and self._unread is not None:
-            return reasons.UsageUnread(self._unread)  # it may have been in that plan by day
+        if not plans and self._unread:
+            return reasons.UseByDayUnread(min(self._unread), len(self._unread))
         if unclear := self._evidence.unclear.get(key.key_id):
             return reasons.DaysUnclear(unclear)
         if untold := self._evidence.untold.get(key.key_id):

@@ -269,6 +269,21 @@ class UsageUnread:
 
 
 @dataclass(frozen=True, slots=True)
+class UseByDayUnread:
+    """In no plan at night, but it may be put in one by day: so many, of which this is one, are unread."""
+
+    usage_plan_id: str
+    plans: int
+
+    def __str__(self) -> str:
+        others = f" and {self.plans - 1} more" if self.plans > 1 else ""
+        return (
+            f"it is in no usage plan tonight, but may have been used in {self.usage_plan_id}{others} "
+            "by day, whose usage was not read"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class DaysUnclear:
     """The usage of a plan told the key's days in a shape that does not fit what was asked for."""
 
@@ -373,6 +388,7 @@ class TierUnclear:
 Unknown = (
     MembersUnread
     | UsageUnread
+    | UseByDayUnread
     | DaysUnclear
     | UseUntold
     | OpensNoStage
