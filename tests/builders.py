@@ -106,7 +106,6 @@ def a_warned_row(
         "warned_on": days_ago(warned),
         "stepped_on": days_ago(warned),
         "disable_on": in_days(disable_in),
-        "witnessed": True,
         "because": "idle",
         **more,
     }
@@ -123,7 +122,6 @@ def a_disabled_row(
         "stepped_on": days_ago(disabled),
         "park_on": in_days(park_in),
         "our_update": at(days_ago(disabled)),
-        "witnessed": True,
         "because": "idle",
         **more,
     }

@@ -449,7 +449,6 @@ def test_a_renewed_key_lives_and_its_idle_clock_starts_again(
         disabled_on=account.today if was_disabled else None,
         regretted_on=account.today if was_disabled else None,
         our_update=account.gateway.now if was_disabled else before.our_update,
-        witnessed=False,
         because="renewed",
         renewed_on=account.today,
     )

@@ -72,7 +72,6 @@ OF_A_ROW: dict[str, dict[str, Any]] = {
     "no more protected": {"protected_until": days_ago(3)},
     "stepped": {"stepped_on": TODAY},
     "issued": {"issued": True},
-    "without a witness": {"witnessed": False},
     "known for a day": {"adopted_on": days_ago(1)},
 }
 OF_A_NIGHT = [
@@ -426,9 +425,7 @@ def test_a_verdict_holds_all_that_the_keys_file_tells() -> None:
     evidence = an_evidence(used={"k0": days_ago(70)})
     plan = planned((a_night(a_key(), rows=[a_row()], evidence=evidence), a_policy()))
     due = reasons.Idle(70, days_ago(70))
-    step = Warn(
-        a_key(), a_row(), a_tier(), due, 70, in_days(14), witnessed=True, usage_plan_ids=("plan1",)
-    )
+    step = Warn(a_key(), a_row(), a_tier(), due, 70, in_days(14), usage_plan_ids=("plan1",))
     assert plan.verdicts == (
         Verdict(
             key=a_key(),

@@ -96,7 +96,6 @@ def test_at_the_warning_disable_on_is_written_down_as_today_plus_warn_days() -> 
             because=idle(60),
             days=60,
             next_step_on=in_days(9),
-            witnessed=True,
             usage_plan_ids=(PLAN_ID,),
         ),
     )
@@ -269,7 +268,7 @@ def test_a_key_whose_dates_were_cleared_is_warned_again_before_it_is_parked() ->
     tier = a_tier(warn_days=9, grace_days=5)
     verdict = a_verdict(key, row, evidence=used(200), policy=a_policy(tier))
     assert verdict.step == Warn(
-        key, row, tier, idle(200), 200, in_days(5), witnessed=True, usage_plan_ids=(PLAN_ID,)
+        key, row, tier, idle(200), 200, in_days(5), usage_plan_ids=(PLAN_ID,)
     )
 
 
@@ -277,9 +276,7 @@ def test_a_key_enabled_by_hand_is_warned_of_its_disabling_however_long_nobody_sw
     key, row = a_key(changed=90), a_disabled_row(disabled=100, park_in=-86)
     tier = a_tier(warn_days=9, grace_days=5)
     verdict = a_verdict(key, row, evidence=used(200), policy=a_policy(tier))
-    assert verdict.step == Warn(
-        key, row, tier, idle(90), 90, in_days(9), witnessed=True, usage_plan_ids=(PLAN_ID,)
-    )
+    assert verdict.step == Warn(key, row, tier, idle(90), 90, in_days(9), usage_plan_ids=(PLAN_ID,))
 
 
 @pytest.mark.parametrize("row", [a_warned_row(warned_on=None), a_row(disable_on=TODAY)])
@@ -611,10 +608,9 @@ def test_evidence_carries_the_witness_forward() -> None:
     ) == {"p1": True, "p2": True, "p3": False}
 
 
-@pytest.mark.parametrize("then", [True, False])
-def test_that_a_key_was_witnessed_when_it_was_warned_proves_nothing_tonight(then: bool) -> None:
+def test_a_key_that_was_warned_is_unknown_once_its_plan_is_silent() -> None:
     silent = used(74, seen_plans=[])
-    assert a_verdict(a_key(), a_warned_row(witnessed=then), evidence=silent).word == "unknown"
+    assert a_verdict(a_key(), a_warned_row(), evidence=silent).word == "unknown"
 
 
 def test_a_plan_is_witnessed_for_400_days_after_its_last_request() -> None:
@@ -677,27 +673,6 @@ def test_the_clock_of_a_plans_keys_begins_when_its_stage_is_back() -> None:
         "keep",
         reasons.WithinPatience(1, YESTERDAY, 60),
     )
-
-
-def test_the_warning_writes_down_whether_there_was_a_witness() -> None:
-    silent = a_policy(silent_plans=(PLAN_ID,))
-    steps = [
-        a_verdict(a_key(), evidence=used(74)).step,
-        a_verdict(a_key(), evidence=used(74, seen_plans=[]), policy=silent).step,
-    ]
-    assert [step.witnessed for step in steps if isinstance(step, Warn)] == [True, False]
-
-
-def test_the_warning_of_a_key_in_two_plans_has_a_witness_only_if_both_have() -> None:
-    evidence = an_evidence(
-        a_reading(KEY_ID),
-        a_reading(KEY_ID, usage_plan_id="plan2", name="other", stages=("api2:prod",)),
-        seen_plans=[PLAN_ID],
-        used={KEY_ID: days_ago(74)},
-    )
-    step = a_verdict(a_key(), evidence=evidence, policy=a_policy(silent_plans=("plan2",))).step
-    assert isinstance(step, Warn)
-    assert not step.witnessed
 
 
 def test_the_keys_of_a_plan_without_a_witness_are_unknown() -> None:
@@ -854,7 +829,7 @@ def test_a_key_in_no_usage_plan_on_orphan_days_consecutive_nights_is_an_orphan()
     ]
 
 
-def test_the_warning_of_an_orphan_has_no_witness() -> None:
+def test_the_warning_of_an_orphan_names_no_plan() -> None:
     assert a_verdict(a_key(), a_row(), evidence=orphan(20)).step == Warn(
         a_key(),
         a_row(),
@@ -862,7 +837,6 @@ def test_the_warning_of_an_orphan_has_no_witness() -> None:
         reasons.Orphan(20),
         400,
         in_days(14),
-        witnessed=False,
         usage_plan_ids=(),
     )
 
@@ -1093,7 +1067,6 @@ def test_a_key_with_an_end_is_announced_with_that_date_as_disable_on() -> None:
         reasons.Ends(in_days(14)),
         0,
         in_days(14),
-        witnessed=True,
         usage_plan_ids=(PLAN_ID,),
     )
 

@@ -43,7 +43,7 @@ Step = Warn | Disable | Park | Purge
 
 def warn(key_id: str, days: int = 60, because: reasons.Due | None = None) -> Warn:
     due = because or reasons.Idle(days, days_ago(days))
-    return Warn(a_key(key_id), a_row(key_id), TIER, due, days, in_days(14), witnessed=True)
+    return Warn(a_key(key_id), a_row(key_id), TIER, due, days, in_days(14))
 
 
 def disable(key_id: str, days: int = 74, because: reasons.Due | None = None) -> Disable:

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from keyjanitor.records import from_values, to_values
 from keyjanitor.table import Table
 from keyjanitor.words import Claim, Grant, RequestRow, Row, State, Status, Verb
-from tests.builders import PLAN_ID, PORTAL, TODAY, a_grant, a_request_row, a_row, at, in_days
+from tests.builders import (
+    PLAN_ID,
+    PORTAL,
+    TODAY,
+    a_grant,
+    a_request_row,
+    a_row,
+    a_warned_row,
+    at,
+    in_days,
+)
 
 dates = st.dates(date(2000, 1, 1), date(2100, 1, 1))
 moments = st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -71,6 +81,12 @@ def test_the_strategies_above_know_every_field() -> None:
         *("sealed_value", "tier", "owner", "name", "sender", "deliver_to", "usage_plan_ids"),
         *("ends_on", "rotates", "key_name"),
     }
+
+
+def test_a_row_of_an_older_build_is_read_without_the_attributes_that_decide_nothing_now() -> None:
+    row = a_warned_row()
+    assert from_values(Row, {**to_values(row), "witnessed": True}) == row
+    assert "witnessed" not in to_values(row)
 
 
 def test_what_is_as_in_a_new_record_is_not_written() -> None:

@@ -487,10 +487,7 @@ class _Judge:
             notice = today + DAY * (tier.grace_days if disabled else tier.warn_days)
             if isinstance(due, reasons.Ends) and not disabled:
                 notice = max(due.on, today + DAY)
-            witnessed = bool(plans) and all(
-                self._evidence.is_witnessed(self._evidence.plans[plan_id]) for plan_id in plans
-            )
-            return "warn", due, Warn(key, row, tier, due, days, notice, witnessed, plans)
+            return "warn", due, Warn(key, row, tier, due, days, notice, plans)
         if waiting := self._night.untold.get(key.key_id):
             told = told_late(row, today)
             on = (told.park_on if disabled else told.disable_on) or next_on

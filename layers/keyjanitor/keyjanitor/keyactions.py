@@ -405,7 +405,6 @@ def _renewed(row: Row, today: date) -> Row:
         warned_on=None,
         disable_on=None,
         park_on=None,
-        witnessed=False,
     )
 
 

@@ -32,7 +32,6 @@ class Warn:
     because: Due
     days: int
     next_step_on: date
-    witnessed: bool
     usage_plan_ids: tuple[str, ...] = ()
 
 

@@ -70,7 +70,6 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
                 disable_on=None,
                 park_on=None,
                 disabled_on=row.disabled_on if note.state is State.DISABLED else None,
-                witnessed=False,
                 failed_on=None,
                 because="",
             )
@@ -98,7 +97,6 @@ def warned(step: Warn, row: Row, today: date) -> Row:
         park_on=step.next_step_on if stays_disabled else None,
         stepped_on=today,
         because=str(step.because),
-        witnessed=step.witnessed,
         usage_plan_ids=step.usage_plan_ids,
     )
 
@@ -113,9 +111,7 @@ def replaced(row: Row, new_key_id: str, ends_on: date, today: date, warn_days: i
     if row.state is State.DISABLED:
         return row
     if ends_on > today + DAY * warn_days:
-        return replace(
-            row, state=State.ACTIVE, warned_on=None, disable_on=None, witnessed=False, because=""
-        )
+        return replace(row, state=State.ACTIVE, warned_on=None, disable_on=None, because="")
     return replace(
         row,
         state=State.WARNED,
@@ -175,7 +171,6 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         park_on=None,
         ends_on=None,
         rotated_to=None,
-        witnessed=False,
         because="enabled again",
         restored_on=today,
         our_update=key.last_updated_date,

@@ -167,7 +167,6 @@ class Row:
     restored_on: date | None = None
     protected_until: date | None = None
     last_used: date | None = None
-    witnessed: bool = False
     owned_by: str | None = None
     our_update: datetime | None = None
     missing_since: date | None = None
