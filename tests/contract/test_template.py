@@ -961,6 +961,7 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
         ("keyjanitor", "DaysToLimit", "keyjanitor", "notBreaching"),
         ("keyjanitor", "UnreadPlans", "keyjanitor", "notBreaching"),
         ("keyjanitor", "RequestsLeft", "keyjanitor", "notBreaching"),
+        ("keyjanitor", "StepsFailed", "keyjanitor", "notBreaching"),
         ("keyjanitor", "TombstonesUnopened", "keyjanitor", "notBreaching"),
         ("keyjanitor", "UntoldDays", "keyjanitor", "ignore"),
     }
@@ -1038,6 +1039,13 @@ def test_the_top_level_and_the_last_mark_of_the_shipped_policy_have_an_alarm() -
 def test_a_plan_that_is_unread_on_two_nights_running_is_told() -> None:
     # The least of a day: readings are not 24 hours apart to the minute, and two may fall into one.
     assert when("UnreadPlansAlarm") == ("Minimum", "GreaterThanThreshold", 0, 24 * 3600, 2)
+
+
+def test_a_step_that_fails_on_two_days_running_is_told_and_one_that_fails_by_chance_is_not() -> (
+    None
+):
+    # The most of a day: a run that only observes, or a hold, puts a zero beside the night's sweeps.
+    assert when("StepsFailedAlarm") == ("Maximum", "GreaterThanThreshold", 0, 24 * 3600, 2)
 
 
 def test_an_event_or_digest_that_waits_since_yesterday_is_told() -> None:

@@ -275,6 +275,13 @@ def no_sweep(at: Operator) -> None:
     assert answer(swept)["digest"] == at.account.digest
 
 
+def steps_keep_failing(at: Operator) -> None:
+    [said] = at.types("Steps keep failing 1")
+    left = re.findall(r"key (\w+) was left alone \(disable\): .*AccessDenied", said)
+    assert len(left) == 1
+    assert left[0] in at.account.keys["idle"]
+
+
 def the_brake_is_on(at: Operator) -> None:
     plan, lines = at.types(
         "The brake is on 1", DIGEST=at.account.digest, DATE=f"{at.account.today}"
@@ -678,6 +685,7 @@ PHASES: tuple[Mapping[str, Act], ...] = (
     },
     {
         "No sweep 1": no_sweep,
+        "Steps keep failing 1": steps_keep_failing,
         "The brake is on 1": the_brake_is_on,
         "The limit is near 1": the_limit_is_near,
         "The account is full 1": the_account_is_full,
@@ -762,8 +770,13 @@ def nights_are_lived(world: World, today: date) -> dict[str, list[str]]:
     idle = world.lay_down(
         *(LaidKey(name=f"idle {n}", created=LONG_AGO, plans=[plan]) for n in range(IDLE))
     )
-    for back in (28, 15, 14):
+    for back in (28, 15):
         world.night(today - back * DAY)
+    world.pull(today - 14 * DAY)
+    world.sandbox.misbehave(fail_next={"UpdateApiKey": ["AccessDeniedException"]})
+    assert len(world.sweep(today - 14 * DAY)["failed"]) == 1
+    world.sandbox.behave()
+    world.sweep(today - 14 * DAY)  # the night's next sweep does what the first left
     world.sandbox.misbehave(
         unreadable_usage={world.plans["front-end"]: "InternalServerErrorException"}
     )
