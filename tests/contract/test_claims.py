@@ -82,6 +82,7 @@ def disabled_by_security(account: Account, **later: float) -> None:
     account.gateway.now += timedelta(minutes=30)
 
 
+@pytest.mark.life("K-1104")
 def test_what_others_disabled_after_a_run_died_is_theirs_and_no_undo_enables_it(
     an_account: AccountMaker,
 ) -> None:
@@ -100,6 +101,7 @@ def test_what_others_disabled_after_a_run_died_is_theirs_and_no_undo_enables_it(
     assert not account.enabled(KEY_ID)
 
 
+@pytest.mark.life("K-1104")
 def test_what_others_disabled_after_a_run_died_is_never_parked_nor_enabled_by_use_or_renew(
     an_account: AccountMaker,
 ) -> None:
@@ -144,6 +146,7 @@ def test_what_others_disabled_before_the_claim_of_a_run_that_died_is_theirs(
     assert (row.state, row.our_update) == (State.ACTIVE, None)
 
 
+@pytest.mark.life("K-1104")
 @pytest.mark.parametrize(
     "just_before", ["owners.stack_of", "dynamodb.transact_write_items", "apigateway.key"]
 )
@@ -252,6 +255,7 @@ def with_a_second_plan(account: Account) -> None:
         account.gateway.use("plan2", BUSY, account.today - DAY * back, 1000)
 
 
+@pytest.mark.life("K-1102")
 @pytest.mark.parametrize(
     "plans", [("plan2",), (PLAN_ID, "plan2"), ()], ids=["moved", "added", "out"]
 )
@@ -467,6 +471,7 @@ def test_keys_that_may_not_be_touched_stop_no_other(
     assert shut(account) == 20 - count
 
 
+@pytest.mark.life("K-1302")
 def test_keys_whose_step_failed_go_last_the_next_night(account: Account) -> None:
     for number in range(30):
         account.key(f"k{number:02}", idle=80 - number)
@@ -622,6 +627,7 @@ def test_a_key_that_is_restored_twice_keeps_the_date_of_its_first_creation(
 # --- undo -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1203")
 @pytest.mark.parametrize("nights", [1, 2], ids=["disabled", "parked"])
 def test_an_undo_leaves_out_keys_whose_agreed_end_had_come_unless_they_are_named(
     an_account: AccountMaker, nights: int
@@ -655,6 +661,7 @@ def test_an_undo_leaves_out_keys_whose_agreed_end_had_come_unless_they_are_named
     assert "left_out" not in answer
 
 
+@pytest.mark.life("K-905")
 def test_a_key_of_which_a_stage_speaks_in_the_old_way_is_disabled_at_its_end_and_not_parked(
     account: Account,
 ) -> None:
@@ -799,6 +806,7 @@ def test_a_hold_that_meets_a_sweeps_transactions_holds_all_the_same(
 # --- more of each kind ----------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1104")
 @pytest.mark.parametrize("just_before", ["dynamodb.transact_write_items", "apigateway.key"])
 def test_what_others_disable_while_a_renewal_is_about_to_enable_it_stays_theirs(
     an_account: AccountMaker, just_before: str

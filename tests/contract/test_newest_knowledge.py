@@ -31,6 +31,7 @@ def warned_and_used_since(an_account: AccountMaker) -> Account:
     return account
 
 
+@pytest.mark.life("K-1106")
 def test_a_sweep_of_an_older_date_than_the_newest_reading_only_observes(
     an_account: AccountMaker,
 ) -> None:
@@ -95,6 +96,7 @@ def throttles(_: Any) -> Any:
     raise refused("ListSubscriptionsByTopic", "Throttled", 429)
 
 
+@pytest.mark.life("K-1006")
 @pytest.mark.parametrize(
     ("answers", "why"),
     [

@@ -220,6 +220,7 @@ def test_a_key_that_was_warned_as_idle_and_rotated_ends_on_the_date_of_the_answe
     assert [one["disable_on"] for one in expiring if one["key_id"] == old] == [str(ends_on)]
 
 
+@pytest.mark.life("K-902")
 def test_a_rotation_takes_an_earlier_date_for_idleness_back(account: Account) -> None:
     under(account, warn_days=3)
     old = asked(account, issue())
@@ -557,6 +558,7 @@ def test_a_key_that_was_deleted_by_others_is_not_renewed(account: Account) -> No
 # --- revoke ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-110")
 @pytest.mark.parametrize("state", [State.ACTIVE, State.WARNED, State.DISABLED, State.PARKED])
 def test_a_revoked_key_is_gone_at_once_and_for_good(account: Account, state: State) -> None:
     key_id = an_aged_key(account, state)

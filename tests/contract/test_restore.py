@@ -51,6 +51,7 @@ def account(an_account: AccountMaker) -> Account:
 # --- restore --------------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-109")
 @pytest.mark.parametrize("value", ["", "v" * 20, "~" * 128, "pl+us/and=equals,comma;quote\"'"])
 def test_a_restored_key_is_as_it_was_but_for_its_id(account: Account, value: str) -> None:
     account.gateway.add_plan(a_usage_plan("plan2", name="second", stages=("api2:prod",)))
@@ -233,6 +234,7 @@ def test_a_key_that_comes_back_without_a_plan_says_so(account: Account) -> None:
     assert told.detail["because"] == because
 
 
+@pytest.mark.life("K-109")
 def test_a_key_that_a_plan_refuses_comes_back_in_the_plans_that_take_it(account: Account) -> None:
     account.gateway.add_plan(a_usage_plan("plan2", name="second", stages=("api2:prod",)))
     account.gateway.use("plan2", "busy000000", TODAY - DAY)
@@ -557,6 +559,7 @@ def the_dates(account: Account) -> tuple[date, date]:
     return account.today - DAY, account.today
 
 
+@pytest.mark.life("K-1203")
 def test_undo_enables_and_restores_all_that_the_sweeps_of_a_date_did(account: Account) -> None:
     _, day = the_dates(account)
     applied = account.sweep(undo=str(day))["applied"]

@@ -85,7 +85,7 @@ def log() -> Iterator[Log]:
 
 
 def everywhere(account: Account, log: Log, errors: list[str]) -> dict[str, bytes]:
-    """All places that the design does not name for a value."""
+    """All places where a value must not be (README, What it promises, 4)."""
     return {
         "log": "\n".join(log.lines).encode(),
         "errors": "\n".join(errors).encode(),

@@ -490,6 +490,7 @@ def put_something_else(account: Account) -> Callable[[Call], Any]:
     return instead
 
 
+@pytest.mark.life("K-108")
 @pytest.mark.parametrize("broken", ["cannot be written", "cannot be sealed", "is damaged"])
 def test_a_key_whose_tombstone_was_not_written_and_opened_is_not_deleted(
     account: Account, broken: str
@@ -511,6 +512,7 @@ def test_a_key_whose_tombstone_was_not_written_and_opened_is_not_deleted(
     assert account.sweep()["applied"] == none_applied(park=1)
 
 
+@pytest.mark.life("K-108")
 def test_nothing_is_deleted_before_its_tombstone_was_opened(account: Account) -> None:
     due_to_be_parked(account)
     account.around = calls = Calls()
@@ -751,6 +753,7 @@ def test_the_nights_file_is_written_once_a_date_and_read_whole(account: Account)
     assert first["past_limit"]["keys"] == 1
 
 
+@pytest.mark.life("K-1301")
 def test_the_allowance_of_a_date_is_the_same_in_all_its_runs(an_account: AccountMaker) -> None:
     """Parking takes keys away; what is left must not make the date's later runs stricter."""
     account = an_account(policy=replace(brisk(), sweep=replace(brisk().sweep, max_share=1.0)))
@@ -797,6 +800,7 @@ def test_a_hold_stops_every_action_until_it_is_lifted(account: Account) -> None:
     assert account.sweep()["applied"] == none_applied(disable=1)
 
 
+@pytest.mark.life("K-1105")
 @pytest.mark.parametrize("due", [due_to_be_disabled, due_to_be_parked])
 def test_a_hold_stops_a_running_sweep_between_two_keys(
     account: Account, due: Callable[[Account, int], list[str]]
@@ -954,6 +958,7 @@ def digests(account: Account) -> list[str]:
     return [one["Subject"] for one in account.alerts if "warned" in one["Subject"]]
 
 
+@pytest.mark.life("K-1001")
 def test_a_nights_warnings_are_one_digest(account: Account) -> None:
     for index in range(5):
         account.key(f"idle{index}", idle=60)

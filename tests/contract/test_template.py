@@ -1,4 +1,4 @@
-"""The template says what the design promises: names, retention, exact roles, schedules, alarms."""
+"""The template says what README and docs/ promise: names, retention, exact roles, schedules, alarms."""
 
 import json
 import re

@@ -58,6 +58,7 @@ def dates_told(account: Account, detail_type: str, name: str) -> list[str]:
     return [one["Detail"][name] for one in account.events if one["DetailType"] == detail_type]
 
 
+@pytest.mark.life("K-1002")
 @pytest.mark.parametrize("down", [EVERYTHING, ("sns.publish",), ("events.put_events",)])
 def test_a_key_that_nobody_was_told_of_is_never_disabled(
     an_account: AccountMaker, down: tuple[str, ...]
@@ -72,6 +73,7 @@ def test_a_key_that_nobody_was_told_of_is_never_disabled(
     assert f"could not be sent since {account.today - DAY * 29}" in reason(account)
 
 
+@pytest.mark.life("K-1002", "K-1004")
 @pytest.mark.parametrize("down", [EVERYTHING, ("sns.publish",), ("events.put_events",)])
 def test_a_notice_that_is_told_late_is_as_long_as_was_said(
     an_account: AccountMaker, down: tuple[str, ...]
@@ -98,6 +100,7 @@ def test_a_notice_that_is_told_late_is_as_long_as_was_said(
     assert (account.today, row_of(account).state) == (told_on + DAY * 14, "disabled")
 
 
+@pytest.mark.life("K-1003")
 def test_a_disabled_key_is_parked_only_when_its_disabling_was_told(
     an_account: AccountMaker,
 ) -> None:
@@ -253,6 +256,7 @@ def test_a_topic_that_refuses_large_messages_gets_a_shorter_one(account: Account
     assert len(account.ledger.night(account.today).told) == 120
 
 
+@pytest.mark.life("K-1004")
 def test_a_policy_that_shortens_the_notice_does_not_shorten_one_that_was_said(
     an_account: AccountMaker,
 ) -> None:
@@ -322,6 +326,7 @@ def test_a_request_that_changes_the_row_while_a_late_event_is_put_is_not_undone(
     assert [one.detail_type for one in account.ledger.unsent()] == ["Key Expiring"]
 
 
+@pytest.mark.life("K-1005")
 def test_an_agreed_end_was_told_by_the_answer_and_comes_on_its_date(
     an_account: AccountMaker,
 ) -> None:

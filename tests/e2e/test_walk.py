@@ -1,4 +1,4 @@
-"""The design's table, walked night by night on the deployed stack."""
+"""The states of docs/life-of-a-key.md, walked night by night on the deployed stack."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta

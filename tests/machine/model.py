@@ -1,8 +1,8 @@
-"""What is allowed, by the design alone: nothing of the code under test is imported here.
+"""What is allowed, by docs/life-of-a-key.md and docs/trust.md alone: nothing of the code under test is imported here.
 
 The model is told what happens (what API Gateway answered, what the bus and the topic took, who asked
 for what) and what people and functions do to keys. It raises `Broken` where a promise is broken. It
-knows less than the design in places, and is then on the side of whoever acts: what it calls broken
+knows less than those pages in places, and is then on the side of whoever acts: what it calls broken
 is broken.
 """
 
@@ -20,7 +20,7 @@ MAY_BE_VALUE = 20  # characters of an id from which on it may be a value
 
 
 class Broken(AssertionError):
-    """A promise is broken: `promise` is its number in the design, `rule` a short name."""
+    """A promise is broken: `promise` is its number in docs/trust.md, `rule` a short name."""
 
     def __init__(self, promise: int, rule: str, story: str) -> None:
         super().__init__(f"promise {promise}, {rule}: {story}")
@@ -701,7 +701,7 @@ class Model:
             self._past = past
 
     def approval_ends(self, day: date) -> None:
-        """A run with an approval went through: "until `approve` accepts it" (design, A sweep)."""
+        """A run with an approval went through: "until `approve` accepts it" (docs/life-of-a-key.md, K-1404)."""
         self._past |= self.past_limit(day)
         self.newly[day] = 0
 

@@ -186,6 +186,7 @@ def test_while_a_plans_members_are_not_answered_nobody_moves() -> None:
     assert account.steps("new") == [(17, "warn")]
 
 
+@pytest.mark.life("K-405")
 def test_a_plan_that_was_emptied_is_believed_on_the_second_night() -> None:
     account = an_account()
     account.plan("plan2", "other", busy=False)

@@ -96,6 +96,7 @@ def ids(plan: Plan) -> list[tuple[str, str]]:
 # --- the allowance --------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1301")
 @pytest.mark.parametrize(
     ("max_share", "max_keys", "keys", "allowance"),
     [
@@ -127,6 +128,7 @@ def test_the_allowance_of_a_date_counts_the_keys_that_were_parked_on_it() -> Non
     assert plan.allowance == 250
 
 
+@pytest.mark.life("K-1301")
 def test_on_one_date_at_most_so_many_are_warned_so_many_disabled_parked_and_purged() -> None:
     plan = planned(
         *(make(f"{verb}{n}") for verb, make in MAKERS.items() for n in range(5)),
@@ -135,6 +137,7 @@ def test_on_one_date_at_most_so_many_are_warned_so_many_disabled_parked_and_purg
     assert ids(plan) == [(verb, f"{verb}{n}") for verb in MAKERS for n in range(3)]
 
 
+@pytest.mark.life("K-1301")
 def test_what_was_done_on_the_date_already_counts_against_its_allowance() -> None:
     plan = planned(
         *(make(f"{verb}{n}") for verb, make in MAKERS.items() for n in range(5)),
@@ -144,6 +147,7 @@ def test_what_was_done_on_the_date_already_counts_against_its_allowance() -> Non
     assert ids(plan) == [("warn", "warn0"), ("purge", "purge0"), ("purge", "purge1")]
 
 
+@pytest.mark.life("K-1303")
 def test_the_rest_waits_for_the_next_night_and_is_kept() -> None:
     plan = planned(disable("k1"), disable("k2"), allowance=1)
     due = reasons.Idle(74, days_ago(74))
@@ -164,6 +168,7 @@ def test_the_rest_waits_for_the_next_night_and_is_kept() -> None:
 # --- the order ------------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1302")
 def test_the_longest_idle_go_first_then_by_key_id() -> None:
     steps = [disable("b", 80), disable("c", 90), disable("a", 80), disable("d", 70)]
     for seed in range(5):
@@ -172,6 +177,7 @@ def test_the_longest_idle_go_first_then_by_key_id() -> None:
         assert ids(plan) == [("disable", "c"), ("disable", "a"), ("disable", "b")]
 
 
+@pytest.mark.life("K-1302")
 def test_an_agreed_end_goes_before_the_longest_idle() -> None:
     plan = planned(disable("a", 300), disable("b", 0, reasons.Ends(TODAY)), allowance=1)
     assert ids(plan) == [("disable", "b")]
@@ -200,6 +206,7 @@ def test_warnings_are_carried_out_first() -> None:
 # --- the brake (when it is on: test_safety_brake.py) ------------------------------------------------
 
 
+@pytest.mark.life("K-1403")
 def test_while_the_brake_is_on_nothing_goes_and_the_verdicts_say_so() -> None:
     plan = planned(warn("w"), disable("d"), park("k"), purge("p")).braked()
     assert ids(plan) == []
@@ -252,6 +259,7 @@ def test_the_digest_differs_by_action_and_by_key() -> None:
     assert len(digests) == 4
 
 
+@pytest.mark.life("K-1304")
 def test_an_approval_applies_exactly_what_the_saved_plan_and_tonights_have_in_common() -> None:
     saved = planned(warn("w1"), disable("k1"), disable("k2"), park("k3"), purge("k9"))
     tonight = planned(

@@ -99,6 +99,7 @@ def nothing_was_done(account: Account) -> bool:
 # --- what trips it --------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1401")
 def test_keys_that_all_go_idle_at_once_trip_the_brake_before_one_is_warned() -> None:
     account = an_account(stop=5)
     swept = until_braked(account)
@@ -108,6 +109,7 @@ def test_keys_that_all_go_idle_at_once_trip_the_brake_before_one_is_warned() -> 
     assert nothing_was_done(account)
 
 
+@pytest.mark.life("K-1404")
 def test_the_brake_stays_on_night_after_night_until_it_is_approved() -> None:
     account = an_account(stop=5)
     first = until_braked(account)
@@ -120,6 +122,7 @@ def test_the_brake_stays_on_night_after_night_until_it_is_approved() -> None:
     assert nothing_was_done(account)
 
 
+@pytest.mark.life("K-1404", "K-1405")
 def test_a_policy_edited_too_far_trips_it_and_put_back_the_brake_is_off() -> None:
     account = an_account(keys=5)
     for number in range(MANY):
@@ -166,6 +169,7 @@ def test_an_allowance_raised_on_the_night_of_an_edit_does_not_hide_it() -> None:
     assert causes(account.night().brake) == {"limit_lowered": MANY}
 
 
+@pytest.mark.life("K-1405")
 def test_the_end_of_an_outage_trips_it() -> None:
     """What would have called in the outage reaches its limit while nothing can be judged."""
     account = an_account(keys=12)
@@ -213,6 +217,7 @@ def test_a_reading_that_forgets_what_it_knew_trips_it() -> None:
     assert nothing_was_done(account)
 
 
+@pytest.mark.life("K-1405")
 def test_a_plan_that_is_lost_trips_it() -> None:
     account = an_account()
     for number in range(MANY):
@@ -239,6 +244,7 @@ def test_a_limit_set_where_there_was_none_trips_it() -> None:
     assert causes(account.night().brake) == {"limit_lowered": MANY}
 
 
+@pytest.mark.life("K-1405")
 def test_a_silent_plan_that_is_believed_at_once_trips_it() -> None:
     account = Account(a_policy(a_tier(usage_plans=("external", "other"), idle_days=IDLE)))
     account.plan()
@@ -254,6 +260,7 @@ def test_a_silent_plan_that_is_believed_at_once_trips_it() -> None:
 # --- ways around it -------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1405")
 def test_an_edit_in_small_steps_over_several_nights_is_one_edit() -> None:
     account = an_account(keys=5)
     for number in range(90):  # thirty keys for each four days
@@ -267,6 +274,7 @@ def test_an_edit_in_small_steps_over_several_nights_is_one_edit() -> None:
     assert causes(found[1]) == {"limit_lowered": 60}
 
 
+@pytest.mark.life("K-1402")
 def test_plans_that_fall_silent_one_after_the_other_trip_it_within_a_week() -> None:
     account = Busy(SHORT)
     account.plan()
@@ -281,6 +289,7 @@ def test_plans_that_fall_silent_one_after_the_other_trip_it_within_a_week() -> N
     assert warned <= 2 * 20
 
 
+@pytest.mark.life("K-1405")
 def test_half_of_the_plans_at_once_trip_it() -> None:
     account = an_account(keys=2 * MANY, stop=None)
     for number in range(MANY):
@@ -324,6 +333,7 @@ def test_what_an_approval_did_not_name_is_as_new_as_before() -> None:
 # --- what does not --------------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1406")
 def test_a_first_night_is_reported_and_drained_and_trips_nothing() -> None:
     account = an_account(keys=0, arrivals=[80] * MANY, nights=0)
     first = account.night()
@@ -340,6 +350,7 @@ def a_stream(nights: int = 5, per_night: int = 5, days: int = 30) -> Account:
     return an_account(arrivals=arrivals, keys=10, nights=nights)
 
 
+@pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [7, 14])
 def test_a_held_week_trips_nothing_and_drains_at_the_allowance(nights: int) -> None:
     account = a_stream()
@@ -351,6 +362,7 @@ def test_a_held_week_trips_nothing_and_drains_at_the_allowance(nights: int) -> N
     assert max(sum(night.applied.get(verb, 0) for verb in ("warn",)) for night in after) == 20
 
 
+@pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [3, 10])
 def test_nights_that_did_not_run_trip_nothing(nights: int) -> None:
     account = a_stream()
@@ -359,6 +371,7 @@ def test_nights_that_did_not_run_trip_nothing(nights: int) -> None:
     assert [night.brake for night in account.nights(12)] == [None] * 12
 
 
+@pytest.mark.life("K-1406")
 def test_a_pressure_rule_that_comes_to_stand_trips_nothing() -> None:
     account = an_account(keys=5, policy=a_policy(ladder=(Rung(0.5, 0.6, ()),), service_quota=200))
     for number in range(MANY):
@@ -463,6 +476,7 @@ def test_keys_that_a_list_has_missed_for_a_night_are_not_new() -> None:
     assert (night.brake, night.comparison.new) == (None, 0)
 
 
+@pytest.mark.life("K-1401")
 def test_three_times_as_many_as_usual_are_needed_too() -> None:
     account = a_stream(nights=16, per_night=15, days=19)
     for number in range(30):
@@ -483,6 +497,7 @@ def test_the_numbers_of_a_first_night_and_of_an_approved_one_are_not_what_is_usu
 # --- how it comes off -----------------------------------------------------------------------------
 
 
+@pytest.mark.life("K-1304", "K-1404")
 def test_an_approval_carries_out_the_saved_plan_past_the_allowance_and_accepts_the_brake() -> None:
     account = an_account(stop=5)
     digest = until_braked(account).plan.digest
@@ -494,6 +509,7 @@ def test_an_approval_carries_out_the_saved_plan_past_the_allowance_and_accepts_t
     assert len(account.gateway.deleted) == MANY
 
 
+@pytest.mark.life("K-1404")
 def test_keys_that_are_used_again_take_the_brake_off() -> None:
     account = an_account(stop=5)
     until_braked(account)
@@ -505,6 +521,7 @@ def test_keys_that_are_used_again_take_the_brake_off() -> None:
     assert nothing_was_done(account)
 
 
+@pytest.mark.life("K-1403")
 def test_while_the_brake_is_on_a_key_that_was_used_is_given_back() -> None:
     account = an_account(stop=5)
     account.key("back", PLAN_ID, age=300, last_used=46)
@@ -519,6 +536,7 @@ def test_while_the_brake_is_on_a_key_that_was_used_is_given_back() -> None:
     assert account.row("back").state is State.ACTIVE
 
 
+@pytest.mark.life("K-1403")
 def test_nothing_is_purged_while_the_brake_is_on() -> None:
     tier = a_tier(idle_days=IDLE, warn_days=3, grace_days=3, retain_days=18)
     account = an_account(policy=a_policy(tier), stop=5)
@@ -561,6 +579,7 @@ def test_an_edit_between_two_runs_of_a_night_trips_the_second_and_the_next_night
     assert causes(account.night().brake) == {"limit_lowered": MANY}
 
 
+@pytest.mark.life("K-1406", "K-1304")
 def test_a_backlog_is_saved_too_and_can_be_approved_to_go_at_once() -> None:
     account = an_account(keys=5, arrivals=[80] * MANY, nights=0)
     account.read()

@@ -38,6 +38,7 @@ def only(part: float) -> Any:
     return lambda items: dict(list(items.items())[: int(len(items) * part)])
 
 
+@pytest.mark.life("K-409")
 @pytest.mark.parametrize("plans", [(PLAN_ID,), (PLAN_ID, "big")])
 def test_usage_that_is_answered_with_nothing_for_months_moves_no_key_that_is_used(
     plans: tuple[str, ...],
@@ -55,6 +56,7 @@ def test_usage_that_is_answered_with_nothing_for_months_moves_no_key_that_is_use
     assert {one.usage_plan_id for one in evidence.plans.values() if one.unread} == set(plans)
 
 
+@pytest.mark.life("K-409")
 def test_one_night_of_empty_usage_disables_no_key_that_was_used_the_day_before() -> None:
     account = an_account()
     account.key("k0", PLAN_ID, age=300, last_used=60)
@@ -68,6 +70,7 @@ def test_one_night_of_empty_usage_disables_no_key_that_was_used_the_day_before()
     assert account.word("k0") == "keep"
 
 
+@pytest.mark.life("K-409")
 def test_a_plan_that_tells_less_of_every_key_each_night_moves_no_key_that_is_used() -> None:
     account = an_account()
     for index in range(12):
@@ -78,6 +81,7 @@ def test_a_plan_that_tells_less_of_every_key_each_night_moves_no_key_that_is_use
     assert all(key.enabled for key in account.gateway.living.values())
 
 
+@pytest.mark.life("K-507")
 def test_a_page_that_is_lost_for_months_moves_none_of_its_keys() -> None:
     account = an_account()
     for index in range(300):
@@ -92,6 +96,7 @@ def test_a_page_that_is_lost_for_months_moves_none_of_its_keys() -> None:
     assert account.word("one") == "unknown"
 
 
+@pytest.mark.life("K-506")
 @pytest.mark.parametrize("count", [1, 60, 90, 92])
 @pytest.mark.parametrize("used", [0, 1])
 def test_a_key_whose_days_do_not_fit_is_unknown_and_never_warned(count: int, used: int) -> None:
@@ -105,6 +110,7 @@ def test_a_key_whose_days_do_not_fit_is_unknown_and_never_warned(count: int, use
     assert account.word("busy-plan1") == "keep"
 
 
+@pytest.mark.life("K-308")
 def test_a_key_used_while_its_plan_could_not_be_read_is_idle_from_the_first_day_after_the_gap() -> (
     None
 ):
@@ -124,6 +130,7 @@ def test_a_key_used_while_its_plan_could_not_be_read_is_idle_from_the_first_day_
     assert account.steps("k0")[0] == (215, "warn")
 
 
+@pytest.mark.life("K-401")
 def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     account = an_account()
     account.key("k0", age=200)
@@ -138,6 +145,7 @@ def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     assert account.steps("k0") == []
 
 
+@pytest.mark.life("K-503")
 def test_a_key_in_no_plan_is_unknown_on_a_night_on_which_a_plan_is_unread() -> None:
     account = an_account()
     account.key("k0", age=200)
@@ -150,6 +158,7 @@ def test_a_key_in_no_plan_is_unknown_on_a_night_on_which_a_plan_is_unread() -> N
     assert [word for _, word in account.steps("k0")] == ["warn"]
 
 
+@pytest.mark.life("K-401")
 def test_a_key_that_moved_or_whose_plan_is_gone_was_used_when_it_was_used() -> None:
     account = an_account()
     account.plan("old", "external-old", stages=("api2:prod",))
@@ -161,6 +170,7 @@ def test_a_key_that_moved_or_whose_plan_is_gone_was_used_when_it_was_used() -> N
     assert account.files.evidences[account.today - DAY].last_use("k0") == TODAY - DAY * 3
 
 
+@pytest.mark.life("K-406")
 @pytest.mark.parametrize("has_quota", [True, False])
 def test_a_plan_that_is_metered_only_with_or_only_without_a_quota_moves_nobody(
     has_quota: bool,
@@ -191,6 +201,7 @@ def test_a_plan_that_is_metered_only_with_or_only_without_a_quota_moves_nobody(
     assert account.word("k0") == "unknown"
 
 
+@pytest.mark.life("K-511")
 @pytest.mark.parametrize("days", [5, 12, 27, 60])
 def test_in_an_outage_of_weeks_nobody_moves(days: int) -> None:
     account = an_account()

@@ -58,6 +58,7 @@ def judged(policy: Policy, row: Row | None = None) -> Verdict:
 # --- a tier that is missing -----------------------------------------------------------------------
 
 
+@pytest.mark.life("K-512")
 def test_a_key_issued_in_a_tier_that_the_policy_lacks_is_unknown() -> None:
     verdict = judged(MISSPELT, an_issued_row(tier="partners"))
     assert (verdict.word, verdict.because, verdict.step) == (
@@ -68,6 +69,7 @@ def test_a_key_issued_in_a_tier_that_the_policy_lacks_is_unknown() -> None:
     assert (verdict.tier.name, verdict.tier.contact) == ("partners", None)
 
 
+@pytest.mark.life("K-512")
 @pytest.mark.parametrize(
     "row",
     [a_warned_row(issued=True), a_disabled_row(issued=True), an_issued_row(ends_on=TODAY)],
@@ -83,6 +85,7 @@ def test_no_date_of_a_key_of_a_missing_tier_comes_due_or_is_taken_back(row: Row)
     assert dates == {"disable_on": row.disable_on, "park_on": row.park_on, "purge_on": None}
 
 
+@pytest.mark.life("K-803")
 def test_a_correction_never_changes_the_tier_of_an_issued_key() -> None:
     row = an_issued_row(tier="partners", missing_since=TODAY - DAY)
     assert noted(Correct(row, "unclaimed"), row, TODAY).tier == "partners"
@@ -90,6 +93,7 @@ def test_a_correction_never_changes_the_tier_of_an_issued_key() -> None:
     assert noted(Correct(adopted, "unclaimed"), adopted, TODAY).tier == "unclaimed"
 
 
+@pytest.mark.life("K-803")
 def test_an_issued_key_lives_through_a_night_with_its_tier_misspelt() -> None:
     account = Account(PARTNERS)
     account.plan(name="kj-partners")
@@ -140,6 +144,7 @@ def test_a_tier_that_names_a_missing_plan_stops_no_other_tier() -> None:
     assert (account.steps("adrift"), account.word("adrift")) == ([], "unknown")
 
 
+@pytest.mark.life("K-513")
 def test_a_key_whose_plan_may_be_the_renamed_one_is_unknown_and_keeps_its_tier() -> None:
     account = Account(a_policy(a_tier("vip", idle_days="never"), unclaimed(idle_days=60)))
     account.plan(name="external")
@@ -166,6 +171,7 @@ def test_a_key_that_is_also_in_an_unnamed_plan_is_unknown_while_a_plan_is_missin
     assert plan.verdicts[0].because == reasons.TierUnclear("p9", "tiers.vip.usage_plans[0]")
 
 
+@pytest.mark.life("K-513")
 def test_keys_of_a_plan_that_two_tiers_name_are_unknown() -> None:
     tied = NAMES_A_PLAN_TWICE.bind({PLAN_ID: "external", "p2": "other"})
     assert tied.problems == (
