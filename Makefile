@@ -12,6 +12,8 @@ TOGETHER := $(MAKE) -j2
 # All of them run, whatever one finds, and each one's lines stay together where make can do that.
 CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
+# Two processes a test run, and each process of the sandbox, would compile every library again.
+unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The one tool that starts others' code in another environment: the demo and the tests are told where it is.

@@ -86,6 +86,7 @@ class Server:
             completions.LogFilters(),
             completions.AuditTrail(),
             completions.KeyConditions(),
+            completions.CompiledLayers(),
             LogTargets(),
             EventSources(clock),
             MoveTasks(),

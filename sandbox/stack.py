@@ -69,11 +69,12 @@ class Stack:
         functions = self.sandbox.client("lambda")
         name = self.functions[logical_id]
         is_now = functions.get_function_configuration(FunctionName=name)
-        functions.update_function_configuration(
-            FunctionName=name,
-            Timeout=timeout or is_now["Timeout"],
-            Environment={"Variables": is_now["Environment"]["Variables"] | variables},
-        )
+        was = is_now["Timeout"], is_now["Environment"]["Variables"]
+        becomes = timeout or is_now["Timeout"], is_now["Environment"]["Variables"] | variables
+        if becomes != was:  # an update ends the function's processes: the next call starts cold
+            functions.update_function_configuration(
+                FunctionName=name, Timeout=becomes[0], Environment={"Variables": becomes[1]}
+            )
 
     def forget(self) -> None:
         """Empties the ledger and the bucket, as if nothing had ever run here."""
