@@ -63,9 +63,9 @@ test: ## Everything: check, then the end-to-end tests in the sandbox (a quarter 
 	@$(MAKE) e2e
 
 .PHONY: check
-check: ## Format, lint, types, template, unit and contract tests (two minutes)
+check: ## Format, lint, types, imports, template, unit and contract tests (two minutes)
 	@$(TOGETHER) check-environments
-	@$(CHECKS) types template format lint
+	@$(CHECKS) types template format lint imports
 	@$(MAKE) unit
 
 .PHONY: e2e
@@ -120,11 +120,13 @@ clean: ## Remove the environments and everything that was built
 
 # --- the parts of check ----------------------------------------------------------------------------
 
-.PHONY: format lint types template unit
+.PHONY: format lint imports types template unit
 format: .venv/.made
 	@echo "ruff format"; .venv/bin/ruff format --check .
 lint: .venv/.made
 	@echo "ruff check"; .venv/bin/ruff check .
+imports: .venv/.made
+	@echo "import-linter"; found="$$(PYTHONPATH=layers/keyjanitor .venv/bin/lint-imports --no-cache 2>&1)" || { echo "$$found"; exit 1; }
 types: .venv/.made
 	@echo "mypy"; .venv/bin/mypy
 template: .venv-sam/.made

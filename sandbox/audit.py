@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from keyjanitor.plan import Plan
-from keyjanitor.policy import Tier
-from keyjanitor.words import Row, Secret
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.model.keys import Secret
+from keyjanitor.domain.model.policy import Tier
+from keyjanitor.domain.model.records import Row
 
 if TYPE_CHECKING:
     from sandbox.year import Year

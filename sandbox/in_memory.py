@@ -10,33 +10,35 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from keyjanitor.admission import Admissions
-from keyjanitor.comparison import Compared
-from keyjanitor.errors import CallFailed, ClaimLost, Held, KeysFull, TombstoneClosed
-from keyjanitor.evidence import Evidence
-from keyjanitor.keyfile import NewKey
-from keyjanitor.ledger import Change, Shelf
-from keyjanitor.plan import Plan
-from keyjanitor.register import RequestChange
-from keyjanitor.shapes import Shape, ShapedPlan
-from keyjanitor.words import (
+from keyjanitor.adapters.ledger import Change, Shelf
+from keyjanitor.adapters.request_store import RequestChange
+from keyjanitor.domain.expiry.safety_brake import Compared
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.model.keys import (
     LIVE_STATES,
+    ApiKey,
+    Secret,
+    State,
+    Tombstone,
+    UsagePlan,
+    Verb,
+)
+from keyjanitor.domain.model.records import (
     AlertRow,
     Announcement,
-    ApiKey,
     Burst,
     CountRow,
     LadderRow,
     NightRow,
     RequestRow,
     Row,
-    Secret,
-    State,
-    Tombstone,
-    UsagePlan,
-    Verb,
     row_id,
 )
+from keyjanitor.domain.requests.census import Admissions
+from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.errors import CallFailed, ClaimLost, Held, KeysFull, TombstoneClosed
 
 JANITOR = 3  # the hour at which keyjanitor changes keys; everybody else does so at noon
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from keyjanitor.policy import parse_policy
+from keyjanitor.domain.model.policy_file import parse_policy
 from sandbox.picture import Curve, picture
 from sandbox.world import Plot, World
 from sandbox.year import Month, Year

@@ -12,22 +12,26 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, cast
 
-from keyjanitor.alerts import Alert
-from keyjanitor.apply import Sweeper
-from keyjanitor.brake import check, compared
-from keyjanitor.decide import decide
-from keyjanitor.desk import Counterparts, Run
-from keyjanitor.evidence import USAGE_DAYS, PlanAnswer, PlanUsage, take_evidence
-from keyjanitor.ladder import climb
-from keyjanitor.messages import Message
-from keyjanitor.night import Deadline, Gathered, Outside, gather
-from keyjanitor.plan import Plan
-from keyjanitor.policy import Policy
-from keyjanitor.provision import Provisioner
-from keyjanitor.requests import Clock, SweepRequest
-from keyjanitor.shapes import Shape
-from keyjanitor.watch import Look, Sights, look, tell
-from keyjanitor.words import DAY, ApiKey, LadderRow, Mode, Secret, UsagePlan, Verb, row_id
+from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.invocation import Clock, SweepRequest
+from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, UsagePlan, Verb
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import LadderRow, row_id
+from keyjanitor.domain.requests.plan_shape import Shape
+from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.domain.usage.evidence import PlanAnswer
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.expire_keys.apply import Sweeper
+from keyjanitor.services.expire_keys.brake import check, compared
+from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather
+from keyjanitor.services.provision_keys.batch import Provisioner
+from keyjanitor.services.provision_keys.responder import Counterparts, Run
+from keyjanitor.services.watch_capacity import Look, Sights, look, tell
 from sandbox import in_memory
 from sandbox.audit import Auditor
 from sandbox.in_memory import JANITOR, at

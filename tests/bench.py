@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
-from keyjanitor.decide import decide
-from keyjanitor.evidence import take_evidence
-from keyjanitor.history import History
-from keyjanitor.page import render
-from keyjanitor.usagefile import UsageFiles
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.report.html import render
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.domain.usage.usage_file import UsageFiles
 from sandbox.client import Sandbox
 from sandbox.population import TIERS, population
 from sandbox.portraits import a_browser, browser_path

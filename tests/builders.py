@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from keyjanitor.admission import Action, KeyRequest
-from keyjanitor.decide import Night, decide
-from keyjanitor.evidence import Evidence, PlanReading, PlanUsage, UsagePage
-from keyjanitor.keyfile import NewKey
-from keyjanitor.plan import Plan, Verdict
-from keyjanitor.policy import (
+from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
+from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.model.apis import LimitedPlan, Method, ServedStage
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, UsagePlan, Verb
+from keyjanitor.domain.model.policy import (
     Alerts,
     BoundPolicy,
     Never,
@@ -27,19 +27,11 @@ from keyjanitor.policy import (
     Sweep,
     Tier,
 )
-from keyjanitor.served import Checkup, LimitedPlan, Method, ServedStage
-from keyjanitor.words import (
-    ApiKey,
-    Grant,
-    RequestRow,
-    Row,
-    Secret,
-    State,
-    Status,
-    Tombstone,
-    UsagePlan,
-    Verb,
-)
+from keyjanitor.domain.model.records import Grant, RequestRow, Row, Status
+from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.requests.key_request import Action, KeyRequest
+from keyjanitor.domain.usage.evidence import Evidence, PlanReading
+from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
 
 TODAY = date(2026, 11, 21)
 DAY = timedelta(days=1)

@@ -12,7 +12,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from keyjanitor.settings import REQUIRED
+from keyjanitor.adapters.settings import REQUIRED
 from tests.fakes import Account, Clients, clients_in_memory
 
 pytest_plugins = ["tests.sandbox_fixtures"]

@@ -18,28 +18,31 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from keyjanitor.alertbook import AlertBook
-from keyjanitor.bus import Bus
-from keyjanitor.desk import Counterparts
+from keyjanitor.adapters.alert_store import AlertBook
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.settings import SweepSettings
+from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
+from keyjanitor.domain.model.key_ids import shown_id
+from keyjanitor.domain.model.keys import ApiKey, Mode, Secret, Tombstone, UsagePlan
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.policy_file import METHODS
+from keyjanitor.domain.model.records import RequestRow, Row
+from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
+from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFull, ValueTaken
-from keyjanitor.evidence import Evidence, UsagePage
-from keyjanitor.history import History
-from keyjanitor.keyfile import NewKey
-from keyjanitor.keyids import shown_id
-from keyjanitor.ledger import Change, Ledger
-from keyjanitor.messages import Message
-from keyjanitor.night import Outside
-from keyjanitor.policy import METHODS, Policy
-from keyjanitor.publishing import Sources
-from keyjanitor.register import Register
-from keyjanitor.seal import Sealer
-from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
-from keyjanitor.settings import SweepSettings
-from keyjanitor.shapes import Shape, ShapedPlan
-from keyjanitor.table import Table
-from keyjanitor.topic import Topic
-from keyjanitor.watch import Sights
-from keyjanitor.words import ApiKey, Mode, RequestRow, Row, Secret, Tombstone, UsagePlan
+from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.provision_keys.responder import Counterparts
+from keyjanitor.services.publish_report.gather import Sources
+from keyjanitor.services.watch_capacity import Sights
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
 from tests.rights import Guard, Listener

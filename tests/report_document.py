@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 from keyjanitor import __version__
-from keyjanitor.page import render
-from keyjanitor.report import COLUMNS as THEIR_COLUMNS
+from keyjanitor.domain.report.document import COLUMNS as THEIR_COLUMNS
+from keyjanitor.domain.report.html import render
 
 DATE = date(2026, 11, 21)
 DAY = timedelta(days=1)

@@ -11,10 +11,10 @@ from datetime import date, timedelta
 from itertools import chain, repeat
 from typing import Any
 
+from keyjanitor.adapters.kms import delivery_context
+from keyjanitor.domain.model.policy import Policy, Quota, Tier
+from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import KeyjanitorError
-from keyjanitor.policy import Policy, Quota, Tier
-from keyjanitor.seal import delivery_context
-from keyjanitor.words import Row
 from tests.builders import PORTAL, a_policy, an_issuing_tier
 from tests.fakes import SENDER, Account, Around, Call, Killed
 

@@ -15,10 +15,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from keyjanitor.clock import now
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry.keys_file import key_lines
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import KeyjanitorError
-from keyjanitor.keysfile import key_lines
-from keyjanitor.policy import Policy, parse_policy
 from whatif import tables
 from whatif.account import read_account
 from whatif.difference import Difference, compare

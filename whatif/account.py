@@ -6,20 +6,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from keyjanitor.answered import items_of, table_of
+from keyjanitor.domain.model.apis import LimitedPlan
+from keyjanitor.domain.model.aws_answers import items_of, table_of
+from keyjanitor.domain.model.key_ids import shown_id
+from keyjanitor.domain.model.keys import DAY, ApiKey, UsagePlan
+from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.domain.usage.summary import USE_DAYS
 from keyjanitor.errors import UnexpectedAnswer
-from keyjanitor.evidence import (
-    USAGE_DAYS,
-    Evidence,
-    PlanAnswer,
-    PlanUsage,
-    UsagePage,
-    take_evidence,
-)
-from keyjanitor.keyids import shown_id
-from keyjanitor.served import LimitedPlan
-from keyjanitor.use import USE_DAYS
-from keyjanitor.words import DAY, ApiKey, UsagePlan
 from whatif.errors import FolderRefused
 from whatif.pages import Folder, Page
 

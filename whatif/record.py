@@ -20,12 +20,13 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from keyjanitor.decide import KEEP_TAG
+from keyjanitor.domain.expiry.keys_file import PASSING
+from keyjanitor.domain.expiry.ownership import KEEP_TAG
+from keyjanitor.domain.expiry.reasons import DisabledByOthers, KeepTag, StageKeys, TagsUnread
+from keyjanitor.domain.model.keys import ApiKey, State
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.evidence_file import from_document
 from keyjanitor.errors import UnexpectedAnswer
-from keyjanitor.evidence import Evidence, from_document
-from keyjanitor.keysfile import PASSING
-from keyjanitor.reasons import DisabledByOthers, KeepTag, StageKeys, TagsUnread
-from keyjanitor.words import ApiKey, State
 from whatif.errors import FolderRefused
 
 Line = dict[str, Any]

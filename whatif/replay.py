@@ -9,14 +9,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
-from keyjanitor.comparison import Brake, Compared, compare
-from keyjanitor.decide import Night, decide
-from keyjanitor.evidence import Evidence
-from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Step, Warn, verb_of
-from keyjanitor.policy import BoundPolicy, Policy
-from keyjanitor.reasons import AwaitsAllowance
-from keyjanitor.transitions import REGRETTED_WITHIN, disabled, enabled, learnt, parked, warned
-from keyjanitor.words import DAY, ApiKey, Row, State, Verb
+from keyjanitor.domain.expiry.reasons import AwaitsAllowance
+from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
+from keyjanitor.domain.expiry.sweep_plan import (
+    Disable,
+    Enable,
+    Park,
+    Plan,
+    Purge,
+    Step,
+    Warn,
+    verb_of,
+)
+from keyjanitor.domain.expiry.transitions import (
+    REGRETTED_WITHIN,
+    disabled,
+    enabled,
+    learnt,
+    parked,
+    warned,
+)
+from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence
 from whatif.record import Facts, RecordedKey, RecordedNight
 
 JANITOR = time(3, tzinfo=UTC)  # when keyjanitor changes keys; everybody else does so at noon

@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from keyjanitor.doctor import examine
-from keyjanitor.keysfile import key_lines
-from keyjanitor.ladder import climb
-from keyjanitor.outlook import NIGHTS, warnings_ahead
-from keyjanitor.page import render
-from keyjanitor.report import Morning, report
-from keyjanitor.served import Checkup
-from keyjanitor.usagefile import UsageFiles
-from keyjanitor.use import USE_DAYS, Use
-from keyjanitor.words import DAY, Mode
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.expiry.keys_file import key_lines
+from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.outlook import NIGHTS, warnings_ahead
+from keyjanitor.domain.model.keys import DAY, Mode
+from keyjanitor.domain.report.document import Morning, report
+from keyjanitor.domain.report.html import render
+from keyjanitor.domain.usage.summary import USE_DAYS, Use
+from keyjanitor.domain.usage.usage_file import UsageFiles
 from whatif.account import Account
 from whatif.verdicts import Judged, ahead
 

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keyjanitor import reasons
-from keyjanitor.alerts import CAUSES
-from keyjanitor.comparison import Brake
-from keyjanitor.harmless import harmless, visible
-from keyjanitor.outlook import NightAhead
-from keyjanitor.plan import VERDICT_WORDS, Verdict
-from keyjanitor.reasons import AwaitsAllowance, Reason
-from keyjanitor.words import DAY, Verb
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.alert_text import CAUSES
+from keyjanitor.domain.expiry.outlook import NightAhead
+from keyjanitor.domain.expiry.reasons import AwaitsAllowance, Reason
+from keyjanitor.domain.expiry.safety_brake import Brake
+from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Verdict
+from keyjanitor.domain.model.keys import DAY, Verb
+from keyjanitor.domain.model.safe_text import harmless, visible
 from whatif.account import Account
 from whatif.difference import Difference, Moved
 from whatif.replay import Replay

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from keyjanitor.decide import Night, decide
-from keyjanitor.outlook import NightAhead, outlook
-from keyjanitor.plan import Plan, Verdict, Warn
-from keyjanitor.policy import BoundPolicy, Policy
-from keyjanitor.reasons import AwaitsAllowance, OrphanSoon
-from keyjanitor.words import DAY, Mode
+from keyjanitor.domain.expiry.outlook import NightAhead, outlook
+from keyjanitor.domain.expiry.reasons import AwaitsAllowance, OrphanSoon
+from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict, Warn
+from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.model.keys import DAY, Mode
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from whatif.account import Account
 
 FIRST_NIGHT = "it is the first night"

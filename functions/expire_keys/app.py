@@ -10,32 +10,34 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.answers import answer, running
-from keyjanitor.apply import Outcome, Sweeper
-from keyjanitor.aws import client, gateway_client
-from keyjanitor.brake import Checked, check, compared
-from keyjanitor.bus import Bus
-from keyjanitor.clock import now
-from keyjanitor.decide import decide
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.ledger import SWEEP, Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.settings import SweepSettings, read_policy
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
+from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
+from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.response import answer, running
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.invocation import Clock, SweepRequest
+from keyjanitor.domain.model.keys import DAY, Mode, Verb
+from keyjanitor.domain.model.records import LadderRow
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
-from keyjanitor.forecast import DAYS, Growth, forecast
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.keysfile import key_lines, with_parked
-from keyjanitor.ladder import climb
-from keyjanitor.leases import lease
-from keyjanitor.ledger import SWEEP, Ledger
-from keyjanitor.night import Deadline, Gathered, Outside, gather, gather_for_undo
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.plan import Plan
-from keyjanitor.requests import Clock, SweepRequest
-from keyjanitor.seal import Sealer
-from keyjanitor.settings import SweepSettings, read_policy
-from keyjanitor.standing import check_may_act
-from keyjanitor.table import Table
-from keyjanitor.topic import Topic
-from keyjanitor.words import DAY, LadderRow, Mode, Verb
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.expire_keys.apply import Outcome, Sweeper
+from keyjanitor.services.expire_keys.brake import Checked, check, compared
+from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather, gather_for_undo
+from keyjanitor.services.expire_keys.may_act import check_may_act
+from keyjanitor.services.lease import lease
 
 logger = Logger(code_version=__version__)
 metrics = Metrics()

@@ -8,24 +8,24 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.aws import client, gateway_client
-from keyjanitor.bus import Bus
-from keyjanitor.clock import now
-from keyjanitor.desk import Counterparts, Run
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.ledger import Ledger
-from keyjanitor.messages import read_records
-from keyjanitor.night import Deadline
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.provision import Provisioner
-from keyjanitor.queue import RequestQueue
-from keyjanitor.register import Register
-from keyjanitor.requests import Clock
-from keyjanitor.seal import Sealer
-from keyjanitor.settings import ProvisionSettings, read_policy
-from keyjanitor.table import Table
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.request_queue import RequestQueue
+from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.settings import ProvisionSettings, read_policy
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.requests.sqs_message import read_records
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.provision_keys.batch import Provisioner
+from keyjanitor.services.provision_keys.responder import Counterparts, Run
 
 UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended may still take
 

@@ -7,23 +7,23 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.answers import heading, running
-from keyjanitor.aws import client, gateway_client
-from keyjanitor.clock import now
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.ledger import REPORT, Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.settings import PublishSettings, read_policy
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry.response import heading, running
+from keyjanitor.domain.model.invocation import Clock, PullRequest
+from keyjanitor.domain.report.document import report
+from keyjanitor.domain.report.html import render
 from keyjanitor.errors import AlreadyRunning
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.leases import lease
-from keyjanitor.ledger import REPORT, Ledger
-from keyjanitor.night import Deadline
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.page import render
-from keyjanitor.publishing import Place, Sources, gather_morning
-from keyjanitor.report import report
-from keyjanitor.requests import Clock, PullRequest
-from keyjanitor.settings import PublishSettings, read_policy
-from keyjanitor.table import Table
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.lease import lease
+from keyjanitor.services.publish_report.gather import Place, Sources, gather_morning
 
 SHOWN = 20  # ids of each finding; the report has them all
 

@@ -10,9 +10,23 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.answers import heading, running
-from keyjanitor.aws import client, gateway_client
-from keyjanitor.clock import now
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.ledger import READING, Ledger
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.settings import PullSettings
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
+from keyjanitor.domain.expiry.response import heading, running
+from keyjanitor.domain.model.invocation import Clock, PullRequest
+from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer, known_ids
+from keyjanitor.domain.usage.partial_reading import Partial, from_partial, to_partial
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.domain.usage.usage_file import UsageFiles
 from keyjanitor.errors import (
     AccessDenied,
     AlreadyRunning,
@@ -21,21 +35,9 @@ from keyjanitor.errors import (
     KeyjanitorError,
     UnexpectedAnswer,
 )
-from keyjanitor.evidence import USAGE_DAYS, Evidence, PlanAnswer, known_ids, take_evidence
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
-from keyjanitor.leases import lease
-from keyjanitor.ledger import READING, Ledger
-from keyjanitor.night import Deadline
-from keyjanitor.pace import Pace
-from keyjanitor.partial import Partial, from_partial, to_partial
-from keyjanitor.reading import Reader
-from keyjanitor.requests import Clock, PullRequest
-from keyjanitor.settings import PullSettings
-from keyjanitor.table import Table
-from keyjanitor.usagefile import UsageFiles
-from keyjanitor.words import DAY
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.lease import lease
+from keyjanitor.services.pull_usage import Reader
 
 # So much of a long reading is written down at once, so that a run that dies has not read in vain.
 PLANS_AT_ONCE = 300

@@ -8,22 +8,22 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.alertbook import AlertBook
-from keyjanitor.answers import heading, running
-from keyjanitor.aws import client, gateway_client
-from keyjanitor.clock import now
+from keyjanitor.adapters.alert_store import AlertBook
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.dead_letters import Letters
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.ledger import COUNT, Ledger
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.settings import WatchSettings, read_policy
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry.response import heading, running
+from keyjanitor.domain.model.invocation import Clock, PullRequest
 from keyjanitor.errors import AlreadyRunning
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.leases import lease
-from keyjanitor.ledger import COUNT, Ledger
-from keyjanitor.letters import Letters
-from keyjanitor.pace import Pace
-from keyjanitor.requests import Clock, PullRequest
-from keyjanitor.settings import WatchSettings, read_policy
-from keyjanitor.table import Table
-from keyjanitor.topic import Topic
-from keyjanitor.watch import Sights, look, measures, tell
+from keyjanitor.services.lease import lease
+from keyjanitor.services.watch_capacity import Sights, look, measures, tell
 
 UNITS = {"QuotaShare": MetricUnit.Percent, "Regret": MetricUnit.Percent}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.words import State
+from keyjanitor.domain.model.keys import State
 from tests.builders import ADMIN, DAY, TODAY, an_issuing_tier, at
 from tests.fakes import SENDER, Account, Call, Calls, Killed
 from tests.requesting import (
@@ -38,9 +38,11 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     account = an_account(policy=an_asking_policy(max_keys_per_owner=10_000))
-    for module in ("issuing", "tierplans"):
-        monkeypatch.setattr(f"keyjanitor.{module}.pause", lambda seconds: None)
-    monkeypatch.setattr("keyjanitor.apply.now", lambda: account.real_now)
+    for module in ("issuing", "tier_plans"):
+        monkeypatch.setattr(
+            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
+        )
+    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
     return account
 
 

@@ -11,9 +11,9 @@ from botocore.stub import Stubber
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.bus import BATCH, ROOM, Bus, batches
+from keyjanitor.adapters.event_bus import BATCH, ROOM, Bus, batches
+from keyjanitor.domain.model.records import Announcement
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.words import Announcement
 
 
 @pytest.fixture

@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from keyjanitor.checkup import check_up
-from keyjanitor.doctor import examine
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, ServedStage, Stage
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
-from keyjanitor.served import Checkup, LimitedPlan, Method, RestApi, ServedStage, Stage
+from keyjanitor.services.publish_report.checkup import check_up
 from tests.builders import (
     KEY_ID,
     PLAN_ID,

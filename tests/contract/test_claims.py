@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.decide import decide
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.keys import State
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, TooManyFailed
-from keyjanitor.night import gather
-from keyjanitor.words import State
+from keyjanitor.services.expire_keys.gather import gather
 from tests.builders import (
     ADMIN,
     DAY,

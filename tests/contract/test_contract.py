@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.admission import OVERLAP_DAYS, Action, KeyRequest
-from keyjanitor.contract import Body, check, read
+from keyjanitor.domain.requests.body import Body, check, read
+from keyjanitor.domain.requests.key_request import OVERLAP_DAYS, Action, KeyRequest
 from keyjanitor.errors import InvalidRequest, NotARequest
 from tests.builders import ASKER, PORTAL, TODAY, a_document, in_days
 

@@ -13,17 +13,26 @@ import fastjsonschema
 import pytest
 from botocore.stub import Stubber
 
-from keyjanitor import alerts
-from keyjanitor.admission import Action, Code, KeyRequest, Refusal
-from keyjanitor.alerts import Alert
-from keyjanitor.announcements import answer, refused
-from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble
-from keyjanitor.capacity_alerts import write
-from keyjanitor.comparison import UNCOUNTED, Brake, Cause, CauseCount
-from keyjanitor.forecast import Forecast, Growth
-from keyjanitor.messages import Message
-from keyjanitor.topic import Topic
-from keyjanitor.words import Burst, CountRow, LadderRow, RungRow, Verb
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.domain.capacity.alert_text import write
+from keyjanitor.domain.capacity.alerting import (
+    Cleared,
+    Crossed,
+    Near,
+    News,
+    Reminder,
+    Situation,
+    Trouble,
+)
+from keyjanitor.domain.capacity.forecast import Forecast, Growth
+from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.safety_brake import UNCOUNTED, Brake, Cause, CauseCount
+from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.records import Burst, CountRow, LadderRow, RungRow
+from keyjanitor.domain.requests.events import answer, refused
+from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
+from keyjanitor.domain.requests.sqs_message import Message
 from tests.builders import (
     DAY,
     TODAY,
@@ -40,7 +49,7 @@ from tests.events_schema import schemas as every_schema
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-REQUEST = REPOSITORY / "layers/keyjanitor/keyjanitor/schemas/request.json"
+REQUEST = REPOSITORY / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
 DOCUMENTS = {
     path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
     for path in (
@@ -869,7 +878,7 @@ def test_every_query_asks_for_events_and_fields_that_there_are() -> None:
 
 
 def test_the_code_of_a_scanner_knows_the_values_that_are_made() -> None:
-    values = pytest.importorskip("keyjanitor.values")
+    values = pytest.importorskip("keyjanitor.domain.requests.key_values")
     is_ours = defined(the_block("docs/secret-scanning.md", "python", "code"), "is_ours")
     for _ in range(200):
         value = values.new_value().reveal()
@@ -881,7 +890,7 @@ def test_the_code_of_a_scanner_knows_the_values_that_are_made() -> None:
 
 
 def test_every_pattern_finds_a_value_in_a_leak() -> None:
-    values = pytest.importorskip("keyjanitor.values")
+    values = pytest.importorskip("keyjanitor.domain.requests.key_values")
     document = "docs/secret-scanning.md"
     [rule] = tomllib.loads(the_block(document, "toml", "gitleaks"))["rules"]
     github = dict(re.findall(r"^\| (\w+ \w+) \| `(.+)` \|$", DOCUMENTS[document], flags=re.M))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keyjanitor.doctor import examine
-from keyjanitor.findings import KINDS
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.findings import KINDS
 from tests.unit.test_doctor import PLANTED
 
 PAGE = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")

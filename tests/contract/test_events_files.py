@@ -9,8 +9,8 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from keyjanitor.requests import Clock, PullRequest, SweepRequest
-from keyjanitor.words import Mode
+from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.keys import Mode
 
 EVENTS = Path(__file__).parents[2] / "events"
 CLOCK = Clock(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import CallFailed, KeyjanitorError
-from keyjanitor.words import Row
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Killed, brisk, refused
 

@@ -22,7 +22,14 @@ from botocore.exceptions import (
 )
 from botocore.stub import ANY, Stubber
 
-from keyjanitor.aws import gateway_client
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import gateway_client
+from keyjanitor.adapters.rate_limiter import RECOVERY, Pace
+from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
+from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.requests.import_file import key_file
+from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
+from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import (
     AccessDenied,
     CallFailed,
@@ -32,13 +39,6 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
     ValueTaken,
 )
-from keyjanitor.evidence import UsagePage
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.keyfile import key_file
-from keyjanitor.pace import RECOVERY, Pace
-from keyjanitor.policy import Quota, Rate
-from keyjanitor.shapes import Shape, ShapedPlan
-from keyjanitor.words import ApiKey, Secret, UsagePlan
 from tests.builders import STAGE, a_new_key, an_issuing_tier
 from tests.fakes import value_of
 

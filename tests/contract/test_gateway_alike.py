@@ -10,15 +10,15 @@ from typing import Any, Protocol
 
 import pytest
 
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
+from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.requests.import_file import NewKey, describe
+from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
+from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import CallFailed, ImportRefused, KeysFull, ValueTaken
-from keyjanitor.evidence import UsagePage
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.keyfile import NewKey, describe
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.policy import Quota, Rate
-from keyjanitor.shapes import Shape, ShapedPlan
-from keyjanitor.words import ApiKey, Secret, UsagePlan
 from sandbox.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_new_key, at
 from tests.fakes import FakeApiGateway, FakeOwners, value_of

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
+from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
-from keyjanitor.policy import Quota, Rate
-from keyjanitor.served import LimitedPlan, Method, RestApi, Stage
 from tests.contract.test_gateway import PAGE, Stubbed
 
 EMBED = {"restApiId": "api1", "deploymentId": "d1", "embed": ["apisummary"]}

@@ -16,6 +16,10 @@ from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer, tombstone_context
+from keyjanitor.domain.model.keys import Secret, Tombstone
+from keyjanitor.domain.usage.evidence_file import to_document
 from keyjanitor.errors import (
     AccessDenied,
     CallFailed,
@@ -24,10 +28,6 @@ from keyjanitor.errors import (
     TombstoneClosed,
     UnknownPlan,
 )
-from keyjanitor.evidence import to_document
-from keyjanitor.history import History
-from keyjanitor.seal import Sealer, tombstone_context
-from keyjanitor.words import Secret, Tombstone
 from tests.builders import (
     DAY,
     KEY_ID,

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
+from keyjanitor.domain.model.keys import ApiKey, UsagePlan
+from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import CallFailed
-from keyjanitor.evidence import UsagePage
-from keyjanitor.keysfile import WHOLE_NIGHTS
-from keyjanitor.words import ApiKey, UsagePlan
 from sandbox.population import ODD_NAMES, Habit, Kind, SimulatedKey, population
 from tests.builders import DAY, a_policy, a_tier, at
 from tests.contract.test_template import tables

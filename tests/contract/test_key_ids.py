@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyjanitor import reasons
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.model.key_ids import KeyIds, may_be_value, shown_id
+from keyjanitor.domain.model.keys import ApiKey, State
 from keyjanitor.errors import UnexpectedAnswer
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.keyids import KeyIds, may_be_value, shown_id
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.words import ApiKey, State
 from tests.builders import DAY, TODAY
 from tests.contract.test_secrets import Log, everywhere, log, shown
 from tests.fakes import Account, FakeApiGateway, brisk, refused, value_of

@@ -12,19 +12,12 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.ledger import Change, Ledger, Shelf
+from keyjanitor.adapters.record_codec import from_values, to_values
+from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
-from keyjanitor.ledger import Change, Ledger, Shelf
-from keyjanitor.records import from_values, to_values
-from keyjanitor.table import Table
-from keyjanitor.words import (
-    LIVE_STATES,
-    Announcement,
-    Claim,
-    NightRow,
-    Row,
-    State,
-    Verb,
-)
 from tests.builders import (
     DAY,
     TODAY,

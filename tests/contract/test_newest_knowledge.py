@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
-from keyjanitor.words import Mode
 from tests.builders import DAY, KEY_ID
 from tests.fakes import Account, Calls, brisk, refused
 

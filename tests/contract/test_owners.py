@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
+from keyjanitor.adapters.ownership import Owners
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.owners import Owners
 
 ASKED = {"ResourceTypeFilters": ["apigateway"], "ResourcesPerPage": 100}
 

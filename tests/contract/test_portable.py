@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-CODE = sorted([ROOT / "template.yaml", *ROOT.glob("layers/keyjanitor/keyjanitor/*.py"), *ROOT.glob("functions/*/*.py")])  # fmt: skip
+CODE = sorted([ROOT / "template.yaml", *ROOT.glob("layers/keyjanitor/keyjanitor/**/*.py"), *ROOT.glob("functions/*/*.py")])  # fmt: skip
 
 
 def commands(page: Path) -> str:

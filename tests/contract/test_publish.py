@@ -10,13 +10,13 @@ import fastjsonschema
 import pytest
 
 from keyjanitor import __version__
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.model.apis import Method
+from keyjanitor.domain.model.keys import Mode, State
+from keyjanitor.domain.model.policy import Rung
+from keyjanitor.domain.model.safe_text import visible
+from keyjanitor.domain.report.document import COLUMNS, GONE, USAGE_PLANS
 from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
-from keyjanitor.harmless import visible
-from keyjanitor.ledger import Change
-from keyjanitor.policy import Rung
-from keyjanitor.report import COLUMNS, GONE, USAGE_PLANS
-from keyjanitor.served import Method
-from keyjanitor.words import Mode, State
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Calls, value_of
 

@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ParamValidationError
 from botocore.stub import Stubber
 
-from keyjanitor.messages import Message
-from keyjanitor.queue import RequestQueue
+from keyjanitor.adapters.request_queue import RequestQueue
+from keyjanitor.domain.requests.sqs_message import Message
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/requests"
 DEAD = "https://sqs.us-east-1.amazonaws.com/123456789012/dead"

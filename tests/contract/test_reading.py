@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from keyjanitor import reading, usagefile
+from keyjanitor.domain.usage import usage_file as usagefile
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, NoEvidence
-from keyjanitor.evidence import USAGE_DAYS, Evidence
+from keyjanitor.services import pull_usage as reading
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.contract.test_faults import EndsAfter, EndsBefore
 from tests.fakes import Account, Call, Calls, Killed, refused

@@ -12,13 +12,14 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.admission import Admissions, Batch
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.kms import delivery_context
+from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import Announcement, Grant, RequestRow, Row, Status
+from keyjanitor.domain.requests.census import Admissions, Batch
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.ledger import Change, Ledger
-from keyjanitor.register import Register, RequestChange
-from keyjanitor.seal import delivery_context
-from keyjanitor.table import Table
-from keyjanitor.words import Announcement, Grant, RequestRow, Row, State, Status
 from tests.builders import (
     DAY,
     PORTAL,

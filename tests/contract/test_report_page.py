@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-FOLDER = files("keyjanitor") / "report_page"
+FOLDER = files("keyjanitor.domain.report") / "page"
 NPM = REPOSITORY / ".node" / "node_modules" / "uplot"
 PINNED = json.loads((REPOSITORY / "requirements/npm/package.json").read_text())["dependencies"]
 COPIES = {

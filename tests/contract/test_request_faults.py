@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.decide import RESTORE_MARKER
-from keyjanitor.words import FINAL, RequestRow, Row, State, row_id
+from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.test_faults import CUTS, Cut, Line
 from tests.fakes import BUSY, SENDER, Account
@@ -50,9 +51,11 @@ Between = Callable[[Account], Any]
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account whose owners may have one key each; it waits for nothing but in its own time."""
     account = an_account(policy=an_asking_policy(**LIVES))
-    for module in ("issuing", "tierplans"):
-        monkeypatch.setattr(f"keyjanitor.{module}.pause", lambda seconds: None)
-    monkeypatch.setattr("keyjanitor.apply.now", lambda: account.real_now)
+    for module in ("issuing", "tier_plans"):
+        monkeypatch.setattr(
+            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
+        )
+    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
     return account
 
 

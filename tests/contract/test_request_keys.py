@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.decide import RESTORE_MARKER
+from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import Row, row_id
 from keyjanitor.errors import CallFailed
-from keyjanitor.words import Row, State, row_id
 from tests.builders import ADMIN, CONTACT, DAY, KEY_ID, PLAN_ID, PORTAL, TODAY, a_usage_plan
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, value_of
 from tests.requesting import (

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.decide import RESTORE_MARKER
+from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.model.keys import State
 from keyjanitor.errors import AlreadyRunning
-from keyjanitor.words import State
 from tests.builders import ADMIN, DAY, TODAY
 from tests.contract.test_faults import EndsAfter, Line
 from tests.fakes import BUSY, SENDER, Account, Call, Killed, refused
@@ -57,9 +57,11 @@ LIVES: dict[str, Any] = {"never_used_days": 2, "max_keys_per_owner": 1}
 
 
 def impatient(account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
-    for module in ("issuing", "tierplans"):
-        monkeypatch.setattr(f"keyjanitor.{module}.pause", lambda seconds: None)
-    monkeypatch.setattr("keyjanitor.apply.now", lambda: account.real_now)
+    for module in ("issuing", "tier_plans"):
+        monkeypatch.setattr(
+            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
+        )
+    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
     return account
 
 

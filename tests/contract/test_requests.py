@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.keys import ApiKey, State
+from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.records import RequestRow, Row, Status, row_id
+from keyjanitor.domain.requests.import_file import NewKey, key_file
+from keyjanitor.domain.requests.key_values import looks_like_ours
 from keyjanitor.errors import CallFailed
-from keyjanitor.keyfile import NewKey, key_file
-from keyjanitor.policy import Policy, Rung
-from keyjanitor.values import looks_like_ours
-from keyjanitor.words import ApiKey, RequestRow, Row, State, Status, row_id
 from tests.builders import ADMIN, CONTACT, DAY, PLAN_ID, PORTAL, TODAY, unclaimed
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, refused
 from tests.requesting import (

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.model.keys import Mode, State
+from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.errors import (
     AccessDenied,
     CallFailed,
@@ -17,9 +20,7 @@ from keyjanitor.errors import (
     NotRestorable,
     UnexpectedAnswer,
 )
-from keyjanitor.ledger import Change
-from keyjanitor.restore import half_built, restore
-from keyjanitor.words import Announcement, Mode, Row, State
+from keyjanitor.services.restore import half_built, restore
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
 from tests.fakes import BUSY, Account, Call, Calls, Killed, brisk, refused, value_of
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.words import Row, State, Status, row_id
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import Row, Status, row_id
 from tests.builders import ADMIN, DAY, TODAY, unclaimed
 from tests.contract.test_faults import CUTS, Cut, Line
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, Killed
@@ -36,9 +37,11 @@ SLOW: dict[str, Any] = {"never_used_days": 30, "grace_days": 30, "max_keys_per_o
 @pytest.fixture
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     account = an_account(policy=an_asking_policy(**SLOW))
-    for module in ("issuing", "tierplans"):
-        monkeypatch.setattr(f"keyjanitor.{module}.pause", lambda seconds: None)
-    monkeypatch.setattr("keyjanitor.apply.now", lambda: account.real_now)
+    for module in ("issuing", "tier_plans"):
+        monkeypatch.setattr(
+            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
+        )
+    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
     return account
 
 

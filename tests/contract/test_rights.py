@@ -20,14 +20,15 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.kms import tombstone_context
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.model.keys import Mode, Secret
+from keyjanitor.domain.model.records import Announcement
+from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.requests.plan_shape import Shape
 from keyjanitor.errors import AccessDenied, NoEvidence, UnknownPlan
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.keyfile import NewKey
-from keyjanitor.ledger import Change
-from keyjanitor.pace import Pace
-from keyjanitor.seal import tombstone_context
-from keyjanitor.shapes import Shape
-from keyjanitor.words import Announcement, Mode, Secret
 from tests.builders import TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
 from tests.fakes import SENDER, Account, Around, Call, Calls, Killed, brisk, clients_in_memory
 from tests.requesting import (

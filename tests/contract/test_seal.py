@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ParamValidationError
 from botocore.stub import Stubber
 
+from keyjanitor.adapters.kms import Sealer, delivery_context, tombstone_context
+from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.seal import Sealer, delivery_context, tombstone_context
-from keyjanitor.words import Secret, Tombstone
 from tests.builders import TODAY, a_tombstone, at, in_days
 from tests.fakes import Clients, refused, value_of
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ParamValidationError
 
-from keyjanitor.aws import client as aws_client
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.clients import client as aws_client
+from keyjanitor.adapters.kms import Sealer, tombstone_context
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.model.keys import Secret
+from keyjanitor.domain.requests.key_values import new_value as really_new_value
 from keyjanitor.errors import KeyjanitorError
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.pace import Pace
-from keyjanitor.seal import Sealer, tombstone_context
-from keyjanitor.values import new_value as really_new_value
-from keyjanitor.words import Secret
 from tests.builders import DAY, KEY_ID, a_tombstone
 from tests.fakes import BUSY, Account, Calls, Clients, refused, value_of
 from tests.requesting import (
@@ -213,7 +213,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         values.append(value.reveal())
         return value
 
-    monkeypatch.setattr("keyjanitor.issuing.new_value", new_value)
+    monkeypatch.setattr("keyjanitor.services.provision_keys.issuing.new_value", new_value)
     return values
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.errors import PolicyError
-from keyjanitor.settings import (
+from keyjanitor.adapters.settings import (
     REQUIRED,
     ProvisionSettings,
     PublishSettings,
@@ -19,7 +18,8 @@ from keyjanitor.settings import (
     WatchSettings,
     read_policy,
 )
-from keyjanitor.words import Mode
+from keyjanitor.domain.model.keys import Mode
+from keyjanitor.errors import PolicyError
 
 ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from keyjanitor import __version__
-from keyjanitor.apply import Sweeper
-from keyjanitor.decide import decide
+from keyjanitor.domain.expiry.sweep_plan import digest_of
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.keys import Mode, State
+from keyjanitor.domain.model.policy import Rung
+from keyjanitor.domain.model.records import LadderRow, RungRow
 from keyjanitor.errors import (
     AccessDenied,
     AlreadyRunning,
@@ -26,10 +29,9 @@ from keyjanitor.errors import (
     PlanNotAsSaved,
     UnknownPlan,
 )
-from keyjanitor.night import Deadline, gather
-from keyjanitor.plan import digest_of
-from keyjanitor.policy import Rung
-from keyjanitor.words import LadderRow, Mode, RungRow, State
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.expire_keys.apply import Sweeper
+from keyjanitor.services.expire_keys.gather import gather
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
 from tests.fakes import BUSY, Account, Call, Calls, Clients, brisk, refused
 

@@ -7,8 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError, ParamValidationError
 
+from keyjanitor.adapters.dynamodb import (
+    ABSENT,
+    BATCH,
+    CONFLICT_TRIES,
+    TRANSACTION,
+    WRITE_TRIES,
+    Table,
+)
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.table import ABSENT, BATCH, CONFLICT_TRIES, TRANSACTION, WRITE_TRIES, Table
 from tests.fakes import Clients, Watched, refused
 
 KEY = {"pk": "KEY", "sk": "k0"}

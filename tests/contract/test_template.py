@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from keyjanitor import settings
-from keyjanitor.capacity import Situation
-from keyjanitor.evidence import FORGET_AFTER, PlanAnswer, take_evidence
-from keyjanitor.forecast import Forecast, Growth
-from keyjanitor.keysfile import key_lines
-from keyjanitor.messages import Message
-from keyjanitor.policy import parse_policy
-from keyjanitor.usagefile import UsageFiles
-from keyjanitor.watch import Look, measures
-from keyjanitor.words import CountRow
+from keyjanitor.adapters import settings
+from keyjanitor.domain.capacity.alerting import Situation
+from keyjanitor.domain.capacity.forecast import Forecast, Growth
+from keyjanitor.domain.expiry.keys_file import key_lines
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.model.records import CountRow
+from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.domain.usage.evidence import FORGET_AFTER, PlanAnswer
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.domain.usage.usage_file import UsageFiles
+from keyjanitor.services.watch_capacity import Look, measures
 from sandbox.stack import LOCAL
 from tests.builders import (
     KEY_ID,

@@ -7,15 +7,15 @@ from typing import Any, cast
 
 import pytest
 
-from keyjanitor import tierplans
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.request_store import Register
+from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.model.policy import Quota, Rate, Tier
+from keyjanitor.domain.requests.plan_shape import Shape, plan_name
 from keyjanitor.errors import AccessDenied, Busy, CallFailed, KeyjanitorError, PlanRefused
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.policy import Quota, Rate, Tier
-from keyjanitor.register import Register
-from keyjanitor.shapes import Shape, plan_name
-from keyjanitor.table import Table
-from keyjanitor.tierplans import LOOKS, TierPlans
-from keyjanitor.words import UsagePlan
+from keyjanitor.services.provision_keys import tier_plans as tierplans
+from keyjanitor.services.provision_keys.tier_plans import LOOKS, TierPlans
 from tests.builders import STAGE, TODAY, a_usage_plan, an_issuing_tier, at
 from tests.fakes import Calls, Clients, FakeApiGateway, Watched
 

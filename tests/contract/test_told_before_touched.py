@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.ledger import Change
-from keyjanitor.words import Announcement, Row
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.model.records import Announcement, Row
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_policy, a_tier, an_issuing_tier
 from tests.fakes import Account, Call, Calls, Killed, brisk, refused
 

@@ -8,12 +8,13 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from keyjanitor import alerts
-from keyjanitor.alerts import Alert
-from keyjanitor.comparison import Brake
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.safety_brake import Brake
+from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor.topic import Topic
-from keyjanitor.words import Row, Verb
 from tests.builders import DAY, TODAY, a_policy, a_warned_row
 
 ARN = "arn:aws:sns:us-east-1:123456789012:alerts"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from keyjanitor import __version__
+from keyjanitor.domain.model.records import CountRow
 from keyjanitor.errors import CallFailed, KeyjanitorError, TooManyFailed
-from keyjanitor.watch import look, measures
-from keyjanitor.words import CountRow
+from keyjanitor.services.watch_capacity import look, measures
 from tests.builders import DAY, TODAY, a_policy, a_tier
 from tests.contract.test_faults import EndsBefore, Line
 from tests.fakes import BUSY, Account, Call, Calls, Killed, refused

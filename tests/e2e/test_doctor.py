@@ -13,19 +13,20 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.checkup import check_up
-from keyjanitor.doctor import examine
-from keyjanitor.evidence import take_evidence
-from keyjanitor.findings import KINDS, Finding
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.ledger import Change, Ledger
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.policy import Policy, parse_policy
-from keyjanitor.reading import read_plans
-from keyjanitor.served import Checkup
-from keyjanitor.table import Table
-from keyjanitor.words import State
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.doctor.findings import KINDS, Finding
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.services.publish_report.checkup import check_up
+from keyjanitor.services.pull_usage import read_plans
 from sandbox.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_row
 from tests.contract.test_sandbox_deployments import Api

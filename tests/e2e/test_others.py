@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from keyjanitor.checkup import check_up
-from keyjanitor.doctor import examine
-from keyjanitor.findings import Finding
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.history import History
-from keyjanitor.ledger import Ledger
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.policy import parse_policy
-from keyjanitor.table import Table
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.findings import Finding
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.services.publish_report.checkup import check_up
 from sandbox.client import REPOSITORY, LaidKey
 from sandbox.stack import sam_executable
 from tests.builders import DAY

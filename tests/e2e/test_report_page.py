@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
 
-from keyjanitor.page import render
+from keyjanitor.domain.report.html import render
 from sandbox.portraits import DESKTOP, MOST_BYTES, NO_BROWSER, PHONE, a_browser, browser_path, take
 from tests.report_document import (
     COLUMNS,

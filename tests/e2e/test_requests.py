@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from keyjanitor.values import looks_like_ours
+from keyjanitor.domain.requests.key_values import looks_like_ours
 from sandbox.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
 from sandbox.queues import sqs_event
 from tests.e2e.conftest import World

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from keyjanitor.aws import gateway_client
+from keyjanitor.adapters.clients import gateway_client
 from tests.fakes import Killed
 
 CALL = 0.02  # seconds that a call on API Gateway takes

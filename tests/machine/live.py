@@ -37,7 +37,7 @@ class Lived:
 
 def load() -> dict[str, ModuleType]:
     """The functions' modules, as Lambda imports them: settings and a policy beside them."""
-    from keyjanitor.settings import REQUIRED  # noqa: PLC0415
+    from keyjanitor.adapters.settings import REQUIRED  # noqa: PLC0415
 
     layer = Path(tempfile.mkdtemp(prefix="machine-"))
     (layer / "keyjanitor_policy").mkdir()

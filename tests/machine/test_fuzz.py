@@ -13,7 +13,14 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.contract import Body, check, read
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.keys import ApiKey, Mode
+from keyjanitor.domain.requests.body import Body, check, read
+from keyjanitor.domain.requests.sqs_message import read_records
+from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.errors import (
     CallFailed,
     InvalidEvent,
@@ -23,13 +30,6 @@ from keyjanitor.errors import (
     OutsideReplayWindow,
     UnexpectedAnswer,
 )
-from keyjanitor.evidence import PlanUsage
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.messages import read_records
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.requests import Clock, PullRequest, SweepRequest
-from keyjanitor.words import ApiKey, Mode
 from tests.builders import ASKER, TODAY, a_document, a_usage_plan, at
 
 EXAMPLES = int(os.environ.get("KEYJANITOR_FUZZ_EXAMPLES", "120"))

@@ -23,12 +23,12 @@ from unittest.mock import patch
 
 from botocore.exceptions import ClientError
 
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.domain.model.keys import Mode
+from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import KeyjanitorError, PolicyError
-from keyjanitor.gateway import ApiGateway
-from keyjanitor.owners import Owners
-from keyjanitor.pace import Pace
-from keyjanitor.policy import parse_policy
-from keyjanitor.words import Mode
 from tests.builders import TODAY
 from tests.fakes import (
     Account,
@@ -105,7 +105,7 @@ def virtual_time() -> Iterator[None]:
     """The functions' code reads and waits on the world's clock, in one thread."""
     import sys  # noqa: PLC0415 (what is imported by then is what has to be changed)
 
-    from keyjanitor import clock  # noqa: PLC0415
+    from keyjanitor.adapters import system_clock as clock  # noqa: PLC0415
 
     instead = {clock.now: Virtual.now, clock.pause: Virtual.pause}
     sleeps = SimpleNamespace(sleep=Virtual.pause, time=lambda: Virtual.now().timestamp())

@@ -9,19 +9,24 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, cast
 
-from keyjanitor import comparison
-from keyjanitor.apply import Outcome, Sweeper
-from keyjanitor.brake import check, compared
-from keyjanitor.comparison import Brake, Compared, Comparison
-from keyjanitor.decide import decide
+from keyjanitor.domain.expiry import comparison_file
+from keyjanitor.domain.expiry.safety_brake import Brake, Compared, Comparison
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.keys import ApiKey, Mode
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.evidence_file import from_document, to_document
+from keyjanitor.domain.usage.plan_usage import UsagePage
+from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.errors import CallFailed
-from keyjanitor.evidence import Evidence, UsagePage, from_document, take_evidence, to_document
-from keyjanitor.night import Deadline, Outside, gather, gather_for_undo
-from keyjanitor.plan import Plan
-from keyjanitor.policy import BoundPolicy, Policy
-from keyjanitor.reading import read_plans
-from keyjanitor.requests import SweepRequest
-from keyjanitor.words import ApiKey, Mode, Row
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.expire_keys.apply import Outcome, Sweeper
+from keyjanitor.services.expire_keys.brake import check, compared
+from keyjanitor.services.expire_keys.gather import Outside, gather, gather_for_undo
+from keyjanitor.services.pull_usage import read_plans
 from sandbox import in_memory
 from sandbox.in_memory import Memory, Owners, Sealer, Told
 from tests.builders import DAY, TODAY, a_usage_plan, at
@@ -75,7 +80,7 @@ class Files(in_memory.Files):
         return from_document(to_document(found)) if found else None
 
     def put_compared(self, day: date, night: Compared, *, once: bool = True) -> None:
-        written = comparison.from_document(comparison.to_document(night))
+        written = comparison_file.from_document(comparison_file.to_document(night))
         super().put_compared(day, written, once=once)
 
 

@@ -10,24 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.admission import (
-    Action,
+from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
+from keyjanitor.domain.model.policy import Owned, Policy, Rung, Tier
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.requests.admission import judge_asker, judge_dates, judge_key
+from keyjanitor.domain.requests.census import (
     Admissions,
     Batch,
     Census,
-    Code,
-    KeyRequest,
-    Refusal,
     Want,
     batch_of,
-    judge_asker,
-    judge_dates,
-    judge_key,
     owner_mark,
     still_at_work,
 )
-from keyjanitor.policy import Owned, Policy, Rung, Tier
-from keyjanitor.words import LIVE_STATES, ApiKey, Row, State
+from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from tests.builders import (
     ADMIN,
     ASKER,

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from keyjanitor import alerts
-from keyjanitor.alerts import Alert
-from keyjanitor.comparison import Brake, Cause, CauseCount
-from keyjanitor.words import Verb
+from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
+from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.keys import Verb
 from tests.builders import (
     CONTACT,
     DAY,

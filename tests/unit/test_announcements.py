@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.announcements import announce
-from keyjanitor.words import Announcement, Row, State
+from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import Announcement, Row
 from tests.builders import (
     CONTACT,
     TODAY,

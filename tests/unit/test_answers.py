@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from keyjanitor import __version__
-from keyjanitor.answers import answer
-from keyjanitor.comparison import Brake, Cause, CauseCount
-from keyjanitor.decide import decide
-from keyjanitor.requests import SweepRequest
-from keyjanitor.words import Mode
+from keyjanitor.domain.expiry.response import answer
+from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.keys import Mode
 from tests.builders import (
     DAY,
     KEY_ID,

@@ -6,11 +6,20 @@ from typing import Any
 
 import pytest
 
-from keyjanitor import capacity_alerts
-from keyjanitor.capacity import Cleared, Crossed, Near, News, Reminder, Situation, Trouble, news
-from keyjanitor.forecast import Forecast, Growth
-from keyjanitor.policy import Alerts, Policy
-from keyjanitor.words import AlertRow, Burst, CountRow
+from keyjanitor.domain.capacity import alert_text as capacity_alerts
+from keyjanitor.domain.capacity.alerting import (
+    Cleared,
+    Crossed,
+    Near,
+    News,
+    Reminder,
+    Situation,
+    Trouble,
+    news,
+)
+from keyjanitor.domain.capacity.forecast import Forecast, Growth
+from keyjanitor.domain.model.policy import Alerts, Policy
+from keyjanitor.domain.model.records import AlertRow, Burst, CountRow
 from tests.builders import DAY, TODAY, a_policy, at
 
 UNKNOWN = Forecast(None)

@@ -12,13 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.doctor import examine
-from keyjanitor.evidence import Evidence, Told
-from keyjanitor.findings import KINDS, Finding
-from keyjanitor.policy import Owned, Quota, Rate, parse_policy
-from keyjanitor.served import Checkup, LimitedPlan, Method
-from keyjanitor.shapes import plan_name
-from keyjanitor.words import ApiKey, Claim, Row, State, Verb
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.doctor.findings import KINDS, Finding
+from keyjanitor.domain.model.apis import LimitedPlan, Method
+from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.policy import Owned, Quota, Rate
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.model.records import Claim, Row
+from keyjanitor.domain.requests.plan_shape import plan_name
+from keyjanitor.domain.usage.evidence import Evidence, Told
 from tests.builders import (
     CONTACT,
     DAY,

@@ -9,21 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.usage.evidence import FORGET_AFTER, Evidence, PlanAnswer, PlanReading, Told
+from keyjanitor.domain.usage.evidence_file import from_document, to_document
+from keyjanitor.domain.usage.plan_usage import PlanUsage
+from keyjanitor.domain.usage.reading import STRANGERS, history_from, take_evidence
 from keyjanitor.errors import UnexpectedAnswer
-from keyjanitor.evidence import (
-    FORGET_AFTER,
-    STRANGERS,
-    Evidence,
-    PlanAnswer,
-    PlanReading,
-    PlanUsage,
-    Told,
-    from_document,
-    history_from,
-    take_evidence,
-    to_document,
-)
-from keyjanitor.words import UsagePlan
 from tests.builders import (
     DAY,
     PLAN_ID,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.forecast import FARTHEST, FEWEST, Forecast, forecast
+from keyjanitor.domain.capacity.forecast import FARTHEST, FEWEST, Forecast, forecast
 from tests.builders import DAY, TODAY
 
 QUOTA = 10_000

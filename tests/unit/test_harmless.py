@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.harmless import LONGEST, harmless
+from keyjanitor.domain.model.safe_text import LONGEST, harmless
 
 LINK = re.compile(
     r"://|\\\\\w|\w[.\u3002\uff0e\uff61][^\W\d_]{2}|\b(mailto|tel|sms):", re.IGNORECASE

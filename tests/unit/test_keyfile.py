@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.keyfile import ROWS, TEXT_ROOM, NewKey, batch_prefix, describe, key_file
+from keyjanitor.domain.requests.import_file import (
+    ROWS,
+    TEXT_ROOM,
+    NewKey,
+    batch_prefix,
+    describe,
+    key_file,
+)
 from tests.builders import TODAY, a_new_key
 
 HEADER = ["Name", "Key", "Description", "Enabled", "UsagePlanIds"]

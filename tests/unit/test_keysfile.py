@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.keysfile import PASSING, key_lines, thinned
-from keyjanitor.words import ApiKey, Row
+from keyjanitor.domain.expiry.keys_file import PASSING, key_lines, thinned
+from keyjanitor.domain.model.keys import ApiKey
+from keyjanitor.domain.model.records import Row
 from tests.builders import (
     CONTACT,
     PLAN_ID,

@@ -8,12 +8,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyjanitor import reasons
-from keyjanitor.decide import Night, decide
-from keyjanitor.evidence import Evidence
-from keyjanitor.plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
-from keyjanitor.policy import Policy, Rung
-from keyjanitor.words import ApiKey, Row, State, Verb
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
+from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence
 from tests.builders import (
     DAY,
     TODAY,

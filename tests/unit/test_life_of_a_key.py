@@ -6,13 +6,25 @@ from typing import Any
 
 import pytest
 
-from keyjanitor import reasons
-from keyjanitor.decide import outage, owner_by_marks, protection
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.ownership import owner_by_marks, protection
+from keyjanitor.domain.expiry.sweep_plan import (
+    Adopt,
+    Clear,
+    Disable,
+    Enable,
+    Park,
+    Purge,
+    Verdict,
+    Warn,
+)
+from keyjanitor.domain.expiry.verdicts import outage
+from keyjanitor.domain.model.keys import ApiKey, Mode, State
+from keyjanitor.domain.model.policy import Owned, Rung
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.errors import NoEvidence
-from keyjanitor.evidence import Evidence, PlanAnswer, take_evidence
-from keyjanitor.plan import Adopt, Clear, Disable, Enable, Park, Purge, Verdict, Warn
-from keyjanitor.policy import Owned, Rung
-from keyjanitor.words import ApiKey, Mode, Row, State
 from tests.builders import (
     CONTACT,
     DAY,

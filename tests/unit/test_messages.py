@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.messages import Message, read_records
-from keyjanitor.requests import Clock
+from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.requests.sqs_message import Message, read_records
 from tests.builders import DAY, TODAY, YESTERDAY
 from tests.fakes import sqs_event
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from keyjanitor import reasons
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.model.keys import Mode, State
+from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.errors import EmptyListing
-from keyjanitor.policy import Policy, Rung
-from keyjanitor.words import Mode, State
 from tests.builders import DAY, PLAN_ID, a_policy, a_tier, in_days
 from tests.unit.nights import Account
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.evidence import UsagePage
-from keyjanitor.night import gather
-from keyjanitor.outlook import NIGHTS, NightAhead, outlook
-from keyjanitor.policy import Rung, Sweep
-from keyjanitor.words import DAY, Mode, State, Verb
+from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook
+from keyjanitor.domain.model.keys import DAY, Mode, State, Verb
+from keyjanitor.domain.model.policy import Rung, Sweep
+from keyjanitor.domain.usage.plan_usage import UsagePage
+from keyjanitor.services.expire_keys.gather import gather
 from tests.builders import PLAN_ID, a_policy, a_tier, unclaimed
 from tests.unit.nights import Account
 

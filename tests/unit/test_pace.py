@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.pace import SLOWEST, Pace
+from keyjanitor.adapters.rate_limiter import SLOWEST, Pace
 
 
 class Clock:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.page import FOLDER, render
+from keyjanitor.domain.report.html import FOLDER, render
 from tests.report_document import HOSTILE, a_first_night, a_held_night, a_report
 
 REPORT_SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report.json"

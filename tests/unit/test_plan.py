@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from keyjanitor import reasons
-from keyjanitor.plan import (
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Park,
     Plan,
@@ -18,8 +18,8 @@ from keyjanitor.plan import (
     plan_night,
     verb_of,
 )
-from keyjanitor.policy import Sweep
-from keyjanitor.words import Mode, Verb
+from keyjanitor.domain.model.keys import Mode, Verb
+from keyjanitor.domain.model.policy import Sweep
 from tests.builders import (
     CALM,
     TODAY,

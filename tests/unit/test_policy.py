@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from keyjanitor.errors import Mistake, PolicyError
-from keyjanitor.policy import (
+from keyjanitor.domain.model.policy import (
     DESCRIPTIONS,
     TAGS,
     Alerts,
@@ -19,8 +18,9 @@ from keyjanitor.policy import (
     Rung,
     Sweep,
     Tier,
-    parse_policy,
 )
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.errors import Mistake, PolicyError
 from tests.builders import a_policy, a_tier, unclaimed
 
 SHIPPED = (Path(__file__).parents[2] / "layers" / "policy" / "policy.toml").read_text("utf-8")

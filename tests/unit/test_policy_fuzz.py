@@ -8,9 +8,10 @@ import random
 
 import pytest
 
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.model.policy_text import WHOLE, Lines
 from keyjanitor.errors import PolicyError
-from keyjanitor.policy import Policy, parse_policy
-from keyjanitor.policyfile import WHOLE, Lines
 from tests.unit.test_policy import LEAST, shipped_with_examples
 
 TRIES = int(os.environ.get("KEYJANITOR_FUZZ", "1000"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyjanitor import reasons
+from keyjanitor.domain.expiry import reasons
 from tests.builders import TODAY, days_ago, in_days
 
 IDLE = reasons.Idle(60, days_ago(60))

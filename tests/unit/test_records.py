@@ -6,9 +6,10 @@ from typing import Any, get_type_hints
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.records import from_values, to_values
-from keyjanitor.table import Table
-from keyjanitor.words import Claim, Grant, RequestRow, Row, State, Status, Verb
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.record_codec import from_values, to_values
+from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.records import Claim, Grant, RequestRow, Row, Status
 from tests.builders import (
     PLAN_ID,
     PORTAL,

@@ -8,22 +8,29 @@ from typing import Any, cast
 
 import pytest
 
-from keyjanitor import contract
-from keyjanitor.admission import Action, Code, Refusal
-from keyjanitor.announcements import ISSUED, REFUSED, ROTATED, announce, answer, refused
-from keyjanitor.bus import Bus
-from keyjanitor.desk import Counterparts, Desk, Run, Task
+from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.kms import delivery_context
+from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import ISSUED, ROTATED, Announcement, RequestRow, Status
+from keyjanitor.domain.requests import body as contract
+from keyjanitor.domain.requests.events import REFUSED, answer, refused
+from keyjanitor.domain.requests.key_request import Action, Code, Refusal
+from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import CallFailed
-from keyjanitor.keyactions import PROTECTED, RELEASED, RENEWED, RESTORED, REVOKED
-from keyjanitor.ledger import Change, Ledger
-from keyjanitor.messages import Message
-from keyjanitor.night import Deadline
-from keyjanitor.policy import Policy
-from keyjanitor.register import Register, RequestChange
-from keyjanitor.requests import Clock
-from keyjanitor.seal import delivery_context
-from keyjanitor.table import Table
-from keyjanitor.words import Announcement, RequestRow, Status
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.provision_keys.key_actions import (
+    PROTECTED,
+    RELEASED,
+    RENEWED,
+    RESTORED,
+    REVOKED,
+)
+from keyjanitor.services.provision_keys.responder import Counterparts, Desk, Run, Task
 from tests.builders import (
     ASKER,
     CONTACT,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
-from keyjanitor.requests import Clock, PullRequest, SweepRequest
-from keyjanitor.words import Mode
 from tests.builders import TODAY, YESTERDAY
 
 NOW = datetime(2026, 11, 21, 2, 15, tzinfo=UTC)

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from keyjanitor.comparison import Brake, Cause
-from keyjanitor.policy import Policy, Rung, Sweep
-from keyjanitor.words import Mode, State
+from keyjanitor.domain.expiry.safety_brake import Brake, Cause
+from keyjanitor.domain.model.keys import Mode, State
+from keyjanitor.domain.model.policy import Policy, Rung, Sweep
 from tests.builders import DAY, PLAN_ID, a_policy, a_tier
 from tests.unit.nights import Account, Swept
 

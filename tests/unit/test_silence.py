@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.evidence import UsagePage
+from keyjanitor.domain.usage.plan_usage import UsagePage
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, unclaimed
 from tests.unit.nights import Account
 

@@ -9,10 +9,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from keyjanitor.evidence import Evidence, UsagePage, take_evidence
-from keyjanitor.policy import parse_policy
-from keyjanitor.reading import read_plans
-from keyjanitor.words import State
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.plan_usage import UsagePage
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.services.pull_usage import read_plans
 from sandbox import simulate
 from sandbox.picture import HEIGHT, WIDTH
 from sandbox.world import Plot, World

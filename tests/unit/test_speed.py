@@ -12,13 +12,15 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
-from keyjanitor.decide import Night, decide
-from keyjanitor.evidence import PlanAnswer, PlanUsage, UsagePage, take_evidence
-from keyjanitor.history import History
-from keyjanitor.keysfile import WHOLE_NIGHTS, key_lines, thinned
-from keyjanitor.policy import BoundPolicy
-from keyjanitor.usagefile import UsageFiles
-from keyjanitor.words import ApiKey, UsagePlan
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
+from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.model.keys import ApiKey, UsagePlan
+from keyjanitor.domain.model.policy import BoundPolicy
+from keyjanitor.domain.usage.evidence import PlanAnswer
+from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
+from keyjanitor.domain.usage.reading import take_evidence
+from keyjanitor.domain.usage.usage_file import UsageFiles
 from sandbox.population import EXTERNAL, TIERS, SimulatedKey, population
 from tests.builders import (
     DAY,

@@ -7,9 +7,16 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.telling import as_told_today, digest_day, oldest_untold, untold, written_on
-from keyjanitor.transitions import next_step_on, told_late
-from keyjanitor.words import Announcement, NightRow, Row, State
+from keyjanitor.domain.expiry.notice import (
+    as_told_today,
+    digest_day,
+    oldest_untold,
+    untold,
+    written_on,
+)
+from keyjanitor.domain.expiry.transitions import next_step_on, told_late
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.records import Announcement, NightRow, Row
 from tests.builders import DAY, KEY_ID, TODAY
 
 LATER = TODAY + DAY * 5

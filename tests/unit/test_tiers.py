@@ -4,15 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from keyjanitor import reasons
-from keyjanitor.admission import Action, Code, judge_asker
-from keyjanitor.decide import decide
-from keyjanitor.doctor import examine
-from keyjanitor.keysfile import dates_ahead
-from keyjanitor.plan import Correct, Verdict
-from keyjanitor.policy import Policy, Unbound
-from keyjanitor.transitions import disabled, noted, parked
-from keyjanitor.words import Row, State
+from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.keys_file import dates_ahead
+from keyjanitor.domain.expiry.sweep_plan import Correct, Verdict
+from keyjanitor.domain.expiry.transitions import disabled, noted, parked
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.policy import Policy, Unbound
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.requests.admission import judge_asker
+from keyjanitor.domain.requests.key_request import Action, Code
 from tests.builders import (
     ADMIN,
     DAY,

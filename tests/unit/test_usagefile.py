@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.evidence import Evidence, PlanAnswer, PlanUsage, history_from, take_evidence
-from keyjanitor.usagefile import COLUMNS, DELETED, LEFT, UNCLEAR, UsageFiles
+from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.plan_usage import PlanUsage
+from keyjanitor.domain.usage.reading import history_from, take_evidence
+from keyjanitor.domain.usage.usage_file import COLUMNS, DELETED, LEFT, UNCLEAR, UsageFiles
 from tests.builders import (
     DAY,
     PLAN_ID,

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.policy import Quota
-from keyjanitor.served import LimitedPlan
-from keyjanitor.use import NearQuota, Use, near_quota, period
+from keyjanitor.domain.model.apis import LimitedPlan
+from keyjanitor.domain.model.policy import Quota
+from keyjanitor.domain.usage.summary import NearQuota, Use, near_quota, period
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY
 
 DAYS = [TODAY - DAY * back for back in range(30, 0, -1)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.words import ApiKey
+from keyjanitor.domain.model.keys import ApiKey
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, at, days_ago, pairs
 from tests.unit.whatif_files import (
     a_folder,

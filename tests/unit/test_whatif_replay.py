@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from keyjanitor.evidence import from_document
-from keyjanitor.keysfile import WHOLE_NIGHTS, thinned
-from keyjanitor.policy import Policy, Rung, parse_policy
-from keyjanitor.words import Mode, Row, State, Verb
+from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
+from keyjanitor.domain.model.keys import Mode, State, Verb
+from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence_file import from_document
 from tests.builders import DAY, TODAY, a_policy, a_tier, in_days
 from tests.unit.nights import Account
 from tests.unit.whatif_files import evidence_file, keys_file, put_lines, record, steps

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import pytest
 
-from keyjanitor.words import LIVE_STATES, Mode, Secret, State
+from keyjanitor.domain.model.keys import LIVE_STATES, Mode, Secret, State
 from tests.builders import a_tombstone
 
 VALUE = "abcdefghij0123456789"

@@ -7,9 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from keyjanitor.evidence import to_document
-from keyjanitor.keysfile import key_lines
-from keyjanitor.words import Mode
+from keyjanitor.domain.expiry.keys_file import key_lines
+from keyjanitor.domain.model.keys import Mode
+from keyjanitor.domain.usage.evidence_file import to_document
 from tests.builders import DAY, PLAN_ID, STAGE, TODAY, at, days_ago, pairs
 from tests.unit.nights import Account
 from whatif.replay import Replay

@@ -1,0 +1,38 @@
+"""Talks to the ledger about alerts: what was told and stands, and what is yet to be published."""
+
+from dataclasses import replace
+from datetime import date
+
+from keyjanitor.adapters.dynamodb import ABSENT, Item, Table
+from keyjanitor.adapters.record_codec import from_values, to_values
+from keyjanitor.domain.model.records import AlertRow
+
+_ALERTS = {"pk": "ALERTS", "sk": "alerts"}  # a partition of its own: roles are held to partitions
+
+
+class AlertBook:
+    """One item, written only by who has read its last version: two runs at once alert once."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def read(self) -> AlertRow:
+        """What stands."""
+        item = self._table.get(_ALERTS)
+        if item is None:
+            return AlertRow()
+        troubles = {
+            kind: (date.fromisoformat(on), tuple(about))
+            for kind, (on, about) in item.get("troubles", {}).items()
+        }
+        return replace(from_values(AlertRow, {**item, "troubles": {}}), troubles=troubles)
+
+    def write(self, row: AlertRow) -> AlertRow | None:
+        """Writes what stands from now on, and gives it; None if another run was first."""
+        after = replace(row, version=row.version + 1)
+        item: Item = {**_ALERTS, **to_values(replace(after, troubles={}))}
+        item["troubles"] = {
+            kind: [str(on), list(about)] for kind, (on, about) in after.troubles.items()
+        }
+        condition = ABSENT if row.version == 0 else self._table.is_version(row.version)
+        return after if self._table.put_now(item, condition) else None

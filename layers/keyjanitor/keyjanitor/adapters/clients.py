@@ -1,0 +1,95 @@
+"""Makes boto3 clients and turns AWS's refusals into errors that carry no parameters."""
+
+import json
+import logging
+import re
+from http import HTTPStatus
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.domain.model.aws_answers import table_of
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
+
+DENIED = frozenset(
+    # The last one is SNS's.
+    {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"}
+)
+CONNECT_TIMEOUT = 5  # seconds
+READ_TIMEOUT = 30
+
+# At DEBUG it logs whole requests and answers, key values among them, and Lambda's own setting of a
+# function's log level is the root logger's.
+logging.getLogger("botocore").setLevel(logging.INFO)
+
+
+def client(service: str) -> Any:
+    """A client whose calls botocore itself repeats a few times: for all but API Gateway."""
+    return _client(service, tries=4)
+
+
+def gateway_client() -> Any:
+    """A client for API Gateway that repeats nothing: `ApiGateway` does, within the run's share.
+
+    botocore repeats LimitExceededException like a throttle (measured: AF-123).
+    """
+    gateway = _client("apigateway", tries=1)
+    gateway.meta.events.register("before-parse.api-gateway.GetUsage", _read_usage)
+    return gateway
+
+
+def _read_usage(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+) -> None:
+    """Reads the numbers of a usage page as JSON, the rest as botocore does, with the same result.
+
+    On the wire they are under `values` (seen: AF-306).
+
+    A page of 500 keys and 91 days holds 91,000 numbers; botocore looks at each of them by its
+    model, which takes a night at 10,000 keys three seconds of processor time instead of one.
+    """
+    if response_dict["status_code"] != HTTPStatus.OK:
+        return
+    try:
+        body = json.loads(response_dict["body"])
+    except ValueError:
+        raise UnexpectedAnswer("GetUsage", "the answer is no JSON") from None
+    if not isinstance(body, dict):
+        raise UnexpectedAnswer("GetUsage", "the answer is no JSON object")
+    customized_response_dict["items"] = table_of(body, "values", "GetUsage")
+    del body["values"]
+    response_dict["body"] = json.dumps(body).encode()
+
+
+def _client(service: str, tries: int) -> Any:
+    make: Any = boto3.client
+    return make(
+        service,
+        config=Config(
+            retries={"total_max_attempts": tries, "mode": "standard"},
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+        ),
+    )
+
+
+def code_of(err: ClientError) -> str:
+    """AWS's code for an error, such as TooManyRequestsException."""
+    return str(err.response.get("Error", {}).get("Code", "Unknown"))
+
+
+def refusal(err: ClientError | BotoCoreError, operation: str, action: str) -> KeyjanitorError:
+    """What to raise, `from None`, for an AWS error: its text may hold what we sent.
+
+    `operation` is AWS's name of the call, `action` the IAM action on the resource that it needs.
+    """
+    if not isinstance(err, ClientError):
+        return CallFailed(operation, type(err).__name__)
+    code = code_of(err)
+    if code not in DENIED:
+        return CallFailed(operation, code)
+    message = str(err.response.get("Error", {}).get("Message", ""))
+    role = re.search(r"arn:aws[a-z-]*:(?:sts|iam)::\d{12}:[\w+=,.@/-]+", message)
+    return AccessDenied(action, role.group(0) if role else "the function's role")

@@ -1,0 +1,252 @@
+"""Talks to DynamoDB: one table of items under `pk` and `sk`, read page by page, written on conditions."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keyjanitor.adapters.clients import code_of, refusal
+from keyjanitor.errors import CallFailed
+
+TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
+BATCH = 100  # items that it reads at once by their keys
+CONFLICT_TRIES = 5
+THROTTLE_TRIES = 8
+LONGEST_PAUSE = 3.0  # seconds between two tries
+# A write of one item is refused while a transaction has the item, and botocore does not repeat it
+# (doc: AF-501). A hold is such a write, and a sweep one transaction after the
+# other that looks at the hold: so it is tried for seconds, at moments that follow no beat.
+WRITE_TRIES = 14
+# Why a transaction may be cancelled and go through a moment later.
+THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
+PASSING = frozenset({"TransactionConflict"}) | THROTTLED
+ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+Item = dict[str, Any]
+Write = dict[str, Any]
+
+
+class Table:
+    """One table. Reads are consistent; errors come as CallFailed or AccessDenied."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+        self._serialize = TypeSerializer().serialize
+        self._deserialize = TypeDeserializer().deserialize
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def query(
+        self, partition: str, only: Sequence[str] = (), beginning: str = ""
+    ) -> Iterator[Item]:
+        """Every item of a partition, or of each `only` these attributes.
+
+        With `beginning` those whose `sk` begins so.
+        """
+        params: Item = {
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": self._serialize(partition)},
+            "ConsistentRead": True,
+        }
+        if beginning:
+            params["KeyConditionExpression"] += " AND begins_with(sk, :beginning)"
+            params["ExpressionAttributeValues"][":beginning"] = self._serialize(beginning)
+        if only:
+            params["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
+            params["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
+        while True:
+            page = self._call("Query", self._client.query, **params)
+            for item in page["Items"]:
+                yield self._plain(item)
+            if not page.get("LastEvaluatedKey"):
+                return
+            params["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def get(self, key: Mapping[str, str]) -> Item | None:
+        """One item, or None."""
+        answer = self._call(
+            "GetItem", self._client.get_item, Key=self.item(key), ConsistentRead=True
+        )
+        item = answer.get("Item")
+        return self._plain(item) if item else None
+
+    def get_all(self, partition: str, sks: Sequence[str]) -> Iterator[Item]:
+        """Those of the named items of a partition that there are, in no order."""
+        for start in range(0, len(sks), BATCH):
+            keys = [self.item({"pk": partition, "sk": sk}) for sk in sks[start : start + BATCH]]
+            for attempt in range(CONFLICT_TRIES):
+                if attempt:
+                    time.sleep(0.05 * 2**attempt)
+                wanted = {self._name: {"Keys": keys, "ConsistentRead": True}}
+                answer = self._call_any(
+                    "BatchGetItem", self._client.batch_get_item, RequestItems=wanted
+                )
+                for item in answer["Responses"].get(self._name, ()):
+                    yield self._plain(item)
+                # DynamoDB leaves over what was too much at once (doc: AF-503).
+                keys = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys", [])
+                if not keys:
+                    break
+            else:
+                raise CallFailed("BatchGetItem", "UnprocessedKeys")
+
+    # --- writing ----------------------------------------------------------------------------------
+
+    def item(self, values: Mapping[str, Any]) -> Item:
+        """The values as DynamoDB wants them."""
+        return {name: self._serialize(_with_decimals(value)) for name, value in values.items()}
+
+    def put(self, values: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> Write:
+        """A write for `transact`: the item as a whole."""
+        put = {"TableName": self._name, "Item": self.item(values), **(condition or {})}
+        return {"Put": put}
+
+    def delete(self, key: Mapping[str, str], condition: Mapping[str, Any] | None = None) -> Write:
+        """A write for `transact`: no item."""
+        return {
+            "Delete": {"TableName": self._name, "Key": self.item(key), **(condition or {})},
+        }
+
+    def must_be_absent(self, key: Mapping[str, str]) -> Write:
+        """A part of a `transact` that writes nothing: there must be no such item."""
+        return {"ConditionCheck": {"TableName": self._name, "Key": self.item(key), **ABSENT}}
+
+    def is_version(self, version: int) -> dict[str, Any]:
+        """The condition that an item is still of the version that was read."""
+        return {
+            "ConditionExpression": "version = :version",
+            "ExpressionAttributeValues": {":version": self._serialize(version)},
+        }
+
+    def transact(self, writes: Sequence[Write]) -> set[int] | None:
+        """All of the writes or none: None if they are written, else whose conditions failed.
+
+        That may be nobody's, if somebody else kept writing the same items. Raises CallFailed if
+        DynamoDB takes no more writes for as long as it is tried, which is some ten seconds.
+        """
+        for attempt in range(THROTTLE_TRIES):
+            try:
+                self._client.transact_write_items(TransactItems=list(writes))
+            except ClientError as err:
+                if code_of(err) != "TransactionCanceledException":
+                    raise refusal(err, "TransactWriteItems", self._action("PutItem")) from None
+                codes = [
+                    reason.get("Code") for reason in err.response.get("CancellationReasons", ())
+                ]
+                failed = {i for i, code in enumerate(codes) if code == "ConditionalCheckFailed"}
+                if wrong := set(codes) - {"None", "ConditionalCheckFailed", *PASSING}:
+                    raise CallFailed("TransactWriteItems", str(min(wrong, key=str))) from None
+                throttled = not THROTTLED.isdisjoint(codes)
+                if failed or (attempt >= CONFLICT_TRIES - 1 and not throttled):
+                    return failed
+                if attempt == THROTTLE_TRIES - 1:
+                    raise CallFailed("TransactWriteItems", "ThrottlingError") from None
+                # Somebody else writes one of the items right now, or all write too much at once.
+                time.sleep(min((0.2 if throttled else 0.05) * 2**attempt, LONGEST_PAUSE))
+            except BotoCoreError as err:
+                raise refusal(err, "TransactWriteItems", self._action("PutItem")) from None
+            else:
+                return None
+        raise AssertionError("unreachable")
+
+    def put_now(
+        self, values: Mapping[str, Any], condition: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Writes one item; False if the condition does not hold."""
+        params = {"Item": self.item(values), **(condition or {})}
+        return self._on_condition("PutItem", self._client.put_item, params)
+
+    def delete_now(
+        self, key: Mapping[str, str], condition: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Deletes one item, if it is there; False if the condition does not hold."""
+        params = {"Key": self.item(key), **(condition or {})}
+        return self._on_condition("DeleteItem", self._client.delete_item, params)
+
+    def set_now(self, key: Mapping[str, str], what: Mapping[str, Any]) -> None:
+        """Writes attributes of one item, which is made if it is not there."""
+        self._write(
+            "UpdateItem",
+            self._client.update_item,
+            Key=self.item(key),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in what),
+            ExpressionAttributeNames={f"#{name}": name for name in what},
+            ExpressionAttributeValues=self.item({f":{name}": v for name, v in what.items()}),
+        )
+
+    def add_now(self, key: Mapping[str, str], name: str, number: int) -> None:
+        """Adds to a number of one item, which is made if it is not there."""
+        self._write(
+            "UpdateItem",
+            self._client.update_item,
+            Key=self.item(key),
+            UpdateExpression="ADD #name :number",
+            ExpressionAttributeNames={"#name": name},
+            ExpressionAttributeValues=self.item({":number": number}),
+        )
+
+    def _on_condition(self, operation: str, call: Any, params: Mapping[str, Any]) -> bool:
+        try:
+            self._write(operation, call, **params)
+        except CallFailed as err:
+            if err.code != "ConditionalCheckFailedException":
+                raise
+            return False
+        return True
+
+    def _write(self, operation: str, call: Any, **params: Any) -> None:
+        """One write of one item, again and again while a transaction has the item."""
+        for attempt in range(WRITE_TRIES):
+            try:
+                self._call(operation, call, **params)
+            except CallFailed as err:
+                if err.code != "TransactionConflictException" or attempt == WRITE_TRIES - 1:
+                    raise
+                beat = min(0.05 * 2**attempt, 1.0)
+                time.sleep(beat * random.uniform(0.5, 1.0))  # noqa: S311 - nothing is kept secret
+            else:
+                return
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def _plain(self, item: Mapping[str, Any]) -> Item:
+        return {name: _without_decimals(self._deserialize(value)) for name, value in item.items()}
+
+    def _call(self, operation: str, call: Any, **params: Any) -> Any:
+        return self._call_any(operation, call, TableName=self._name, **params)
+
+    def _call_any(self, operation: str, call: Any, **params: Any) -> Any:
+        try:
+            return call(**params)
+        except (ClientError, BotoCoreError) as err:
+            raise refusal(err, operation, self._action(operation)) from None
+
+    def _action(self, operation: str) -> str:
+        return f"dynamodb:{operation} on {self._name}"
+
+
+def _with_decimals(value: Any) -> Any:
+    """DynamoDB knows no floats."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {name: _with_decimals(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_with_decimals(one) for one in value]
+    return value
+
+
+def _without_decimals(value: Any) -> Any:
+    """DynamoDB gives every number back as a Decimal."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {name: _without_decimals(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_without_decimals(one) for one in value]
+    return value

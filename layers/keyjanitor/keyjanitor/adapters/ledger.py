@@ -1,0 +1,439 @@
+"""Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
+
+Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold and the ladder; LEASE, a run at a time; OUTBOX,
+events that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`,
+of alerts in `alertbook`. Which role may read or write which partition is in template.yaml (`dynamodb:LeadingKeys`).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from heapq import nsmallest
+from typing import Any
+
+from keyjanitor.adapters.dynamodb import ABSENT, TRANSACTION, Item, Table, Write
+from keyjanitor.adapters.record_codec import from_values, to_values
+from keyjanitor.domain.model.keys import DAY, LIVE_STATES, State, Verb
+from keyjanitor.domain.model.records import (
+    Announcement,
+    Burst,
+    CountRow,
+    LadderRow,
+    NightRow,
+    RequestRow,
+    Row,
+)
+from keyjanitor.errors import AlreadyRunning, ClaimLost, Held
+
+CLOSED_ROWS_KEPT = timedelta(days=400)
+
+SWEEP = "sweep"  # the lease of expire_keys, which undo has too
+COUNT = "count"  # of watch_capacity
+REPORT = "report"  # of publish_report
+READING = "reading"  # of pull_usage
+
+RESTORES = 100  # of one key, whose ids are followed
+TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
+
+_HOLD = {"pk": "CONTROL", "sk": "hold"}
+ADMISSIONS = {"pk": "ADMISSIONS", "sk": "admissions"}
+_LADDER = {"pk": "CONTROL", "sk": "ladder"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row as it was read (`before`; None: there was none) and as it shall be.
+
+    It is written only if nobody else has written the row since. A row whose new state belongs to
+    the other partition moves there. `announcements` go into the outbox with it, and those of `taken`
+    out of it, all or nothing.
+    """
+
+    before: Row | None
+    after: Row
+    announcements: tuple[Announcement, ...] = ()
+    taken: tuple[Announcement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """What the shelf holds for tonight: whose time has come, what was done on this date already.
+
+    `oldest` are a few parked keys, the one that was parked first before all others. `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
+    those whose restore has begun; `usage_plan_ids` the plans that parked keys would come back into.
+    """
+
+    due: tuple[Row, ...] = ()
+    oldest: tuple[Row, ...] = ()
+    stepped: Mapping[Verb, int] = field(default_factory=dict)
+    restored: tuple[Row, ...] = ()
+    unfinished: tuple[Row, ...] = ()
+    ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
+    usage_plan_ids: frozenset[str] = frozenset()
+    parked_ids: frozenset[str] = frozenset()  # of keys that can be restored
+    closed: tuple[str, ...] = ()  # ids of parked keys whose tombstone is known not to open
+
+
+class Ledger:
+    """The ledger's table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # --- rows -------------------------------------------------------------------------------------
+
+    def live_rows(self) -> dict[str, Row]:
+        """The rows of all keys that live in API Gateway, by key id."""
+        return {row.key_id: row for row in map(_row, self._table.query("KEY"))}
+
+    def row(self, key_id: str) -> Row | None:
+        """One live key's row as it is this moment."""
+        item = self._table.get({"pk": "KEY", "sk": key_id})
+        return _row(item) if item else None
+
+    def row_of_any(self, key_id: str) -> Row | None:
+        """The row of a key, alive or not, by its id or by one that it had before a restore."""
+        for _ in range(RESTORES):
+            if row := self.row(key_id):
+                return row
+            item = self._table.get({"pk": "SHELF", "sk": key_id})
+            row = _row(item) if item else None
+            if row is None or row.state is not State.RESTORED or row.new_key_id is None:
+                return row
+            key_id = row.new_key_id
+        return None
+
+    def requests(self, row_ids: Sequence[str]) -> dict[str, RequestRow]:
+        """Those of the requests that the ledger knows, by their `row_id`."""
+        return {item["sk"]: request_of(item) for item in self._table.get_all("REQUEST", row_ids)}
+
+    def holders(self) -> Counter[tuple[str, str | None]]:
+        """How many living keys each owner has in each tier, as pairs of tier and owner."""
+        rows = self._table.query("KEY", only=("tier", "owner"))
+        return Counter((item["tier"], item.get("owner")) for item in rows)
+
+    def shelf(self, today: date, until: date | None = None) -> Shelf:
+        """What tonight has to know of the keys that are parked; read page by page.
+
+        Due are those that are to be purged by today, or by another date.
+        """
+        due: list[Row] = []
+        restored: list[Row] = []
+        unfinished: list[Row] = []
+        ids: set[str] = set()
+        plans: set[str] = set()
+        parked_ids: set[str] = set()
+        parked_rows: list[Row] = []
+        parked = purged = 0
+        for row in self._shelf():
+            if row.state is not State.GONE:
+                ids.add(row.key_id)
+            parked += row.parked_on == today
+            purged += row.purged_on == today
+            if row.state is State.RESTORED and row.claim is not None:
+                restored.append(row)
+            if row.state is not State.PARKED:
+                continue
+            plans.update(row.usage_plan_ids)
+            parked_ids.add(row.key_id)
+            if row.purge_on is not None and row.purge_on <= (until or today):
+                due.append(row)
+            if row.claim is not None and row.claim.verb is Verb.RESTORE:
+                unfinished.append(row)
+            if row.claim is not None and row.claim.verb is Verb.PURGE:
+                continue  # a run that died may have destroyed its tombstone
+            parked_rows.append(row)
+        stepped = {Verb.PARK: parked, Verb.PURGE: purged}
+        return Shelf(
+            due=tuple(due),
+            oldest=tuple(nsmallest(TOMBSTONES_TRIED, parked_rows, key=_shelf_age)),
+            stepped=stepped,
+            restored=tuple(restored),
+            unfinished=tuple(unfinished),
+            ids=frozenset(ids),
+            usage_plan_ids=frozenset(plans),
+            parked_ids=frozenset(parked_ids),
+            closed=tuple(sorted(row.key_id for row in parked_rows if row.closed_since)),
+        )
+
+    def shelf_of(self, day: date) -> list[Row]:
+        """The parked keys that the sweeps of a date disabled or parked."""
+        return [
+            row
+            for row in self._shelf()
+            if row.state is State.PARKED and day in (row.disabled_on, row.parked_on)
+        ]
+
+    def _shelf(self) -> Iterator[Row]:
+        return map(_row, self._table.query("SHELF"))
+
+    def commit(self, changes: Iterable[Change], *, unless_held: bool = False) -> list[Row]:
+        """Writes each change if its row is as it was read; gives the rows that were written.
+
+        What somebody else has written meanwhile is left as it is. With `unless_held` nothing is
+        written once an operator holds, and Held is raised.
+        """
+        written: list[Row] = []
+        for batch in _batches(changes, TRANSACTION - 1):
+            rows = self._commit_batch(batch, unless_held=unless_held)
+            if rows is None:
+                # One of them is lost; who it is shows one by one.
+                for change in batch:
+                    written += self._commit_batch([change], unless_held=unless_held) or []
+            else:
+                written += rows
+        return written
+
+    def commit_one(self, change: Change, *, unless_held: bool = False) -> Row:
+        """Writes one change and gives its row; raises ClaimLost if somebody else was first."""
+        written = self.commit([change], unless_held=unless_held)
+        if not written:
+            raise ClaimLost(change.after.key_id)
+        return written[0]
+
+    def commit_together(self, *changes: Change) -> bool:
+        """Writes all of the changes or none; False if a row is not as it was read."""
+        return self._commit_batch(list(changes), unless_held=False) is not None
+
+    def _commit_batch(self, batch: Sequence[Change], *, unless_held: bool) -> list[Row] | None:
+        writes: list[Write] = []
+        rows: list[Row] = []
+        for change in batch:
+            row = replace(change.after, version=(change.before.version if change.before else 0) + 1)
+            rows.append(row)
+            writes += row_writes(self._table, change.before, row)
+            writes += [self._table.put(outbox_item(one)) for one in change.announcements]
+            writes += [self._table.delete(_outbox_key(one)) for one in change.taken]
+        if unless_held:
+            writes.insert(0, self._table.must_be_absent(_HOLD))
+        failed = self._table.transact(writes)
+        if failed is None:
+            return rows
+        if unless_held and 0 in failed:
+            raise Held(self.hold() or "somebody held and resumed")
+        return None
+
+    # --- capacity ---------------------------------------------------------------------------------
+
+    def put_ladder(self, ladder: LadderRow) -> None:
+        """Remembers which rung stands, and what those above it would free."""
+        self._table.put_now({**_LADDER, **to_values(ladder)})
+
+    def ladder(self) -> LadderRow | None:
+        """What the last sweep worked out of the ladder, or None if there was none."""
+        item = self._table.get(_LADDER)
+        return from_values(LadderRow, item) if item else None
+
+    def bursts(self) -> tuple[Burst, ...]:
+        """The last times that the budgets of new keys were spent."""
+        item = self._table.get(ADMISSIONS) or {}
+        return tuple(from_values(Burst, one) for one in item.get("bursts", ()))
+
+    def put_count(self, count: CountRow) -> None:
+        """Writes a date's count over the one before it; counts are kept for ever."""
+        self._table.put_now({"pk": "COUNT", "sk": str(count.date), **to_values(count)})
+
+    def counts(self, since: date, until: date) -> dict[date, CountRow]:
+        """The last counts of the dates from one to the other, of those that were counted."""
+        days = [str(since + DAY * index) for index in range((until - since).days + 1)]
+        items = self._table.get_all("COUNT", days)
+        rows = [from_values(CountRow, {**item, "date": item["sk"]}) for item in items]
+        return {row.date: row for row in rows}
+
+    # --- nights -----------------------------------------------------------------------------------
+
+    def night(self, day: date) -> NightRow:
+        """What is remembered of a date's sweeps."""
+        return _night(day, self._table.get({"pk": "NIGHT", "sk": str(day)}) or {})
+
+    def add_revoked(self, day: date, keys: int) -> None:
+        """Counts keys that were revoked on a date."""
+        self._table.add_now({"pk": "NIGHT", "sk": str(day)}, "revoked", keys)
+
+    def nights(self, since: date, until: date) -> dict[date, NightRow]:
+        """What is remembered of the sweeps of the dates from one to the other."""
+        return self.nights_of(since + DAY * index for index in range((until - since).days + 1))
+
+    def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
+        """What is remembered of the sweeps of these dates."""
+        items = self._table.get_all("NIGHT", [str(day) for day in days])
+        rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
+        return {row.date: row for row in rows}
+
+    def remember(self, day: date, **what: Any) -> None:
+        """Writes fields of a date's NightRow, by their names."""
+        self._table.set_now({"pk": "NIGHT", "sk": str(day)}, what)
+
+    # --- hold and lease ---------------------------------------------------------------------------
+
+    def hold(self) -> str | None:
+        """Why an operator holds all sweeps, or None if nobody does."""
+        item = self._table.get(_HOLD)
+        return str(item["why"]) if item else None
+
+    def put_hold(self, why: str, at: datetime) -> None:
+        """Stops every action of every sweep, a running one's too."""
+        self._table.put_now({**_HOLD, "why": why, "since": at.isoformat()})
+
+    def lift_hold(self) -> None:
+        """Lets sweeps act again."""
+        self._table.delete_now(_HOLD)
+
+    def take_lease(self, holder: str, at: datetime, seconds: float, name: str = SWEEP) -> None:
+        """Makes `holder` the only run of its kind for so many seconds; raises AlreadyRunning."""
+        until = at + timedelta(seconds=seconds)
+        condition = {
+            "ConditionExpression": "attribute_not_exists(pk) OR #until < :now OR holder = :me",
+            "ExpressionAttributeNames": {"#until": "until"},
+            "ExpressionAttributeValues": self._table.item({":now": at.isoformat(), ":me": holder}),
+        }
+        lease = {**_lease(name), "holder": holder, "until": until.isoformat()}
+        if not self._table.put_now(lease, condition):
+            raise AlreadyRunning(name, self.lease_until(name) or at)
+
+    def lease_until(self, name: str = SWEEP) -> datetime | None:
+        """Until when at the latest the run that has the lease may be at work; None: none has it."""
+        item = self._table.get(_lease(name))
+        return datetime.fromisoformat(item["until"]).astimezone(UTC) if item else None
+
+    def give_lease_back(self, holder: str, name: str = SWEEP) -> None:
+        """Lets the next run begin; does nothing if the lease has gone to another run."""
+        condition = {
+            "ConditionExpression": "holder = :me",
+            "ExpressionAttributeValues": self._table.item({":me": holder}),
+        }
+        self._table.delete_now(_lease(name), condition)
+
+    # --- outbox -----------------------------------------------------------------------------------
+
+    def unsent(self, at: datetime | None = None) -> list[Announcement]:
+        """The events that the bus has not taken yet, in the order of their dates.
+
+        Without those which at that moment (real time) the run that wrote them may still be putting.
+        """
+        waiting = [
+            Announcement(
+                item["sk"],
+                item["detail_type"],
+                item["detail"],
+                datetime.fromisoformat(item["not_before"]) if "not_before" in item else None,
+            )
+            for item in self._table.query("OUTBOX")
+        ]
+        return [one for one in waiting if not (at and one.not_before and one.not_before > at)]
+
+    def sent(self, announcements: Sequence[Announcement]) -> None:
+        """Takes events out of the outbox."""
+        for start in range(0, len(announcements), TRANSACTION):
+            self._table.transact(
+                [
+                    self._table.delete(_outbox_key(one))
+                    for one in announcements[start : start + TRANSACTION]
+                ]
+            )
+
+
+def _lease(name: str) -> dict[str, str]:
+    return {"pk": "LEASE", "sk": name}
+
+
+def row_writes(table: Table, before: Row | None, after: Row) -> list[Write]:
+    """The writes of one row, if it is still as it was read."""
+    if before is None:
+        return [table.put(_row_item(after), ABSENT)]
+    unchanged = table.is_version(before.version)
+    if before.key_id == after.key_id and _partition(before) == _partition(after):
+        return [table.put(_row_item(after), unchanged)]
+    key = {"pk": _partition(before), "sk": before.key_id}
+    return [table.delete(key, unchanged), table.put(_row_item(after), ABSENT)]
+
+
+def _partition(row: Row) -> str:
+    return "KEY" if row.state in LIVE_STATES else "SHELF"
+
+
+def _shelf_age(row: Row) -> tuple[date, str]:
+    return row.parked_on or date.min, row.key_id
+
+
+def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
+    """Changes by as many as fit into one transaction: at most two writes a row, one an event."""
+    batch: list[Change] = []
+    room = size
+    for change in changes:
+        need = 2 + len(change.announcements) + len(change.taken)
+        if need > room:
+            yield batch
+            batch, room = [], size
+        batch.append(change)
+        room -= need
+    if batch:
+        yield batch
+
+
+def _row_item(row: Row) -> Item:
+    item: Item = {"pk": _partition(row), "sk": row.key_id, "version": row.version, **to_values(row)}
+    del item["key_id"]
+    if (closed := _closed_on(row)) is not None:
+        at = datetime(closed.year, closed.month, closed.day, tzinfo=UTC) + CLOSED_ROWS_KEPT
+        item["expires_at"] = int(at.timestamp())
+    return item
+
+
+def _closed_on(row: Row) -> date | None:
+    """Since when nothing more happens to the row; None: something may, or no date tells.
+
+    A claim is brought to an end by a later run, which needs the row.
+    """
+    match row.state:
+        case State.PURGED | State.GONE:
+            return row.purged_on or row.missing_since or row.stepped_on
+        case State.REVOKED if row.claim is None:
+            return row.revoked_on
+        case State.RESTORED if row.claim is None:
+            return row.restored_on
+        case _:
+            return None
+
+
+def _night(day: date, item: Item) -> NightRow:
+    return NightRow(
+        date=day,
+        swept=bool(item.get("swept")),
+        told=tuple(item.get("told", ())),
+        observed_because=item.get("observed_because"),
+        brake_alerted=bool(item.get("brake_alerted")),
+        approved=item.get("approved"),
+        parked=int(item.get("parked", 0)),
+        revoked=int(item.get("revoked", 0)),
+        new=int(item["new"]) if "new" in item else None,
+        causes={cause: int(keys) for cause, keys in item.get("causes", {}).items()},
+        braked=bool(item.get("braked")),
+    )
+
+
+def request_of(item: Mapping[str, Any]) -> RequestRow:
+    """The request in an item."""
+    return from_values(RequestRow, {**item, "request_id": item["sk"]})
+
+
+def _row(item: Mapping[str, Any]) -> Row:
+    return from_values(Row, {**item, "key_id": item["sk"]})
+
+
+def _outbox_key(announcement: Announcement) -> dict[str, str]:
+    return {"pk": "OUTBOX", "sk": announcement.announcement_id}
+
+
+def outbox_item(announcement: Announcement) -> Item:
+    """The item of an event in the outbox."""
+    item: Item = {
+        **_outbox_key(announcement),
+        "detail_type": announcement.detail_type,
+        "detail": announcement.detail,
+    }
+    if announcement.not_before is not None:
+        item["not_before"] = announcement.not_before.isoformat()
+    return item

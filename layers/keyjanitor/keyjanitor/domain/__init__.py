@@ -1,0 +1,1 @@
+"""Rules, values and texts. Pure: no clock, network or environment."""

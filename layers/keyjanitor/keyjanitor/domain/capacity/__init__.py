@@ -1,0 +1,1 @@
+"""How many keys there are, when the account is full, and whom to tell."""

@@ -1,0 +1,189 @@
+"""Decides who is to be told what of the account's capacity: one look's alerts, and what stands. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+
+from keyjanitor.domain.capacity.forecast import Forecast
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import AlertRow, Burst, CountRow, LadderRow
+
+MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
+AGAIN = timedelta(days=7)  # what stands is told again
+AGAIN_AT_THE_TOP = timedelta(days=1)
+FEWER_SHARE = 0.01  # of yesterday's keys: so many may be gone without anybody's notice
+FEWER_KEYS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What one look at the account found."""
+
+    today: date
+    count: CountRow
+    yesterday: CountRow | None  # the last count of a date before; yesterday's, if all is well
+    forecast: Forecast
+    freed_since: int | None = 0  # keys that we deleted since that count; None: it goes on
+    made_since: int = 0  # keys that are there, and were made on a date after it
+    owners: Sequence[tuple[str, int]] = ()  # those with the most keys
+    growing: Mapping[str, int] = field(default_factory=dict)  # tiers, by keys a week
+    ladder: LadderRow | None = None
+    swept_on: date | None = None  # the last date on which a sweep reached its decision
+    held: str | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)  # plans unread for two nights, and why
+    silent: Sequence[str] = ()  # plans in which no request was ever seen
+    letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
+    unconfirmed: Sequence[str] = ()  # who has to confirm a subscription
+    policy_problems: Mapping[str, str] = field(
+        default_factory=dict
+    )  # places in it, and what is wrong
+    bursts: Sequence[Burst] = ()  # that are not over
+
+    @property
+    def missed(self) -> int:
+        """How many keys of the last count before are gone, though we did not delete them."""
+        if self.yesterday is None or self.freed_since is None:
+            return 0
+        return self.yesterday.keys + self.made_since - self.count.keys - self.freed_since
+
+
+@dataclass(frozen=True, slots=True)
+class Crossed:
+    """A level of the service quota is reached, a share."""
+
+    level: float
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """The limit is so many days away, or fewer."""
+
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A level, or a mark, is left behind; `now` is what still stands of its kind."""
+
+    level: float | None = None
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reminder:
+    """A level or a mark still stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is not about capacity, by the name of its alert's kind."""
+
+    kind: str
+    about: tuple[str, ...]
+
+
+News = Crossed | Near | Cleared | Reminder | Trouble
+
+
+def news(situation: Situation, standing: AlertRow, policy: Policy) -> tuple[list[News], AlertRow]:
+    """What is to be told now, and what stands then."""
+    told: list[News] = []
+    level = _level(situation.count.keys / policy.service_quota, standing.level, policy)
+    if level != standing.level:
+        rose = level is not None and (standing.level is None or level > standing.level)
+        told.append(Crossed(level) if rose and level is not None else Cleared(level=standing.level))
+    mark = _mark(situation.forecast, standing.mark, policy)
+    if mark != standing.mark:
+        nearer = mark is not None and (standing.mark is None or mark < standing.mark)
+        told.append(Near(mark) if nearer and mark is not None else Cleared(mark=standing.mark))
+    after = replace(standing, level=level, mark=mark)
+    if told:
+        after = replace(after, told_on=situation.today)
+    elif _remind(situation.today, after, policy):
+        told.append(Reminder())
+        after = replace(after, told_on=situation.today)
+    troubles, standing_troubles = _troubles(situation, standing)
+    return [*told, *troubles], replace(after, troubles=standing_troubles)
+
+
+def _level(share: float, standing: float | None, policy: Policy) -> float | None:
+    """The highest level that stands: reached now, or reached before and not yet left behind."""
+    margin = policy.alerts.clear_margin
+    return max(
+        (
+            level
+            for level in policy.alerts.levels
+            if share >= level
+            or (standing is not None and level <= standing and share >= level - margin)
+        ),
+        default=None,
+    )
+
+
+def _mark(forecast: Forecast, standing: int | None, policy: Policy) -> int | None:
+    """The lowest days-to-limit mark that stands."""
+    if forecast.growth is None:
+        return standing  # nobody knows
+    if forecast.days is None:
+        return None
+    days = forecast.days
+    return min(
+        (
+            mark
+            for mark in policy.alerts.days_to_limit
+            if days <= mark
+            or (standing is not None and mark >= standing and days <= mark * MARK_CLEARS)
+        ),
+        default=None,
+    )
+
+
+def _remind(today: date, standing: AlertRow, policy: Policy) -> bool:
+    if standing.level is None and standing.mark is None:
+        return False
+    if standing.told_on is None:
+        return True
+    levels = policy.alerts.levels
+    top = bool(levels) and standing.level == levels[-1]
+    return today - standing.told_on >= (AGAIN_AT_THE_TOP if top else AGAIN)
+
+
+def _troubles(
+    situation: Situation, standing: AlertRow
+) -> tuple[list[Trouble], dict[str, tuple[date, tuple[str, ...]]]]:
+    """What is wrong beside capacity: told when it appears or grows, and each week while it lasts."""
+    found = {
+        "unread_plan": tuple(sorted(situation.unread)),
+        "silent_plans": tuple(sorted(situation.silent)),
+        "dead_letters": tuple(sorted(name for name, n in situation.letters.items() if n)),
+        "subscription": tuple(sorted(situation.unconfirmed)),
+        "fewer_keys": _fewer(situation, standing),
+        "burst": tuple(sorted(one.name for one in situation.bursts)),
+        "policy_problem": tuple(sorted(situation.policy_problems)),
+    }
+    told: list[Trouble] = []
+    stands: dict[str, tuple[date, tuple[str, ...]]] = {}
+    for kind, about in found.items():
+        if not about:
+            continue
+        before = standing.troubles.get(kind)
+        known = before is not None and set(about) <= set(before[1])
+        if before is not None and known and situation.today - before[0] < AGAIN:
+            stands[kind] = before
+            continue
+        told.append(Trouble(kind, about))
+        stands[kind] = (situation.today, about)
+    return told, stands
+
+
+def _fewer(situation: Situation, standing: AlertRow) -> tuple[str, ...]:
+    """Whether keys went that neither a sweep nor a revocation took."""
+    before = situation.yesterday
+    if situation.freed_since is None:  # nobody can tell while a sweep is at work
+        told_on, about = standing.troubles.get("fewer_keys", (None, ()))
+        return about if told_on == situation.today else ()
+    if before is None:
+        return ()
+    if situation.missed <= max(FEWER_KEYS, FEWER_SHARE * before.keys):
+        return ()
+    return (str(situation.today),)

@@ -1,0 +1,1 @@
+"""Which key is warned, disabled, parked or purged, and why."""

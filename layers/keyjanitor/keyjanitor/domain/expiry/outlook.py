@@ -1,0 +1,191 @@
+"""Lives the nights to come by the real rules, as if nothing changed: what they will do. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+
+from keyjanitor.domain.expiry.reasons import OrphanSoon, WithinPatience
+from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
+from keyjanitor.domain.expiry.sweep_plan import (
+    Disable,
+    Enable,
+    Park,
+    Plan,
+    Purge,
+    Step,
+    Warn,
+    verb_of,
+)
+from keyjanitor.domain.expiry.transitions import disabled, enabled, learnt, parked, warned
+from keyjanitor.domain.expiry.verdicts import Night, decide, plan_doubt
+from keyjanitor.domain.model.keys import DAY, Mode, State, Verb
+from keyjanitor.domain.model.policy import BoundPolicy
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence
+
+NIGHTS = 14
+IN_USE = timedelta(days=7)  # who was used this week goes on to be
+
+
+@dataclass(frozen=True, slots=True)
+class NightAhead:
+    """What one night to come will do, and how many keys are left after it.
+
+    `brake`: the safety brake stops it, if nobody approves.
+    """
+
+    date: date
+    warn: int
+    disable: int
+    park: int
+    purge: int
+    keys: int
+    brake: Brake | None = None
+
+
+def outlook(
+    night: Night,
+    bound: BoundPolicy,
+    mode: Mode,
+    shelf: Sequence[Row],
+    compared: Compared | None,
+    nights: int = NIGHTS,
+) -> tuple[NightAhead, ...]:
+    """The next nights, if no key is made or lost, and who uses theirs goes on using it.
+
+    `night` is the account as it stands after the last sweep (its `warnings_only` holds for the first
+    of the nights to come), `shelf` its parked keys that will be
+    purged in that time, `compared` the last night that was swept without the brake. In `observe`, what the nights would do in that mode: nothing.
+    """
+    account = _Account(night, bound, mode, shelf, compared)
+    return tuple(account.live(night.today + DAY * ahead) for ahead in range(1, nights + 1))
+
+
+def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
+    """When each key that is within its patience will be warned if nobody uses it, by key id.
+
+    Without those of which nobody would know then that they are idle.
+    """
+    found: dict[str, date] = {}
+    believed = {
+        plan_id
+        for plan_id in night.evidence.plans
+        if plan_doubt(plan_id, night.evidence, bound) is None
+    }
+    for verdict in decide(night, bound).verdicts:
+        key = verdict.key
+        if key.tags is None or key.stage_keys or not believed.issuperset(verdict.usage_plan_ids):
+            continue
+        match verdict.because:
+            case WithinPatience(days=days, patience=patience):
+                found[verdict.key.key_id] = night.today + DAY * (patience - days)
+            case OrphanSoon(nights=nights, of=of):
+                found[verdict.key.key_id] = night.today + DAY * (of - nights)
+            case _:
+                pass
+    return found
+
+
+class _Account:
+    """The account in some night to come."""
+
+    def __init__(
+        self,
+        night: Night,
+        bound: BoundPolicy,
+        mode: Mode,
+        shelf: Sequence[Row],
+        compared: Compared | None,
+    ) -> None:
+        self._night = night
+        self._bound = bound
+        self._mode = mode
+        self._compared = compared
+        self._keys = {key.key_id: key for key in night.keys}
+        self._rows = dict(night.rows)
+        self._shelf = {row.key_id: row for row in shelf}
+        self._rung = night.rung
+        self._used = _in_use(night.evidence, night.today)
+
+    def live(self, today: date) -> NightAhead:
+        """Lives one night, and tells what it did."""
+        night = self._seen_on(today)
+        plan = decide(night, self._bound)
+        seen = compare(plan, night.evidence, self._bound.policy, night.rows, self._compared)
+        self._rung = plan.pressure.above
+        for note in plan.notes:
+            row = learnt(note, self._rows, today)
+            self._rows[row.key_id] = row
+        plan = plan.for_mode(self._mode)
+        if seen.brake is None:
+            self._compared = seen.swept()
+        else:
+            plan = plan.braked()
+        steps = tuple(self._taken(plan, today))
+        did = Counter(map(verb_of, steps))
+        return NightAhead(
+            date=today,
+            warn=did[Verb.WARN],
+            disable=did[Verb.DISABLE],
+            park=did[Verb.PARK],
+            purge=did[Verb.PURGE],
+            keys=len(self._keys),
+            brake=seen.brake,
+        )
+
+    def _seen_on(self, today: date) -> Night:
+        """The night as it would be gathered. The traffic is that of the last reading."""
+        used = {**self._night.evidence.last_used, **dict.fromkeys(self._used, today - DAY)}
+        return replace(
+            self._night,
+            today=today,
+            keys=tuple(self._keys.values()),
+            rows=_living(self._rows),
+            shelf=tuple(row for row in self._shelf.values() if _is_due(row, today)),
+            evidence=replace(self._night.evidence, last_used=used),
+            stepped={},
+            warnings_only=self._night.warnings_only if today == self._night.today + DAY else None,
+            rung=self._rung,
+        )
+
+    def _taken(self, plan: Plan, today: date) -> Iterator[Step]:
+        """Takes a night's steps, one after the other."""
+        for step in plan.steps:
+            if isinstance(step, Purge):
+                del self._shelf[step.row.key_id]
+            else:
+                self._take(step, today)
+            yield step
+
+    def _take(self, step: Warn | Disable | Park | Enable, today: date) -> None:
+        key_id = step.key.key_id
+        row = self._rows[key_id]
+        match step:
+            case Warn():
+                self._rows[key_id] = warned(step, row, today)
+            case Disable():
+                key = self._keys[key_id] = replace(step.key, enabled=False)
+                self._rows[key_id] = disabled(row, today, self._bound, key)
+            case Park():
+                del self._keys[key_id], self._rows[key_id]
+                self._shelf[key_id] = parked(row, today, self._bound)
+            case Enable():
+                key = self._keys[key_id] = replace(step.key, enabled=True)
+                self._rows[key_id] = enabled(row, today, key)
+
+
+def _in_use(evidence: Evidence, today: date) -> frozenset[str]:
+    return frozenset(
+        key_id
+        for key_id, used in {**evidence.strangers, **evidence.last_used}.items()
+        if today - used <= IN_USE
+    )
+
+
+def _living(rows: Mapping[str, Row]) -> dict[str, Row]:
+    return {key_id: row for key_id, row in rows.items() if row.state is not State.GONE}
+
+
+def _is_due(row: Row, today: date) -> bool:
+    return row.purge_on is not None and row.purge_on <= today

@@ -1,0 +1,394 @@
+"""Why a key got its verdict, as values; `str()` of one is the words that people read."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from keyjanitor.domain.model.safe_text import visible
+
+
+def _days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Idle for `days` since `since`, which is past tonight's patience."""
+
+    days: int
+    since: date
+    never_used: bool = False
+
+    def __str__(self) -> str:
+        if self.never_used:
+            return f"never used, {_days(self.days)} since {self.since}"
+        return f"idle for {_days(self.days)}, since {self.since}"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """In no usage plan for so many consecutive nights: it opens nothing, and no usage names it (doc: AF-314)."""
+
+    nights: int
+
+    def __str__(self) -> str:
+        return f"in no usage plan for {self.nights} nights"
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Issued until this date, or replaced by a rotation whose overlap ends then."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"ends on {self.on}, as was agreed when it was issued or rotated"
+
+
+Due = Idle | Orphan | Ends
+
+
+@dataclass(frozen=True, slots=True)
+class WithinPatience:
+    """Idle for `days` since `since`; patience is longer."""
+
+    days: int
+    since: date
+    patience: int
+
+    def __str__(self) -> str:
+        return f"idle for {_days(self.days)} of {self.patience}, since {self.since}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanSoon:
+    """In no usage plan, but not for long enough."""
+
+    nights: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"in no usage plan for {self.nights} of {self.of} nights"
+
+
+@dataclass(frozen=True, slots=True)
+class EndsLater:
+    """Ends on a date that is too far away to announce."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"ends on {self.on}"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """The next step has a date, and that has not come."""
+
+    step: str
+    on: date
+    because: Due
+
+    def __str__(self) -> str:
+        return f"will be {self.step} on {self.on}: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Its step of tonight is done; a second on one date there is not."""
+
+    because: str
+
+    def __str__(self) -> str:
+        return self.because
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitsAllowance:
+    """Due, but tonight's allowance goes to keys that have been idle for longer."""
+
+    because: Due
+
+    def __str__(self) -> str:
+        return f"waits for a later night's allowance: {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTonight:
+    """Due, but `why` lets nothing but warnings, or no parking, happen tonight."""
+
+    why: str
+    because: Due
+
+    def __str__(self) -> str:
+        return f"not tonight ({self.why}): {self.because}"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """Announced, but `what` could not be sent since the date `since`.
+
+    Notice begins when it is told, so nothing happens before `earliest`, and that is if it is told
+    tonight.
+    """
+
+    what: str
+    since: date
+    earliest: date
+    because: Due
+
+    def __str__(self) -> str:
+        return (
+            f"not told yet: {self.what} could not be sent since {self.since}; its notice begins when "
+            f"it is, so the next step comes on {self.earliest} at the earliest: {self.because}"
+        )
+
+
+Kept = (
+    WithinPatience
+    | OrphanSoon
+    | EndsLater
+    | Waits
+    | Stepped
+    | AwaitsAllowance
+    | NotTonight
+    | NotTold
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnedBy:
+    """Another tool made the key and will miss it."""
+
+    owner: str
+
+    def __str__(self) -> str:
+        return f"owned by {visible(self.owner)}"
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTag:
+    """Tagged `keyjanitor:keep`."""
+
+    def __str__(self) -> str:
+        return "tagged keyjanitor:keep"
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedUntil:
+    """Protected by a request."""
+
+    until: date
+
+    def __str__(self) -> str:
+        return f"protected until {self.until}"
+
+
+@dataclass(frozen=True, slots=True)
+class DisabledByOthers:
+    """Disabled, and not by us: somebody wants it so."""
+
+    def __str__(self) -> str:
+        return "disabled by somebody else"
+
+
+@dataclass(frozen=True, slots=True)
+class BeingRestored:
+    """Under the marker name that a restore gives until it is done."""
+
+    def __str__(self) -> str:
+        return "being restored"
+
+
+@dataclass(frozen=True, slots=True)
+class TierNever:
+    """Its tier's `idle_days` is "never"."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"tier {self.tier} never expires keys"
+
+
+@dataclass(frozen=True, slots=True)
+class NoContact:
+    """Its tier has no contact, so nobody would hear of a warning."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"tier {self.tier} has no contact, so it is not swept"
+
+
+@dataclass(frozen=True, slots=True)
+class IdMayBeValue:
+    """Its id is long enough to be its value, so it stands nowhere, and the key is not swept."""
+
+    def __str__(self) -> str:
+        return "its id may be its value, so it is never swept"
+
+
+Protected = (
+    IdMayBeValue
+    | OwnedBy
+    | KeepTag
+    | ProtectedUntil
+    | DisabledByOthers
+    | BeingRestored
+    | TierNever
+    | NoContact
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MembersUnread:
+    """The members of a plan were not read to the end: any key may be in it."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return f"the keys of usage plan {self.usage_plan_id} were not read"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUnread:
+    """The usage of a plan that the key is in was not read to the end."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return f"the usage of its plan {self.usage_plan_id} was not read"
+
+
+@dataclass(frozen=True, slots=True)
+class UseByDayUnread:
+    """In no plan at night, but it may be put in one by day: so many, of which this is one, are unread."""
+
+    usage_plan_id: str
+    plans: int
+
+    def __str__(self) -> str:
+        others = f" and {self.plans - 1} more" if self.plans > 1 else ""
+        return (
+            f"it is in no usage plan tonight, but may have been used in {self.usage_plan_id}{others} "
+            "by day, whose usage was not read"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DaysUnclear:
+    """The usage of a plan told the key's days in a shape that does not fit what was asked for."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"the usage of its plan {self.usage_plan_id} tells fewer or more days of it than were "
+            "asked for"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UseUntold:
+    """An earlier reading showed a request of the key on a day of which tonight's shows none."""
+
+    on: date
+
+    def __str__(self) -> str:
+        return f"an earlier reading showed a request on {self.on} that tonight's does not show"
+
+
+@dataclass(frozen=True, slots=True)
+class OpensNoStage:
+    """A plan that the key is in opens no stage (seen: AF-332): every call gets 403, so no use can show."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"its plan {self.usage_plan_id} opens no stage, so every call with it gets 403; put the "
+            "stage back"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unwitnessed:
+    """No request was seen in a plan that the key is in, as the plan is: metering may not work there."""
+
+    usage_plan_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"no request was seen for 400 days in its plan {self.usage_plan_id} as it is now (with "
+            "or without a quota) or beside it on its stages (list the plan under silent_plans to "
+            "believe its silence)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StageKeys:
+    """Named by a stage in the old way (doc: AF-217), which is not metered (believed: AF-218)."""
+
+    def __str__(self) -> str:
+        return "a stage names it in the old way (stageKeys), which is not metered"
+
+
+@dataclass(frozen=True, slots=True)
+class TagsUnread:
+    """The tagging API could not be read to its last page: the key may be somebody's."""
+
+    def __str__(self) -> str:
+        return "its tags could not be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """The account's traffic fell under a tenth of the usual: an outage looks like idleness."""
+
+    day: date
+    used: int
+    usual: int
+
+    def __str__(self) -> str:
+        return f"on {self.day} the account saw {self.used} requests, usual are {self.usual}"
+
+
+@dataclass(frozen=True, slots=True)
+class TierMissing:
+    """It was issued in a tier that policy.toml no longer has: no other tier's rules are its own."""
+
+    tier: str
+
+    def __str__(self) -> str:
+        return f"it was issued in tier {self.tier}, which policy.toml does not have"
+
+
+@dataclass(frozen=True, slots=True)
+class TierUnclear:
+    """The policy names a plan, at `path`, that the account has not or not clearly: it may be this."""
+
+    usage_plan_id: str
+    path: str
+
+    def __str__(self) -> str:
+        return (
+            f"which tier its usage plan {self.usage_plan_id} belongs to is not known while "
+            f"{self.path} in policy.toml is wrong"
+        )
+
+
+Unknown = (
+    MembersUnread
+    | UsageUnread
+    | UseByDayUnread
+    | DaysUnclear
+    | UseUntold
+    | OpensNoStage
+    | Unwitnessed
+    | StageKeys
+    | TagsUnread
+    | Outage
+    | TierMissing
+    | TierUnclear
+)
+
+Reason = Due | Kept | Protected | Unknown

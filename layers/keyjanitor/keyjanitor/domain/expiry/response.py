@@ -1,0 +1,158 @@
+"""Lays out what expire_keys answers, and any function whose other run is at work. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from keyjanitor import __version__
+from keyjanitor.domain.capacity.forecast import Growth, days_gained
+from keyjanitor.domain.expiry.alert_text import PLANS
+from keyjanitor.domain.expiry.reasons import TierMissing
+from keyjanitor.domain.expiry.safety_brake import Brake, CauseCount, Comparison
+from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Plan, count_kinds
+from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.keys import Mode, Verb
+from keyjanitor.domain.model.policy import Unbound
+from keyjanitor.domain.model.records import LadderRow
+from keyjanitor.errors import AlreadyRunning
+
+NAMED = 20  # keys, of those whose step failed; all of them are in the log
+
+
+def heading(time: datetime) -> dict[str, Any]:
+    """The first fields of every answer: the UTC time of the run, and the version of the code that ran."""
+    return {"time": f"{time:%Y-%m-%dT%H:%M:%SZ}", "code_version": __version__}
+
+
+def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
+    """What a second run of a scheduled function answers: until when the first may be at work."""
+    return {**heading(time), "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
+
+
+def answer(
+    run: SweepRequest,
+    *,
+    mode: Mode | None = None,
+    plan: Plan | None = None,
+    applied: dict[str, int] | None = None,
+    remaining: int = 0,
+    comparison: Comparison | None = None,
+    brake: Brake | None = None,
+    saved: bool = False,
+    approved: frozenset[tuple[str, str]] | None = None,
+    held: str | None = None,
+    ladder: LadderRow | None = None,
+    growth: Growth | None = None,
+    problems: Sequence[Unbound] = (),
+    failed: Sequence[str] = (),
+    left_alone: Mapping[str, str] | None = None,
+    left_out: Sequence[str] = (),
+    closed: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
+
+    `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
+    days of the account's growth that is. `observed_because` is there only when a sweep that might
+    have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
+    `failed` only when steps failed, `left_alone` only when keys were
+    found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged.
+    """
+    document: dict[str, Any] = {
+        **heading(run.time),
+        "mode": str(mode or run.mode),
+        "keys": len(plan.verdicts) if plan else 0,
+        "verdicts": plan.counts if plan else dict.fromkeys(VERDICT_WORDS, 0),
+        "applied": applied or {str(verb): 0 for verb in Verb},
+        "remaining": remaining,
+        "digest": plan.digest if plan else None,
+        "due": {str(verb): number for verb, number in plan.kinds.items()} if plan else None,
+        "saved_plan": f"plans/{plan.digest}.json" if plan and saved else None,
+        "past_limit": comparison and _past_limit(comparison),
+        "brake": brake
+        and {
+            "new": brake.new,
+            "since": str(brake.since),
+            "usual": brake.usual,
+            "allowance": brake.allowance,
+            "causes": _causes(brake.causes),
+        },
+        "pressure": plan
+        and {
+            "used": plan.pressure.used,
+            "patience": plan.pressure.patience,
+        },
+        "held": held,
+    }
+    if approved is not None and plan is not None:
+        # Every kind of step, deletions first: what was approved, and what of it is still due.
+        document["approved"] = {
+            "digest": run.approve,
+            "saved": {str(verb): number for verb, number in count_kinds(approved).items()},
+            "still_due": {
+                str(verb): number for verb, number in count_kinds(approved & plan.pairs).items()
+            },
+        }
+    if ladder is not None and (ladder.rungs or ladder.above is not None):
+        document["ladder"] = {
+            "above": ladder.above,
+            "rungs": [
+                {
+                    "above": rung.above,
+                    "patience": rung.patience,
+                    "more_keys": rung.more_keys,
+                    "tiers": dict(rung.tiers),
+                    "days_gained": days_gained(rung.more_keys, growth),
+                }
+                for rung in ladder.rungs
+            ],
+        }
+    told = [*map(str, problems), *(_without_tier(plan) if plan else ())]
+    if told:
+        document["policy_problems"] = told
+    if run.observed_because is not None:
+        document["observed_because"] = run.observed_because
+    if failed:
+        document["failed"] = {"count": len(failed), "key_ids": list(failed[:NAMED])}
+    if closed:
+        document["tombstones_closed"] = {"count": len(closed), "key_ids": list(closed[:NAMED])}
+    if left_out:
+        document["left_out"] = {
+            "count": len(left_out),
+            "key_ids": list(left_out[:NAMED]),
+            "why": "their agreed end had come; to bring them back too, name them in key_ids",
+        }
+    if left_alone:
+        document["left_alone"] = dict(Counter(left_alone.values()).most_common())
+    return document
+
+
+def _without_tier(plan: Plan) -> Iterator[str]:
+    """The tiers that the policy lacks, with how many keys were issued in each."""
+    missing = (v.because.tier for v in plan.verdicts if isinstance(v.because, TierMissing))
+    for name, keys in sorted(Counter(missing).items()):
+        yield f"policy.toml: tiers.{name}: is missing; {keys} of the keys issued in it are unknown"
+
+
+def _past_limit(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "keys": comparison.past,
+        "new": comparison.new,
+        "since": str(comparison.before.day) if comparison.before else None,
+        "usual": comparison.usual,
+        "causes": {str(one.cause): one.keys for one in comparison.causes},
+    }
+
+
+def _causes(causes: Sequence[CauseCount]) -> list[dict[str, Any]]:
+    return [
+        {
+            "cause": str(one.cause),
+            "keys": one.keys,
+            "plans": [
+                {"usage_plan_id": usage_plan_id, "keys": keys}
+                for usage_plan_id, keys in one.plans[:PLANS]
+            ],
+        }
+        for one in causes
+    ]

@@ -1,0 +1,181 @@
+"""Reads the events that start a scheduled function. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from keyjanitor.domain.model.keys import Mode
+from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The real time, and how far (hours) an event's may be from it; 0 lifts the limit."""
+
+    now: datetime
+    replay_window_hours: float
+
+    def is_near(self, time: datetime) -> bool:
+        """Whether an event of this time may touch something.
+
+        A date that has not come yet is never near: what is read now proves nothing of it.
+        """
+        if self.replay_window_hours == 0:
+            return True
+        if time.date() > self.now.date():
+            return False
+        return abs(time - self.now) <= timedelta(hours=self.replay_window_hours)
+
+    def must_be_near(self, time: datetime) -> None:
+        """Raises OutsideReplayWindow."""
+        if not self.is_near(time):
+            raise OutsideReplayWindow(time, self.now, self.replay_window_hours)
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """What pull_usage was asked for."""
+
+    time: datetime
+
+    @property
+    def today(self) -> date:
+        return self.time.date()
+
+    @classmethod
+    def parse(cls, event: Mapping[str, Any], clock: Clock) -> "PullRequest":
+        """Raises InvalidEvent, and OutsideReplayWindow: a reading of now proves nothing of then."""
+        _known_fields(event, {"time"})
+        request = cls(_time(event, clock))
+        clock.must_be_near(request.time)
+        return request
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """What expire_keys was asked for; at most one of `approve`, `undo`, `hold` and `resume`.
+
+    `observed_because` says why a sweep that might do more may only observe.
+    """
+
+    time: datetime
+    mode: Mode
+    approve: str | None = None
+    undo: date | None = None
+    key_ids: frozenset[str] | None = None
+    hold: str | None = None
+    resume: bool = False
+    observed_because: str | None = None
+    is_near: bool = (
+        True  # to the real time: else it is a look at another night, and leaves no trace
+    )
+
+    @property
+    def today(self) -> date:
+        return self.time.date()
+
+    @classmethod
+    def parse(cls, event: Mapping[str, Any], deployed: Mode, clock: Clock) -> "SweepRequest":
+        """The request in `event`; without `mode` in the deployed one.
+
+        A sweep whose time is outside the replay window observes. Raises InvalidEvent, ModeRefused,
+        and OutsideReplayWindow for anything but a sweep.
+        """
+        _known_fields(event, {"time", "mode", "approve", "undo", "key_ids", "hold", "resume"})
+        asked = [name for name in ("approve", "undo", "hold", "resume") if name in event]
+        if len(asked) > 1:
+            raise InvalidEvent(asked[1], f"does not go with {asked[0]}; send one at a time")
+        time = _time(event, clock)
+        # A hold must be possible whatever else the event says.
+        mode = deployed if {"hold", "resume"} & set(asked) else _mode(event, deployed)
+        observed_because = None
+        if asked:
+            clock.must_be_near(time)
+            if mode is Mode.OBSERVE and asked[0] in ("approve", "undo"):
+                raise ModeRefused(asked[0], deployed)
+        elif mode is not Mode.OBSERVE and not clock.is_near(time):
+            mode = Mode.OBSERVE
+            observed_because = str(OutsideReplayWindow(time, clock.now, clock.replay_window_hours))
+        if "key_ids" in event and "undo" not in event:
+            raise InvalidEvent("key_ids", "goes only with undo")
+        if event.get("resume", True) is not True:
+            raise InvalidEvent("resume", "must be true")
+        return cls(
+            time=time,
+            mode=mode,
+            approve=_text(event, "approve", r"[0-9a-f]{16}", "the 16 digits of a plan's digest"),
+            undo=_date(event, "undo"),
+            key_ids=_key_ids(event),
+            hold=_text(event, "hold", r"(?s).{1,500}", "a text of 1 to 500 characters: why"),
+            resume="resume" in event,
+            observed_because=observed_because,
+            is_near=clock.is_near(time),
+        )
+
+
+def _known_fields(event: Mapping[str, Any], known: set[str]) -> None:
+    if not isinstance(event, Mapping):
+        raise InvalidEvent("(event)", "must be a JSON object")
+    for name in event:
+        if name not in known:
+            raise InvalidEvent(str(name), f"is not a field; allowed: {', '.join(sorted(known))}")
+
+
+def _time(event: Mapping[str, Any], clock: Clock) -> datetime:
+    if "time" not in event:
+        return clock.now
+    allowed = 'must be a UTC time such as "2026-11-21T02:15:00Z"'
+    value = event["time"]
+    if not isinstance(value, str):
+        raise InvalidEvent("time", allowed)
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidEvent("time", f"{value[:40]!r} {allowed}") from None
+    if time.utcoffset() != timedelta(0):
+        raise InvalidEvent("time", f"{value[:40]!r} {allowed}")
+    return time.astimezone(UTC)
+
+
+def _mode(event: Mapping[str, Any], deployed: Mode) -> Mode:
+    if "mode" not in event:
+        return deployed
+    try:
+        mode = Mode(event["mode"])
+    except ValueError:
+        allowed = ", ".join(Mode)
+        raise InvalidEvent(
+            "mode", f"{event['mode']!r} is not allowed; allowed: {allowed}"
+        ) from None
+    if not deployed.allows(mode):
+        raise ModeRefused(mode, deployed)
+    return mode
+
+
+def _text(event: Mapping[str, Any], name: str, pattern: str, allowed: str) -> str | None:
+    if name not in event:
+        return None
+    value = event[name]
+    if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        raise InvalidEvent(name, f"must be {allowed}")
+    return value
+
+
+def _date(event: Mapping[str, Any], name: str) -> date | None:
+    if name not in event:
+        return None
+    try:
+        return date.fromisoformat(event[name])
+    except (TypeError, ValueError):
+        raise InvalidEvent(name, 'must be a date such as "2026-11-21"') from None
+
+
+def _key_ids(event: Mapping[str, Any]) -> frozenset[str] | None:
+    if "key_ids" not in event:
+        return None
+    value = event["key_ids"]
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        raise InvalidEvent("key_ids", "must be a list of key ids")
+    return frozenset(value)

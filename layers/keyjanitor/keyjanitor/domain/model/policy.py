@@ -1,0 +1,345 @@
+"""Reads `policy.toml`: what may be done to which keys, and how patiently. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import ceil, inf
+from typing import Literal
+
+Never = Literal["never"]
+UNCLAIMED = "unclaimed"
+MOST_DAYS = 3650  # of any `*_days`
+# The words of Terraform, OpenTofu, Pulumi, Crossplane and CDK, and of who tags what they make (seen: AF-404).
+DESCRIPTIONS = (
+    "Managed by Terraform",
+    "Managed by OpenTofu",
+    "Managed by Pulumi",
+    "Managed by Crossplane",
+    "Managed by CDK",
+)
+TAGS = (
+    "Terraform",
+    "OpenTofu",
+    "Pulumi",
+    "pulumi:project",
+    "pulumi:stack",
+    "crossplane-kind",
+    "crossplane-name",
+    "crossplane-providerconfig",
+    "CDK",
+    "aws-cdk",
+    "ManagedBy",
+    "CreatedBy",
+    "Provisioner",
+    "ProvisionedBy",
+    "IaC",
+)
+
+_JOINTS = re.compile(r"[-_\s]+")
+_MADE_PLAN = re.compile(r"keyjanitor (?P<tier>\S+) [0-9a-f]{8}")  # as shapes.plan_name writes it
+MONTHLY_JOBS = 35  # days that `idle_days` is not shortened below: monthly jobs exist
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A throttle: requests a second, and the burst above it."""
+
+    rate_limit: float
+    burst_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many requests a usage plan allows in a period."""
+
+    limit: int
+    period: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """A named class of keys; every `*_days` is in days."""
+
+    name: str
+    contact: str | None
+    usage_plans: tuple[str, ...]
+    stages: tuple[str, ...]
+    throttle: Rate | None
+    quota: Quota | None
+    method_throttle: Mapping[str, Rate]
+    never_used_days: int
+    idle_days: int | Never
+    warn_days: int
+    grace_days: int
+    retain_days: int
+    orphan_days: int
+    max_keys_per_owner: int
+    max_life_days: int | None  # of a key that is issued; None: it need not end
+    max_protect_days: int
+    new_keys_per_day: int
+    new_keys_per_sender_per_hour: int
+    reserve: int
+    senders: tuple[str, ...]
+    admins: tuple[str, ...]
+    recipients: tuple[str, ...]
+
+    def patience(self, *, never_used: bool, factor: float = 1.0) -> int | None:
+        """After how many idle days a key is past patience, under a ladder's `factor`; None: never."""
+        if self.idle_days == "never":
+            return None
+        if never_used:
+            return max(1, ceil(self.never_used_days * factor))
+        return max(min(self.idle_days, MONTHLY_JOBS), ceil(self.idle_days * factor))
+
+    def patience_rank(self) -> tuple[float, ...]:
+        """Sorts tiers by how patient they are: the most patient is the greatest."""
+        return (
+            self.contact is None,
+            inf if self.idle_days == "never" else self.idle_days,
+            self.never_used_days,
+            self.orphan_days,
+            self.warn_days + self.grace_days,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """Above this share of the service quota, patience is multiplied and `freeze` tiers get no keys."""
+
+    above: float
+    patience: float
+    freeze: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """How much one date may see: a share of all keys, and an absolute number."""
+
+    max_share: float
+    max_keys: int
+
+    def allowance(self, keys: int) -> int:
+        """How many keys may be warned, disabled, parked or purged on one date, each."""
+        return max(20, min(int(self.max_share * keys), self.max_keys))
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """Marks of keys that other tools own; neither case nor `-` and `_` make a difference."""
+
+    descriptions: tuple[str, ...]
+    tags: tuple[str, ...]
+    name_prefixes: tuple[str, ...]
+
+    def mark_on(self, description: str, tags: Mapping[str, str], name: str) -> str | None:
+        """The mark that a key bears, in words; None: none of them."""
+        marked = {alike(tag) for tag in self.tags}
+        for tag, value in tags.items():
+            if alike(tag) in marked:
+                return f"tag {tag}={value}"
+        for begins in self.descriptions:
+            if alike(description).startswith(alike(begins)):
+                return f"description {begins!r}"
+        for prefix in self.name_prefixes:
+            if _dashed(name).startswith(_dashed(prefix)):
+                return f"name prefix {prefix!r}"
+        return None
+
+
+@lru_cache(maxsize=4096)
+def alike(text: str) -> str:
+    """A mark without what tools write now so, now so: `managed_by` is `Managed-By` is `ManagedBy`."""
+    return _JOINTS.sub("", text.casefold())
+
+
+def _dashed(name: str) -> str:
+    return name.casefold().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """When the service quota's approach wakes somebody."""
+
+    levels: tuple[float, ...]
+    clear_margin: float
+    days_to_limit: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """How near the service quota is (`used`, a share), and what that does to patience (a factor).
+
+    `above` names the rung of the ladder that stands; None: none does.
+    """
+
+    used: float
+    patience: float
+    above: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The whole of `policy.toml`, checked."""
+
+    service_quota: int
+    silent_plans: tuple[str, ...]
+    sweep: Sweep
+    owned: Owned
+    tiers: Mapping[str, Tier]
+    ladder: tuple[Rung, ...]
+    alerts: Alerts
+
+    @property
+    def unclaimed(self) -> Tier:
+        """The tier of keys that no other tier names."""
+        return self.tiers[UNCLAIMED]
+
+    def pressure(self, keys: int, standing: float | None = None) -> Pressure:
+        """The rung for an account that holds so many keys; `standing` names the one that stood."""
+        reached = self._reached(keys, standing)
+        return Pressure(
+            used=round(keys / self.service_quota, 4),
+            patience=min((rung.patience for rung in reached), default=1.0),
+            above=max((rung.above for rung in reached), default=None),
+        )
+
+    def frozen(self, keys: int, standing: float | None = None) -> frozenset[str]:
+        """The tiers that get no new keys in an account that holds so many."""
+        return frozenset(name for rung in self._reached(keys, standing) for name in rung.freeze)
+
+    def _reached(self, keys: int, standing: float | None) -> list[Rung]:
+        """The rungs that stand: one that stood is left only well below its edge."""
+        used = keys / self.service_quota
+        return [
+            rung
+            for rung in self.ladder
+            if used > rung.above
+            or (
+                standing is not None
+                and rung.above <= standing
+                and used > rung.above - self.alerts.clear_margin
+            )
+        ]
+
+    def tier_called(self, name: str) -> Tier:
+        """The tier of that name; if the file has none, one under which nothing happens to a key."""
+        if name in self.tiers:
+            return self.tiers[name]
+        return replace(
+            self.unclaimed,
+            name=name,
+            contact=None,
+            idle_days="never",
+            reserve=0,
+            senders=(),
+            admins=(),
+            recipients=(),
+        )
+
+    def _made_for(self, plan_name: str) -> Tier | None:
+        """The tier whose new keys go into a plan that keyjanitor made, by what it calls such plans."""
+        found = _MADE_PLAN.fullmatch(plan_name)
+        return self.tiers.get(found["tier"]) if found else None
+
+    def bind(self, plans: Mapping[str, str]) -> "BoundPolicy":
+        """Ties the plans that the policy names to those of the account (id -> name).
+
+        What cannot be tied is one of the result's `problems` and stops nothing else.
+        """
+        problems: list[Unbound] = []
+        named_by: dict[str, list[tuple[Tier, str]]] = {}  # and the path where
+        for tier in self.tiers.values():
+            for index, wanted in enumerate(tier.usage_plans):
+                path = f"tiers.{tier.name}.usage_plans[{index}]"
+                found = _plans_called(wanted, plans)
+                if len(found) == 1:
+                    named_by.setdefault(found[0], []).append((tier, path))
+                else:
+                    problems.append(_unbound(path, wanted, found))
+        for plan_id, named in named_by.items():
+            (first, there), others = named[0], [one for one in named[1:] if one[0] != named[0][0]]
+            for second, path in others:
+                reason = (
+                    f"is the usage plan {plan_id}, which {there} names too: tier {second.name} or "
+                    f"tier {first.name} has its keys, not both"
+                )
+                problems.append(Unbound(path, reason, (plan_id,)))
+        for plan_id, plan_name in plans.items():
+            if plan_id not in named_by and (made_for := self._made_for(plan_name)):
+                named_by[plan_id] = [(made_for, "")]
+        unclear = {plan_id for one in problems for plan_id in one.usage_plan_ids or ()}
+        silent: set[str] = set()
+        for index, wanted in enumerate(self.silent_plans):
+            found = _plans_called(wanted, plans)
+            if len(found) == 1:
+                silent.add(found[0])
+            else:
+                one = _unbound(f"silent_plans[{index}]", wanted, found)
+                problems.append(replace(one, usage_plan_ids=()))
+        return BoundPolicy(
+            policy=self,
+            tier_of_plan={
+                plan_id: named[0][0]
+                for plan_id, named in named_by.items()
+                if plan_id not in unclear
+            },
+            silent_plans=frozenset(silent),
+            problems=tuple(problems),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Unbound:
+    """A place in the policy (`path`) whose usage plan the account has not, or not clearly.
+
+    Of `usage_plan_ids` it is not known which tier they belong to; None: of none that no tier names,
+    for one of them may be the plan under another name.
+    """
+
+    path: str
+    reason: str
+    usage_plan_ids: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        return f"policy.toml: {self.path}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class BoundPolicy:
+    """A policy whose plan names were looked up in the account; `problems` are those not found."""
+
+    policy: Policy
+    tier_of_plan: Mapping[str, Tier]
+    silent_plans: frozenset[str]
+    problems: tuple[Unbound, ...] = ()
+
+    def tier_by_plans(self, usage_plan_ids: Sequence[str]) -> Tier:
+        """The tier that names one of these plans; of two, the more patient; else `unclaimed`."""
+        tiers = [self.tier_of_plan[plan] for plan in usage_plan_ids if plan in self.tier_of_plan]
+        return max(tiers, key=Tier.patience_rank) if tiers else self.policy.unclaimed
+
+    def unclear(self, usage_plan_ids: Sequence[str]) -> tuple[str, Unbound] | None:
+        """The first of these plans whose tier is not known, and the problem that hides it."""
+        for plan_id in usage_plan_ids:
+            if plan_id in self.tier_of_plan:
+                continue
+            for problem in self.problems:
+                if problem.usage_plan_ids is None or plan_id in problem.usage_plan_ids:
+                    return plan_id, problem
+        return None
+
+
+def _plans_called(wanted: str, plans: Mapping[str, str]) -> list[str]:
+    """The plans that a text of the policy stands for: an id comes before a name."""
+    if wanted in plans:
+        return [wanted]
+    return sorted(plan_id for plan_id, name in plans.items() if name == wanted)
+
+
+def _unbound(path: str, wanted: str, found: Sequence[str]) -> Unbound:
+    if not found:
+        return Unbound(path, f"this account has no usage plan {wanted!r}", None)
+    ids = ", ".join(found)
+    reason = f"{len(found)} usage plans are called {wanted!r}; name one by its id: {ids}"
+    return Unbound(path, reason, tuple(found))

@@ -1,0 +1,1 @@
+"""Who may have which key, and what is answered."""

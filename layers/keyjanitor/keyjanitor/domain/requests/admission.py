@@ -1,0 +1,230 @@
+"""Decides who may have what he asks for: one refusal, or none, for each request. Pure."""
+
+from collections.abc import Sequence
+from datetime import date
+
+from keyjanitor.domain.expiry.ownership import (
+    KEEP_TAG,
+    disabled_by_us,
+    is_tagged_to_keep,
+    owner_by_marks,
+)
+from keyjanitor.domain.model.keys import DAY, LIVE_STATES, ApiKey, State
+from keyjanitor.domain.model.policy import BoundPolicy, Policy, Tier
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
+
+LONGEST_NAMED_LIFE = (
+    366  # days that `expires_on` may be away where the tier sets no `max_life_days`
+)
+
+
+def judge_dates(request: KeyRequest) -> Refusal | None:
+    """Whether the request's dates are still to come."""
+    if request.expires_on is not None and request.expires_on <= request.today:
+        return Refusal(
+            Code.INVALID_REQUEST,
+            f"expires_on: {request.expires_on} is not to come; today is {request.today}",
+        )
+    if request.until is not None and request.until < request.today:
+        return Refusal(
+            Code.INVALID_REQUEST, f"until: {request.until} is past; today is {request.today}"
+        )
+    return None
+
+
+def is_in_a_tier(sender: str, policy: Policy) -> bool:
+    """Whether policy.toml lets this sender ask for anything."""
+    return any(
+        _names(tier.senders, sender) or _names(tier.admins, sender)
+        for tier in policy.tiers.values()
+    )
+
+
+def judge_stranger(request: KeyRequest, policy: Policy) -> Refusal:
+    """What is said to a sender that no tier names, and who learns nothing of keys."""
+    if request.action is Action.ISSUE and request.tier not in policy.tiers:
+        return _unknown_tier(request.tier)
+    who = request.sender or "a sender without an id"
+    return Refusal(
+        Code.SENDER_NOT_ALLOWED,
+        f"{who} is in no tier: see `senders` and `admins` in policy.toml",
+    )
+
+
+def judge_bounds(request: KeyRequest, tier: Tier) -> Refusal | None:
+    """Whether the dates of a request are later than its tier allows."""
+    for name, named, days in (
+        ("expires_on", request.expires_on, tier.max_life_days or LONGEST_NAMED_LIFE),
+        ("until", request.until, tier.max_protect_days),
+    ):
+        latest = request.today + DAY * days
+        if named is not None and named > latest:
+            return Refusal(
+                Code.INVALID_REQUEST,
+                f"{name}: {named} is later than tier {tier.name} allows; the latest is {latest}",
+            )
+    return None
+
+
+def end_of_life(tier: Tier, today: date) -> date | None:
+    """When a key that is issued today has to end at the latest; None if it need not."""
+    return today + DAY * tier.max_life_days if tier.max_life_days is not None else None
+
+
+def judge_life(row: Row, today: date, policy: Policy) -> Refusal | None:
+    """Whether a key's time is over for good: in a tier with `max_life_days` an end is not lifted."""
+    tier = policy.tiers.get(row.tier)
+    if tier is None or tier.max_life_days is None or not row.issued:
+        return None
+    if row.ends_on is None or row.ends_on > today:
+        return None
+    return Refusal(
+        Code.NOT_RESTORABLE,
+        f"key {row.key_id} has ended on {row.ends_on}, and no key of tier {tier.name} lives for more "
+        f"than {tier.max_life_days} days; ask for another key",
+    )
+
+
+def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal | None:
+    """What policy and ledger say against it; `row` is that of the key it names, if there is one."""
+    if request.action is Action.ISSUE:
+        tier = policy.tiers.get(request.tier)
+        if tier is None:
+            return _unknown_tier(request.tier)
+        if not _names(tier.senders, request.sender):
+            return _sender(request, tier, "ask for keys")
+        return _recipient(request.deliver_to, tier)
+    if row is None:
+        return Refusal(
+            Code.UNKNOWN_KEY,
+            f"{request.key_id}: the ledger knows no such key. A key made by others is known from the "
+            "first sweep after it was made",
+        )
+    tier = policy.tiers.get(row.tier)
+    if tier is None:
+        return Refusal(
+            Code.UNKNOWN_TIER,
+            f"key {row.key_id} is in tier {row.tier!r}, which policy.toml does not have: no other "
+            "tier says who may act on it",
+        )
+    if gone := _is_gone(request, row):
+        return gone
+    issued_to_sender = row.sender == request.sender and _names(tier.senders, request.sender)
+    if not issued_to_sender and not _names(tier.admins, request.sender):
+        return _sender(request, tier, f"act on key {request.key_id}")
+    if request.action is Action.ROTATE:
+        return _recipient(row.deliver_to, tier)
+    return None
+
+
+def judge_key(
+    request: KeyRequest,
+    row: Row,
+    key: ApiKey | None,
+    stack: str | None,
+    policy: Policy,
+) -> Refusal | None:
+    """What the key itself says against it: whose it is, what shields it, whether it can come back.
+
+    `key` is as API Gateway or its tombstone tells of it (None: it is no more), `stack` the stack
+    that owns it.
+    """
+    match request.action:
+        case Action.ROTATE | Action.REVOKE | Action.RESTORE:
+            return _owned(row, key, stack, policy) or _shielded(request, row, key)
+        case _:
+            return None
+
+
+def _is_gone(request: KeyRequest, row: Row) -> Refusal | None:
+    if row.state in LIVE_STATES or request.action is Action.RESTORE:
+        return None
+    if row.state is State.PARKED:
+        if request.action is Action.REVOKE:
+            return None
+        return Refusal(
+            Code.UNKNOWN_KEY,
+            f"key {row.key_id} was parked on {row.parked_on}; ask for its restore first",
+        )
+    return Refusal(Code.UNKNOWN_KEY, f"key {row.key_id} is {row.state}: gone for good")
+
+
+def _owned(row: Row, key: ApiKey | None, stack: str | None, policy: Policy) -> Refusal | None:
+    owner = f"stack {stack}" if stack else row.owned_by
+    if owner is None and key is not None:
+        owner = owner_by_marks(key, BoundPolicy(policy, {}, frozenset()))
+    if owner is None:
+        return None
+    return Refusal(Code.OWNED_ELSEWHERE, f"key {row.key_id} belongs to {owner}; change it there")
+
+
+def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | None:
+    if request.action is Action.RESTORE:
+        return _not_parked(row)
+    if row.protected_until is not None and row.protected_until >= request.today:
+        return Refusal(
+            Code.PROTECTED,
+            f"key {row.key_id} is protected until {row.protected_until}; release it first",
+        )
+    if key is not None and is_tagged_to_keep(key):
+        return Refusal(Code.PROTECTED, f"key {row.key_id} has the tag {KEEP_TAG}")
+    if request.action is not Action.ROTATE:
+        return None
+    if key is not None and not key.enabled and not disabled_by_us(key, row):
+        return Refusal(
+            Code.PROTECTED,
+            f"somebody else has disabled key {row.key_id}; it has no successor until enabled",
+        )
+    return _ended(request, row) or _rotated(row)
+
+
+def _not_parked(row: Row) -> Refusal | None:
+    if row.state is State.PARKED:
+        return None
+    return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is {row.state}, not parked")
+
+
+def _rotated(row: Row) -> Refusal | None:
+    if row.rotated_to is None:
+        return None
+    return Refusal(
+        Code.TOO_MANY_KEYS,
+        f"key {row.key_id} was rotated to {row.rotated_to} already; rotate that one",
+    )
+
+
+def _ended(request: KeyRequest, row: Row) -> Refusal | None:
+    """A new key would have the same agreed end, which has come."""
+    if row.ends_on is None or row.ends_on > request.today:
+        return None
+    return Refusal(
+        Code.NOT_RESTORABLE,
+        f"the agreed end of key {row.key_id}, {row.ends_on}, has come; renew it first, or ask for another key",
+    )
+
+
+def _names(ids: Sequence[str], sender: str) -> bool:
+    # Every message of AWS's has a sender; one without is nobody's, not everybody's.
+    return bool(sender) and ("*" in ids or sender in ids)
+
+
+def _unknown_tier(name: str) -> Refusal:
+    return Refusal(Code.UNKNOWN_TIER, f"policy.toml has no tier {name!r}")
+
+
+def _sender(request: KeyRequest, tier: Tier, what: str) -> Refusal:
+    return Refusal(
+        Code.SENDER_NOT_ALLOWED,
+        f"{request.sender or 'a sender without an id'} may not {what}: see `senders` and `admins` "
+        f"of tier {tier.name}",
+    )
+
+
+def _recipient(deliver_to: str | None, tier: Tier) -> Refusal | None:
+    if deliver_to is not None and deliver_to in tier.recipients:
+        return None
+    who = deliver_to or "nobody: the key has no recipient on record"
+    return Refusal(
+        Code.RECIPIENT_NOT_ALLOWED, f"{who}; `recipients` of tier {tier.name} names who may be"
+    )

@@ -1,0 +1,65 @@
+"""What a request asks for, and with which codes it is refused. Pure."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+OVERLAP_DAYS = 7
+
+
+class Action(StrEnum):
+    """What a request asks for."""
+
+    ISSUE = "issue"
+    ROTATE = "rotate"
+    RENEW = "renew"
+    REVOKE = "revoke"
+    RESTORE = "restore"
+    PROTECT = "protect"
+    RELEASE = "release"
+
+
+class Code(StrEnum):
+    """Why a request is refused: the first of these that fits."""
+
+    SEND_AGAIN = "send_again"
+    CONFLICTING_REQUEST = "conflicting_request"
+    INVALID_REQUEST = "invalid_request"
+    UNKNOWN_TIER = "unknown_tier"
+    UNKNOWN_KEY = "unknown_key"
+    SENDER_NOT_ALLOWED = "sender_not_allowed"
+    RECIPIENT_NOT_ALLOWED = "recipient_not_allowed"
+    OWNED_ELSEWHERE = "owned_elsewhere"
+    PROTECTED = "protected"
+    NOT_RESTORABLE = "not_restorable"
+    TOO_MANY_KEYS = "too_many_keys"
+    CAPACITY_EXHAUSTED = "capacity_exhausted"
+    TIER_FROZEN = "tier_frozen"
+    BUDGET_SPENT = "budget_spent"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal, with its reason in a sentence."""
+
+    code: Code
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """One request that fits the schema; `sender` is its SenderId up to the colon, `today` its date."""
+
+    request_id: str
+    action: Action
+    sender: str
+    today: date
+    tier: str = ""
+    owner: str = ""
+    name: str = ""
+    deliver_to: str = ""
+    expires_on: date | None = None
+    key_id: str = ""
+    overlap_days: int = OVERLAP_DAYS
+    until: date | None = None
+    reason: str | None = None

@@ -1,0 +1,68 @@
+"""Makes key values, and recognises them: ours by their checksum, others by how they look. Pure.
+
+A value of ours is `keyj`, 30 characters from the system's cryptographic source (178 bits), and the CRC-32 of those 34
+in base 62: 40 letters and digits. A scanner that finds the pattern in a leak can tell a key from a chance.
+"""
+
+import re
+import secrets
+import string
+from itertools import pairwise
+from zlib import crc32
+
+from keyjanitor.domain.model.keys import Secret
+
+PREFIX = "keyj"
+RANDOM = 30
+CHECKSUM = 6  # characters: 62**6 is more than 2**32
+KINDS = (string.digits, string.ascii_uppercase, string.ascii_lowercase)
+ALPHABET = "".join(KINDS)
+PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM + CHECKSUM}}}")
+SHORTEST = 20  # characters of a value (doc: AF-105); an id has ten (seen: AF-213)
+LONGEST_OF_AN_ID = 31  # letters and digits without a break in the ids that identity providers give
+MIXED = 1 / 3  # of its neighbours differ in kind, at least, in a text that was drawn by chance
+_OURS_ANYWHERE = re.compile(rf"(?=({PATTERN.pattern}))")
+_NO_LETTER_OR_DIGIT = re.compile(r"[^0-9A-Za-z]+")
+_RUN = re.compile(rf"[0-9A-Za-z]{{{SHORTEST},}}")
+
+
+def new_value() -> Secret:
+    """A value that nobody has had before."""
+    body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM))
+    return Secret(body + _checksum(body))
+
+
+def looks_like_ours(text: str) -> bool:
+    """Whether a text is a value that `new_value` made, but for one chance in four billion."""
+    return bool(PATTERN.fullmatch(text)) and text[-CHECKSUM:] == _checksum(text[:-CHECKSUM])
+
+
+def holds_a_value(text: str, *, of_an_id: bool = False) -> bool:
+    """Whether a text holds what may be a key's value: ours, however it is cut up, or one of AWS's.
+
+    One of AWS's is a run of 20 or more letters and digits in which lower case, upper case and digits
+    are mixed as chance does it. UUIDs, hexadecimal digests, ULIDs and words are none. A text that is
+    itself `of_an_id`, such as an owner's, may have such runs of up to 31.
+    """
+    if len(text) < SHORTEST:
+        return False
+    together = _NO_LETTER_OR_DIGIT.sub("", text)
+    if any(looks_like_ours(found[1]) for found in _OURS_ANYWHERE.finditer(together)):
+        return True
+    longest = LONGEST_OF_AN_ID if of_an_id else SHORTEST - 1
+    return any(len(run) > longest and _is_mixed(run) for run in _RUN.findall(text))
+
+
+def _is_mixed(run: str) -> bool:
+    kinds = [next(i for i, kind in enumerate(KINDS) if one in kind) for one in run]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    return set(kinds) == set(range(len(KINDS))) and changes >= MIXED * (len(run) - 1)
+
+
+def _checksum(body: str) -> str:
+    number = crc32(body.encode())
+    digits = []
+    for _ in range(CHECKSUM):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return "".join(reversed(digits))

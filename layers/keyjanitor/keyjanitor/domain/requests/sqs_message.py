@@ -1,0 +1,72 @@
+"""Reads the records that SQS hands to a function, and says when one that is left comes again. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+from keyjanitor.domain.model.invocation import Clock
+
+SOONEST = 30  # seconds until a message that was left is tried again, doubled each time
+LATEST = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message. `sender` is its SenderId up to the colon: the id of a user or a role, by AWS.
+
+    One that was `moved` out of a dead-letter queue may carry the SenderId of who moved it (believed: AF-553).
+    """
+
+    message_id: str
+    body: str
+    sender: str
+    sent_at: datetime | None
+    receipt_handle: str = ""
+    receive_count: int = 1
+    moved: bool = False
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # its sender's
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> "Message":
+        """The message in a record of an SQS event."""
+        attributes = record.get("attributes") or {}
+        sent = str(attributes.get("SentTimestamp", ""))
+        count = str(attributes.get("ApproximateReceiveCount", ""))
+        return cls(
+            message_id=str(record["messageId"]),
+            body=str(record.get("body", "")),
+            sender=str(attributes.get("SenderId", "")).partition(":")[0],
+            sent_at=_moment(sent),
+            receipt_handle=str(record.get("receiptHandle", "")),
+            receive_count=int(count) if count.isdecimal() else 1,
+            moved=bool(attributes.get("DeadLetterQueueSourceArn")),
+            attributes=record.get("messageAttributes") or {},
+        )
+
+    def today(self, clock: Clock) -> date:
+        """The date of the request: when it was sent, if that is near enough to be believed."""
+        if self.sent_at is not None and clock.is_near(self.sent_at):
+            return self.sent_at.date()
+        return clock.now.date()
+
+    @property
+    def comes_again_after(self) -> int:
+        """Seconds until it is tried again, if it is left."""
+        doublings = min(max(self.receive_count, 1) - 1, 10)
+        return min(LATEST, SOONEST << doublings)
+
+
+def _moment(milliseconds: str) -> datetime | None:
+    if not milliseconds.isdecimal():
+        return None
+    try:
+        return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # of an event that a hand has made: its other messages must not suffer
+
+
+def read_records(event: Mapping[str, Any]) -> list[Message]:
+    """The messages of an SQS event."""
+    records: Sequence[Mapping[str, Any]] = event["Records"]
+    return [Message.of(record) for record in records]

@@ -1,0 +1,156 @@
+"""Reduces one night's reading of API Gateway to what it proves about every key's use. Pure.
+
+A night's evidence carries forward what the nights before it proved, so that a sweep needs one file.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.usage.plan_usage import PlanUsage
+
+FORGET_AFTER = timedelta(days=400)
+
+
+# A key's id has ten of these, its value 20 characters at least: what is longer may be a value.
+_KEY_ID = re.compile(r"[a-z0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReading:
+    """What one night read of one usage plan.
+
+    `members` are the last that were read, which is tonight only if `members_read`. `emptied` says
+    that tonight's answer was empty where the evidence before had members. `unread` says why the
+    plan's usage is not known through the day before yesterday; None: it is. An answer that tells
+    clearly fewer requests than the reading before it for the same days is unread, too.
+    `unknown_ids` counts the ids that its usage named and that no plan has.
+    """
+
+    usage_plan_id: str
+    name: str
+    stages: tuple[str, ...]
+    has_quota: bool
+    members: tuple[str, ...]
+    members_read: bool
+    emptied: bool = False
+    unread: str | None = None
+    unknown_ids: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Requests of one plan as its last good reading, that of `day`, told them.
+
+    `through` is the last day that was told, `by_day` has the days with requests, `used` the sum of
+    each of `key_ids`, those that had any, and `others` that of ids that no plan has.
+    """
+
+    day: date
+    through: date
+    by_day: Mapping[date, int] = field(default_factory=dict)
+    key_ids: tuple[str, ...] = ()
+    used: tuple[int, ...] = ()
+    others: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the reading of `day` proved, and what it carries forward.
+
+    `first_day`: the first day that the first evidence covers. `complete_since`: the first night of
+    the unbroken chain, one evidence a date, in which every plan's members were read; None when
+    tonight breaks it. `left`: when a key that is in no plan now was last seen in one.
+    `plans_changed`: when a key was first seen in other plans than the night before. `appeared`: when
+    a key was first seen in a plan, of those that no evidence before had seen. `seen_plans` (plan
+    id, has a quota), `seen_stages` (stage, has a quota): the last day on which a request was seen
+    there. `gone`: ids that usage still names though no plan has them any more. `told_through`: the
+    last day of each plan's usage that is in the usage files; a plan of which none is, is not in it.
+
+    `told`: the requests of each plan that was ever read, by its last good reading. `quota_since`,
+    `stages_since`: the first night that saw a plan's quota come or go, its stages change.
+    `first_days`: the first day after a gap in the readings of a plan; a plan without a gap is not
+    in it. `unclear`: keys whose own days did not fit tonight, with the plan. `guessed`: keys whose
+    last use is a guess of such a night. `untold`: keys of which an earlier reading told a use (the
+    day) that tonight's does not tell. `strangers`: the last use of ids that are in no plan; they
+    are shown to nobody.
+    """
+
+    day: date
+    first_day: date
+    complete_since: date | None
+    plans: Mapping[str, PlanReading]
+    last_used: Mapping[str, date] = field(default_factory=dict)
+    left: Mapping[str, date] = field(default_factory=dict)
+    plans_changed: Mapping[str, date] = field(default_factory=dict)
+    appeared: Mapping[str, date] = field(default_factory=dict)
+    used_by_day: Mapping[date, int] = field(default_factory=dict)
+    seen_plans: Mapping[tuple[str, bool], date] = field(default_factory=dict)
+    seen_stages: Mapping[tuple[str, bool], date] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    told_through: Mapping[str, date] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+    quota_since: Mapping[str, date] = field(default_factory=dict)
+    stages_since: Mapping[str, date] = field(default_factory=dict)
+    first_days: Mapping[str, date] = field(default_factory=dict)
+    unclear: Mapping[str, str] = field(default_factory=dict)
+    guessed: Mapping[str, date] = field(default_factory=dict)
+    untold: Mapping[str, date] = field(default_factory=dict)
+    strangers: Mapping[str, date] = field(default_factory=dict, repr=False)
+
+    def plan_names(self) -> dict[str, str]:
+        """The names of the usage plans, by id."""
+        return {plan.usage_plan_id: plan.name for plan in self.plans.values()}
+
+    def members(self) -> dict[str, list[str]]:
+        """The plans of every key that is in one, by the last reading of each plan."""
+        plans_of_key: dict[str, list[str]] = {}
+        for plan in self.plans.values():
+            for key_id in plan.members:
+                plans_of_key.setdefault(key_id, []).append(plan.usage_plan_id)
+        return plans_of_key
+
+    def is_witnessed(self, plan: PlanReading) -> bool:
+        """Whether silence in `plan` means anything (believed: AF-308): a request was seen in or beside it.
+
+        Seen in it counts only while it likewise had, or had not, a quota; beside it is in another
+        plan on one of its stages of which the same is true. Both count for 400 days.
+        """
+        oldest = self.day - FORGET_AFTER
+        seen = self.seen_plans.get((plan.usage_plan_id, plan.has_quota), date.min) >= oldest
+        return seen or any(
+            self.seen_stages.get((stage, plan.has_quota), date.min) >= oldest
+            for stage in plan.stages
+        )
+
+    def last_use(self, key_id: str) -> date | None:
+        """The last day on which any reading showed a request of a key, in a plan or in none."""
+        return self.last_used.get(key_id) or self.strangers.get(key_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAnswer:
+    """What came of asking for one plan: members and usage, or why they are not whole (`failed`).
+
+    What was told before it failed shows use, and proves no silence.
+    """
+
+    plan: UsagePlan
+    members: tuple[str, ...] | None
+    usage: PlanUsage | None
+    failed: str | None = None
+
+
+def may_be_value(key_id: str) -> bool:
+    """Whether an id that no plan has is not of the shape of ids."""
+    return not _KEY_ID.fullmatch(key_id)
+
+
+def known_ids(before: Evidence | None) -> set[str]:
+    """The ids of keys that are, or were, in a plan by the evidence before."""
+    if before is None:
+        return set()
+    members = {key_id for plan in before.plans.values() for key_id in plan.members}
+    return members | before.gone | before.left.keys()

@@ -1,0 +1,205 @@
+"""Lays out the evidence as the JSON of its file, and reads it back. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from keyjanitor.domain.usage.evidence import Evidence, PlanReading, Told
+from keyjanitor.errors import UnexpectedAnswer
+
+VERSION = 2
+
+
+def to_document(evidence: Evidence) -> dict[str, Any]:
+    """The evidence as JSON values, for its file."""
+    return {
+        "version": VERSION,
+        "date": str(evidence.day),
+        "first_day": str(evidence.first_day),
+        "complete_since": str(evidence.complete_since) if evidence.complete_since else None,
+        "plans": [
+            {
+                "usage_plan_id": plan.usage_plan_id,
+                "name": plan.name,
+                "stages": list(plan.stages),
+                "has_quota": plan.has_quota,
+                "members": list(plan.members),
+                "members_read": plan.members_read,
+                "emptied": plan.emptied,
+                "unread": plan.unread,
+                "unknown_ids": plan.unknown_ids,
+            }
+            for plan in evidence.plans.values()
+        ],
+        "last_used": _dates(evidence.last_used),
+        "left": _dates(evidence.left),
+        "plans_changed": _dates(evidence.plans_changed),
+        "appeared": _dates(evidence.appeared),
+        "used_by_day": _by_day(evidence.used_by_day),
+        "seen_plans": _witnesses(evidence.seen_plans),
+        "seen_stages": _witnesses(evidence.seen_stages),
+        "gone": sorted(evidence.gone),
+        "told_through": _dates(evidence.told_through),
+        "told": {
+            plan_id: {
+                "date": str(told.day),
+                "through": str(told.through),
+                "by_day": _by_day(told.by_day),
+                "key_ids": list(told.key_ids),
+                "used": list(told.used),
+                "others": told.others,
+            }
+            for plan_id, told in sorted(evidence.told.items())
+        },
+        "quota_since": _dates(evidence.quota_since),
+        "stages_since": _dates(evidence.stages_since),
+        "first_days": _dates(evidence.first_days),
+        "unclear": dict(sorted(evidence.unclear.items())),
+        "guessed": _dates(evidence.guessed),
+        "untold": _dates(evidence.untold),
+        "strangers": _dates(evidence.strangers),
+    }
+
+
+def from_document(document: Any) -> Evidence:
+    """The evidence that a file holds, of this version or of version 1.
+
+    Raises UnexpectedAnswer if it is of another version, or lacks a field, or one is of another kind.
+    """
+    try:
+        version = document.get("version")
+        if version == VERSION:
+            return _read_evidence(document)
+        if version == 1:
+            return _read_evidence(_from_version_1(document))
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
+        raise UnexpectedAnswer(
+            "evidence", f"a field is lost or odd ({type(err).__name__})"
+        ) from None
+    raise UnexpectedAnswer("evidence", f"version {str(version)[:20]!r} is not known")
+
+
+def _read_evidence(document: Mapping[str, Any]) -> Evidence:
+    complete_since = document["complete_since"]
+    return Evidence(
+        day=date.fromisoformat(document["date"]),
+        first_day=date.fromisoformat(document["first_day"]),
+        complete_since=date.fromisoformat(complete_since) if complete_since else None,
+        plans={plan["usage_plan_id"]: _read_plan(plan) for plan in document["plans"]},
+        last_used=_read_dates(document["last_used"]),
+        left=_read_dates(document["left"]),
+        plans_changed=_read_dates(document["plans_changed"]),
+        appeared=_read_dates(document["appeared"]),
+        used_by_day=_read_by_day(document["used_by_day"]),
+        seen_plans=_read_witnesses(document["seen_plans"]),
+        seen_stages=_read_witnesses(document["seen_stages"]),
+        gone=frozenset(_texts(document["gone"])),
+        told_through=_read_dates(document["told_through"]),
+        told={
+            plan_id: Told(
+                day=date.fromisoformat(told["date"]),
+                through=date.fromisoformat(told["through"]),
+                by_day=_read_by_day(told["by_day"]),
+                key_ids=_texts(told["key_ids"]),
+                used=tuple(map(_number, told["used"])),
+                others=_number(told["others"]),
+            )
+            for plan_id, told in document["told"].items()
+        },
+        quota_since=_read_dates(document["quota_since"]),
+        stages_since=_read_dates(document["stages_since"]),
+        first_days=_read_dates(document["first_days"]),
+        unclear={key_id: _text(plan_id) for key_id, plan_id in document["unclear"].items()},
+        guessed=_read_dates(document["guessed"]),
+        untold=_read_dates(document["untold"]),
+        strangers=_read_dates(document["strangers"]),
+    )
+
+
+def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of version 1 as one of this version.
+
+    It does not date its witnesses: they count as seen on its own date. It names plans in which a
+    request was seen without saying whether they had a quota: as they have it in it.
+    """
+    quotas = {plan["usage_plan_id"]: plan["has_quota"] for plan in document["plans"]}
+    told = ("told", "quota_since", "stages_since", "first_days")
+    doubts = ("unclear", "guessed", "untold", "strangers")
+    return {
+        "told_through": {},  # the earliest files have none
+        **document,
+        **{name: {} for name in (*told, *doubts)},
+        "seen_plans": [
+            [plan_id, quotas[plan_id], document["date"]]
+            for plan_id in document["seen_plans"]
+            if plan_id in quotas
+        ],
+        "seen_stages": [
+            [stage, quota, document["date"]] for stage, quota in document["seen_stages"]
+        ],
+    }
+
+
+def _read_plan(plan: Mapping[str, Any]) -> PlanReading:
+    unread = plan["unread"]
+    return PlanReading(
+        usage_plan_id=_text(plan["usage_plan_id"]),
+        name=_text(plan["name"]),
+        stages=_texts(plan["stages"]),
+        has_quota=_flag(plan["has_quota"]),
+        members=_texts(plan["members"]),
+        members_read=_flag(plan["members_read"]),
+        emptied=_flag(plan["emptied"]),
+        unread=None if unread is None else _text(unread),
+        unknown_ids=_number(plan["unknown_ids"]),
+    )
+
+
+def _dates(values: Mapping[str, date]) -> dict[str, str]:
+    return {key_id: str(day) for key_id, day in sorted(values.items())}
+
+
+def _by_day(values: Mapping[date, int]) -> dict[str, int]:
+    return {str(day): used for day, used in sorted(values.items())}
+
+
+def _witnesses(values: Mapping[tuple[str, bool], date]) -> list[list[Any]]:
+    return [[what, has_quota, str(on)] for (what, has_quota), on in sorted(values.items())]
+
+
+def _read_dates(values: Mapping[str, str]) -> dict[str, date]:
+    return {key_id: date.fromisoformat(day) for key_id, day in values.items()}
+
+
+def _read_by_day(values: Mapping[str, Any]) -> dict[date, int]:
+    return {date.fromisoformat(day): _number(used) for day, used in values.items()}
+
+
+def _read_witnesses(values: Iterable[Any]) -> dict[tuple[str, bool], date]:
+    return {
+        (_text(what), _flag(has_quota)): date.fromisoformat(on) for what, has_quota, on in values
+    }
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(text, str) for text in values):
+        raise TypeError
+    return tuple(values)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value

@@ -1,0 +1,125 @@
+"""Writes down what a run has read of some plans, so that the night's next run goes on from there. Pure.
+
+An id that may be a key's value is not written, only that there was one.
+"""
+
+from array import array
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.usage.evidence import PlanAnswer, may_be_value
+from keyjanitor.domain.usage.plan_usage import PlanUsage
+from keyjanitor.errors import UnexpectedAnswer
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A part of a night's reading: the plans that were read, and the usage files that were written."""
+
+    answers: tuple[PlanAnswer, ...] = ()
+    written: frozenset[date] = frozenset()
+
+    def joined(self, other: "Partial") -> "Partial":
+        """Both parts."""
+        return Partial((*self.answers, *other.answers), self.written | other.written)
+
+
+def to_partial(day: date, part: Partial, known: set[str]) -> dict[str, Any]:
+    """A part as JSON values; `known` are ids that are, or were, in a plan before."""
+    return {
+        "version": VERSION,
+        "date": str(day),
+        "answers": [_answer(answer, known) for answer in part.answers],
+        "written": sorted(map(str, part.written)),
+    }
+
+
+def from_partial(document: Any, day: date) -> Partial:
+    """The part that a document of a day holds; raises UnexpectedAnswer if it is something else."""
+    try:
+        if (document["version"], document["date"]) == (VERSION, str(day)):
+            same: dict[str, str] = {}
+            return Partial(
+                tuple(_read_answer(answer, same) for answer in document["answers"]),
+                frozenset(map(date.fromisoformat, document["written"])),
+            )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as err:
+        raise UnexpectedAnswer(
+            "partial", f"a field is lost or odd ({type(err).__name__})"
+        ) from None
+    raise UnexpectedAnswer("partial", "it is of another version or date")
+
+
+def _answer(answer: PlanAnswer, known: set[str]) -> dict[str, Any]:
+    plan = answer.plan
+    members = None if answer.members is None else list(answer.members)
+    return {
+        "plan": [plan.usage_plan_id, plan.name, list(plan.stages), plan.has_quota],
+        "members": members,
+        "failed": answer.failed,
+        "usage": answer.usage and _usage(answer.usage, known.union(members or ())),
+    }
+
+
+def _usage(usage: PlanUsage, known: set[str]) -> dict[str, Any]:
+    ids = sorted(key_id for key_id in usage.ids if key_id in known or not may_be_value(key_id))
+    told = set(ids)
+    odd_used = sum(used for key_id, used in usage.used.items() if key_id not in told)
+    return {
+        "days": [str(usage.start), str(usage.end), str(usage.history_from)],
+        "told_through": str(usage.told_through),
+        "kept": usage.kept,
+        "pages": usage.pages,
+        "used_by_day": {str(day): used for day, used in usage.used_by_day.items()},
+        "odd_ids": usage.odd_ids + len(usage.ids) - len(ids),
+        "odd_used": usage.odd_used + odd_used,
+        "ids": ids,
+        # Of each id in turn: the last use in days from the first, its requests, its days.
+        "last": [
+            (usage.last_used[key_id] - usage.start).days if key_id in usage.last_used else None
+            for key_id in ids
+        ],
+        "used": [usage.used.get(key_id, 0) for key_id in ids],
+        "numbers": [list(usage.days[key_id]) if key_id in usage.days else None for key_id in ids],
+        "unclear": sorted(usage.unclear & told),
+    }
+
+
+def _read_answer(document: Any, same: dict[str, str]) -> PlanAnswer:
+    plan_id, name, stages, has_quota = document["plan"]
+    plan = UsagePlan(plan_id, name, tuple(stages), bool(has_quota))
+    members, usage = document["members"], document["usage"]
+    return PlanAnswer(
+        plan=plan,
+        members=None if members is None else tuple(same.setdefault(one, one) for one in members),
+        usage=None if usage is None else _read_usage(plan, usage, same),
+        failed=document["failed"],
+    )
+
+
+def _read_usage(plan: UsagePlan, document: Any, same: dict[str, str]) -> PlanUsage:
+    start, end, first = map(date.fromisoformat, document["days"])
+    usage = PlanUsage(plan, start, end, first, kept=document["kept"], same=same)
+    usage.told_through = date.fromisoformat(document["told_through"])
+    usage.pages = document["pages"]
+    usage.used_by_day = {
+        date.fromisoformat(day): used for day, used in document["used_by_day"].items()
+    }
+    usage.had_requests = bool(usage.used_by_day)
+    usage.odd_ids, usage.odd_used = document["odd_ids"], document["odd_used"]
+    ids = [same.setdefault(key_id, key_id) for key_id in document["ids"]]
+    usage.ids = set(ids)
+    usage.unclear = set(document["unclear"])
+    columns = (document[name] for name in ("last", "used", "numbers"))
+    for key_id, last, used, numbers in zip(ids, *columns, strict=True):
+        if last is not None:
+            usage.last_used[key_id] = usage.dates[last]
+        if used:
+            usage.used[key_id] = used
+        if numbers is not None:
+            usage.days[key_id] = array("q", numbers)
+    return usage

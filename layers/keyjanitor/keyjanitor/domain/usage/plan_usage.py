@@ -1,0 +1,176 @@
+"""Reduces the pages of GetUsage to what is kept of them. Pure."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import chain
+from typing import Any
+
+from keyjanitor.domain.model.keys import DAY, UsagePlan
+from keyjanitor.errors import UnexpectedAnswer
+
+USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (seen: AF-301)
+HISTORY_DAYS = 3  # of the usage files, written again every night: use has a lag (seen: AF-303)
+
+
+NOT_TOLD = -(2**63)  # stands for a `remaining` that API Gateway did not tell
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """One page of GetUsage: for each key id one [used, remaining] a day from `start` to `end`."""
+
+    start: date
+    end: date
+    items: Mapping[str, Sequence[Any] | None]
+
+
+class PlanUsage:
+    """Reduces the pages of one plan's usage, as they come, to what is kept of them.
+
+    `start` and `end` are what was asked for, `history_from` is the first day that the usage files
+    get, left out the last HISTORY_DAYS; they never get `end`, which has only begun. Days are UTC
+    dates as API Gateway counts them. Unless the days of the keys are `kept`, the usage files get none.
+    `same` holds each id once, for all plans.
+    """
+
+    def __init__(
+        self,
+        plan: UsagePlan,
+        start: date,
+        end: date,
+        history_from: date | None = None,
+        *,
+        kept: bool = True,
+        same: dict[str, str] | None = None,
+    ) -> None:
+        self.plan = plan
+        self.start = start
+        self.end = end
+        self.kept = kept
+        self._same = {} if same is None else same
+        self.dates = [start + DAY * index for index in range((end - start).days + 1)]
+        self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
+        self.told_through = end - DAY
+        self.last_used: dict[str, date] = {}
+        self.used_by_day: dict[date, int] = {}
+        self.had_requests = False
+        self.pages = 0
+        self.ids: set[str] = set()
+        self.unclear: set[str] = set()
+        self.used: dict[str, int] = {}  # requests of each key that had any and whose days fit
+        self.days: dict[str, array[int]] = {}  # of each key, from `history_from` on
+        # How many ids were named that may be values, and their requests: of a reading of before,
+        # which did not write them down.
+        self.odd_ids = 0
+        self.odd_used = 0
+
+    def add(self, page: UsagePage) -> None:
+        """Takes one page in.
+
+        Raises UnexpectedAnswer if the page is about other days than were asked for (it has to
+        start where it was asked to, and to reach the day before yesterday) or holds no numbers.
+        """
+        if page.start != self.start:
+            raise UnexpectedAnswer("GetUsage", f"starts on {page.start}, asked was {self.start}")
+        if page.end < self.end - 2 * DAY:
+            raise UnexpectedAnswer("GetUsage", f"ends on {page.end}, asked was {self.end}")
+        self.pages += 1
+        self.told_through = min(self.told_through, page.end)
+        days = (page.end - page.start).days + 1
+        for key_id, pairs in page.items.items():
+            if pairs is not None and not isinstance(pairs, list | tuple):
+                raise UnexpectedAnswer("GetUsage", "the days of a key are no list")
+            again = key_id in self.ids
+            key_id = self._same.setdefault(key_id, key_id)  # noqa: PLW2901 (the same text)
+            self.ids.add(key_id)
+            if pairs:  # a key without hits may come with nothing or not at all (seen: AF-302)
+                self._add_key(key_id, pairs, days, again=again)
+
+    @property
+    def days_kept(self) -> int:
+        """How many days of each key it keeps for the usage files."""
+        return (self.end - self.history_from).days + 1 if self.kept else 0
+
+    @property
+    def last_request(self) -> date | None:
+        """The last whole day on which any key of the plan had a request."""
+        days = (day for day, used in self.used_by_day.items() if used and day < self.end)
+        return max(days, default=None)
+
+    def tells_of(self, key_id: str) -> bool:
+        """Whether it has a number of its own for each day of a key."""
+        return key_id in self.days
+
+    def on(self, day: date, key_id: str) -> tuple[int, int | None]:
+        """(used, remaining) of a key on a day from `history_from` through `told_through`.
+
+        A plan that was read to the end does not mention who did not use it: that is (0, None). Of
+        the keys in `unclear` nobody knows it.
+        """
+        days = self.days.get(key_id)
+        if days is None:
+            return 0, None
+        index = 2 * (day - self.history_from).days
+        remaining = days[index + 1]
+        return days[index], None if remaining == NOT_TOLD else remaining
+
+    def _add_key(self, key_id: str, pairs: Sequence[Any], days: int, *, again: bool) -> None:
+        """Takes the days of one key in; one that comes on a second page too is counted once."""
+        fits = len(pairs) == days
+        has_quota = self.plan.has_quota
+        last = -1
+        total = 0
+        for index, pair in enumerate(pairs):
+            used, remaining = _pair(pair)
+            # A day of a plan with quota on which nothing is left is use: the key hammers at a
+            # closed door (docs/life-of-a-key.md).
+            if used or (has_quota and remaining is not None and remaining <= 0):
+                last = index
+                if used and not again:
+                    total += used
+                    self._count(used, self.dates[index] if fits else self.end)
+        if last >= 0:
+            # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
+            day = self.dates[last] if fits else self.end
+            self.last_used[key_id] = max(day, self.last_used.get(key_id, day))
+        if not fits:
+            self.unclear.add(key_id)
+            return
+        if total:
+            self.used[key_id] = total
+        if self.kept and not again:
+            self.days[key_id] = _numbers(pairs[(self.history_from - self.start).days :])
+
+    def _count(self, used: int, day: date) -> None:
+        self.had_requests = True
+        self.used_by_day[day] = self.used_by_day.get(day, 0) + used
+
+
+def _numbers(pairs: Sequence[Any]) -> "array[int]":
+    """Used and remaining of each day in turn, in the sixth part of the memory of lists."""
+    try:
+        return array(
+            "q",
+            (
+                NOT_TOLD if number is None else number
+                for number in chain.from_iterable(map(_pair, pairs))
+            ),
+        )
+    except OverflowError:
+        raise UnexpectedAnswer("GetUsage", "a day's number is beyond all measure") from None
+
+
+def _pair(pair: Any) -> tuple[int, int | None]:
+    """(used, remaining) of one day; days without hits may come in another shape, or as nothing."""
+    if type(pair) is list and len(pair) == 2:  # noqa: PLR2004 (the common case, 900,000 times a night)
+        used, remaining = pair
+        if type(used) is int and type(remaining) is int:
+            return used, remaining
+    if pair is None:
+        return 0, None
+    numbers = list(pair) if isinstance(pair, list | tuple) else [pair]
+    if not all(type(number) is int for number in numbers):
+        raise UnexpectedAnswer("GetUsage", "a day's pair holds something else than whole numbers")
+    return (numbers[0] if numbers else 0), (numbers[1] if len(numbers) > 1 else None)

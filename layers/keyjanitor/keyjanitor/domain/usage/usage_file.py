@@ -1,0 +1,164 @@
+"""Lays out the daily usage files: who used how much on a day, and of whom nobody knows it. Pure.
+
+A later night knows a day better, but only what it read. What an earlier night wrote of a plan that
+could not be read tonight, of a plan that is gone, and of a key that left its plan stays.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.usage.evidence import Evidence, PlanReading
+from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
+
+# Of so many keys in plans does a day's file have a row each; what is over that has one row a plan.
+ROWS = 250_000
+
+COLUMNS = ("plan_id", "plan_name", "stages", "key_id", "used", "remaining", "missing")
+
+LEFT = "the key left the plan before the day was read"
+DELETED = "the plan was deleted before the day was read"
+UNCLEAR = "API Gateway told fewer or more days than it was asked for"
+TOO_MANY = "the account's plans have more keys than the usage files have room for"
+TOO_LONG_AGO = "the first reading had no room for days so long ago"
+
+Row = dict[str, Any]
+Standing = dict[str | None, Row]  # the rows of one plan and day, by key id; None: of none
+
+
+class UsageFiles:
+    """What a night's reading writes into the usage files.
+
+    `usages` are those of the plans that were read, `before` is the evidence before tonight's.
+    """
+
+    def __init__(
+        self, evidence: Evidence, usages: Mapping[str, PlanUsage], before: Evidence | None
+    ) -> None:
+        self._evidence = evidence
+        self._usages = usages
+        self._before = before
+        self._plans_before = before.plans if before else {}
+        self._whole = self._with_room()
+        # Ids that no plan ever had may be anything; they are counted, and never written down.
+        known = evidence.members().keys() | evidence.gone
+        # Of a plan whose members were not read tonight, silence about one of them proves nothing.
+        self._members = {
+            plan_id: set(
+                evidence.plans[plan_id].members if evidence.plans[plan_id].members_read else ()
+            )
+            for plan_id in usages.keys() & self._whole
+        }
+        self._ids = {
+            plan_id: members | (usages[plan_id].ids & known)
+            for plan_id, members in self._members.items()
+        }
+        self._in_turn = {plan_id: sorted(ids) for plan_id, ids in self._ids.items()}
+
+    def _with_room(self) -> set[str]:
+        """The plans whose keys have a row each, in the order of their ids until there is no room."""
+        room, whole = ROWS, set()
+        for plan_id, plan in sorted(self._evidence.plans.items()):
+            usage = self._usages.get(plan_id)
+            if len(plan.members) <= room and (usage is None or usage.kept):
+                whole.add(plan_id)
+                room -= len(plan.members)
+        return whole
+
+    @property
+    def days(self) -> list[date]:
+        """The days that are written tonight: the last three, and those that no night has written."""
+        today = self._evidence.day
+        first = min(
+            today - DAY * HISTORY_DAYS,
+            *(usage.history_from for usage in self._usages.values()),
+            self._before.day if self._before else today,
+        )
+        first = max(first, today - DAY * USAGE_DAYS)
+        return [first + DAY * index for index in range((today - first).days)]
+
+    def rows(self, day: date, earlier: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
+        """The rows of a day's file, by plan and key; `earlier` are those that it has so far.
+
+        Every member of every plan has a row, zero use too. Where `missing` says why the use is not
+        known, `used` and `remaining` are None; a row without a key id says it of a plan of which not
+        even the members are known.
+        """
+        stand: dict[str, Standing] = {}
+        for row in earlier:
+            whole = {name: row.get(name) for name in COLUMNS}
+            stand.setdefault(str(row["plan_id"]), {})[row["key_id"]] = whole
+        plans = self._evidence.plans.keys() | self._plans_before.keys() | stand.keys()
+        for plan_id in sorted(plans):
+            yield from self._rows_of(plan_id, day, stand.get(plan_id, {}))
+
+    def _rows_of(self, plan_id: str, day: date, stand: Standing) -> Iterable[Row]:
+        plan, usage = self._evidence.plans.get(plan_id), self._usages.get(plan_id)
+        if plan is None:
+            gone = self._plans_before.get(plan_id)
+            news = gone is not None and self._is_news(plan_id, day)
+            return _unknown(gone, DELETED, stand) if gone and news else stand.values()
+        if plan_id not in self._whole:
+            return stand.values() or [_row(plan, None, missing=TOO_MANY)]
+        if usage is None:
+            return _unknown(plan, plan.unread or "unread", stand)
+        if day > usage.told_through:
+            return _unknown(plan, f"told only through {usage.told_through}", stand)
+        if day < usage.history_from:
+            is_news = not stand and self._is_news(plan_id, day)
+            return [_row(plan, None, missing=TOO_LONG_AGO)] if is_news else stand.values()
+        return self._told(plan, usage, day, stand)
+
+    def _told(
+        self, plan: PlanReading, usage: PlanUsage, day: date, stand: Standing
+    ) -> Iterator[Row]:
+        told, members = self._ids[plan.usage_plan_id], self._members[plan.usage_plan_id]
+        before = self._plans_before.get(plan.usage_plan_id)
+        news = before is not None and self._is_news(plan.usage_plan_id, day)
+        left = set(before.members) - members if before and news else set()
+        more = {key_id for key_id in stand if key_id is not None} | left
+        for key_id in sorted(told | more) if more - told else self._in_turn[plan.usage_plan_id]:
+            stood = stand.get(key_id)
+            if key_id not in told:
+                yield stood or _row(plan, key_id, missing=LEFT)
+            elif key_id in usage.unclear:
+                yield stood or _row(plan, key_id, missing=UNCLEAR)
+            elif stood and stood["used"] and not usage.tells_of(key_id):
+                yield stood  # requests that were told of once are not undone by silence
+            elif key_id in members or key_id in more or usage.on(day, key_id)[0]:
+                yield _row(plan, key_id, *usage.on(day, key_id))
+
+    def _is_news(self, plan_id: str, day: date) -> bool:
+        """Whether no night before has read this day of the plan."""
+        before = self._before
+        return before is None or day > before.told_through.get(plan_id, before.day - DAY)
+
+
+def _unknown(plan: PlanReading, why: str, stand: Standing) -> Iterator[Row]:
+    """Nobody knows the use of a plan's members tonight; what was known before is known still."""
+    ids = {key_id for key_id in stand if key_id is not None}.union(plan.members)
+    for key_id in sorted(ids):
+        stood = stand.get(key_id)
+        known = stood is not None and stood["missing"] is None
+        yield stood if stood and known else _row(plan, key_id, missing=why)
+    if not ids:
+        yield _row(plan, None, missing=why)
+
+
+def _row(
+    plan: PlanReading,
+    key_id: str | None,
+    used: int | None = None,
+    remaining: int | None = None,
+    missing: str | None = None,
+) -> Row:
+    return {
+        "plan_id": plan.usage_plan_id,
+        "plan_name": plan.name,
+        "stages": plan.stages,
+        "key_id": key_id,
+        "used": used,
+        "remaining": remaining,
+        "missing": missing,
+    }

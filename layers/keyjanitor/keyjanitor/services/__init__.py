@@ -1,0 +1,1 @@
+"""What each function does: gather, decide, check, apply."""

@@ -1,0 +1,31 @@
+"""Reads of the account that more than one service makes."""
+
+from dataclasses import replace
+from datetime import date
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.domain.model.keys import DAY, ApiKey
+from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
+
+logger = Logger(child=True)
+
+
+NOT_SWEPT = "it is the first night, or the first after two without a sweep"
+
+
+def with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
+    """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
+    try:
+        tags = owners.tags()
+    except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+        logger.error("the tags could not be read, so every idle key is unknown tonight: %s", err)
+        return keys
+    return [replace(key, tags={**(key.tags or {}), **tags.get(key.key_id, {})}) for key in keys]
+
+
+def was_swept(today: date, ledger: Ledger) -> bool:
+    """Whether one of the two nights before today was: else there are only warnings."""
+    return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept

@@ -1,0 +1,57 @@
+"""Brings to an end what a run that died has begun."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Protocol
+
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
+from keyjanitor.domain.model.keys import ApiKey, Verb
+from keyjanitor.domain.model.policy import BoundPolicy
+from keyjanitor.domain.model.records import Row
+
+
+class Keeper(Protocol):
+    """What it takes to bring a key back, and to end what a run that died has begun."""
+
+    @property
+    def gateway(self) -> ApiGateway: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def history(self) -> History: ...
+    @property
+    def sealer(self) -> Sealer: ...
+
+
+def forget_tombstone(row: Row, outside: Keeper) -> None:
+    """Destroys the tombstone of a restored key: what is sealed twice can only leak twice."""
+    outside.history.destroy_tombstone(row.key_id)
+    outside.ledger.commit([Change(row, replace(row, claim=None))])
+
+
+def settled(
+    today: date, row: Row, key: ApiKey | None, outside: Keeper, bound: BoundPolicy
+) -> Change:
+    """What becomes of a row whose claim a run that died has left.
+
+    `key` is as GetApiKey has just told it (None: it told that there is none), never as listed. A
+    key that was disabled at another time than that run was at work stays what others made of it.
+    """
+    after = replace(row, claim=None)
+    if row.claim is None:
+        return Change(row, after)
+    match row.claim.verb:
+        case Verb.DISABLE if key is not None and row.claim.may_have_disabled(key):
+            after = replace(disabled(after, today, bound, key), disabled_on=row.claim.on)
+        case Verb.PARK if key is None and outside.history.has_tombstone(row.key_id):
+            after = replace(parked(after, today, bound), parked_on=row.claim.on)
+        case Verb.ENABLE if key is not None and key.enabled:
+            after = enabled(after, today, key)
+        case _:
+            return Change(row, after)
+    return Change(row, after, (announce(after, bound.policy, today),))

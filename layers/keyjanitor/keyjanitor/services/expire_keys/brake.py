@@ -1,0 +1,115 @@
+"""Holds a night's plan against the nights before, saves and alerts it, and takes an approval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
+from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
+from keyjanitor.domain.expiry.verdicts import Night
+from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.policy import BoundPolicy
+from keyjanitor.errors import AccessDenied, CallFailed, PlanNotAsSaved, UnknownPlan
+from keyjanitor.services.expire_keys.gather import Outside
+
+SAMPLES = 10
+
+Pairs = frozenset[tuple[str, str]]
+
+logger = Logger(child=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The part of a plan that may be carried out tonight, and the brake if it is on.
+
+    `saved`: the whole plan can be approved under its digest. `approved` are the pairs of action and
+    key id of the plan that an operator has approved for this date.
+    """
+
+    plan: Plan
+    brake: Brake | None = None
+    saved: bool = False
+    approved: Pairs | None = None
+
+
+def compared(plan: Plan, night: Night, bound: BoundPolicy, history: History) -> Comparison:
+    """A night's plan beside the last night that was swept without the brake."""
+    before = history.compared_before(plan.today)
+    return compare(plan, night.evidence, bound.policy, night.rows, before)
+
+
+def check(plan: Plan, comparison: Comparison, run: SweepRequest, outside: Outside) -> Checked:
+    """What may be carried out of a plan.
+
+    While the brake is on, nothing is done but to give keys back; the plan is saved under its digest
+    and alerted once a date. A plan that the allowance cuts is saved too. Once an operator has
+    approved a saved plan, what that one and tonight's have in common goes, and nothing else, in all
+    of the date's later runs. Raises UnknownPlan and PlanNotAsSaved.
+    """
+    remembered = {"new": comparison.new, "causes": _causes(comparison)}
+    approved = _approved(run, outside)
+    if approved is not None:
+        rest = comparison.accepting({key_id for _, key_id in approved})
+        outside.history.put_compared(run.today, rest.accepted(), once=False)
+        outside.ledger.remember(run.today, **remembered, braked=rest.brake is not None)
+        return Checked(plan.approved(approved), rest.brake, approved=approved)
+    brake = comparison.brake
+    outside.ledger.remember(run.today, **remembered, braked=brake is not None)
+    if brake is not None:
+        logger.error(
+            "the safety brake is on: %d keys are past their idle limit that were not on %s, "
+            "usual are %g a night",
+            brake.new,
+            brake.since,
+            brake.usual,
+        )
+        outside.history.put_plan(plan)
+        if not outside.ledger.night(run.today).brake_alerted:
+            _alert(plan, brake, comparison.plan_names, outside)
+        return Checked(plan.braked(), brake, saved=True)
+    outside.history.put_compared(run.today, comparison.swept())
+    if plan.waiting:
+        outside.history.put_plan(plan)
+    return Checked(plan, saved=plan.waiting > 0)
+
+
+def _approved(run: SweepRequest, outside: Outside) -> Pairs | None:
+    """The pairs of the plan that was approved for this date, by this run or one before it."""
+    if run.approve is not None:
+        pairs = outside.history.plan(run.approve)
+        outside.history.put_approval(run.approve, run.today, now())
+        outside.ledger.remember(run.today, approved=run.approve)
+        return pairs
+    digest = outside.ledger.night(run.today).approved
+    if digest is None:
+        return None
+    try:
+        return outside.history.plan(digest)
+    except (UnknownPlan, PlanNotAsSaved) as err:
+        logger.error("the approval of this date holds no longer: %s", err)
+        return None
+
+
+def _causes(comparison: Comparison) -> dict[str, int]:
+    return {str(one.cause): one.keys for one in comparison.causes}
+
+
+def _alert(plan: Plan, brake: Brake, plan_names: Mapping[str, str], outside: Outside) -> None:
+    samples = [
+        f"{key_id_of(step)}  {step.tier.name}: {step.because}"
+        for step in plan.due
+        if not isinstance(step, Purge)
+    ]
+    try:
+        outside.topic.publish(
+            alerts.brake(plan.today, brake, plan.kinds, plan.digest, samples[:SAMPLES], plan_names)
+        )
+    except (AccessDenied, CallFailed) as err:
+        logger.error("the alert of the brake waits for the next run: %s", err)
+        return
+    outside.ledger.remember(plan.today, brake_alerted=True)

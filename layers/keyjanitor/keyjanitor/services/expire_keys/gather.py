@@ -1,0 +1,219 @@
+"""Gathers all that a sweep decides on, and brings to an end what a run that died has begun."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import NamedTuple
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.ledger import Change, Ledger, Shelf
+from keyjanitor.adapters.ownership import Owners
+from keyjanitor.domain.expiry.notice import digest_days, untold
+from keyjanitor.domain.expiry.transitions import issued
+from keyjanitor.domain.expiry.verdicts import Night
+from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.requests.import_file import asked_for
+from keyjanitor.errors import (
+    AccessDenied,
+    CallFailed,
+    EmptyListing,
+    NoEvidence,
+    TombstoneClosed,
+    UnexpectedAnswer,
+)
+from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
+from keyjanitor.services.claims import forget_tombstone, settled
+
+logger = Logger(child=True)
+
+
+class Outside(NamedTuple):
+    """Everything that a sweep talks to."""
+
+    gateway: ApiGateway
+    owners: Owners
+    ledger: Ledger
+    history: History
+    sealer: Sealer
+    bus: Bus
+    topic: Topic
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Tonight's night, the policy bound to the account's plans, and restores that were cut off."""
+
+    night: Night
+    bound: BoundPolicy
+    unfinished: tuple[Row, ...] = ()
+    parked_ids: frozenset[str] = frozenset()  # of all keys that are parked
+    closed: tuple[str, ...] = ()  # keys whose tombstone is damaged: it was tried, and never opens
+
+
+def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
+    """All reads of a sweep; `acting` also brings to an end what a run that died has begun.
+
+    Raises NoEvidence, EmptyListing and what the adapters raise; nothing is touched then.
+    """
+    evidence = outside.history.evidence(today)
+    if evidence is None:
+        raise NoEvidence(today)
+    bound = policy.bind(evidence.plan_names())
+    for problem in bound.problems:
+        logger.error("keys of the usage plans that may be meant are unknown tonight: %s", problem)
+    # The rows first: a key that is revoked in between is missed, and not taken for a new one.
+    rows = outside.ledger.live_rows()
+    keys = outside.gateway.keys()
+    if not keys and (known := max(len(rows), len(evidence.members()))):
+        raise EmptyListing("API keys", known)
+    keys = with_tags(keys, outside.owners)
+    rows = _settle(today, rows, outside, bound, acting=acting)
+    shelf = outside.ledger.shelf(today)
+    ladder = outside.ledger.ladder()
+    nights = outside.ledger.nights_of(digest_days(rows.values()))
+    tombstones_open, closed = _open_oldest(today, shelf, outside, acting=acting)
+    if acting:
+        for row in shelf.restored:
+            forget_tombstone(row, outside)
+    return Gathered(
+        night=Night(
+            today=today,
+            # A key that was revoked since the list was read is not adopted.
+            keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],
+            rows=rows,
+            shelf=shelf.due,
+            evidence=evidence,
+            stepped=_stepped(today, rows, shelf),
+            warnings_only=None if was_swept(today, outside.ledger) else NOT_SWEPT,
+            tombstones_open=tombstones_open,
+            rung=ladder.above if ladder else None,
+            untold=untold(rows, outside.ledger.unsent(), nights),
+            begun=_begun(keys, rows, outside.ledger),
+        ),
+        bound=bound,
+        unfinished=shelf.unfinished,
+        parked_ids=shelf.parked_ids,
+        closed=closed,
+    )
+
+
+def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: Ledger) -> dict[str, Row]:
+    """The rows of the unknown keys that were made for requests which nobody has answered yet."""
+    names = {
+        key.key_id: (key, name)
+        for key in keys
+        if key.key_id not in rows and (name := asked_for(key)) is not None
+    }
+    if not names:
+        return {}
+    asked = ledger.requests(sorted({name for _, name in names.values()}))
+    return {
+        key_id: row
+        for key_id, (key, name) in names.items()
+        if name in asked and (row := issued(key, asked[name])) is not None
+    }
+
+
+def gather_for_undo(
+    today: date, outside: Outside, policy: Policy
+) -> tuple[dict[str, Row], BoundPolicy]:
+    """The rows, and the policy tied to no plan: an undo needs no evidence and judges nobody.
+
+    So it works at any hour, and after a plan was renamed. Raises EmptyListing.
+    """
+    bound = BoundPolicy(policy, {}, frozenset())
+    rows = outside.ledger.live_rows()
+    keys = outside.gateway.keys()
+    if not keys and rows:
+        raise EmptyListing("API keys", len(rows))
+    rows = _settle(today, rows, outside, bound, acting=True)
+    for row in outside.ledger.shelf(today).restored:
+        forget_tombstone(row, outside)
+    return rows, bound
+
+
+def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[Verb, int]:
+    """How many keys took which step on this date already."""
+    return {
+        Verb.WARN: sum(row.warned_on == today for row in rows.values()),
+        Verb.DISABLE: sum(row.disabled_on == today for row in rows.values()),
+        **shelf.stepped,
+    }
+
+
+def _open_oldest(
+    today: date, shelf: Shelf, outside: Outside, *, acting: bool
+) -> tuple[bool, tuple[str, ...]]:
+    """Whether tombstones can be opened tonight, and the keys whose tombstones never will be.
+
+    If none of the oldest opens, nothing may rely on new ones: unless each of them is damaged by
+    itself, and what is sealed now does open. One that is damaged is named, and passed over.
+    """
+    opened, for_now, closed = False, False, []
+    changes: list[Change] = []
+    for row in shelf.oldest:
+        try:
+            outside.history.dig_up(row.key_id, outside.sealer)
+        except TombstoneClosed as err:
+            logger.error("key %s: %s", row.key_id, err)
+            for_now |= err.for_now
+            if not err.for_now:
+                closed.append(row.key_id)
+                changes.append(Change(row, replace(row, closed_since=row.closed_since or today)))
+            continue
+        changes.append(Change(row, replace(row, closed_since=None)))
+        opened = True
+        break
+    if acting:
+        outside.ledger.commit([one for one in changes if one.before != one.after])
+    if opened or not shelf.oldest:
+        return True, tuple(closed)
+    if not for_now and (not acting or _seals(outside.sealer)):
+        return True, tuple(closed)
+    logger.error("nothing is parked tonight: no tombstone opens")
+    return False, tuple(closed)
+
+
+def _seals(sealer: Sealer) -> bool:
+    """Whether a value that is sealed now can be opened again."""
+    try:
+        sealer.try_out()
+    except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+        logger.error("what is sealed now could not be opened: %s", err)
+        return False
+    return True
+
+
+def _settle(
+    today: date,
+    rows: dict[str, Row],
+    outside: Outside,
+    bound: BoundPolicy,
+    *,
+    acting: bool,
+) -> dict[str, Row]:
+    """The rows, with each claim of a run that died brought to an end or given up.
+
+    What was carried out at API Gateway is written down; what was not is decided again. API Gateway
+    is asked for each of these keys: that a list does not show a key proves nothing.
+    """
+    changes = [
+        settled(today, row, outside.gateway.key(row.key_id), outside, bound)
+        for row in rows.values()
+        if row.claim is not None
+    ]
+    written = outside.ledger.commit(changes) if acting else [change.after for change in changes]
+    rows = rows | {row.key_id: row for row in written}
+    return {
+        key_id: row
+        for key_id, row in rows.items()
+        if row.state is not State.PARKED and row.state is not State.GONE
+    }

@@ -1,0 +1,229 @@
+"""Brings a parked key back: with its value, plans, name, owner and `enabled`, under a new id."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.expiry.transitions import enabled
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import Announcement, Claim, Row
+from keyjanitor.errors import (
+    CallFailed,
+    ClaimLost,
+    KeysFull,
+    NotRestorable,
+    TombstoneClosed,
+    UnexpectedAnswer,
+    ValueTaken,
+)
+from keyjanitor.services.claims import Keeper, forget_tombstone
+
+WITHOUT = "restored without"  # begins the reason of a key that came back as less than it was
+# How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
+# be mended there does not hold the key up, and can be attached by hand.
+REFUSED = frozenset({"ConflictException", "BadRequestException", "LimitExceededException"})
+
+Told = Callable[[Row], Announcement]  # the event that tells of a key which lives again
+
+logger = Logger(child=True)
+
+
+def restore(
+    row: Row, today: date, outside: Keeper, policy: Policy, told: Told | None = None
+) -> Row:
+    """Restores one parked key; gives the row under its new id. May be run again after any failure.
+
+    The key is created disabled and under a marker name, attached, renamed and then enabled, so
+    that what is half done opens nothing and can be told from somebody's living key. Raises
+    NotRestorable or KeysFull (the row stays parked), ClaimLost, and what the adapters raise.
+    """
+    claimed, tombstone, new_id = _build(row, today, outside)
+    lost = _attach(tombstone.usage_plan_ids, new_id, outside)
+    name = _rename(new_id, tombstone, outside)
+    if tombstone.enabled:
+        outside.gateway.set_enabled(new_id, enabled=True)
+    key = outside.gateway.key(new_id)
+    if key is None or key.enabled is not tombstone.enabled or key.name != name:
+        raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
+    claimed = replace(claimed, because=_because(tombstone, lost, name))
+    if claimed.because.startswith(WITHOUT):
+        logger.error("key %s is %s", new_id, claimed.because)
+    return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
+
+
+def _attach(usage_plan_ids: Sequence[str], new_id: str, outside: Keeper) -> dict[str, str]:
+    """Puts the key into its plans; gives those that do not take it, each with why.
+
+    What may pass, also a role that may not, is raised: the next try goes on.
+    """
+    lost: dict[str, str] = {}
+    for plan_id in usage_plan_ids:
+        try:
+            if not outside.gateway.attach(plan_id, new_id):
+                lost[plan_id] = "it is no more"
+        except CallFailed as err:
+            if err.code not in REFUSED:
+                raise
+            lost[plan_id] = f"it refuses the key, {err.code}"
+    return lost
+
+
+def _rename(new_id: str, tombstone: Tombstone, outside: Keeper) -> str:
+    """Gives the key the name that it had. Whether AWS takes an empty one is not known."""
+    try:
+        outside.gateway.rename(new_id, tombstone.name)
+    except CallFailed as err:
+        if tombstone.name or err.code != "BadRequestException":
+            raise
+        name = f"restored {tombstone.key_id}"
+        outside.gateway.rename(new_id, name)
+        return name
+    return tombstone.name
+
+
+def _because(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> str:
+    """What the key came back without, for the event; "restored" if it lacks nothing."""
+    told = []
+    if lost:
+        plans = ", ".join(f"{plan_id} ({why})" for plan_id, why in sorted(lost.items()))
+        told.append(f"its usage plans {plans}")
+    if len(lost) == len(tombstone.usage_plan_ids):
+        told.append("any usage plan, so it opens nothing until it is put into one")
+    if name != tombstone.name:
+        told.append(f"its empty name, which API Gateway refuses: it is called {name!r}")
+    return f"{WITHOUT} {'; without '.join(told)}" if told else "restored"
+
+
+def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
+    """Claims the row, and gives it with its tombstone and the id of the key under its marker name."""
+    begun = row.claim if row.claim and row.claim.verb is Verb.RESTORE else None
+    claim = Change(row, replace(row, claim=begun or Claim(Verb.RESTORE, today)))
+    claimed = outside.ledger.commit_one(claim)
+    try:
+        tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
+        new_id = _built(claimed, outside) or _create(tombstone, value, outside)
+    except (NotRestorable, TombstoneClosed) as err:
+        # For now the claim stays: it tells whoever comes next that there may be a key already. Else
+        # ClaimLost says that another run, which has restored it, is why nothing is there.
+        if not err.for_now:
+            outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
+        raise NotRestorable(row.key_id, str(err), for_now=err.for_now) from err
+    except CallFailed as err:
+        if err.code != "LimitExceededException":
+            raise
+        outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
+        raise KeysFull from None
+    if claimed.new_key_id != new_id:
+        built = Change(claimed, replace(claimed, new_key_id=new_id))
+        try:
+            claimed = outside.ledger.commit_one(built)
+        except ClaimLost:
+            if _is_ended(outside.ledger.row_of_any(row.key_id)):
+                outside.gateway.delete(new_id)
+            raise
+    return claimed, tombstone, new_id
+
+
+def _told_by_sweep(today: date, policy: Policy) -> Told:
+    return lambda row: announce(row, policy, today)
+
+
+def half_built(row: Row, outside: Keeper) -> str | None:
+    """The id of the key that a restore of a parked key has built and not brought to an end.
+
+    It is known by its marker name, for the tombstone may be gone.
+    """
+    if built := _built(row, outside):
+        return built
+    marker = RESTORE_MARKER + row.key_id
+    # One that is enabled is somebody's living key, whatever its name: ours is renamed before.
+    return next(
+        (
+            key.key_id
+            for key in outside.gateway.keys_named(marker)
+            if key.name == marker and not key.enabled
+        ),
+        None,
+    )
+
+
+def is_half_built(key: ApiKey) -> bool:
+    """Whether a key is one that a restore has built and not yet given to its owner."""
+    return key.name.startswith(RESTORE_MARKER) and not key.enabled
+
+
+def _is_ended(row: Row | None) -> bool:
+    """Whether somebody revokes the key or purges it, or has done so."""
+    if row is None:
+        return False
+    purging = row.claim is not None and row.claim.verb is Verb.PURGE
+    return row.state in (State.REVOKED, State.PURGED) or purging
+
+
+def _built(claimed: Row, outside: Keeper) -> str | None:
+    """The id under which a try before this one has built the key, if it is still there."""
+    if claimed.new_key_id is None or outside.gateway.key(claimed.new_key_id) is None:
+        return None
+    return claimed.new_key_id
+
+
+def _create(tombstone: Tombstone, value: Secret, outside: Keeper) -> str:
+    """The id of the key under its marker name, made now or by a try before this one."""
+    marker = RESTORE_MARKER + tombstone.key_id
+    try:
+        return outside.gateway.create_disabled(
+            value,
+            name=marker,
+            description=tombstone.description,
+            customer_id=tombstone.customer_id,
+            # Tags that AWS itself has set cannot be set by anybody else.
+            tags={k: v for k, v in tombstone.tags.items() if not k.startswith("aws:")},
+        )
+    except ValueTaken:
+        new_id = outside.gateway.key_named(marker, value)
+        if new_id is None:
+            raise NotRestorable(
+                tombstone.key_id, "a living key has its value; that key was left alone"
+            ) from None
+        return new_id
+
+
+def _finish(
+    claimed: Row,
+    tombstone: Tombstone,
+    key: ApiKey,
+    today: date,
+    outside: Keeper,
+    told: Told,
+) -> Row:
+    """Writes down that the key lives under its new id, and then destroys the tombstone."""
+    live = replace(
+        enabled(claimed, today, key),
+        key_id=key.key_id,
+        version=0,
+        because=claimed.because,
+        adopted_on=today,
+        stepped_on=None,
+        parked_on=None,
+        purge_on=None,
+        new_key_id=None,
+        last_used=tombstone.last_used or claimed.last_used,
+        first_created_on=claimed.first_created_on or tombstone.created_date.date(),
+        previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
+    )
+    restored = replace(claimed, state=State.RESTORED, restored_on=today)
+    done = outside.ledger.commit_together(
+        # The claim stays until the tombstone is gone: a run that dies before is finished by the next.
+        Change(claimed, restored),
+        Change(outside.ledger.row(key.key_id), live, (told(live),)),
+    )
+    if not done:
+        raise ClaimLost(claimed.key_id)
+    forget_tombstone(replace(restored, version=claimed.version + 1), outside)
+    return live

@@ -1,0 +1,283 @@
+"""Looks at the account: counts its keys, forecasts, and tells whom it concerns, once."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.alert_store import AlertBook
+from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.dead_letters import Letters
+from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.domain.capacity.alert_text import write
+from keyjanitor.domain.capacity.alerting import Situation, news
+from keyjanitor.domain.capacity.counting import by_state, by_tier, loosely_bound, silent_plans
+from keyjanitor.domain.capacity.forecast import DAYS, forecast
+from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
+from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.keys import DAY, State, Verb
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
+from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
+from keyjanitor.domain.requests.census import BURST_ENDS
+from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.errors import AccessDenied, CallFailed
+
+REGRET = 30  # days within which a key that comes back was taken too soon
+WEEK = 7
+SWEEPS_LOOKED_FOR = 3  # days
+TRIES = 5
+
+logger = Logger(child=True)
+
+
+class Sights(NamedTuple):
+    """Everything that watch_capacity talks to."""
+
+    gateway: ApiGateway
+    ledger: Ledger
+    book: AlertBook
+    history: History
+    topic: Topic
+    letters: Letters
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look found, and what is measured of it."""
+
+    situation: Situation
+    regret: float | None  # of a hundred keys that were disabled or parked, how many came back
+    evidence_age: int | None  # days
+    untold_days: int = 0  # since the oldest event or digest could not be sent
+
+
+def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
+    """Counts the account, writes the count down, and gathers all that an alert should say."""
+    lease_until = sights.ledger.lease_until()
+    keys = sights.gateway.keys()
+    plans = sights.gateway.usage_plans()
+    rows = sights.ledger.live_rows()
+    latest = sights.history.latest_evidence(today)
+    before = sights.history.evidence_before(latest.day) if latest else None
+    nights = sights.ledger.nights(today - DAY * REGRET, today)
+    # What a sweep parks is written down when it ends.
+    sweeping = lease_until is not None and lease_until > now
+    if lease_until is not None and not sweeping:
+        nights = _with_unwritten(today, nights, sights.ledger)
+    bound = loosely_bound(policy, latest)
+    count = CountRow(
+        date=today,
+        keys=len(keys),
+        plans=len(plans),
+        issued=sum(row.issued and row.adopted_on == today for row in rows.values()),
+        freed=_freed(nights.get(today)),
+        tiers=dict(by_tier(keys, rows, latest, bound)),
+        states=dict(by_state(keys, rows)),
+    )
+    sights.ledger.put_count(count)
+    counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
+    week_ago = counts.get(today - DAY * WEEK)
+    yesterday = next((counts[day] for day in sorted(counts, reverse=True) if day < today), None)
+    owners = Counter(row.owner for row in rows.values() if row.owner is not None)
+    situation = Situation(
+        today=today,
+        count=count,
+        yesterday=yesterday,
+        freed_since=None if sweeping else _freed_since(yesterday, nights),
+        made_since=sum(key.created_date.date() > yesterday.date for key in keys)
+        if yesterday
+        else 0,
+        forecast=forecast(
+            {day: row.keys for day, row in counts.items()}, policy.service_quota, today
+        ),
+        owners=owners.most_common(5),
+        growing={tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
+        if week_ago
+        else {},
+        ladder=sights.ledger.ladder(),
+        swept_on=max(
+            (
+                night.date
+                for night in nights.values()
+                if night.swept and today - night.date <= DAY * SWEEPS_LOOKED_FOR
+            ),
+            default=None,
+        ),
+        held=sights.ledger.hold(),
+        unread=_unread(latest, before),
+        silent=silent_plans(latest, bound),
+        letters=sights.letters.waiting(),
+        unconfirmed=sights.topic.unconfirmed(),
+        policy_problems=_policy_problems(rows, bound),
+        bursts=[one for one in sights.ledger.bursts() if now - one.last <= BURST_ENDS],
+    )
+    return Look(
+        situation,
+        regret=_regret(today, rows, nights),
+        evidence_age=(today - latest.day).days if latest else None,
+        untold_days=_untold_days(today, rows, sights.ledger),
+    )
+
+
+def _untold_days(today: date, rows: Mapping[str, Row], ledger: Ledger) -> int:
+    """For how many days the oldest event, or the oldest digest of warnings, could not be sent."""
+    nights = ledger.nights_of(digest_days(rows.values()))
+    since = oldest_untold(rows.values(), ledger.unsent(), nights)
+    return max(0, (today - since).days) if since else 0
+
+
+def tell(
+    situation: Situation,
+    sights: Sights,
+    policy: Policy,
+    now: Callable[[], datetime],
+    until: datetime,
+) -> list[Alert]:
+    """Publishes what is new, and what an earlier run could not; gives what was published.
+
+    What is to be told is written down before, by one of two runs at once, and stays written until
+    it was published: it is told at least once.
+    """
+    for _ in range(TRIES):
+        standing = sights.book.read()
+        told, after = news(situation, standing, policy)
+        fresh = [_pending(write(one, situation, policy), until) for one in told]
+        # What another run may be publishing right now is left to it.
+        mine = [
+            replace(one, not_before=until) for one in standing.pending if one.not_before <= now()
+        ]
+        others = [one for one in standing.pending if one.not_before > now()]
+        if not fresh and not mine:
+            return []
+        written = sights.book.write(replace(after, pending=(*others, *mine, *fresh)))
+        if written is not None:
+            return _publish([*mine, *fresh], written, sights)
+    logger.info("another run tells of this")
+    return []
+
+
+def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, sights: Sights) -> list[Alert]:
+    published: list[Alert] = []
+    done: set[str] = set()
+    for one in alerts:
+        alert = Alert(one.kind, one.severity, one.subject, one.text, dict(one.form))
+        try:
+            sights.topic.publish(alert)
+        except (AccessDenied, CallFailed) as err:
+            logger.error("the alert %r waits for the next run: %s", one.subject, err)
+            continue
+        published.append(alert)
+        done.add(one.alert_id)
+    failed = {one.alert_id for one in alerts} - done
+    for _ in range(TRIES):
+        left = tuple(
+            replace(one, not_before=datetime.min.replace(tzinfo=one.not_before.tzinfo))
+            if one.alert_id in failed
+            else one
+            for one in standing.pending
+            if one.alert_id not in done
+        )
+        if sights.book.write(replace(standing, pending=left)) is not None:
+            break
+        standing = sights.book.read()
+    return published
+
+
+def _pending(alert: Alert, until: datetime) -> PendingAlert:
+    return PendingAlert(
+        alert_id=uuid4().hex,
+        kind=alert.kind,
+        severity=alert.severity,
+        subject=alert.subject,
+        text=alert.text,
+        form=alert.form,
+        not_before=until,
+    )
+
+
+def _freed(night: NightRow | None) -> int:
+    return night.parked + night.revoked if night else 0
+
+
+def _freed_since(before: CountRow | None, nights: Mapping[date, NightRow]) -> int:
+    """The keys that we deleted since a count: what it had seen of them is not among them."""
+    if before is None:
+        return 0
+    later = sum(_freed(night) for day, night in nights.items() if day > before.date)
+    return later + max(0, _freed(nights.get(before.date)) - before.freed)
+
+
+def _with_unwritten(
+    today: date, nights: Mapping[date, NightRow], ledger: Ledger
+) -> dict[date, NightRow]:
+    """The nights, with what a sweep that died has parked, which is on the shelf alone."""
+    counted = dict(nights)
+    for day in (today - DAY, today):
+        night = counted.get(day, NightRow(day))
+        parked = ledger.shelf(day).stepped.get(Verb.PARK, 0)
+        counted[day] = replace(night, parked=max(night.parked, parked))
+    return counted
+
+
+def _policy_problems(rows: Mapping[str, Row], bound: BoundPolicy) -> dict[str, str]:
+    """The places in the policy because of which keys are unknown, and why."""
+    tiers = bound.policy.tiers
+    lost = Counter(row.tier for row in rows.values() if row.issued and row.tier not in tiers)
+    return {one.path: one.reason for one in bound.problems} | {
+        f"tiers.{name}": f"is missing, and {count} of the keys were issued in it"
+        for name, count in lost.items()
+    }
+
+
+def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
+    """The plans that were read neither tonight nor the night before, and why."""
+    if latest is None or before is None:
+        return {}
+    return {
+        plan_id: plan.unread
+        for plan_id, plan in latest.plans.items()
+        if plan.unread is not None
+        and plan_id in before.plans
+        and before.plans[plan_id].unread is not None
+    }
+
+
+def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow]) -> float | None:
+    """Of a hundred keys disabled or parked in thirty days, how many came back within thirty."""
+    since = today - timedelta(days=REGRET)
+    back = [row for row in rows.values() if row.regretted_on and row.regretted_on > since]
+    away = sum(
+        row.state is State.DISABLED and bool(row.disabled_on and row.disabled_on > since)
+        for row in rows.values()
+    )
+    away += sum(night.parked for day, night in nights.items() if day > since)
+    away -= sum(bool(row.was_parked_on and row.was_parked_on > since) for row in back)
+    return round(100 * len(back) / (len(back) + away), 1) if len(back) + away else None
+
+
+def measures(one: Look, policy: Policy) -> dict[str, float]:
+    """The metrics of one look, by name; what nobody knows is not among them."""
+    situation = one.situation
+    count, seen = situation.count, situation.forecast
+    days = None if seen.growth is None else (seen.days if seen.days is not None else 730)
+    known: dict[str, Any] = {
+        "CapacityCounted": 1,
+        "ApiKeys": count.keys,
+        "QuotaShare": round(100 * count.keys / policy.service_quota, 2),
+        "DaysToLimit": days,
+        "KeysWarned": count.states.get(State.WARNED, 0),
+        "KeysDisabled": count.states.get(State.DISABLED, 0),
+        "KeysFreedToday": count.freed,
+        "KeysIssuedToday": count.issued,
+        "UsagePlans": count.plans,
+        "UsageAge": one.evidence_age,
+        "UntoldDays": one.untold_days,
+        "Regret": one.regret,
+    }
+    return {name: value for name, value in known.items() if value is not None}
