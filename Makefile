@@ -86,6 +86,13 @@ soak: .venv/.made ## Live random accounts for SECONDS=300 on two processes, from
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.soak \
 		$(if $(STORY),--story "$(STORY)",--seconds $(SECONDS_OF_SOAK) $(if $(SEED),--seed $(SEED)))
 
+.PHONY: coverage
+coverage: .venv/.made ## Branches of the layer and the functions that unit and contract tests run; not under the floor (ten minutes)
+	@rm -rf .coverage; mkdir .coverage
+	@.venv/bin/coverage run -m pytest tests/unit tests/contract -m "not e2e" --numprocesses 2 -q \
+		--ignore tests/unit/test_speed.py --ignore tests/unit/test_mutants.py --ignore-glob '*/test_sandbox_*.py'
+	@.venv/bin/coverage combine --quiet; .venv/bin/coverage report
+
 .PHONY: fuzz
 fuzz: .venv/.made ## Read 10,000 bent requests, events and answers of AWS of each kind
 	@KEYJANITOR_FUZZ_EXAMPLES=10000 .venv/bin/pytest tests/machine/test_fuzz.py --numprocesses 2
@@ -106,16 +113,30 @@ chaos: .venv/.made .venv-sandbox/.made .venv-sam/.made ## A night of ten thousan
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
 	@.venv-sam/bin/sam build
 
+.PHONY: package
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' layers/keyjanitor/keyjanitor/__init__.py)
+package: build ## Put what was built into .release/, to be deployed without a checkout (docs/versions.md)
+	@PYTHONPATH=layers/keyjanitor $(KEYJANITOR_PYTHON) -m release.package .release/keyjanitor-$(VERSION).zip
+
+.PHONY: sbom
+sbom: .venv-audit/.made ## List the packages that run in the account into .release/, as CycloneDX
+	@PYTHONPATH=layers/keyjanitor .venv-audit/bin/python -m release.sbom .release/keyjanitor-$(VERSION).cdx.json
+
+.PHONY: audit
+audit: .venv-audit/.made ## Look up known vulnerabilities of all pinned packages; fails if some could not be looked up
+	@.venv-audit/bin/python -m release.audit layers/keyjanitor/requirements.txt requirements/*.txt
+
 .PHONY: lock
 lock: .venv/.made ## Pin the newest versions that fit requirements/*.in
 	$(PIP_COMPILE) --output-file layers/keyjanitor/requirements.txt requirements/layer.in
 	$(PIP_COMPILE) --output-file requirements/dev.txt requirements/dev.in
 	$(PIP_COMPILE) --output-file requirements/sandbox.txt requirements/sandbox.in
 	$(PIP_COMPILE) --output-file requirements/sam.txt requirements/sam.in
+	$(PIP_COMPILE) --output-file requirements/audit.txt requirements/audit.in
 
 .PHONY: clean
 clean: ## Remove the environments and everything that was built
-	rm -rf .venv .venv-sandbox .venv-sam .node .aws-sam .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-sandbox .venv-sam .venv-audit .node .aws-sam .release .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the parts of check ----------------------------------------------------------------------------
@@ -159,6 +180,8 @@ check-environments: .venv-sam/.made .venv/.made ; @:
 .venv-sandbox/.made: requirements/sandbox.txt
 	$(make-environment)
 .venv-sam/.made: requirements/sam.txt
+	$(make-environment)
+.venv-audit/.made: requirements/audit.txt
 	$(make-environment)
 
 # What comes from npm is for tests alone; without npm they are skipped, and say so.

@@ -51,3 +51,10 @@ def test_a_log_line_carries_the_version(functions: dict[str, ModuleType]) -> Non
         record = logging.LogRecord("keyjanitor", logging.INFO, "app.py", 1, "swept", (), None)
         line = json.loads(module.logger.registered_formatter.format(record))
         assert (line["message"], line["code_version"]) == ("swept", __version__)
+
+
+def test_a_release_checks_its_policy_with_what_sam_build_checks_it_with() -> None:
+    [module] = re.findall(r"-m (keyjanitor\.[\w.]+)", read("layers/Makefile"))
+    assert f"python3 -m {module} PolicyLayer/python/keyjanitor_policy/policy.toml\n" in read(
+        "docs/versions.md"
+    )
