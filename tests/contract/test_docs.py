@@ -55,6 +55,8 @@ DOCUMENTS = {
     for path in (
         REPOSITORY / "README.md",
         REPOSITORY / "CHANGELOG.md",
+        REPOSITORY / "CONTRIBUTING.md",
+        REPOSITORY / "SECURITY.md",
         *sorted(DOCS.rglob("*.md")),
     )
 }
