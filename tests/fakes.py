@@ -31,7 +31,7 @@ from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.domain.model.key_ids import shown_id
 from keyjanitor.domain.model.keys import ApiKey, Mode, Secret, Tombstone, UsagePlan
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.policy_file import METHODS
+from keyjanitor.domain.model.policy_tier import METHODS
 from keyjanitor.domain.model.records import RequestRow, Row
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan

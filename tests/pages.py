@@ -1,12 +1,15 @@
 """Writes what is made from the code into docs/: `python -m tests.pages`, which is `make docs`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from tests.policy_reference import policy_page
 
 REPOSITORY = Path(__file__).parents[1]
 AWS_FACTS = "docs/aws-facts.md"
 INDEX = "docs/README.md"
+POLICY = "docs/policy.md"
 LIST = re.compile(r"(?s)(\n## Decisions\n.*?\n\n)- .*")
 CODE = ("layers/keyjanitor/keyjanitor", "functions", "whatif", "sandbox", "cli", "tests/machine")
 CODE_FILES = ("template.yaml", "tests/rights.py", "tests/fakes.py")
@@ -57,14 +60,18 @@ def index(page: str) -> str:
 
 
 # What makes each page, from the page as it is: what people wrote in it stays.
-PAGES = {AWS_FACTS: aws_facts, INDEX: index}
+PAGES: Mapping[str, Callable[[str], str]] = {
+    AWS_FACTS: aws_facts,
+    INDEX: index,
+    POLICY: lambda _: policy_page(),
+}
 
 
 def main() -> None:
     """Writes each page from the code, if it is another than before."""
     for name, generate in PAGES.items():
         path = REPOSITORY / name
-        before = path.read_text(encoding="utf-8")
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
         if (after := generate(before)) != before:
             path.write_text(after, encoding="utf-8")
             print(f"wrote {name}")

@@ -2,13 +2,32 @@
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 from keyjanitor.domain.model.policy_text import joined, shown
 from keyjanitor.errors import Mistake, PolicyError
 
 T = TypeVar("T")
+
+
+REQUIRED = object()  # the default of a field that has none
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a table of the file: how it is checked, and what docs/policy.md says of it.
+
+    `read` takes its path and value, and raises PolicyError with what is allowed. `default` is its
+    value if it is left out; None: it is then without. `example` is TOML.
+    """
+
+    name: str
+    read: Callable[[str, object], object]
+    meaning: str
+    example: str
+    default: object = REQUIRED
 
 
 class FieldTable:
@@ -27,25 +46,22 @@ class FieldTable:
         """The path of a field of this table, for errors."""
         return joined(self._path, name)
 
-    def take(self, name: str, read: Callable[[str, object], T], default: T | None = None) -> T:
-        """The field's value. One that is wrong is noted; what comes in its place is never used."""
-        self._known.append(name)
-        try:
-            if name in self._left:
-                return read(self.path(name), self._left.pop(name))
-            if default is None:
-                raise missing_field(self.path(name), read)
-        except PolicyError as err:
-            self._wrong[name] = None
-            self._mistakes += err.mistakes
-        return cast("T", default)
+    def values(self, fields: Iterable[Field]) -> dict[str, Any]:
+        """The value of each field, by its name. A wrong one is noted, and what comes instead not used."""
+        return {one.name: self._take(one) for one in fields}
 
-    def take_optional(self, name: str, read: Callable[[str, object], T]) -> T | None:
-        """The field's value; None if the table does not have the field."""
-        if name in self._left:
-            return self.take(name, read)
-        self._known.append(name)
-        return None
+    def _take(self, field: Field) -> object:
+        self._known.append(field.name)
+        path = self.path(field.name)
+        try:
+            if field.name in self._left:
+                return field.read(path, self._left.pop(field.name))
+            if field.default is REQUIRED:
+                raise missing_field(path, field.read)
+        except PolicyError as err:
+            self._wrong[field.name] = None
+            self._mistakes += err.mistakes
+        return field.default
 
     def is_right(self, *names: str) -> bool:
         """Whether none of these fields was wrong: what depends on them may be looked at."""

@@ -7,28 +7,24 @@ from typing import cast
 
 from keyjanitor.domain.model.policy import (
     DESCRIPTIONS,
-    MOST_DAYS,
     TAGS,
     UNCLAIMED,
     Alerts,
-    Never,
     Owned,
     Policy,
-    Quota,
-    Rate,
     Rung,
     Sweep,
     Tier,
     alike,
 )
 from keyjanitor.domain.model.policy_fields import (
+    Field,
     FieldTable,
     T,
     every_field,
     list_of,
     not_allowed,
     share,
-    text_field,
     whole_number,
 )
 from keyjanitor.domain.model.policy_text import (
@@ -39,188 +35,33 @@ from keyjanitor.domain.model.policy_text import (
     loaded,
     shown,
 )
+from keyjanitor.domain.model.policy_tier import NONE, QUOTA, RATE, TIER, days, names, read_tier
 from keyjanitor.errors import Mistake, PolicyError
 
-METHODS = 20  # that a usage plan may throttle by themselves (doc: AF-104)
-
-
-_NONE: tuple[str, ...] = ()
 _NO_UNCLAIMED = "is missing: it has the keys that no tier names"
-# The id of a role or a user; those of other kinds send no messages (doc: AF-407).
-_UNIQUE_ID = re.compile(r"(AROA|AIDA)[A-Z0-9]{12,124}")
-_days = whole_number(1, MOST_DAYS, " of days")
-_names = list_of(text_field())
-_stages = list_of(
-    text_field(r"[a-z0-9]+:[A-Za-z0-9_-]+", '"API_ID:STAGE", for example "a1b2c3d4e5:prod"')
+
+
+RUNG = (
+    Field(
+        "above",
+        share(),
+        "The share of the key limit from which on the rule applies. Each is above the one before.",
+        "0.90",
+    ),
+    Field(
+        "patience",
+        share(),
+        "`never_used_days` and `idle_days` are multiplied by it, for what is yet to be warned; "
+        "`idle_days` is not shortened below 35, for monthly jobs. Each is below the one before.",
+        "0.5",
+    ),
+    Field("freeze", names, "Tiers that get no new keys meanwhile.", '["external"]', NONE),
 )
-_principals = list_of(
-    text_field(
-        r"arn:aws[a-z-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+",
-        'the ARN of a role or a user, for example "arn:aws:iam::123456789012:role/portal": '
-        "aws iam get-role --role-name NAME --query Role.Arn --output text",
-    )
-)
-
-
-def _id_of(path: str, value: object, allowed: str) -> str:
-    """An id as it stands in a message's SenderId, before the colon if there is one (doc: AF-552)."""
-    if isinstance(value, str) and _UNIQUE_ID.fullmatch(value):
-        return value
-    named = re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(role|user)/(?:.*/)?([\w+=,.@-]+)", str(value))
-    kind, name = (named[1], named[2]) if named else ("role", "NAME")
-    find = f"aws iam get-{kind} --{kind}-name {name} --query {kind.title()}.{kind.title()}Id --output text"
-    bare = str(value).partition(":")[0]
-    if bare != value and _UNIQUE_ID.fullmatch(bare):
-        raise PolicyError(
-            path, f'{shown(value)} is not allowed; leave out the colon and all after it: "{bare}"'
-        )
-    raise not_allowed(
-        path,
-        value,
-        f'{allowed}the id of a role or a user, such as "AROAEXAMPLEEXAMPLE012"; to find it: {find}',
-    )
-
-
-def _sender(path: str, value: object) -> str:
-    return "*" if value == "*" else _id_of(path, value, '"*" for everyone who can send, or ')
-
-
-def _admin(path: str, value: object) -> str:
-    return _id_of(path, value, "")
-
-
-_senders = list_of(_sender)
-_admins = list_of(_admin)
-
-
-def _idle_days(path: str, value: object) -> int | Never:
-    if value == "never":
-        return "never"
-    try:
-        return _days(path, value)
-    except PolicyError:
-        raise not_allowed(
-            path, value, 'a whole number of days from 1 to 3650, or "never"'
-        ) from None
-
-
-def _rate(path: str, value: object) -> Rate:
-    table = FieldTable(path, value)
-    rate = Rate(
-        rate_limit=table.take("rate_limit", share(0, 10_000)),
-        burst_limit=table.take("burst_limit", whole_number(1, 5_000)),
-    )
-    table.finish()
-    return rate
-
-
-def _quota(path: str, value: object) -> Quota:
-    table = FieldTable(path, value)
-    quota = Quota(
-        limit=table.take("limit", whole_number(1, 2**31 - 1)),
-        period=table.take("period", text_field("DAY|WEEK|MONTH", '"DAY", "WEEK" or "MONTH"')),
-    )
-    table.finish()
-    return quota
-
-
-def _method_throttle(path: str, value: object) -> Mapping[str, Rate]:
-    if not isinstance(value, dict):
-        raise not_allowed(path, value, 'a table such as { "/search/POST" = { rate_limit = 2, … } }')
-    if len(value) > METHODS:
-        raise PolicyError(path, f"has {len(value)} methods; a usage plan holds at most {METHODS}")
-
-    def one(method: str) -> tuple[str, Rate]:
-        there = f'{path}."{shown(method)[1:-1]}"'
-        if method in ("*/*", "/*/*"):
-            raise PolicyError(
-                there, "is every method of a stage; set `throttle` of the tier in its place"
-            )
-        if re.fullmatch(r"/(\*|[A-Z]+)", method):
-            raise not_allowed(
-                there, method, f'"/PATH/METHOD"; the root\'s method is written "/{method}"'
-            )
-        if not re.fullmatch(r"/.*/(\*|[A-Z]+)", method):
-            raise not_allowed(there, method, '"/PATH/METHOD", for example "/search/POST"')
-        return method, _rate(there, value[method])
-
-    return dict(every_field(partial(one, method) for method in value))
-
-
-def _tier(path: str, name: str, value: object) -> Tier:
-    table = FieldTable(path, value)
-    tier = Tier(
-        name=name,
-        contact=table.take_optional("contact", text_field(r"\S(.*\S)?", "a text in one line")),
-        usage_plans=table.take("usage_plans", _names, _NONE),
-        stages=table.take("stages", _stages, _NONE),
-        throttle=table.take_optional("throttle", _rate),
-        quota=table.take_optional("quota", _quota),
-        method_throttle=table.take("method_throttle", _method_throttle, {}),
-        never_used_days=table.take("never_used_days", _days, 14),
-        idle_days=table.take("idle_days", _idle_days),
-        warn_days=table.take("warn_days", _days, 14),
-        grace_days=table.take("grace_days", _days, 14),
-        retain_days=table.take("retain_days", _days, 365),
-        orphan_days=table.take("orphan_days", whole_number(1, 365, " of days"), 14),
-        max_keys_per_owner=table.take("max_keys_per_owner", whole_number(1, 10_000), 2),
-        max_life_days=table.take_optional("max_life_days", _days),
-        max_protect_days=table.take("max_protect_days", _days, 90),
-        new_keys_per_day=table.take("new_keys_per_day", whole_number(1, 10_000), 200),
-        new_keys_per_sender_per_hour=table.take(
-            "new_keys_per_sender_per_hour", whole_number(1, 10_000), 100
-        ),
-        reserve=table.take("reserve", whole_number(0, 10_000), 0),
-        senders=table.take("senders", _senders, _NONE),
-        admins=table.take("admins", _admins, _NONE),
-        recipients=table.take("recipients", _principals, _NONE),
-    )
-    if name == UNCLAIMED and tier.usage_plans:
-        table.wrong("usage_plans", "is not allowed: this tier has what no tier names")
-    if table.is_right("stages", "method_throttle"):
-        _check_methods(table, tier)
-    asked = [value.get("senders"), value.get("recipients")] if isinstance(value, dict) else []
-    # A tier that names who may ask, rightly or not, promises keys.
-    if any(isinstance(ids, list) and ids for ids in asked):
-        _check_promise(table, tier)
-    table.finish()
-    return tier
-
-
-def _check_methods(table: FieldTable, tier: Tier) -> None:
-    if len(tier.stages) * len(tier.method_throttle) > METHODS:
-        table.wrong(
-            "method_throttle",
-            f"has {len(tier.method_throttle)} methods for each of {len(tier.stages)} stages; a usage "
-            f"plan holds at most {METHODS} in all",
-        )
-
-
-def _check_promise(table: FieldTable, tier: Tier) -> None:
-    """What promises keys has to be able to issue one."""
-    promised = {
-        "senders": bool(tier.senders),
-        "recipients": bool(tier.recipients),
-        "stages": bool(tier.stages),
-        "throttle": tier.throttle is not None or tier.quota is not None,
-    }
-    for field, present in promised.items():
-        told = not table.is_right(field) or (field == "throttle" and not table.is_right("quota"))
-        if not present and not told:
-            table.wrong(
-                field,
-                "is missing: a tier that issues keys needs senders, recipients, stages, and a "
-                "throttle or a quota",
-            )
 
 
 def _rung(path: str, value: object) -> Rung:
     table = FieldTable(path, value)
-    rung = Rung(
-        above=table.take("above", share()),
-        patience=table.take("patience", share()),
-        freeze=table.take("freeze", _names, _NONE),
-    )
+    rung = Rung(**table.values(RUNG))
     table.finish()
     return rung
 
@@ -250,12 +91,22 @@ def _ordered(
     return read
 
 
+SWEEP = (
+    Field(
+        "max_share",
+        share(),
+        "The allowance: of one date at most `max(20, min(max_share x keys, max_keys))` keys are "
+        "warned, as many disabled, as many parked and as many purged.",
+        "0.05",
+        0.05,
+    ),
+    Field("max_keys", whole_number(1, 10_000), "See `max_share`.", "500", 500),
+)
+
+
 def _sweep(path: str, value: object) -> Sweep:
     table = FieldTable(path, value)
-    sweep = Sweep(
-        max_share=table.take("max_share", share(), 0.05),
-        max_keys=table.take("max_keys", whole_number(1, 10_000), 500),
-    )
+    sweep = Sweep(**table.values(SWEEP))
     table.finish()
     return sweep
 
@@ -278,13 +129,34 @@ def _tag_key(path: str, value: object) -> str:
     return value
 
 
+OWNED = (
+    Field(
+        "descriptions",
+        list_of(_beginning),
+        "A key whose description is or begins with one of these is never touched.",
+        '["Managed by Terraform"]',
+        DESCRIPTIONS,
+    ),
+    Field(
+        "tags",
+        list_of(_tag_key),
+        "A key that has a tag with one of these keys is never touched, whatever the tag's value is.",
+        '["ManagedBy"]',
+        TAGS,
+    ),
+    Field(
+        "name_prefixes",
+        list_of(_beginning),
+        "A key whose name begins with one of these is never touched.",
+        '["tf-"]',
+        NONE,
+    ),
+)
+
+
 def _owned(path: str, value: object) -> Owned:
     table = FieldTable(path, value)
-    owned = Owned(
-        descriptions=table.take("descriptions", list_of(_beginning), DESCRIPTIONS),
-        tags=table.take("tags", list_of(_tag_key), TAGS),
-        name_prefixes=table.take("name_prefixes", list_of(_beginning), _NONE),
-    )
+    owned = Owned(**table.values(OWNED))
     table.finish()
     return owned
 
@@ -296,7 +168,7 @@ def _tiers(path: str, value: object) -> Mapping[str, Tier]:
     def one(name: str) -> tuple[str, Tier]:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
             raise not_allowed(joined(path, name), name, "a name of letters, digits, - and _")
-        return name, _tier(f"{path}.{name}", name, value[name])
+        return name, read_tier(f"{path}.{name}", name, value[name])
 
     def no_unclaimed() -> tuple[str, Tier]:
         raise PolicyError(f"{path}.{UNCLAIMED}", _NO_UNCLAIMED)
@@ -323,13 +195,35 @@ def _ladder(path: str, value: object) -> tuple[Rung, ...]:
     return rungs
 
 
+ALERTS = (
+    Field(
+        "levels",
+        _ordered(share(), rising=True),
+        "Shares of the key limit at which an alert is sent. Each is above the one before.",
+        "[0.80, 0.90, 0.95, 0.98]",
+        (0.80, 0.90, 0.95, 0.98),
+    ),
+    Field(
+        "clear_margin",
+        share(0, 0.5),
+        "A level, and a pressure rule, is left only when the share is so much below it.",
+        "0.03",
+        0.03,
+    ),
+    Field(
+        "days_to_limit",
+        _ordered(days, rising=False),
+        "Days before the day on which the forecast has the account full, at which an alert is sent. "
+        "Each is below the one before.",
+        "[60, 30, 14]",
+        (60, 30, 14),
+    ),
+)
+
+
 def _alerts(path: str, value: object) -> Alerts:
     table = FieldTable(path, value)
-    alerts = Alerts(
-        levels=table.take("levels", _ordered(share(), rising=True), (0.80, 0.90, 0.95, 0.98)),
-        clear_margin=table.take("clear_margin", share(0, 0.5), 0.03),
-        days_to_limit=table.take("days_to_limit", _ordered(_days, rising=False), (60, 30, 14)),
-    )
+    alerts = Alerts(**table.values(ALERTS))
     table.finish()
     return alerts
 
@@ -361,17 +255,68 @@ def parse_policy(text: str | bytes, file: str = "policy.toml") -> Policy:
         raise PolicyError.of(map(lines.placed, err.mistakes), file) from err.__cause__
 
 
+ROOT = (
+    Field(
+        "service_quota",
+        whole_number(1, 10_000),
+        "The key limit that shares are counted of. AWS does not raise it; a lower number makes every "
+        "alert and rule come sooner, and new keys are refused at it.",
+        "10_000",
+        10_000,
+    ),
+    Field(
+        "silent_plans",
+        names,
+        "Ids or names of usage plans in which no request was ever seen and whose silence is believed: "
+        "their keys count as idle and not as unknown.",
+        '["internal"]',
+        NONE,
+    ),
+    Field("sweep", _sweep, "How much one date may do.", "{ max_keys = 100 }", _sweep("sweep", {})),
+    Field(
+        "owned",
+        _owned,
+        "Marks of keys that other tools own. Case, `-` and `_` make no difference.",
+        '{ name_prefixes = ["tf-"] }',
+        _owned("owned", {}),
+    ),
+    Field(
+        "tiers",
+        _tiers,
+        "The classes of keys. `unclaimed` has to be there: it has the keys that no other tier names.",
+        '{ unclaimed = { idle_days = "never" } }',
+    ),
+    Field(
+        "ladder",
+        _ladder,
+        "Pressure rules: nearer the key limit keys are warned sooner.",
+        "[{ above = 0.90, patience = 0.5 }]",
+        (),
+    ),
+    Field(
+        "alerts",
+        _alerts,
+        "When the account that fills up is alerted.",
+        "{ clear_margin = 0.03 }",
+        _alerts("alerts", {}),
+    ),
+)
+# The fields of every table of the file, by the path of the table: docs/policy.md is made from them.
+TABLES: Mapping[str, tuple[Field, ...]] = {
+    "": ROOT,
+    "sweep": SWEEP,
+    "owned": OWNED,
+    "tiers.NAME": TIER,
+    "tiers.NAME.throttle": RATE,
+    "tiers.NAME.quota": QUOTA,
+    "ladder[]": RUNG,
+    "alerts": ALERTS,
+}
+
+
 def _read(document: Mapping[str, object]) -> Policy:
     root = FieldTable("", document)
-    policy = Policy(
-        service_quota=root.take("service_quota", whole_number(1, 10_000), 10_000),
-        silent_plans=root.take("silent_plans", _names, _NONE),
-        sweep=root.take("sweep", _sweep, _sweep("sweep", {})),
-        owned=root.take("owned", _owned, _owned("owned", {})),
-        tiers=root.take("tiers", _tiers),
-        ladder=root.take("ladder", _ladder, ()),
-        alerts=root.take("alerts", _alerts, _alerts("alerts", {})),
-    )
+    policy = Policy(**root.values(ROOT))
     if root.is_right("tiers", "service_quota"):
         reserved = sum(tier.reserve for tier in policy.tiers.values())
         if reserved > policy.service_quota:
