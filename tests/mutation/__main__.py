@@ -76,6 +76,7 @@ RULES = (
     "domain/model/policy",
     "domain/model/policy_fields",
     "domain/model/policy_file",
+    "domain/model/policy_tier",
 )
 # Tests of other things than these rules, and those that would only take time. A mutant that only
 # these would find counts as a survivor.
