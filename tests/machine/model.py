@@ -696,6 +696,10 @@ class Model:
             return
         self.counted_keys[day] = len(self._living)
         past = self.past_limit(day)
+        if self.newly and day - DAY not in self.newly:
+            # "A backlog (a first night, a hold, nights that did not run) trips nothing": who passed
+            # the limit on a night that was not swept is not newly past it tonight.
+            self._past |= self.past_limit(day - DAY)
         self.newly[day] = len(past - self._past)
         if not self.brake_expected(day):
             self._past = past

@@ -44,8 +44,9 @@ class PlanReading:
 class Told:
     """Requests of one plan as its last good reading, that of `day`, told them.
 
-    `through` is the last day that was told, `by_day` has the days with requests, `used` the sum of
-    each of `key_ids`, those that had any, and `others` that of ids that no plan has.
+    `through` is the last day that was told, `by_day` has the days with requests. `used` has the sum of
+    each of `key_ids` and `others` that of ids that no plan has, both of the days that are compared with
+    the next night's reading: the first EDGE_DAYS and one more are left out.
     """
 
     day: date

@@ -12,7 +12,9 @@ from keyjanitor.errors import UnexpectedAnswer
 
 USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (seen: AF-301)
 HISTORY_DAYS = 3  # of the usage files, written again every night: use has a lag (seen: AF-303)
-
+# GetUsage tells of *about* the last 90 days: its oldest days may drop out a little earlier or later,
+# so what a reading told of them is not held against the next one.
+EDGE_DAYS = 10
 
 NOT_TOLD = -(2**63)  # stands for a `remaining` that API Gateway did not tell
 
@@ -59,7 +61,9 @@ class PlanUsage:
         self.pages = 0
         self.ids: set[str] = set()
         self.unclear: set[str] = set()
-        self.used: dict[str, int] = {}  # requests of each key that had any and whose days fit
+        # Requests of each key that had any and whose days fit, on the days for which the next
+        # night's reading can be held against this one.
+        self.used: dict[str, int] = {}
         self.days: dict[str, array[int]] = {}  # of each key, from `history_from` on
         # How many ids were named that may be values, and their requests: of a reading of before,
         # which did not write them down.
@@ -129,7 +133,7 @@ class PlanUsage:
             if used or (has_quota and remaining is not None and remaining <= 0):
                 last = index
                 if used and not again:
-                    total += used
+                    total += used if index > EDGE_DAYS else 0
                     self._count(used, self.dates[index] if fits else self.end)
         if last >= 0:
             # Of fewer pairs than days nobody knows which days they are: the last, to be safe.

@@ -14,11 +14,8 @@ from keyjanitor.domain.usage.evidence import (
     known_ids,
     may_be_value,
 )
-from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
+from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, HISTORY_DAYS, USAGE_DAYS, PlanUsage
 
-# GetUsage tells of *about* the last 90 days: its oldest days may drop out a little earlier or later,
-# so what a reading told of them is not held against the next one.
-EDGE_DAYS = 10
 # A later reading may correct a number. Requests that were counted do not go away, so a plan that
 # tells over one of a hundred fewer for the same days was not told whole.
 TOLERANCE = 0.01
