@@ -407,13 +407,16 @@ class Model:
         )
         return max(one for one in signs if one is not None)
 
-    def blockers(self, key_id: str, day: date) -> list[str]:
-        """Why the key must not be touched for idleness on a date; what is left out may be known."""
+    def blockers(self, key_id: str, day: date, *, newest: bool = True) -> list[str]:
+        """Why the key must not be touched for idleness on a date; what is left out may be known.
+
+        Without `newest` it is asked of a date that has passed.
+        """
         life = self.lives[key_id]
         reading = self.readings.get(day)
         if reading is None:
             return ["nothing was read on that date"]
-        if any(one > day for one in self.readings):
+        if newest and any(one > day for one in self.readings):
             return ["there is a newer reading"]
         plans = reading.plans_of(key_id)
         tier = self.tier_of(key_id, plans, reading)
@@ -677,14 +680,14 @@ class Model:
 
     # --- the brake --------------------------------------------------------------------------------
 
-    def past_limit(self, day: date) -> frozenset[str]:
-        """Who may be swept for idleness on a date."""
+    def past_limit(self, day: date, *, newest: bool = True) -> frozenset[str]:
+        """Who may be swept for idleness on a date; without `newest`, who might have been on that date."""
         return frozenset(
             key.key_id
             for key in self._living.values()
             if key.key_id in self.lives
             and not (not key.enabled and key.shut_by != "janitor")
-            and not self.blockers(key.key_id, day)
+            and not self.blockers(key.key_id, day, newest=newest)
             and not any(
                 _plain(tag) in map(_plain, (self.keep_tag, *self.owned_marks)) for tag in key.tags
             )
@@ -699,7 +702,7 @@ class Model:
         if self.newly and day - DAY not in self.newly:
             # "A backlog (a first night, a hold, nights that did not run) trips nothing": who passed
             # the limit on a night that was not swept is not newly past it tonight.
-            self._past |= self.past_limit(day - DAY)
+            self._past |= self.past_limit(day - DAY, newest=False)
         self.newly[day] = len(past - self._past)
         if not self.brake_expected(day):
             self._past = past
