@@ -60,6 +60,7 @@ OUTPUTS = {
     "SealingKeyArn",
 }
 MORE_OUTPUTS = {
+    "Version",
     "RequestQueueArn",
     "AuditLogGroupName",
     "HistoryDatabaseName",

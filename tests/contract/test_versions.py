@@ -24,7 +24,7 @@ def read(name: str) -> str:
 def test_project_template_and_changelog_repeat_the_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", __version__)
     assert tomllib.loads(read("pyproject.toml"))["project"]["version"] == __version__
-    assert TEMPLATE["Description"].startswith(f"keyjanitor {__version__} ")
+    assert TEMPLATE["Outputs"]["Version"]["Value"] == __version__
     newest, *_ = re.findall(r"^## (\d+\.\d+\.\d+)\b", read("CHANGELOG.md"), flags=re.M)
     assert newest == __version__
 
