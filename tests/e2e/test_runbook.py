@@ -774,7 +774,7 @@ def nights_are_lived(world: World, today: date) -> dict[str, list[str]]:
         world.night(today - back * DAY)
     world.pull(today - 14 * DAY)
     world.sandbox.misbehave(fail_next={"UpdateApiKey": ["AccessDeniedException"]})
-    assert len(world.sweep(today - 14 * DAY)["failed"]) == 1
+    assert world.sweep(today - 14 * DAY)["failed"]["count"] == 1
     world.sandbox.behave()
     world.sweep(today - 14 * DAY)  # the night's next sweep does what the first left
     world.sandbox.misbehave(
