@@ -167,6 +167,28 @@ def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     assert account.steps("k0") == []
 
 
+def test_a_key_that_was_used_in_a_plan_by_day_that_it_is_not_in_at_night_goes_when_it_is_idle() -> (
+    None
+):
+    account = an_account()
+    account.plan("other", "other", stages=("api2:prod",))
+    account.key("k0", PLAN_ID, age=300, used=lambda day: day < 2)
+    usage = account.gateway.usage
+
+    def named(usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
+        yield from usage(usage_plan_id, start, end)
+        if usage_plan_id == "other":
+            days = ((end - start).days + 1) * [[0, 100]]
+            by_day = TODAY + DAY * 5
+            if start <= by_day <= end:
+                days[(by_day - start).days] = [9, 91]
+            yield UsagePage(start, end, {"k0": days})
+
+    account.gateway.usage = named  # type: ignore[method-assign]
+    account.nights(120)
+    assert account.steps("k0") == [(65, "warn"), (79, "disable"), (93, "park")]
+
+
 @pytest.mark.life("K-503")
 def test_a_key_in_no_plan_is_unknown_on_a_night_on_which_a_plan_is_unread() -> None:
     account = an_account()

@@ -350,6 +350,7 @@ def _with_doubts(
         for answer in answers
         if answer.usage is not None and answer.failed is None
     }
+    shown = [answer.usage for answer in answers if answer.usage is not None]
     in_plans = evidence.members()
     unclear = {
         key_id: plan_id
@@ -377,13 +378,15 @@ def _with_doubts(
         told = [whole[plan_id] for plan_id in in_plans[key_id] if plan_id in whole]
         if any(usage.last_used.get(key_id) == on for usage in told):
             continue
-        if before.untold.get(key_id) == on or (
+        is_expected = before.untold.get(key_id) == on or (
             on >= edge
             and len(told) == len(in_plans[key_id])
             and all(on <= usage.told_through for usage in told)
             and all(
                 on > evidence.quota_since.get(plan_id, date.min) for plan_id in in_plans[key_id]
             )
-        ):
+        )
+        # By day it may have been used in a plan that it is not in tonight, and that plan tells it.
+        if is_expected and not any(usage.last_used.get(key_id) == on for usage in shown):
             untold[key_id] = on
     return replace(evidence, unclear=unclear, guessed=guessed, untold=untold)
