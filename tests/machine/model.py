@@ -516,6 +516,23 @@ class Model:
             return f"an outage: {used} requests on {day}, {usual:g} are usual"
         return None
 
+    def must_go(self, day: date) -> frozenset[str]:
+        """Who may be swept on a date, without those that the design lets the code keep.
+
+        A day that is far under any ordinary one may be an outage, for up to 90 days.
+        """
+        reading = self.readings.get(day)
+        if reading is None:
+            return frozenset()
+        total: dict[date, int] = {}
+        for plan in reading.plans.values():
+            for on, count in plan.by_day().items():
+                total[on] = total.get(on, 0) + count
+        used = total.get(day - 2 * DAY, 0)
+        if used * 8 < max(total.values(), default=0):
+            return frozenset()
+        return self.past_limit(day)
+
     # --- what the functions do to keys ------------------------------------------------------------
 
     def disables(self, key: Any) -> None:

@@ -1,6 +1,6 @@
 """The end of a story: the weather clears, and all comes to where it has to come.
 
-What is asked is answered, what has ended is shut, and what is parked comes back.
+What is asked is answered, what is idle goes, what has ended is shut, and what is parked comes back.
 """
 
 from datetime import timedelta
@@ -67,7 +67,7 @@ def _no_key_is_left_over(world: World) -> None:
 
 
 def _live_on(world: World) -> None:
-    """Each night ends in a reading; what has ended is shut."""
+    """Each night ends in a reading; whatever may go for a while does go; what has ended is shut."""
     model = world.model
     tiers = model.terms.tiers.values()
     patience = max(max(t.idle or 0, t.never_used, t.orphan) for t in tiers)
@@ -75,6 +75,7 @@ def _live_on(world: World) -> None:
         return
     steps = max(t.warn for t in tiers) + max(t.grace for t in tiers)
     enough = steps + SLACK + 3 * (len(world.cloud.keys) // 15)
+    nights: dict[str, int] = {}  # running, on which a key might have been swept, and had to
     for _ in range(min(QUIET, patience + enough + 4)):
         world.do(["pull"])
         if world.day not in model.readings:
@@ -82,12 +83,20 @@ def _live_on(world: World) -> None:
         world.do(["sweep"])
         if world.braked:
             return
+        nights = {key_id: nights.get(key_id, 0) + 1 for key_id in model.must_go(world.day)}
         world.do(["day"])
-    shielded = {one.about for one in world.cloud.shields}
+    shielded = {one.about for one in world.cloud.shields} | set(world.cloud.stacks)
     for key_id, key in world.cloud.keys.items():
-        life = model.lives[key_id]
-        if key_id not in shielded and _should_have_ended(world, life) and key.enabled:
-            raise Broken(1, "agreed end", f"{key_id} ended on {life.ends}, and lives")
+        if key_id in shielded:
+            continue
+        stays = key.enabled or world.account.mode == "park"
+        if nights.get(key_id, 0) > enough and stays:
+            why = f"{key_id} may go on each of {nights[key_id]} nights, and stays"
+            raise Broken(7, "idle keys go", why)
+        if _should_have_ended(world, model.lives[key_id]) and key.enabled:
+            raise Broken(
+                1, "agreed end", f"{key_id} ended on {model.lives[key_id].ends}, and lives"
+            )
 
 
 def _should_have_ended(world: World, life: Life) -> bool:
