@@ -80,6 +80,7 @@ class Fault:
 class Watcher(Protocol):
     """Whoever is told what happens."""
 
+    def asked(self, operation: str, at: float) -> None: ...
     def called(self, name: str, about: str) -> None: ...
     def served(self, call: str, about: str, answer: Any) -> None: ...
     def failed(self, call: str, about: str) -> None: ...
@@ -603,6 +604,8 @@ class _Call:
 
     def __enter__(self) -> "_Call":
         self._cloud.sleep(CALL)
+        if self._cloud.by != "others":
+            self._cloud.watcher.asked(self._operation, self._cloud.monotonic())
         self.kind = self._cloud.fault(self._operation, self._about)
         if self.kind in ("refused", "denied", "throttled"):
             self._cloud.watcher.failed(self._operation, self._about)

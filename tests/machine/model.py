@@ -6,6 +6,7 @@ knows less than those pages in places, and is then on the side of whoever acts: 
 is broken.
 """
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -16,6 +17,8 @@ DAY = timedelta(days=1)
 USAGE_DAYS = 90
 MONTHLY_JOBS = 35
 METERED_FOR = 400
+CALLS_IN_TEN_SECONDS, CALLS_IN_ONE = 50, 12  # on API Gateway, of all functions together
+NIGHT_SHARE, REQUESTS_SHARE = 3, 2  # of them a second, as the template is shipped
 MAY_BE_VALUE = 20  # characters of an id from which on it may be a value
 
 
@@ -239,10 +242,33 @@ class Model:
         self.acted: list[date] = []
         self._past: frozenset[str] = frozenset()
         self.touched: list[tuple[date, str, str]] = []
+        self._calls: deque[tuple[float, int]] = (
+            deque()
+        )  # moments of the last ten seconds, with runs
 
     def set_terms(self, terms: Terms) -> None:
         self.terms = terms
         self.past_terms.append(terms)
+
+    # --- the pace ---------------------------------------------------------------------------------
+
+    def asks(self, operation: str, at: float) -> None:
+        """A function makes a call on API Gateway, at a moment in seconds.
+
+        No two runs of a story are at work at once, so each has to keep to its own share as well: all
+        shares that may be spent at once make five calls a second.
+        """
+        if self.run is None:
+            return
+        self._calls.append((at, self.run.number))
+        while self._calls[0][0] <= at - 10:
+            self._calls.popleft()
+        lately = [number for one, number in self._calls if one > at - 1]
+        mine = lately.count(self.run.number)
+        share = REQUESTS_SHARE if self.run.name == "provision_keys" else NIGHT_SHARE
+        if mine > share or len(lately) > CALLS_IN_ONE or len(self._calls) > CALLS_IN_TEN_SECONDS:
+            why = f"{mine} of its calls in a second, {len(lately)} and {len(self._calls)} of all"
+            raise Broken(5, "pace", f"{self.run.name} of {self.run.day}, {operation}: {why}")
 
     # --- what is read -----------------------------------------------------------------------------
 

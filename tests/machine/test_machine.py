@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from keyjanitor.pace import Pace
 from tests.machine.live import live, shorten, tell
 from tests.machine.stories import CHAPTERS, Story, calm, write
 from tests.machine.world import virtual_time
@@ -38,6 +39,16 @@ def test_no_promise_is_broken_in_random_lives(seeds: str, functions: dict[str, M
                 return
             if live(story, functions).broken is not None:
                 pytest.fail(tell(shorten(story, functions)), pytrace=False)
+
+
+def test_a_function_that_does_not_keep_to_its_share_of_calls_breaks_its_story(
+    functions: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "wait", lambda _: None)
+    with virtual_time():
+        broken = live(calm(5), functions).broken
+    assert broken is not None
+    assert (broken.promise, broken.rule) == (5, "pace")
 
 
 def test_a_story_is_always_the_same(functions: dict[str, ModuleType]) -> None:

@@ -53,7 +53,7 @@ from tests.machine.cloud import (
     moment,
     texts,
 )
-from tests.machine.model import DAY, Broken, Model, Run, Terms
+from tests.machine.model import DAY, NIGHT_SHARE, REQUESTS_SHARE, Broken, Model, Run, Terms
 
 Op = Sequence[Any]
 PORTAL = "AROAPORTALPORTAL00001"
@@ -172,14 +172,20 @@ class Lived(Account):
 
     def __post_init__(self) -> None:
         cloud = self._world.cloud
-        pace = Pace(3, monotonic=cloud.monotonic, sleep=cloud.sleep)
-        self.gateway = cast("Any", ApiGateway(Gateway(cloud), pace))
         self.owners = cast("Any", Owners(Tagging(cloud), Stacks(cloud)))
         self.letters = FakeLetters()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = cloud.clock()
         self.wire()
+
+    def _role(self, function: str) -> Any:
+        """Each function keeps to a share of its own, as it is deployed."""
+        cloud = self._world.cloud
+        share = REQUESTS_SHARE if function == "provision_keys" else NIGHT_SHARE
+        pace = Pace(share, monotonic=cloud.monotonic, sleep=cloud.sleep)
+        self.gateway = cast("Any", ApiGateway(Gateway(cloud), pace))
+        return super()._role(function)
 
     def _now(self) -> datetime:
         return self._world.cloud.clock()
@@ -330,6 +336,9 @@ class World:
         return ids[number % len(ids)] if ids else None
 
     # --- telling the model ------------------------------------------------------------------------
+
+    def asked(self, operation: str, at: float) -> None:
+        self.model.asks(operation, at)
 
     def called(self, name: str, about: str) -> None:
         self._calls[name] += 1
