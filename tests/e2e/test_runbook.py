@@ -277,7 +277,7 @@ def no_sweep(at: Operator) -> None:
 
 def steps_keep_failing(at: Operator) -> None:
     [said] = at.types("Steps keep failing 1")
-    left = re.findall(r"key (\w+) was left alone \(disable\): .*AccessDenied", said)
+    left = re.findall(r"key (\w+) was left alone \(disable\): access denied", said)
     assert len(left) == 1
     assert left[0] in at.account.keys["idle"]
 
