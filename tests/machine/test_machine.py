@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from keyjanitor.pace import Pace
+from keyjanitor.adapters.rate_limiter import Pace
 from tests.machine.live import live, shorten, tell
 from tests.machine.stories import CHAPTERS, Story, calm, write
 from tests.machine.world import virtual_time

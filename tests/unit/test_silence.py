@@ -167,6 +167,7 @@ def test_a_key_that_is_in_its_plan_only_by_day_is_no_orphan() -> None:
     assert account.steps("k0") == []
 
 
+@pytest.mark.life("K-507")
 def test_a_key_that_was_used_in_a_plan_by_day_that_it_is_not_in_at_night_goes_when_it_is_idle() -> (
     None
 ):
