@@ -27,6 +27,8 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 _LOGS = ("logger.", "metrics.")
+# Of these the negation is a comparison of the same kind, which is a mistake of its own.
+_YES_OR_NO = (ast.Eq, ast.NotEq, ast.In, ast.NotIn, ast.Is, ast.IsNot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,9 @@ def _lines_of(place: ast.stmt) -> dict[int, tuple[int, int]]:
 def _texts(node: ast.AST, replacement: ast.AST) -> tuple[str, str]:
     """Both as one line each; of a compound statement only its head."""
 
+    if isinstance(node, ast.Call) and isinstance(replacement, ast.Call):
+        return _texts_of_keyword(node, replacement)
+
     def text(one: ast.AST) -> str:
         return " ".join(ast.unparse(one).split("\n")[0].split())[:160]
 
@@ -136,6 +141,15 @@ def _texts(node: ast.AST, replacement: ast.AST) -> tuple[str, str]:
         pairs = zip(old.split("\n"), new.split("\n"), strict=False)
         old, new = next(((a.strip(), b.strip()) for a, b in pairs if a != b), (old, new))
     return old[:160], new[:160]
+
+
+def _texts_of_keyword(node: ast.Call, replacement: ast.Call) -> tuple[str, str]:
+    """Both as a call with the one keyword that differs, or without it."""
+    before, after = map(ast.unparse, node.keywords), list(map(ast.unparse, replacement.keywords))
+    gone = next((one for one in before if one not in after), "")
+    come = next((f"{k.arg}=None" for k in replacement.keywords if k not in node.keywords), "")
+    name = ast.unparse(node.func)[:60]
+    return f"{name}(..., {gone})"[:160], f"{name}(..., {come})" if come else f"{name}(...)"
 
 
 def _annotations(place: ast.stmt) -> Iterator[ast.AST]:
@@ -157,8 +171,13 @@ def _notes(node: ast.AST) -> Sequence[ast.AST | None]:
             return [node]
         case ast.Expr() if ast.unparse(node).startswith(_LOGS):
             return [node]
-        case ast.Call() if ast.unparse(node.func) in ("cast", "assert_never"):
+        case ast.Expr(value=ast.Call() as call) if ast.unparse(call.func) == "assert_never":
             return [node]
+        case ast.Call() if ast.unparse(node.func) == "cast":
+            return [node]
+        case ast.Call() if ast.unparse(node.func) == "zip":
+            # `strict` is for the type of mistake that these are, and changes no right result.
+            return [one.value for one in node.keywords]
         case _:
             return []
 
@@ -208,9 +227,9 @@ def _in_numbers(node: ast.AST) -> Iterator[ast.AST]:
 
 def _in_statements(node: ast.AST) -> Iterator[ast.AST]:
     match node:
-        case ast.If():
+        case ast.If() if not _is_negated_below(node.test):
             yield ast.If(ast.UnaryOp(ast.Not(), node.test), node.body, node.orelse)
-        case ast.Return() if node.value is not None and not _is_none(node.value):
+        case ast.Return() if node.value is not None and not _is_yes_no_or_none(node.value):
             yield ast.Return(ast.Constant(None))
         case ast.Expr() if isinstance(node.value, ast.Call):
             yield ast.Pass()
@@ -225,6 +244,8 @@ def _in_calls(node: ast.AST) -> Iterator[ast.AST]:
         return
     for index, keyword in enumerate(node.keywords):
         rest = [*node.keywords[:index], *node.keywords[index + 1 :]]
+        if ast.unparse(node.func) == "zip":
+            continue
         if ast.unparse(node.func) == "replace":
             yield ast.Call(node.func, node.args, rest)
         elif keyword.arg is not None and not _is_none(keyword.value):
@@ -232,8 +253,20 @@ def _in_calls(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Call(node.func, node.args, [*rest[:index], emptied, *rest[index:]])
 
 
+def _is_negated_below(test: ast.expr) -> bool:
+    """Whether the mistakes of a condition itself have its negation among them."""
+    if isinstance(test, ast.Compare):
+        return len(test.ops) == 1 and isinstance(test.ops[0], _YES_OR_NO)
+    return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+
+
 def _is_none(value: ast.expr) -> bool:
     return isinstance(value, ast.Constant) and value.value is None
+
+
+def _is_yes_no_or_none(value: ast.expr) -> bool:
+    """Of `return False` the mistake is `return True`; None would be as false."""
+    return isinstance(value, ast.Constant) and value.value in (True, False, None)
 
 
 def _with(tree: ast.Module, node: ast.AST, replacement: ast.AST) -> ast.Module:
