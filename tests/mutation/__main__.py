@@ -383,7 +383,7 @@ def put_in(mutant: Mutant, functions: dict[tuple[str, str], list[FunctionType]])
     """Gives the function of this process the mistake, or the constant wherever it is known."""
     forget_what_was_answered()
     if not mutant.where:
-        return _put_in_constant(mutant)
+        return _put_in_constant(mutant, functions)
     compiled = compile(mutant.tree, str(LAYER / f"{mutant.module}.py"), "exec")
     wanted = _code(compiled, mutant.where)
     if wanted is None:
@@ -392,7 +392,7 @@ def put_in(mutant: Mutant, functions: dict[tuple[str, str], list[FunctionType]])
     for function in functions.get((mutant.module, mutant.where), []):
         if len(wanted.co_freevars) == len(function.__code__.co_freevars):
             function.__code__ = wanted
-            put_in_defaults(mutant, function)
+            put_in_defaults(mutant.tree, function)
             done = True
     return done
 
@@ -406,11 +406,13 @@ def forget_what_was_answered() -> None:
                     one.cache_clear()
 
 
-def put_in_defaults(mutant: Mutant, function: FunctionType) -> None:
+def put_in_defaults(tree: ast.Module, function: FunctionType) -> None:
     """Gives a function the defaults of its parameters, which are no part of its code."""
-    name = mutant.where.rpartition(".")[2]
-    made = (node for node in ast.walk(mutant.tree) if isinstance(node, ast.FunctionDef))
-    for node in (one for one in made if one.name == name and one.lineno == mutant.line):
+    line = function.__code__.co_firstlineno
+    for node in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+        first = min(node.lineno, *(one.lineno for one in node.decorator_list), node.lineno)
+        if node.name != function.__name__ or first != line:
+            continue
         known = function.__globals__
         given = [_value(one, known) for one in node.args.defaults]
         function.__defaults__ = tuple(given) or None
@@ -423,13 +425,17 @@ def _value(expression: ast.expr, known: dict[str, Any]) -> Any:
     return eval(compile(ast.Expression(expression), "<default>", "eval"), known)
 
 
-def _put_in_constant(mutant: Mutant) -> bool:
+def _put_in_constant(mutant: Mutant, functions: dict[tuple[str, str], list[FunctionType]]) -> bool:
     name = constant_at(mutant)
     value: float = getattr(sys.modules[dotted(mutant.module)], name)
     for module_name, module in list(sys.modules.items()):
         ours = module_name.startswith(("keyjanitor", "functions"))
         if ours and getattr(module, name, None) is value:
             setattr(module, name, value + 1)
+    for (module, _), made in functions.items():
+        if module == mutant.module:
+            for function in made:
+                put_in_defaults(mutant.tree, function)
     return True
 
 

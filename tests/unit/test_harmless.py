@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.model.safe_text import LONGEST, harmless
+from keyjanitor.domain.model.safe_text import LONGEST, harmless, plain, visible
 
 LINK = re.compile(
     r"://|\\\\\w|\w[.\u3002\uff0e\uff61][^\W\d_]{2}|\b(mailto|tel|sms):", re.IGNORECASE
@@ -49,6 +49,9 @@ def test_a_usual_text_stays_as_it_is(text: str) -> None:
         ("\u3164\u2800\ufe0f\U000e0101", "\\u3164\\u2800\\ufe0f\\U000e0101"),
         ("\ud800", "\\ud800"),
         ("a" + "\u0335" * 6, "a" + "\u0335" * 4 + "\\u0335\\u0335"),
+        ("\u0335" * 5, "\u0335" * 4 + "\\u0335"),
+        ("a\u200d漢", "a\\u200d漢"),
+        ("漢\u200da", "漢\\u200da"),
     ],
 )
 def test_what_does_not_show_is_written_out_and_white_space_is_folded(text: str, shown: str) -> None:
@@ -88,6 +91,37 @@ def test_a_long_text_is_cut_where_it_is_shown(text: str) -> None:
 def test_a_text_that_just_fits_is_not_cut() -> None:
     assert harmless("y" * 48, 48) == "y" * 48
     assert harmless("y" * 49, 48) == "y" * 47 + "…"
+
+
+def test_a_text_is_cut_after_160_characters_unless_another_length_is_asked_for() -> None:
+    assert len(harmless("y" * 1_000)) == len(visible("y" * 1_000)) == 160
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("see https://example.org/x", "see https://example.org/x"),
+        ("a\nb \u202egnissap", "a b \\u202egnissap"),
+        ("y" * 200, "y" * 159 + "…"),
+    ],
+)
+def test_a_text_of_our_own_keeps_its_links_and_shows_all_else(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("https://example.org  x", "https://example.org  x"),
+        ("a\nb\x00\u202ec", "a\\nb\\x00\\u202ec"),
+        ("👩\u200d👩", "👩\u200d👩"),
+        ("y" * 1_000, "y" * 1_000),
+    ],
+)
+def test_a_text_for_programs_only_has_its_hidden_characters_written_out(
+    text: str, written: str
+) -> None:
+    assert plain(text) == written
 
 
 @given(st.text(max_size=400))

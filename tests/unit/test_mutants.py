@@ -76,7 +76,7 @@ def test_the_default_of_a_parameter_is_mistaken_too() -> None:
     for mutant in mutants_of("m", source):
         exec(source, place := {"True": True})
         cut: Callable[[str], Any] = place["cut"]  # type: ignore[assignment]
-        put_in_defaults(mutant, cut)  # type: ignore[arg-type]
+        put_in_defaults(mutant.tree, cut)  # type: ignore[arg-type]
         found[f"{mutant.was} -> {mutant.now}"] = cut("abcdef")
     assert found["3 -> 4"] == ("abcd", True)
     assert found["True -> False"] == ("abc", False)

@@ -351,6 +351,8 @@ def test_a_step_that_was_told_late_comes_after_as_much_notice_as_was_said() -> N
 def test_what_was_told_today_or_agreed_on_does_not_move() -> None:
     told = a_full_row(ends_on=None, told_on=TODAY)
     assert told_late(told, TODAY) == told
+    warned_today = a_full_row(ends_on=None, warned_on=TODAY, told_on=None, disable_on=in_days(14))
+    assert told_late(warned_today, TODAY) == warned_today
     agreed = a_full_row(ends_on=in_days(2), told_on=None, disable_on=in_days(2))
     assert told_late(agreed, TODAY) == agreed
     # An end that was agreed on says nothing of the parking after it.

@@ -118,6 +118,15 @@ def test_any_text_may_be_asked_about(text: str) -> None:
     assert not looks_like_ours(text)
 
 
+@pytest.mark.parametrize("body", ["", "keyj", "abc", "keyj" + "0" * 29, "keyJ" + "0" * 30])
+def test_the_right_checksum_alone_makes_no_value_of_ours(body: str) -> None:
+    number, digits = crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = ALPHABET[digit] + digits
+    assert not looks_like_ours(body + digits)
+
+
 @pytest.mark.parametrize(
     "leak",
     ["{}", "x-api-key: {}\r\n", '{{"key": "{}"}}', "https://api.example/?key={}&a=b", "({})"],
@@ -153,6 +162,21 @@ def test_an_id_of_another_system_may_be_as_mixed_but_not_as_long(length: int) ->
     assert holds_a_value(text)
     assert holds_a_value(text, of_an_id=True) is (length > LONGEST_OF_AN_ID)
     assert not holds_a_value(text[:19])
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("abcDEF123ghiJKL456mnOP", True),  # of 21 neighbours 7 differ in kind: a third
+        ("abcDEF123ghiJKL456mnOPQ", False),  # of 22
+        ("WeatherApplicationProduction2026", False),
+        ("theWEATHERappOFtheYEARnow", False),
+    ],
+)
+def test_words_are_no_value_unless_a_third_of_their_neighbours_differ_in_kind(
+    text: str, is_one: bool
+) -> None:
+    assert holds_a_value(text) is is_one
 
 
 @given(st.uuids())

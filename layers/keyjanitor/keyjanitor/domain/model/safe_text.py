@@ -17,7 +17,7 @@ _UNSEEN = frozenset(
 )
 _LOOKS = "\ufe0e\ufe0f"  # as text, or as a picture
 _JOINERS = "\u200c\u200d"
-_JOINED = frozenset({"So", "Sk", "Lo", "Mc", "Mn"})  # pictures, skins, letters without case
+_JOINED = frozenset({"So", "Sk", "Lo", "Mc", "Mn"})  # pictures, skins, letters without case, looks
 _MARKS = frozenset({"Mn", "Me"})
 _MARKS_IN_A_ROW = 4  # on one letter; more of them reach into the lines above and below
 
@@ -85,8 +85,7 @@ def _joins(before: str, letter: str, after: str) -> bool:
         return category(before) == "So" and before not in _UNSEEN
     if letter not in _JOINERS:
         return False
-    joined = before in _LOOKS or category(before) in _JOINED
-    return joined and category(after) in ("So", "Lo")
+    return category(before) in _JOINED and category(after) in ("So", "Lo")
 
 
 def _unlinked(word: str) -> str:
