@@ -250,6 +250,45 @@ def test_two_keys_that_would_be_called_the_same_are_not_taken_for_one() -> None:
         ids.shown(OLD)
 
 
+def test_what_is_no_text_is_no_id_and_stays_as_it_is() -> None:
+    ids = KeyIds()
+    assert [ids.shown(one) for one in (None, 7, "x" * 19)] == [None, 7, "x" * 19]
+    assert ids.shown("x" * 20) == shown_id("x" * 20)
+
+
+@pytest.mark.parametrize("parameter", ["apiKey", "keyId"])
+def test_a_call_about_a_key_of_which_only_the_name_is_known_has_to_wait(parameter: str) -> None:
+    ids = KeyIds()
+    assert ids.unknown({parameter: CALLED})
+    assert not ids.unknown({parameter: "k1"})
+    assert not ids.unknown({"usagePlanId": CALLED})
+    ids.shown(OLD)
+    assert not ids.unknown({parameter: CALLED})
+    assert ids.real({parameter: CALLED, "x": CALLED}) == {parameter: OLD, "x": CALLED}
+    assert ids.real({parameter: "k1"}) == {parameter: "k1"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "covered"),
+    [
+        ("GetApiKey", {"id": OLD, "name": "x"}, {"id": CALLED, "name": "x"}),
+        ("GetApiKey", {"name": "x"}, {"name": "x"}),
+        ("GetApiKeys", {"items": [{"id": OLD}, {}, 7]}, {"items": [{"id": CALLED}, {}, 7]}),
+        ("GetApiKeys", {"items": None}, {"items": None}),
+        ("GetUsagePlan", {"id": OLD}, {"id": OLD}),
+        ("GetUsagePlans", {"items": [{"id": OLD}]}, {"items": [{"id": OLD}]}),
+        ("GetUsage", {"items": []}, {"items": []}),
+        ("GetRestApis", {"items": {OLD: 1}}, {"items": {OLD: 1}}),
+        ("GetApiKeys", None, None),
+        ("GetApiKeys", ["x"], ["x"]),
+    ],
+)
+def test_in_an_answer_the_ids_of_keys_are_covered_and_nothing_else(
+    operation: str, answer: Any, covered: Any
+) -> None:
+    assert KeyIds().covered(operation, answer) == covered
+
+
 def test_a_value_in_the_place_of_an_id_in_usage_is_covered_too() -> None:
     answer = {"items": {OLD: [[1, 2]], "k1": []}}
     assert KeyIds().covered("GetUsage", answer)["items"] == {CALLED: [[1, 2]], "k1": []}

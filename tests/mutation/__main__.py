@@ -1,9 +1,9 @@
 """`make mutants`: puts every mistake of `mutants` into the rules, and names those that no test finds.
 
-All tests are collected once. For each mutant a copy of this process (a fork) gets the function with
-the mistake, and runs the tests that run the changed lines, the quick ones first, until one fails.
-Tests that take long come after all mutants have met the quick ones. What was found lately, and by
-which test, stays in `.mutants/`.
+The tests of the rules are collected once. For each mutant a copy of this process (a fork) gets the
+function with the mistake, and runs those of the rule's tests that run the changed lines, the quick
+ones first, until one fails. Tests that take long come after all mutants have met the quick ones.
+What was found lately, and by which test, stays in `.mutants/`.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import sys
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import _lru_cache_wrapper
+from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -33,65 +34,63 @@ from tests.mutation.mutants import Mutant, constant_at, mutants_of
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers/keyjanitor/keyjanitor"
 FOLDER = ROOT / ".mutants"
-MAP = FOLDER / "map.json"
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 PROCESSES = 2
 # A test that takes so much longer than it did without the mistake never ends: it has found it.
 TIMES, MORE = 20, 10  # seconds of the processor
 WAITS = 600  # seconds of the clock, for a test that waits for something
 QUICK = 15.0  # seconds that all the tests of a mutant's first round take without it
-RULES = (
-    "domain/expiry/verdicts",
-    "domain/expiry/ownership",
-    "domain/expiry/transitions",
-    "domain/expiry/sweep_plan",
-    "services/expire_keys/brake",
-    "domain/expiry/safety_brake",
-    "domain/expiry/comparison_file",
-    "domain/usage/evidence",
-    "domain/usage/plan_usage",
-    "domain/usage/evidence_file",
-    "domain/usage/reading",
-    "services/provision_keys/key_actions",
-    "services/provision_keys/issuing",
-    "domain/requests/admission",
-    "domain/requests/census",
-    "domain/requests/key_request",
-    "services/restore",
-    "domain/model/invocation",
-    "domain/usage/usage_file",
-    "domain/requests/body",
-    "domain/requests/key_values",
-    "domain/model/safe_text",
-    "services/lease",
-    "domain/model/key_ids",
-    "domain/expiry/ladder",
-    "domain/capacity/forecast",
-    "domain/usage/partial_reading",
-    "services/expire_keys/may_act",
-    "domain/expiry/reasons",
-    "domain/capacity/alerting",
-    "domain/capacity/forecast",
-    "domain/usage/summary",
-    "domain/model/policy",
-    "domain/model/policy_fields",
-    "domain/model/policy_file",
-    "domain/model/policy_tier",
-)
-# Tests of other things than these rules, and those that would only take time. A mutant that only
-# these would find counts as a survivor.
-LEFT_OUT = (
-    "test_sandbox_",
-    "test_template",
-    "test_docs",
-    "test_doctor_docs",
-    "test_speed",
-    "test_history_queries",
-    "test_simulate",
-    "test_machine",
-    "test_mutants",
-    "test_rights",
-)
+# Each rule, and the tests that have to find a mistake in it. What others would find besides does not
+# count: a rule's own tests are those that somebody runs who changes it.
+RULES: Mapping[str, tuple[str, ...]] = {
+    "domain/expiry/verdicts": (
+        "unit/test_life_of_a_key",
+        "unit/test_plan",
+        "unit/test_tiers",
+        "unit/test_silence",
+        "unit/test_telling",
+        "unit/test_laws",
+    ),
+    "domain/expiry/ownership": ("unit/test_life_of_a_key", "unit/test_tiers"),
+    "domain/expiry/transitions": ("unit/test_transitions",),
+    "domain/expiry/sweep_plan": ("unit/test_plan", "unit/test_life_of_a_key"),
+    "domain/expiry/safety_brake": ("unit/test_safety_brake",),
+    "domain/expiry/comparison_file": ("unit/test_safety_brake",),
+    "domain/expiry/notice": ("unit/test_telling",),
+    "domain/expiry/ladder": ("unit/test_outlook", "unit/test_plan"),
+    "domain/expiry/reasons": ("unit/test_reasons",),
+    "services/expire_keys/brake": ("unit/test_safety_brake",),
+    "domain/usage/evidence": ("unit/test_evidence", "unit/test_silence", "unit/test_life_of_a_key"),
+    "domain/usage/plan_usage": ("unit/test_evidence", "unit/test_silence"),
+    "domain/usage/reading": ("unit/test_evidence", "unit/test_silence", "unit/test_life_of_a_key"),
+    "domain/usage/evidence_file": ("unit/test_evidence",),
+    "domain/usage/partial_reading": ("unit/test_evidence", "unit/test_silence"),
+    "domain/usage/usage_file": ("unit/test_usagefile",),
+    "domain/usage/summary": ("unit/test_use",),
+    "services/provision_keys/key_actions": (
+        "contract/test_request_keys",
+        "contract/test_revoked_stays_revoked",
+        "contract/test_request_races",
+    ),
+    "services/provision_keys/issuing": ("contract/test_requests", "contract/test_request_races"),
+    "services/restore": ("contract/test_restore",),
+    "domain/requests/admission": ("unit/test_admission",),
+    "domain/requests/census": ("unit/test_admission",),
+    "domain/requests/key_request": ("unit/test_admission",),
+    "domain/requests/body": ("contract/test_contract",),
+    "domain/requests/key_values": ("unit/test_values",),
+    "domain/model/invocation": ("unit/test_requests",),
+    "domain/model/safe_text": ("unit/test_harmless",),
+    "domain/model/key_ids": ("contract/test_key_ids",),
+    "domain/model/records": ("unit/test_words", "unit/test_life_of_a_key", "unit/test_plan"),
+    "domain/model/keys": ("unit/test_words", "unit/test_life_of_a_key"),
+    "domain/model/policy": ("unit/test_policy", "unit/test_tiers", "unit/test_plan"),
+    "domain/model/policy_fields": ("unit/test_policy", "unit/test_policy_fuzz"),
+    "domain/model/policy_file": ("unit/test_policy",),
+    "domain/model/policy_tier": ("unit/test_policy", "unit/test_tiers"),
+    "domain/capacity/alerting": ("unit/test_capacity",),
+    "domain/capacity/forecast": ("unit/test_forecast",),
+}
 
 FOUND, ENDLESS, SURVIVED = "found", "found, it never ends", "survived"
 UNTRIED = "no change that can be tried"
@@ -106,7 +105,7 @@ class Map:
 
     def tests_of(self, mutant: Mutant, function: tuple[int, int] | None) -> list[str]:
         """The tests that run a mutant's lines; where that is not known, those of its function."""
-        lines = self.lines[mutant.module]
+        lines = self.lines[mutant.module]  # of the rule's own tests
         found = _names(lines, range(mutant.lines[0], mutant.lines[1] + 1))
         if mutant.where and not found and function is not None:
             found = _names(lines, range(function[0] + 1, function[1] + 1))
@@ -138,9 +137,8 @@ class Runner:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        items = [
-            item for item in session.items if not any(name in item.nodeid for name in LEFT_OUT)
-        ]
+        items = session.items
+        FOLDER.mkdir(exist_ok=True)
         known = the_map(items, again=self.asked.map)
         mutants = [
             mutant
@@ -196,34 +194,64 @@ def keep_outcomes(outcomes: dict[str, str]) -> None:
 
 
 def the_map(items: Sequence[pytest.Item], *, again: bool) -> Map:
-    """The map as it was measured lately, with the tests that there are; measured where asked."""
-    if again or not MAP.exists():
-        FOLDER.mkdir(exist_ok=True)
-        say(f"which of {len(items)} tests run which lines ...")
+    """The map, measured for the tests that changed, or whose rules did, since it was lately."""
+    tests = {item.nodeid: item for item in items}
+    files = sorted({file_of(name) for name in tests})
+    old = [file for file in files if again or _kept(file) is None]
+    if old:
+        stale = [item for item in items if file_of(item.nodeid) in old]
+        say(f"which of {len(stale)} tests run which lines ...")
         child = os.fork()
         if not child:
             hush()
             try:
-                MAP.write_text(json.dumps(_measured(items)))
+                _measure(stale)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
-    known = json.loads(MAP.read_text())
-    there, names = {item.nodeid for item in items}, list(known["seconds"])
-    lines = {
-        module: {
-            int(line): [names[n] for n in of if names[n] in there] for line, of in found.items()
-        }
-        for module, found in known["lines"].items()
-    }
-    return Map(lines, known["seconds"])
+    lines: dict[str, dict[int, list[str]]] = {module: {} for module in RULES}
+    seconds: dict[str, float] = {}
+    for file in files:
+        kept = _kept(file)
+        if kept is None:
+            raise RuntimeError(f"the tests of {file} could not be run without a mistake")
+        seconds.update(kept["seconds"])
+        for module, of_module in kept["lines"].items():
+            for line, names in of_module.items():
+                lines[module].setdefault(int(line), []).extend(names)
+    return Map(lines, seconds)
 
 
-def _measured(items: Sequence[pytest.Item]) -> dict[str, object]:
+def file_of(test: str) -> str:
+    """The file of a test, as RULES names it."""
+    return test.partition("::")[0].removeprefix("tests/").removesuffix(".py")
+
+
+def _place(file: str) -> Path:
+    return FOLDER / f"map-{file.replace('/', '-')}.json"
+
+
+def _kept(file: str) -> dict[str, Any] | None:
+    """What is known of a file's tests; None if they or their rules changed since."""
+    if not _place(file).exists():
+        return None
+    kept: dict[str, Any] = json.loads(_place(file).read_text())
+    return kept if kept["digest"] == _digest(file) else None
+
+
+def _digest(file: str) -> str:
+    texts = [
+        ROOT / f"tests/{file}.py",
+        *(LAYER / f"{one}.py" for one in RULES if file in RULES[one]),
+    ]
+    return sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()
+
+
+def _measure(items: Sequence[pytest.Item]) -> None:
     files = {str(LAYER / f"{module}.py"): module for module in RULES}
     measured = coverage.Coverage(data_file=None, include=list(files))
     measured.start()
-    seconds = {}
+    seconds: dict[str, float] = {}
     for item, following in zip(items, [*items[1:], None], strict=True):
         measured.switch_context(item.nodeid)
         began = time.process_time()
@@ -231,15 +259,19 @@ def _measured(items: Sequence[pytest.Item]) -> dict[str, object]:
         seconds[item.nodeid] = round(time.process_time() - began, 4)
     measured.stop()
     data = measured.get_data()
-    number = {name: index for index, name in enumerate(seconds)}
-    lines = {
-        module: {
-            line: [number[name] for name in names if name]
-            for line, names in data.contexts_by_lineno(file).items()
+    contexts = {module: data.contexts_by_lineno(path) for path, module in files.items()}
+    for file in {file_of(name) for name in seconds}:
+        lines = {
+            module: {
+                line: [name for name in names if name and file_of(name) == file]
+                for line, names in of_module.items()
+            }
+            for module, of_module in contexts.items()
+            if file in RULES[module]
         }
-        for file, module in files.items()
-    }
-    return {"lines": lines, "seconds": seconds}
+        of_file = {name: taken for name, taken in seconds.items() if file_of(name) == file}
+        told = {"digest": _digest(file), "lines": lines, "seconds": of_file}
+        _place(file).write_text(json.dumps(told))
 
 
 # --- one process ----------------------------------------------------------------------------------
@@ -432,8 +464,8 @@ def _put_in_constant(mutant: Mutant, functions: dict[tuple[str, str], list[Funct
         ours = module_name.startswith(("keyjanitor", "functions"))
         if ours and getattr(module, name, None) is value:
             setattr(module, name, value + 1)
-    for (module, _), made in functions.items():
-        if module == mutant.module:
+    for (rule, _), made in functions.items():
+        if rule == mutant.module:
             for function in made:
                 put_in_defaults(mutant.tree, function)
     return True
@@ -469,12 +501,13 @@ def known_survivors() -> dict[str, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("modules", nargs="*", default=RULES, help="without: all rules")
+    parser.add_argument("modules", nargs="*", default=[*RULES], help="without: all rules")
     parser.add_argument("--map", action="store_true", help="ask again which tests run which lines")
     parser.add_argument("--survivors", action="store_true", help="only what survived lately")
     parser.add_argument("--quick", action="store_true", help="leave out the tests that take long")
     parser.add_argument("--processes", type=int, default=PROCESSES)
-    runner = Runner((asked := parser.parse_args()).modules, asked)
+    asked = parser.parse_args()
+    runner = Runner(asked.modules, asked)
     # No example is made smaller, none is kept: that a test fails is all that is asked.
     hypothesis.settings.register_profile(
         "mutants",
@@ -485,13 +518,16 @@ def main() -> int:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     hypothesis.settings.load_profile("mutants")
-    pytest.main(
-        ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:timeout",
+    ended = pytest.main(
+        ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:timeout", "-s",
          "-o", "addopts=--import-mode=importlib --disable-socket --allow-unix-socket",
          "-o", "filterwarnings=ignore", "--assert=plain", "--tb=no", "-m", "not e2e",
-         "tests/unit", "tests/contract"],
+         *sorted({f"tests/{test}.py" for name in asked.modules for test in RULES[name]})],
         plugins=[runner],
     )  # fmt: skip
+    if ended not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        say("the tests could not be collected, or trying a mutant failed")
+        return 2
     argued = known_survivors()
     survivors = [name for name, outcome in runner.outcomes.items() if outcome == SURVIVED]
     new = [name for name in survivors if name not in argued]
