@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.plan import Adopt, Clear, Correct, Forget, Missing, Warn
-from keyjanitor.policy import MOST_DAYS
-from keyjanitor.reasons import Ends, Idle
-from keyjanitor.transitions import (
+from keyjanitor.domain.expiry.reasons import Ends, Idle
+from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Warn
+from keyjanitor.domain.expiry.transitions import (
     adopted,
     disabled,
     enabled,
@@ -24,7 +23,9 @@ from keyjanitor.transitions import (
     told_late,
     warned,
 )
-from keyjanitor.words import Claim, Grant, RequestRow, Row, State, Status, Verb
+from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.policy import MOST_DAYS
+from keyjanitor.domain.model.records import Claim, Grant, RequestRow, Row, Status
 from tests.builders import (
     KEY_ID,
     PLAN_ID,
@@ -57,7 +58,6 @@ def a_full_row(state: State = State.WARNED, **more: Any) -> Row:
         "disabled_on": days_ago(4),
         "park_on": in_days(10),
         "ends_on": in_days(100),
-        "witnessed": True,
         "our_update": at(days_ago(4)),
         "missing_since": days_ago(1),
         "usage_plan_ids": ("plan0",),
@@ -142,7 +142,6 @@ def test_a_cleared_key_keeps_none_of_its_dates() -> None:
         disable_on=None,
         disabled_on=None,
         park_on=None,
-        witnessed=False,
         failed_on=None,
         because="",
     )
@@ -181,7 +180,7 @@ def test_a_note_is_about_the_row_as_it_is_by_now() -> None:
 
 def a_warning(row: Row, *, key_enabled: bool = True) -> Warn:
     key = a_key(name="web", enabled=key_enabled)
-    return Warn(key, row, TIER, IDLE, 61, in_days(10), witnessed=False, usage_plan_ids=(PLAN_ID,))
+    return Warn(key, row, TIER, IDLE, 61, in_days(10), usage_plan_ids=(PLAN_ID,))
 
 
 def test_a_warned_key_has_the_date_of_its_disabling_and_of_nothing_else() -> None:
@@ -195,7 +194,6 @@ def test_a_warned_key_has_the_date_of_its_disabling_and_of_nothing_else() -> Non
         park_on=None,
         stepped_on=TODAY,
         because=str(IDLE),
-        witnessed=False,
         usage_plan_ids=(PLAN_ID,),
     )
 
@@ -261,7 +259,6 @@ def test_an_enabled_key_has_no_dates_no_end_and_a_clock_that_begins_today() -> N
         park_on=None,
         ends_on=None,
         rotated_to=None,
-        witnessed=False,
         because="enabled again",
         restored_on=TODAY,
         regretted_on=TODAY,
@@ -302,7 +299,6 @@ def test_a_replaced_key_whose_end_is_far_has_no_dates_but_that() -> None:
         rotated_to="k2",
         warned_on=None,
         disable_on=None,
-        witnessed=False,
         because="",
     )
 
