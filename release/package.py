@@ -4,6 +4,7 @@
 the two built layers, what operators send, and the docs. docs/versions.md says how it is deployed.
 """
 
+import os
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -19,7 +20,6 @@ COPIED = ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "samconfig.toml
 FOLDERS = ("docs", "events", "functions")
 KINDS = {".json", ".md", ".png", ".py", ".svg"}  # of the files in FOLDERS; no caches
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every file: the same tree gives the same bytes
-TO_THE_REPOSITORY = "../../"  # from where SAM writes the built template
 
 Files = dict[str, bytes]
 
@@ -33,7 +33,9 @@ def gather(repository: Path, build: Path) -> Files:
     template = build / "template.yaml"
     if not template.is_file():
         raise NotBuilt(template.name)
-    text = template.read_text(encoding="utf-8").replace(TO_THE_REPOSITORY, "")
+    text = template.read_text(encoding="utf-8").replace(
+        f"{os.path.relpath(repository, build)}/", ""
+    )
     files = {"template.yaml": text.encode()}
     for layer in LAYERS:
         if not (build / layer / "python").is_dir():

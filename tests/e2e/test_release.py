@@ -1,0 +1,79 @@
+"""The file of a release is deployed as docs/versions.md says: no checkout, no build."""
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from keyjanitor import __version__
+from release.package import gather, write
+from sandbox.client import REPOSITORY, Sandbox
+from sandbox.stack import Stack, sam_executable
+
+NIGHT = "2026-11-21T02:15:00Z"
+
+
+class Released(Stack):
+    """A stack that is deployed from the folder of a release, whose policy is in it already."""
+
+    def _build(self, policy: Path) -> str:
+        return str(policy.parents[3] / "template.yaml")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release, unpacked where there is no checkout."""
+    build = tmp_path_factory.mktemp("build") / "build"
+    subprocess.run(
+        [sam_executable(), "build", "--build-dir", str(build)],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    written = tmp_path_factory.mktemp("released") / "keyjanitor.zip"
+    write(written, f"keyjanitor-{__version__}", gather(REPOSITORY, build))
+    shutil.rmtree(build)  # nothing of it is used any more
+    with zipfile.ZipFile(written) as archive:
+        archive.extractall(written.parent)
+    return written.parent / f"keyjanitor-{__version__}"
+
+
+POLICY = "PolicyLayer/python/keyjanitor_policy/policy.toml"
+
+
+def test_the_policy_of_a_release_is_checked_without_a_checkout(folder: Path) -> None:
+    text = (folder / "docs" / "versions.md").read_text(encoding="utf-8")
+    [module] = re.findall(rf"python3 -m (\S+) {POLICY}$", text, flags=re.M)
+    edited = folder.with_name("edited.toml")
+    shutil.copy(folder / POLICY, edited)
+    assert policy_check(module, folder, edited) == (0, "")
+    with edited.open("a", encoding="utf-8") as file:
+        file.write("\n[tiers.wrong]\nidle = 3\n")
+    code, printed = policy_check(module, folder, edited)
+    assert code != 0
+    assert "tiers.wrong" in printed
+
+
+def policy_check(module: str, folder: Path, policy: Path) -> tuple[int, str]:
+    """Checks a policy with the layer of a release alone; gives the exit code and what was printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, str(policy)],
+        cwd=folder,
+        env={"PYTHONPATH": "KeyjanitorLayer/python"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_release_is_deployed_and_says_its_version(folder: Path) -> None:
+    with Sandbox.start() as sandbox:
+        stack = Released.deploy(sandbox, folder / POLICY)
+        assert stack.outputs["Version"] == __version__
+        assert stack.pull(NIGHT)["code_version"] == __version__
