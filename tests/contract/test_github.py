@@ -160,6 +160,7 @@ def test_dependabot_looks_at_actions_and_at_what_tests_install() -> None:
         ("npm", "/requirements/npm"),
     ]
     assert (REPOSITORY / "requirements" / "npm" / "package-lock.json").is_file()
+    assert [one["cooldown"] for one in updates] == [{"default-days": 7}] * 3
 
 
 def test_dependabot_leaves_the_packages_of_the_layer_alone() -> None:
