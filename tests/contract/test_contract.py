@@ -1,4 +1,4 @@
-"""The request contract: what `schemas/request.json` lets in, and what of a body is made of it."""
+"""The request contract: what `request.schema.json` lets in, and what of a body is made of it."""
 
 import json
 import traceback

@@ -15,7 +15,9 @@ from keyjanitor.domain.model.keys import Mode
 EVENTS = Path(__file__).parents[2] / "events"
 CLOCK = Clock(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)
 FILLED_IN = {"<DIGEST>": "0123456789abcdef"}
-SCHEMA = Path(__file__).parents[2] / "layers/keyjanitor/keyjanitor/schemas/request.json"
+SCHEMA = (
+    Path(__file__).parents[2] / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
+)
 ACTIONS = ("issue", "rotate", "renew", "revoke", "restore", "protect", "release")
 
 fits_the_schema = fastjsonschema.compile(json.loads(SCHEMA.read_text(encoding="utf-8")))

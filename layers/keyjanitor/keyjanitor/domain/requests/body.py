@@ -1,4 +1,4 @@
-"""Reads the body of a message by the request contract, `schemas/request.json`."""
+"""Reads the body of a message by the request contract, `request.schema.json`."""
 
 import json
 import re
