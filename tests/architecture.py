@@ -81,7 +81,8 @@ def reduced(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
 def picture() -> str:
     """The rooms and the arrows between them, as Mermaid."""
     pairs = arrows()
-    rooms = sorted({room for pair in pairs for room in pair} | {"errors"}, key=_depth, reverse=True)
+    found = {room for pair in pairs for room in pair} | {"errors"}
+    rooms = sorted(found, key=lambda room: (-_depth(room), room))
     lines = ["```mermaid", "flowchart TD"]
     lines += [f'    {_node(room)}["{room}: {about(room)}"]' for room in rooms]
     lines += [f"    {_node(a)} --> {_node(b)}" for a, b in sorted(reduced(set(pairs)))]

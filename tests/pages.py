@@ -4,12 +4,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests.architecture import listed, picture
 from tests.policy_reference import policy_page
 
 REPOSITORY = Path(__file__).parents[1]
 AWS_FACTS = "docs/aws-facts.md"
 INDEX = "docs/README.md"
 POLICY = "docs/policy.md"
+ARCHITECTURE = "docs/architecture.md"
+MADE = re.compile(r"(?s)(<!-- made: (\w+) -->\n).*?(<!-- end -->)")
 LIST = re.compile(r"(?s)(\n## Decisions\n.*?\n\n)- .*")
 CODE = ("layers/keyjanitor/keyjanitor", "functions", "whatif", "sandbox", "cli", "tests/machine")
 CODE_FILES = ("template.yaml", "tests/rights.py", "tests/fakes.py")
@@ -59,10 +62,17 @@ def index(page: str) -> str:
     return LIST.sub(lambda found: found[1] + "\n".join(listed) + "\n", page)
 
 
+def architecture(page: str) -> str:
+    """The page of the rooms with its picture and its list of modules as the code is now."""
+    made = {"picture": picture(), "modules": listed()}
+    return MADE.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", page)
+
+
 # What makes each page, from the page as it is: what people wrote in it stays.
 PAGES: Mapping[str, Callable[[str], str]] = {
     AWS_FACTS: aws_facts,
     INDEX: index,
+    ARCHITECTURE: architecture,
     POLICY: lambda _: policy_page(),
 }
 
