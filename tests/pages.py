@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.architecture import listed, picture
+from tests.doc_tables import events_page, requests_page
 from tests.policy_reference import policy_page
 
 REPOSITORY = Path(__file__).parents[1]
@@ -74,6 +75,8 @@ PAGES: Mapping[str, Callable[[str], str]] = {
     INDEX: index,
     ARCHITECTURE: architecture,
     POLICY: lambda _: policy_page(),
+    "docs/events.md": events_page,
+    "docs/requests.md": requests_page,
 }
 
 

@@ -44,12 +44,20 @@ from tests.builders import (
     at,
 )
 from tests.contract.test_template import emitted
+from tests.doc_tables import (
+    ALERT,
+    REQUEST,
+    alert_table,
+    event_table,
+    form,
+    request_definitions,
+    request_table,
+    schemas,
+)
 from tests.events_schema import check_event, schema_path
-from tests.events_schema import schemas as every_schema
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
-REQUEST = REPOSITORY / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
 DOCUMENTS = {
     path.relative_to(REPOSITORY).as_posix(): path.read_text(encoding="utf-8")
     for path in (
@@ -108,15 +116,8 @@ FENCED = re.compile(
     r"(?:^<!-- (?P<marker>[^\n]+) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 VALUE = "keyj" + "0" * 36
-ALERT: dict[str, Any] = json.loads((DOCS / "schemas" / "alert.json").read_text(encoding="utf-8"))
 fits_the_alerts_schema = fastjsonschema.compile(ALERT)
 SESSION: Any = boto3.session.Session("key", "secret", region_name="us-east-1")
-
-
-def schemas() -> dict[str, dict[str, Any]]:
-    """The schemas of events, by their detail-type; alerts have one for all kinds, and so has the report."""
-    others = {ALERT["title"], "Report"}
-    return {name: one for name, one in every_schema().items() if name not in others}
 
 
 def blocks(document: str, language: str, marker: str | None = None) -> list[str]:
@@ -152,115 +153,6 @@ def anchors(document: str) -> set[str]:
     """The anchors of a document's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", FENCED.sub("", DOCUMENTS[document]), flags=re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-# --- tables that are generated ----------------------------------------------------------------------
-
-
-JSON_TYPES = {
-    "string": "text",
-    "number": "a number",
-    "integer": "a whole number",
-    "object": "an object",
-    "array": "a list",
-    "null": "null",
-}
-
-
-def form(field: Mapping[str, Any]) -> str:
-    """How a field has to look, from its schema, in the words of the documents."""
-    if "const" in field:
-        return f"`{field['const']}`"
-    if "enum" in field:
-        return ", ".join(f"`{one}`" for one in field["enum"])
-    types = field["type"] if isinstance(field["type"], list) else [field["type"]]
-    if field.get("format") == "date":
-        return "a date, YYYY-MM-DD" + (", or null" if "null" in types else "")
-    if "maximum" in field:
-        return f"a whole number from {field['minimum']} to {field['maximum']}"
-    if types != ["string"]:
-        return " or ".join(JSON_TYPES[one] for one in types)
-    if "maxLength" in field:
-        return f"text of {field['minLength']} to {field['maxLength']:,} characters"
-    if "pattern" in field and "minLength" not in field:
-        return f"text that fits `{field['pattern']}`"
-    return "text"
-
-
-def event_rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, field in schema["properties"].items():
-        always = "yes" if name in schema["required"] else "no"
-        what = "why, for programs" if name == "code" else form(field)
-        yield f"| `{prefix}{name}` | {always} | {what} | {field['description']} |"
-        if "properties" in field:
-            yield from event_rows(field, f"{name}.")
-
-
-def event_table(detail_type: str) -> str:
-    """The table of an event's fields."""
-    head = ["| field | always | form | what it is |", "|---|---|---|---|"]
-    return "\n".join([*head, *event_rows(schemas()[detail_type])])
-
-
-def alert_rows(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, field in schema["properties"].items():
-        always = "yes" if name in schema["required"] else "no"
-        yield f"| `{prefix}{name}` | {always} | {form(field)} | {field['description']} |"
-        if "properties" in field:
-            yield from alert_rows(field, f"{prefix}{name}.")
-        if "properties" in field.get("items", {}):
-            yield from alert_rows(field["items"], f"{prefix}{name}[].")
-
-
-def alert_table(definition: str) -> str:
-    """The table of the fields of some kinds of alert."""
-    head = ["| field | always | form | what it is |", "|---|---|---|---|"]
-    return "\n".join([*head, *alert_rows(ALERT["definitions"][definition])])
-
-
-def request_definitions() -> dict[str, dict[str, Any]]:
-    """The schema's definition for each action."""
-    schema = json.loads(REQUEST.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, Any]] = {}
-    for case in schema["allOf"]:
-        action = case["if"]["properties"]["action"]
-        name = case["then"]["$ref"].rsplit("/", 1)[-1]
-        for one in action.get("enum", [action.get("const")]):
-            found[one] = schema["definitions"][name]
-    assert set(found) == set(schema["properties"]["action"]["enum"])
-    return {action: found[action] for action in schema["properties"]["action"]["enum"]}
-
-
-def request_table() -> str:
-    """The table of a request's fields: which action needs it, with which it may come."""
-    schema = json.loads(REQUEST.read_text(encoding="utf-8"))
-    definitions = request_definitions()
-    names = dict.fromkeys(name for one in definitions.values() for name in one["properties"])
-    rows = ["| field | needed by | may come with | form | what it is |", "|---|---|---|---|---|"]
-    for name in names:
-        has = [action for action, one in definitions.items() if name in one["properties"]]
-        needs = [action for action in has if name in definitions[action]["required"]]
-        may = [action for action in has if action not in needs]
-        field = definitions[has[0]]["properties"][name]
-        if "$ref" in field:
-            field = schema["definitions"][field["$ref"].rsplit("/", 1)[-1]]
-        if name == "action":
-            field = {"enum": has}
-        told = {"version": "The version of this contract.", "action": "What is asked for."}
-        rows.append(
-            f"| `{name}` | {_actions(needs, definitions)} | {_actions(may, definitions)} "
-            f"| {form(field)} | {field.get('description') or told[name]} |"
-        )
-    return "\n".join(rows)
-
-
-def _actions(some: list[str], of: Mapping[str, Any]) -> str:
-    left = [action for action in of if action not in some]
-    if not left:
-        return "all"
-    if some and len(left) == 1:
-        return f"all but `{left[0]}`"
-    return ", ".join(f"`{action}`" for action in some)
 
 
 # --- every document ---------------------------------------------------------------------------------
