@@ -39,7 +39,7 @@ PROCESSES = 2
 # A test that takes so much longer than it did without the mistake never ends: it has found it.
 TIMES, MORE = 20, 10  # seconds of the processor
 WAITS = 600  # seconds of the clock, for a test that waits for something
-QUICK = 15.0  # seconds that all the tests of a mutant's first round take without it
+QUICK = 5.0  # seconds that all the tests of a mutant's first round take without it
 # Each rule, and the tests that have to find a mistake in it. What others would find besides does not
 # count: a rule's own tests are those that somebody runs who changes it.
 RULES: Mapping[str, tuple[str, ...]] = {

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable
 from typing import Any
 
-from tests.mutation.__main__ import LAYER, SURVIVORS, Map, put_in_defaults
+from tests.mutation.__main__ import LAYER, ROOT, RULES, SURVIVORS, Map, put_in_defaults
 from tests.mutation.mutants import mutants_of
 
 SOURCE = '''
@@ -80,6 +80,12 @@ def test_the_default_of_a_parameter_is_mistaken_too() -> None:
         found[f"{mutant.was} -> {mutant.now}"] = cut("abcdef")
     assert found["3 -> 4"] == ("abcd", True)
     assert found["True -> False"] == ("abc", False)
+
+
+def test_each_rule_and_each_of_its_tests_is_a_file() -> None:
+    files = {LAYER / f"{rule}.py" for rule in RULES}
+    files |= {ROOT / f"tests/{test}.py" for tests in RULES.values() for test in tests}
+    assert [str(file) for file in files if not file.exists()] == []
 
 
 def test_each_survivor_is_a_mutant_that_there_is_and_has_an_argument() -> None:
