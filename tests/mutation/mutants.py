@@ -248,7 +248,7 @@ def _in_calls(node: ast.AST) -> Iterator[ast.AST]:
             continue
         if ast.unparse(node.func) == "replace":
             yield ast.Call(node.func, node.args, rest)
-        elif keyword.arg is not None and not _is_none(keyword.value):
+        elif keyword.arg is not None and not _is_yes_no_or_none(keyword.value):
             emptied = ast.keyword(keyword.arg, ast.Constant(None))
             yield ast.Call(node.func, node.args, [*rest[:index], emptied, *rest[index:]])
 
@@ -260,12 +260,8 @@ def _is_negated_below(test: ast.expr) -> bool:
     return isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
 
 
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
-
-
 def _is_yes_no_or_none(value: ast.expr) -> bool:
-    """Of `return False` the mistake is `return True`; None would be as false."""
+    """Of `False` the mistake is `True`; None would be as false."""
     return isinstance(value, ast.Constant) and value.value in (True, False, None)
 
 
