@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.domain.requests.body import Body, check, read
+from keyjanitor.domain.requests.body import LOOKS_LIKE_A_VALUE, Body, check, read
 from keyjanitor.domain.requests.key_request import OVERLAP_DAYS, Action, KeyRequest
 from keyjanitor.errors import InvalidRequest, NotARequest
 from tests.builders import ASKER, PORTAL, TODAY, a_document, in_days
 
 VALUE = "keyj" + "0" * 36
+OF_OURS = "keyj" + "0" * 30 + "0I7IRA"  # with its checksum
 HALF = "\ud83d"  # the first half of an emoji: JSON can say it, no text can hold it
 ACTIONS = tuple(map(str, Action))
 OF_A_KEY = tuple(action for action in ACTIONS if action != "issue")
@@ -429,6 +430,44 @@ def test_what_names_no_request_goes_to_the_dead_letters(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "what"),
+    [
+        (
+            {"Type": "Notification", "TopicArn": "arn", "Message": "{}"},
+            "it is an SNS notification; switch on raw message delivery for the subscription",
+        ),
+        (
+            {"Type": "SubscriptionConfirmation", "TopicArn": "arn"},
+            "it is a message of SNS about a subscription, not about a key",
+        ),
+        (
+            {"Type": "UnsubscribeConfirmation", "TopicArn": "arn"},
+            "it is a message of SNS about a subscription, not about a key",
+        ),
+        (
+            {"detail-type": "x", "detail": {"request_id": "r1"}, "source": "portal"},
+            "it is an EventBridge event; set InputPath to $.detail in the rule's target",
+        ),
+        (
+            {"requestPayload": {}, "requestContext": {}},
+            "it is the record of a Lambda destination; send the request itself",
+        ),
+        ([{"request_id": "r1"}], "it is a JSON list; send each request as a message of its own"),
+        (
+            json.dumps(a_document()),
+            "it is a JSON text; a request that was encoded twice looks like this",
+        ),
+        ({"id": "r1"}, "it is no JSON object with a string request_id"),
+        (7, "it is no JSON object with a string request_id"),
+    ],
+)
+def test_what_names_no_request_is_told_what_it_looks_like(document: Any, what: str) -> None:
+    with pytest.raises(NotARequest) as err:
+        read(json.dumps(document))
+    assert what in str(err.value)
+
+
+@pytest.mark.parametrize(
     ("more", "field"),
     [
         ({"more": "x" * 1_000_000}, "(body)"),
@@ -484,6 +523,57 @@ def test_whatever_text_comes_is_read_or_refused(text: str) -> None:
     except NotARequest:
         return
     assert isinstance(body.document["request_id"], str)
+
+
+# --- values in the wrong place --------------------------------------------------------------------
+
+MIXED = "aB3" * 20
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"name": OF_OURS}, "name"),
+        ({"reason": f"the key is {OF_OURS}, thanks"}, "reason"),
+        ({"more": OF_OURS}, "(body)"),
+        ({OF_OURS: 1}, "(body)"),
+        ({"owner": {"a": [OF_OURS]}}, "owner"),
+        ({"owner": [["x", OF_OURS]]}, "owner"),
+        ({"owner": {OF_OURS: 1}}, "(body)"),
+        ({"more": {"name": OF_OURS}}, "(body)"),
+        ({"key_id": "k" * 20}, "key_id"),
+        ({"name": MIXED[:20]}, "name"),
+        ({"owner": MIXED[:32]}, "owner"),
+        ({"request_id": MIXED[:32]}, "request_id"),
+        ({"deliver_to": f"arn:aws:iam::1:role/{MIXED}"}, "deliver_to"),
+        ({"reason": "x" * 4_000 + " " + OF_OURS}, "reason"),
+    ],
+)
+def test_a_body_that_holds_a_value_is_refused_with_its_field_and_not_with_the_value(
+    more: dict[str, Any], field: str
+) -> None:
+    body = read(json.dumps(a_document(**more)))
+    assert body.leak == field
+    with pytest.raises(InvalidRequest) as err:
+        check(body, ASKER, TODAY)
+    assert (err.value.field, err.value.reason) == (field, LOOKS_LIKE_A_VALUE)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"key_id": "k" * 19},
+        {"name": MIXED[:19]},
+        {"owner": MIXED[:31]},
+        {"request_id": MIXED[:31]},
+        {"deliver_to": f"arn:aws:iam::123456789012:role/{MIXED}"},
+        {"deliver_to": f"arn:aws:iam::123456789012:user/team/{MIXED}"},
+        {"reason": "x" * 4_096 + " " + OF_OURS},  # refused for its length, and repeated nowhere
+        {"more": 7, "also": None, "list": [1, {"a": True}]},
+    ],
+)
+def test_what_is_no_value_is_none(more: dict[str, Any]) -> None:
+    assert read(json.dumps(a_document(**more))).leak is None
 
 
 # --- digests --------------------------------------------------------------------------------------
@@ -602,6 +692,27 @@ def test_an_id_can_be_told_and_be_remembered(request_id: str) -> None:
 
 def test_half_a_character_of_an_id_is_told_as_a_question_mark() -> None:
     assert a_body(f"a{HALF}b").request_id == "a?b"
+
+
+@pytest.mark.parametrize("more", ["", " ", " of mine"])
+def test_an_id_that_holds_a_value_is_remembered_by_its_digest_and_told_to_nobody(more: str) -> None:
+    body = a_body(OF_OURS + more)
+    assert body.request_id is None
+    assert OF_OURS not in body.row_id
+    assert len(body.row_id) == 65
+
+
+def test_a_field_that_holds_a_value_is_repeated_nowhere() -> None:
+    body = read(json.dumps({"request_id": "r1", "name": OF_OURS, "key_id": "x" * 20, "tier": "x"}))
+    assert [body.text(name) for name in ("name", "key_id", "tier")] == [None, None, "x"]
+
+
+def test_of_a_name_that_stands_there_twice_a_hundred_characters_are_told() -> None:
+    name = "x" * 101
+    body = read(f'{{"request_id": "r1", "{name}": 1, "{name}": 2}}')
+    with pytest.raises(InvalidRequest) as err:
+        check(body, ASKER, TODAY)
+    assert err.value.field == "x" * 100
 
 
 # --- what is repeated of a request that may be invalid --------------------------------------------

@@ -37,7 +37,7 @@ FOLDER = ROOT / ".mutants"
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 PROCESSES = 2
 # A test that takes so much longer than it did without the mistake never ends: it has found it.
-TIMES, MORE = 20, 10  # seconds of the processor
+TIMES, MORE = 20, 2  # seconds of the processor
 WAITS = 600  # seconds of the clock, for a test that waits for something
 QUICK = 5.0  # seconds that all the tests of a mutant's first round take without it
 # Each rule, and the tests that have to find a mistake in it. What others would find besides does not
@@ -134,6 +134,19 @@ class Runner:
     def __init__(self, modules: Sequence[str], asked: argparse.Namespace) -> None:
         self.modules, self.asked = modules, asked
         self.outcomes: dict[str, str] = {}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """No example is made smaller, none is kept: that a test fails is all that is asked."""
+        hypothesis.settings.register_profile(
+            "mutants",
+            phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+            database=None,
+            derandomize=True,
+            deadline=None,
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        hypothesis.settings.load_profile("mutants")
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -508,16 +521,6 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=PROCESSES)
     asked = parser.parse_args()
     runner = Runner(asked.modules, asked)
-    # No example is made smaller, none is kept: that a test fails is all that is asked.
-    hypothesis.settings.register_profile(
-        "mutants",
-        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-        database=None,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-    hypothesis.settings.load_profile("mutants")
     ended = pytest.main(
         ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:timeout", "-s",
          "-o", "addopts=--import-mode=importlib --disable-socket --allow-unix-socket",

@@ -531,7 +531,9 @@ def test_tonight_is_kept_with_its_limits_and_how_it_saw_each_key() -> None:
         ("protected", TagsUnread(), "protected"),
     ],
 )
-def test_a_night_sees_each_key_as_its_verdict_has_it(word: Any, because: Any, status: str) -> None:
+def test_a_night_sees_each_key_as_its_verdict_has_it(
+    word: Any, because: Any, status: Status
+) -> None:
     verdict = a_past(word=word, because=because, past=None, idle_since=None)
     (seen,) = of([verdict], a_compared("kept")).tonight.keys.values()
     assert seen == Seen("external", status, date.min)

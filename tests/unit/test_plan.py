@@ -1,6 +1,7 @@
 """Four moves: the allowance of a date, its order, the brake, the digest, the approval, the modes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
+    Enable,
     Park,
     Plan,
     Purge,
@@ -70,6 +72,7 @@ MAKERS: dict[str, Callable[[str], Step]] = {
 
 def planned(
     *steps: Step,
+    enables: Sequence[Enable] = (),
     allowance: int = 20,
     stepped: dict[Verb, int] | None = None,
 ) -> Plan:
@@ -83,6 +86,7 @@ def planned(
         ],
         notes=(),
         purges=[step for step in steps if isinstance(step, Purge)],
+        enables=enables,
         allowance=allowance,
         stepped=stepped or {},
         pressure=CALM,
@@ -193,6 +197,16 @@ def test_an_orphan_waits_no_longer_than_others_that_are_as_long_idle() -> None:
     assert ids(plan)[0] == ("warn", "orphan")
 
 
+def test_a_key_whose_last_step_failed_goes_last_so_that_it_holds_up_no_other() -> None:
+    failed = disable("k1", 200)
+    failed = replace(failed, row=replace(failed.row, failed_on=days_ago(1)))
+    lost = Purge(replace(a_parked_row("p1", purge_in=-9), failed_on=days_ago(1)))
+    plan = planned(failed, disable("k2"), lost, purge("p2"), allowance=1)
+    assert ids(plan) == [("disable", "k2"), ("purge", "p2")]
+    plan = planned(failed, disable("k2"), lost, purge("p2"))
+    assert [key_id for _, key_id in ids(plan)] == ["k2", "k1", "p2", "p1"]
+
+
 def test_purges_go_by_their_date_then_by_key_id() -> None:
     plan = planned(purge("b", -1), purge("a", 0), purge("c", -9), purge("d", -1), allowance=3)
     assert ids(plan) == [("purge", "c"), ("purge", "b"), ("purge", "d")]
@@ -201,6 +215,14 @@ def test_purges_go_by_their_date_then_by_key_id() -> None:
 def test_warnings_are_carried_out_first() -> None:
     plan = planned(purge("p"), park("k"), disable("d"), warn("w"))
     assert [verb for verb, _ in ids(plan)] == ["warn", "disable", "park", "purge"]
+
+
+def test_keys_are_given_back_before_all_else_by_their_ids() -> None:
+    enables = [Enable(a_key(name), a_disabled_row(name), days_ago(1)) for name in ("e2", "e1")]
+    plan = planned(warn("w"), enables=enables, allowance=0)
+    assert ids(plan) == [("enable", "e1"), ("enable", "e2")]
+    assert plan.waiting == 1
+    assert ids(plan.braked()) == ids(plan.approved(frozenset())) == ids(plan)
 
 
 # --- the brake (when it is on: test_safety_brake.py) ------------------------------------------------
@@ -276,7 +298,17 @@ def test_an_approval_applies_exactly_what_the_saved_plan_and_tonights_have_in_co
 def test_the_verdicts_of_an_approved_plan_say_who_goes_and_who_waits() -> None:
     tonight = planned(disable("k1"), disable("k2"), disable("k3"), allowance=1)
     approved = tonight.approved(frozenset({("disable", "k2"), ("disable", "k3")}))
-    assert [verdict.word for verdict in approved.verdicts] == ["keep", "disable", "disable"]
+    first, second, third = tonight.due
+    assert [(one.word, one.step) for one in approved.verdicts] == [
+        ("keep", None),
+        ("disable", second),
+        ("disable", third),
+    ]
+    assert [one.because for one in approved.verdicts] == [
+        reasons.AwaitsAllowance(first.because),  # type: ignore[union-attr]
+        reasons.Idle(74, days_ago(74)),
+        reasons.Idle(74, days_ago(74)),
+    ]
 
 
 def test_nothing_is_approved_twice() -> None:
