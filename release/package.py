@@ -16,7 +16,14 @@ from release.errors import NotBuilt, ReleaseError
 REPOSITORY = Path(__file__).parents[1]
 BUILD = REPOSITORY / ".aws-sam" / "build"
 LAYERS = ("KeyjanitorLayer", "PolicyLayer")
-COPIED = ("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md", "samconfig.toml")
+COPIED = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "samconfig.toml",
+)
 FOLDERS = ("docs", "events", "functions")
 KINDS = {".json", ".md", ".png", ".py", ".svg"}  # of the files in FOLDERS; no caches
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every file: the same tree gives the same bytes
