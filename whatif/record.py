@@ -24,6 +24,7 @@ from keyjanitor.domain.expiry.keys_file import PASSING
 from keyjanitor.domain.expiry.ownership import KEEP_TAG
 from keyjanitor.domain.expiry.reasons import DisabledByOthers, KeepTag, StageKeys, TagsUnread
 from keyjanitor.domain.model.keys import ApiKey, State
+from keyjanitor.domain.model.owners import Owner, owner_of_text
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.evidence_file import from_document
 from keyjanitor.errors import UnexpectedAnswer
@@ -47,7 +48,7 @@ class Facts:
     """What the ledger knew of a key, whatever the policy says."""
 
     owner: str | None = None
-    owned_by: str | None = None
+    owned_by: Owner | None = None
     protected_until: date | None = None
     ends_on: date | None = None
 
@@ -163,7 +164,7 @@ class _Told:
     """
 
     lines: deque[tuple[date, Line]] = field(default_factory=deque)
-    owned_by: str | None = None
+    owned_by: Owner | None = None
     stage_keys: tuple[str, ...] = ()
     was_parked: RecordedKey | None = None
     _made: dict[date | None, RecordedKey] = field(default_factory=dict)
@@ -171,7 +172,7 @@ class _Told:
     def add(self, night: date, line: Line) -> None:
         self.lines.append((night, line))
         if owned := _OWNED.fullmatch(line["reason"]):
-            self.owned_by = owned[1]
+            self.owned_by = owner_of_text(owned[1])
         if line["reason"] == str(StageKeys()):
             self.stage_keys = _STAGE
 

@@ -111,7 +111,7 @@ def said(because: Reason) -> str:
         case reasons.WithinPatience():
             return f"idle for less than {because.patience} days"
         case reasons.OwnedBy():
-            return f"owned by a {because.owner.split(' ')[0]}"
+            return f"owned by a {because.owner.kind.replace('_', ' ')}"
         case reasons.TierUnclear():
             return f"the tier of its usage plan is not known: {because.path} is wrong"
         case _:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -16,6 +16,7 @@ from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.ledger import Change, Ledger, Shelf
 from keyjanitor.adapters.record_codec import from_values, to_values
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
 from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
 from tests.builders import (
@@ -73,6 +74,9 @@ by_type: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(ids).map(tuple),
     Claim | None: st.none() | st.builds(Claim, st.sampled_from(Verb), dates),
     State: st.sampled_from(State),
+    Owner | None: st.none()
+    | st.builds(Stack, st.text())
+    | st.builds(Mark, st.sampled_from(get_args(MarkKind)), st.text()),
 }
 HINTS = get_type_hints(Row)
 rows = st.builds(

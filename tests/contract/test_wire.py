@@ -12,6 +12,7 @@ from typing import Any
 import fastjsonschema
 import pytest
 
+from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Policy
 from tests.builders import DAY
 from tests.contract.wire.lives import MANY, POLICY, night_after, read
@@ -140,8 +141,8 @@ def test_the_record_that_earlier_code_wrote_says_whose_a_key_is_and_what_shields
         *("stack", "terraform", "protected"),
         *("made000003", "made000004"),
     }
-    assert facts["stack"] == Facts(owned_by="stack shop")
-    assert facts["terraform"] == Facts(owned_by="tag terraform=true")
+    assert facts["stack"] == Facts(owned_by=Stack("shop"))
+    assert facts["terraform"] == Facts(owned_by=Mark("tag", "terraform=true"))
     assert facts["protected"] == Facts(protected_until=date(2027, 1, 22))
     assert facts["made000003"] == Facts(owner="owner-2", ends_on=date(2026, 12, 13))
     assert facts["made000004"] == Facts(owner="owner-3", ends_on=date(2026, 11, 25))

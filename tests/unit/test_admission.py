@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
+from keyjanitor.domain.model.owners import Mark
 from keyjanitor.domain.model.policy import Owned, Policy, Rung, Tier
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.admission import judge_asker, judge_dates, judge_key
@@ -82,7 +83,7 @@ AILMENTS: Mapping[Code, Mapping[str, Any]] = {
     Code.UNKNOWN_KEY: {"state": State.PURGED},
     Code.SENDER_NOT_ALLOWED: {"sender": "AROASTRANGER"},
     Code.RECIPIENT_NOT_ALLOWED: {"deliver_to": OTHERS},
-    Code.OWNED_ELSEWHERE: {"owned_by": "Terraform"},
+    Code.OWNED_ELSEWHERE: {"owned_by": Mark("text", "Terraform")},
     Code.PROTECTED: {"protected_until": TODAY},
     Code.NOT_RESTORABLE: {"ends_on": TODAY},
     Code.TOO_MANY_KEYS: {"rotated_to": "k9"},
@@ -386,7 +387,7 @@ def test_a_key_that_is_not_parked_is_not_restored() -> None:
 
 OWNED = {
     "stack": (an_issued_row(), a_key(), "shop", "stack shop"),
-    "ledger": (an_issued_row(owned_by="Terraform"), a_key(), None, "Terraform"),
+    "ledger": (an_issued_row(owned_by=Mark("text", "Terraform")), a_key(), None, "Terraform"),
     "stack tag": (
         an_issued_row(),
         a_key(tags={"aws:cloudformation:stack-name": "shop"}),
@@ -426,7 +427,7 @@ def test_a_key_that_others_own_is_neither_rotated_nor_revoked_nor_restored(how: 
 
 
 def test_the_owner_of_a_key_that_is_no_more_is_known_from_the_ledger() -> None:
-    row = an_issued_row(owned_by="Terraform")
+    row = an_issued_row(owned_by=Mark("text", "Terraform"))
     assert judge_key(a_request(Action.REVOKE), row, None, None, POLICY) == Refusal(
         Code.OWNED_ELSEWHERE, "key k0 belongs to Terraform; change it there"
     )

@@ -17,6 +17,7 @@ from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
 from keyjanitor.domain.model.apis import LimitedPlan, Method
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Owned, Quota, Rate
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Claim, Row
@@ -407,7 +408,7 @@ def test_a_stacks_keys_that_guard_nothing_are_the_templates_business() -> None:
 
 
 def test_a_stack_that_only_the_ledger_knows_of_is_named() -> None:
-    rows = {KEY_ID: a_row(owned_by="stack shop-dev")}
+    rows = {KEY_ID: a_row(owned_by=Stack("shop-dev"))}
     finding = found(a_checkup(rows=rows, stages=OPEN), "keys_that_guard_nothing")
     assert finding is not None
     assert "owned by stack shop-dev" in finding.what

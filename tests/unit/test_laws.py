@@ -12,6 +12,7 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import Night, decide
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
@@ -68,7 +69,7 @@ OF_A_KEY: dict[str, dict[str, Any]] = {
     "named by a stage": {"stage_keys": ("api1/prod",)},
 }
 OF_A_ROW: dict[str, dict[str, Any]] = {
-    "owned": {"owned_by": "stack s"},
+    "owned": {"owned_by": Stack("s")},
     "protected": {"protected_until": in_days(3)},
     "no more protected": {"protected_until": days_ago(3)},
     "stepped": {"stepped_on": TODAY},

@@ -20,6 +20,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
 )
 from keyjanitor.domain.expiry.verdicts import outage
 from keyjanitor.domain.model.keys import ApiKey, Mode, State
+from keyjanitor.domain.model.owners import Mark, Owner, Stack
 from keyjanitor.domain.model.policy import Owned, Rung
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
@@ -1324,7 +1325,7 @@ def test_keys_of_a_cloudformation_stack_are_never_touched_known_by_their_tag() -
     key = a_key(tags={"aws:cloudformation:stack-name": "shop-prod"})
     assert judged(a_verdict(key, a_warned_row(), evidence=used(400))) == (
         "protected",
-        reasons.OwnedBy("stack shop-prod"),
+        reasons.OwnedBy(Stack("shop-prod")),
     )
 
 
@@ -1338,7 +1339,7 @@ def test_keys_of_a_cloudformation_stack_are_never_touched_known_by_asking_for_it
     assert account.gateway.living["new"].enabled
     assert judged(account.night().plan.verdicts[-1]) == (
         "protected",
-        reasons.OwnedBy("stack shop-prod"),
+        reasons.OwnedBy(Stack("shop-prod")),
     )
 
 
@@ -1346,16 +1347,19 @@ def test_keys_of_a_cloudformation_stack_are_never_touched_known_by_asking_for_it
 @pytest.mark.parametrize(
     ("more", "owner"),
     [
-        ({"tags": {"terraform": "true"}}, "tag terraform=true"),
-        ({"tags": {"terraform": ""}}, "tag terraform="),
-        ({"tags": {"ManagedBy": "Terraform"}}, "tag ManagedBy=Terraform"),
-        ({"description": "Managed by Terraform"}, "description 'Managed by Terraform'"),
-        ({"description": "Managed by Terraform (shop)"}, "description 'Managed by Terraform'"),
-        ({"name": "tf-shop"}, "name prefix 'tf-'"),
+        ({"tags": {"terraform": "true"}}, Mark("tag", "terraform=true")),
+        ({"tags": {"terraform": ""}}, Mark("tag", "terraform=")),
+        ({"tags": {"ManagedBy": "Terraform"}}, Mark("tag", "ManagedBy=Terraform")),
+        ({"description": "Managed by Terraform"}, Mark("description", "Managed by Terraform")),
+        (
+            {"description": "Managed by Terraform (shop)"},
+            Mark("description", "Managed by Terraform"),
+        ),
+        ({"name": "tf-shop"}, Mark("name_prefix", "tf-")),
     ],
 )
 def test_keys_with_a_mark_under_owned_are_never_touched_and_reported_with_their_owner(
-    more: dict[str, Any], owner: str
+    more: dict[str, Any], owner: Owner
 ) -> None:
     policy = a_policy(owned=OWNED)
     verdict = a_verdict(a_key(**more), a_warned_row(), evidence=used(400), policy=policy)
@@ -1405,7 +1409,7 @@ def test_whatever_protects_a_key_clears_its_dates() -> None:
 
 @pytest.mark.life("K-609")
 def test_what_never_is_touched_is_reported_with_the_name_of_who_owns_it() -> None:
-    row = a_row(owned_by="stack shop-prod")
+    row = a_row(owned_by=Stack("shop-prod"))
     told = protection(a_key(), row, TODAY, bound())
     assert str(told) == "owned by stack shop-prod"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from keyjanitor.domain.model.owners import Mark
 from keyjanitor.domain.model.policy import (
     DESCRIPTIONS,
     TAGS,
@@ -492,14 +493,14 @@ def test_a_beginning_that_can_never_match_or_always_does_is_refused(field: str, 
 )  # fmt: skip
 def test_the_shipped_marks_know_the_tags_of_other_tools(tag: str) -> None:
     owned = parse_policy(SHIPPED).owned
-    assert owned.mark_on("", {"team": "x", tag: "y"}, "") == f"tag {tag}=y"
+    assert owned.mark_on("", {"team": "x", tag: "y"}, "") == Mark("tag", f"{tag}=y")
 
 
 @pytest.mark.parametrize("tool", ["Terraform", "OpenTofu", "Pulumi", "Crossplane", "CDK"])
 def test_the_shipped_marks_know_the_descriptions_of_other_tools(tool: str) -> None:
     owned = parse_policy(SHIPPED).owned
     for description in (f"Managed by {tool}", f"managed_by-{tool.lower()}, stage prod"):
-        assert owned.mark_on(description, {}, "") == f"description 'Managed by {tool}'"
+        assert owned.mark_on(description, {}, "") == Mark("description", f"Managed by {tool}")
     assert owned.mark_on(f"not Managed by {tool}", {"team": "terraform"}, tool) is None
 
 

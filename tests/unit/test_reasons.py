@@ -3,6 +3,7 @@
 import pytest
 
 from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.model.owners import Stack
 from tests.builders import TODAY, days_ago, in_days
 
 IDLE = reasons.Idle(60, days_ago(60))
@@ -38,7 +39,7 @@ IDLE = reasons.Idle(60, days_ago(60))
             reasons.NotTonight("why", IDLE),
             "not tonight (why): idle for 60 days, since 2026-09-22",
         ),
-        (reasons.OwnedBy("stack shop"), "owned by stack shop"),
+        (reasons.OwnedBy(Stack("shop")), "owned by stack shop"),
         (reasons.KeepTag(), "tagged keyjanitor:keep"),
         (reasons.ProtectedUntil(TODAY), "protected until 2026-11-21"),
         (reasons.DisabledByOthers(), "disabled by somebody else"),

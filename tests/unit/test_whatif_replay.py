@@ -14,6 +14,7 @@ from rich.console import Console
 
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import Mode, State, Verb
+from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Row
@@ -199,8 +200,11 @@ def _named_by_a_stage(account: Account) -> None:
             "disabled by somebody else",
         ),
         (lambda account: _row(account, protected_until=in_days(90)), "protected until"),
-        (lambda account: _row(account, owned_by="stack shop"), "owned by stack shop"),
-        (lambda account: _row(account, owned_by="stack ends on 2026-99-99"), "owned by stack ends"),
+        (lambda account: _row(account, owned_by=Stack("shop")), "owned by stack shop"),
+        (
+            lambda account: _row(account, owned_by=Stack("ends on 2026-99-99")),
+            "owned by stack ends",
+        ),
         (_named_by_a_stage, "a stage names it in the old way"),
     ],
 )
@@ -245,7 +249,7 @@ def test_a_stack_that_is_found_out_late_owned_the_key_before(tmp_path: Path) -> 
 
     def learn(night: int) -> None:
         if night == 15:
-            _row(account, owned_by="stack shop")
+            _row(account, owned_by=Stack("shop"))
 
     assert "idle" not in steps(replay(record(tmp_path, account, NIGHTS, each=learn)))
 

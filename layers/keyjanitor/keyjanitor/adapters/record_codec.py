@@ -8,6 +8,7 @@ from functools import cache, partial
 from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
+from keyjanitor.domain.model.owners import Mark, Stack, owner_of, owner_values
 from keyjanitor.domain.model.records import Claim, Grant, PendingAlert, RungRow
 
 R = TypeVar("R")
@@ -41,6 +42,8 @@ def _plain(value: Any) -> Any:
             return [_plain(one) for one in value]
         case Claim() | Grant() | RungRow() | PendingAlert():
             return to_values(value)
+        case Stack() | Mark():
+            return owner_values(value)
         case Mapping():
             return dict(value)
         case _:
@@ -53,6 +56,8 @@ def _readers(record: Any) -> dict[str, Callable[[Any], Any]]:
 
 
 def _reader(hint: Any) -> Callable[[Any], Any]:
+    if isinstance(hint, UnionType) and Stack in get_args(hint):
+        return owner_of
     if isinstance(hint, UnionType):
         hint = next(one for one in get_args(hint) if one is not type(None))
     if hint is datetime or hint is date:

@@ -23,6 +23,7 @@ from keyjanitor.domain.expiry.reasons import DisabledByOthers, Protected, TierMi
 from keyjanitor.domain.expiry.verdicts import TierUnknown, plan_doubt, tier_of
 from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.keys import DAY, ApiKey
+from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import Rate, Tier
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.plan_shape import plan_name
@@ -436,13 +437,13 @@ class _Patient:
     def _row(self, key: ApiKey) -> Row | None:
         return (self._rows or {}).get(key.key_id)
 
-    def _owner(self, key: ApiKey) -> str | None:
+    def _owner(self, key: ApiKey) -> Owner | None:
         row = self._row(key)
         return owner_by_marks(key, self._bound) or (row.owned_by if row else None)
 
     def _stack(self, key: ApiKey) -> str | None:
-        owner = self._owner(key) or ""
-        return owner.removeprefix("stack ") if owner.startswith("stack ") else None
+        owner = self._owner(key)
+        return owner.name if isinstance(owner, Stack) else None
 
     def _nobody_owns(self, keys: Iterable[ApiKey]) -> list[str]:
         return [k.key_id for k in keys if k.tags is not None and self._owner(k) is None]

@@ -7,6 +7,7 @@ from datetime import date
 from keyjanitor.domain.doctor import fixes as mends
 from keyjanitor.domain.doctor.fixes import Sweepable, Whose, several, shown, stack_words
 from keyjanitor.domain.model.apis import LimitedPlan
+from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Rate, Unbound
 
 KINDS = (
@@ -158,20 +159,20 @@ def keys_without_name(ids: Sequence[str], free: Sequence[str]) -> Finding:
 
 
 def keys_owned_by_stacks(
-    ids: Sequence[str], owners: Mapping[str, int], gone: Set[str] = frozenset()
+    ids: Sequence[str], owners: Mapping[Owner, int], gone: Set[Owner] = frozenset()
 ) -> Finding:
-    """Keys of other tools, with how many each owner (`stack NAME`, or a mark) has.
+    """Keys of other tools, with how many each owner has.
 
     Of `gone` stacks CloudFormation does not know any more: only their tags are left.
     """
-    ranked = sorted(owners, key=lambda owner: (-owners[owner], owner))
+    ranked = sorted(owners, key=lambda owner: (-owners[owner], str(owner)))
     listed = several([f"{_owner(owner, gone)} ({owners[owner]:,})" for owner in ranked])
-    stacks = [one for one in ranked if one.startswith("stack ")]
+    stacks = [one for one in ranked if isinstance(one, Stack)]
     stack = next((one for one in stacks if one not in gone), next(iter(stacks), None))
     command = "terraform state list | grep aws_api_gateway_api_key"
     if stack is not None:
-        name = stack.removeprefix("stack ")
-        command = mends.keys_tagged(name) if stack in gone else mends.keys_of_stack(name)
+        mend = mends.keys_tagged if stack in gone else mends.keys_of_stack
+        command = mend(stack.name)
     return Finding(
         kind="keys_owned_by_stacks",
         what=f"{count(ids, 'key is', 'keys are')} owned by other tools: {listed}",
@@ -358,8 +359,8 @@ def count(things: Sized, one: str, many: str) -> str:
     return f"1 {one}" if len(things) == 1 else f"{len(things):,} {many}"
 
 
-def _owner(owner: str, gone: Set[str]) -> str:
-    return shown(owner, quotes="") + (", which is gone" if owner in gone else "")
+def _owner(owner: Owner, gone: Set[Owner]) -> str:
+    return shown(str(owner), quotes="") + (", which is gone" if owner in gone else "")
 
 
 def _names(plans: Sequence[LimitedPlan], whose: Whose) -> str:

@@ -5,6 +5,7 @@ from datetime import date
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.model.key_ids import may_be_value
 from keyjanitor.domain.model.keys import ApiKey, State
+from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import BoundPolicy, alike
 from keyjanitor.domain.model.records import Row, is_our_update
 
@@ -13,11 +14,11 @@ STACK_TAG = "aws:cloudformation:stack-name"  # believed: AF-402
 RESTORE_MARKER = "keyjanitor-restore-"  # begins a key's name for as long as it is being restored
 
 
-def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> str | None:
-    """Who owns the key by the marks that other tools leave on theirs; None if nobody shows."""
+def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> Owner | None:
+    """The owner of a key by the marks that other tools leave on theirs; None if it has none."""
     tags = key.tags or {}
     if stack := tags.get(STACK_TAG):
-        return f"stack {stack}"
+        return Stack(stack)
     return bound.policy.owned.mark_on(key.description, tags, key.name)
 
 

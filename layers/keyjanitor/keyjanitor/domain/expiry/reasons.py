@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
+from keyjanitor.domain.model.owners import Owner
 from keyjanitor.domain.model.safe_text import visible
 
 
@@ -159,10 +160,10 @@ Kept = (
 class OwnedBy:
     """Another tool made the key and will miss it."""
 
-    owner: str
+    owner: Owner
 
     def __str__(self) -> str:
-        return f"owned by {visible(self.owner)}"
+        return f"owned by {visible(str(self.owner))}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from functools import lru_cache
 from math import ceil, inf
 from typing import Literal
 
+from keyjanitor.domain.model.owners import Mark
+
 Never = Literal["never"]
 UNCLAIMED = "unclaimed"
 MOST_DAYS = 3650  # of any `*_days`
@@ -132,18 +134,18 @@ class Owned:
     tags: tuple[str, ...]
     name_prefixes: tuple[str, ...]
 
-    def mark_on(self, description: str, tags: Mapping[str, str], name: str) -> str | None:
-        """The mark that a key bears, in words; None: none of them."""
+    def mark_on(self, description: str, tags: Mapping[str, str], name: str) -> Mark | None:
+        """The mark that a key bears; None: none of them."""
         marked = {alike(tag) for tag in self.tags}
         for tag, value in tags.items():
             if alike(tag) in marked:
-                return f"tag {tag}={value}"
+                return Mark("tag", f"{tag}={value}")
         for begins in self.descriptions:
             if alike(description).startswith(alike(begins)):
-                return f"description {begins!r}"
+                return Mark("description", begins)
         for prefix in self.name_prefixes:
             if _dashed(name).startswith(_dashed(prefix)):
-                return f"name prefix {prefix!r}"
+                return Mark("name_prefix", prefix)
         return None
 
 

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.owners import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Row:
     restored_on: date | None = None
     protected_until: date | None = None
     last_used: date | None = None
-    owned_by: str | None = None
+    owned_by: Owner | None = None
     our_update: datetime | None = None
     missing_since: date | None = None
     usage_plan_ids: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from keyjanitor.domain.expiry.ownership import (
     owner_by_marks,
 )
 from keyjanitor.domain.model.keys import DAY, LIVE_STATES, ApiKey, State
+from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Policy, Tier
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
@@ -151,7 +152,7 @@ def _is_gone(request: KeyRequest, row: Row) -> Refusal | None:
 
 
 def _owned(row: Row, key: ApiKey | None, stack: str | None, policy: Policy) -> Refusal | None:
-    owner = f"stack {stack}" if stack else row.owned_by
+    owner = Stack(stack) if stack else row.owned_by
     if owner is None and key is not None:
         owner = owner_by_marks(key, BoundPolicy(policy, {}, frozenset()))
     if owner is None:

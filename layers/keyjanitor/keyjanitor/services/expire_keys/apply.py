@@ -41,6 +41,7 @@ from keyjanitor.domain.expiry.transitions import (
     warned,
 )
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
+from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Announcement, Claim, Row, was_agreed
 from keyjanitor.errors import (
@@ -420,7 +421,7 @@ class Sweeper:
         if stack is None:
             return False
         logger.warning("key %s is left alone: stack %s owns it", row.key_id, stack)
-        self._outside.ledger.commit([Change(row, replace(row, owned_by=f"stack {stack}"))])
+        self._outside.ledger.commit([Change(row, replace(row, owned_by=Stack(stack)))])
         self.outcome.left_alone[row.key_id] = f"stack {stack} owns it"
         return True
 
