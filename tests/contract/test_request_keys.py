@@ -11,7 +11,17 @@ from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, row_id
 from keyjanitor.errors import CallFailed
-from tests.builders import ADMIN, CONTACT, DAY, KEY_ID, PLAN_ID, PORTAL, TODAY, a_usage_plan
+from tests.builders import (
+    ADMIN,
+    CONTACT,
+    DAY,
+    KEY_ID,
+    PLAN_ID,
+    PORTAL,
+    TODAY,
+    a_usage_plan,
+    unclaimed,
+)
 from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, value_of
 from tests.requesting import (
     STRANGER,
@@ -1171,6 +1181,23 @@ def test_a_key_of_a_tier_that_the_policy_no_longer_has_waits_for_it(
     account.change_row(key_id, tier="lost")
     assert account.ask(ask(key_id), sender=ADMIN) == []
     assert code_of(account, ask(key_id)) == "unknown_tier"
+
+
+@pytest.mark.parametrize("issued", [True, False])
+def test_a_parked_key_of_a_tier_that_is_gone_comes_back_if_it_was_not_issued_in_that_tier(
+    account: Account, issued: bool
+) -> None:
+    key_id = an_aged_key(account, State.PARKED)
+    account.change_row(key_id, tier="lost", issued=issued)
+    tiers = {**account.policy.tiers, "unclaimed": unclaimed(admins=(ADMIN,))}
+    account.policy = replace(account.policy, tiers=tiers)
+    account.wire()
+    assert account.ask(restore(key_id), sender=ADMIN) == []
+    detail_type, detail = the_answer(account, restore(key_id))
+    if issued:
+        assert (detail_type, detail["code"]) == ("Key Request Refused", "unknown_tier")
+    else:
+        assert (detail_type, detail["tier"]) == ("Key Restored", "lost")
 
 
 @pytest.mark.parametrize("ask", ACTIONS)

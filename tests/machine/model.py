@@ -671,6 +671,8 @@ class Model:
             self._break(1, "protected", key_id, run, why)
 
     def _was_told(self, run: Run, life: Life, *, for_end: bool) -> None:
+        if for_end and life.ends is not None and not life.expiring:
+            return  # the answer that agreed on the end has told it
         # An agreed end wins over use: what was told before the key's last sign of life holds.
         told = life.expiring[-1][0] if for_end and life.expiring else self._told(life)
         if told is None:

@@ -71,25 +71,51 @@ def test_one_night_of_empty_usage_disables_no_key_that_was_used_the_day_before()
 
 
 @pytest.mark.life("K-409")
+@pytest.mark.parametrize("missed", [0, 1, 4])
 @pytest.mark.parametrize("staying", [1, 3])
 def test_the_night_on_which_a_busy_key_leaves_a_plan_proves_no_silence_of_those_that_stay(
-    staying: int,
+    staying: int, missed: int
 ) -> None:
     account = an_account()
     account.plan("other", "other", stages=("api2:prod",))
     account.key("busy", PLAN_ID, age=300)
-    account.gateway.requests[PLAN_ID, "busy"] = {TODAY + DAY * day: 100 for day in range(-300, 15)}
+    account.gateway.requests[PLAN_ID, "busy"] = {TODAY + DAY * day: 100 for day in range(-300, 30)}
     for index in range(staying):
         account.key(f"live{index}", PLAN_ID, age=300, used=daily)
     account.key("idle", PLAN_ID, age=300, last_used=60)
-    answers(account, lambda plan, page, day: {} if day == 14 and plan == PLAN_ID else page.items)
+    empty = 14 + missed
+    answers(account, lambda plan, page, day: {} if day == empty and plan == PLAN_ID else page.items)
     account.nights(14)
+    for _ in range(missed):
+        account.live()
     account.leave("busy", PLAN_ID)
     account.join("busy", "other")
     account.nights(1)
     evidence = account.files.evidences[account.today - DAY]
     assert evidence.plans[PLAN_ID].unread is not None
-    assert [word for day, word in account.seen["idle"] if day == 14] == ["unknown"]
+    assert [word for day, word in account.seen["idle"] if day == empty] == ["unknown"]
+
+
+@pytest.mark.parametrize("missed", [0, 1, 10])
+def test_a_plan_whose_busy_key_left_and_whose_other_keys_go_on_as_before_is_read(
+    missed: int,
+) -> None:
+    account = an_account()
+    account.plan("other", "other", stages=("api2:prod",))
+    account.key("busy", PLAN_ID, age=300)
+    account.gateway.requests[PLAN_ID, "busy"] = {
+        TODAY + DAY * day: 100 if day > 0 else 0 for day in range(-300, 30)
+    }
+    for index in range(3):
+        account.key(f"live{index}", PLAN_ID, age=300, used=daily)
+    account.nights(14)
+    for _ in range(missed):
+        account.live()
+    account.leave("busy", PLAN_ID)
+    account.join("busy", "other")
+    account.nights(1)
+    evidence = account.files.evidences[account.today - DAY]
+    assert evidence.plans[PLAN_ID].unread is None
 
 
 @pytest.mark.life("K-409")

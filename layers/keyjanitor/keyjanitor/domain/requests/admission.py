@@ -102,7 +102,8 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
             f"{request.key_id}: the ledger knows no such key. A key made by others is known from the "
             "first sweep after it was made",
         )
-    tier = policy.tiers.get(row.tier)
+    # A key that was issued is never another tier's; one that was found in the account is unclaimed then.
+    tier = policy.tiers.get(row.tier) or (None if row.issued else policy.unclaimed)
     if tier is None:
         return Refusal(
             Code.UNKNOWN_TIER,

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from keyjanitor.domain.model.keys import UsagePlan
-from keyjanitor.domain.usage.plan_usage import PlanUsage
+from keyjanitor.domain.model.keys import DAY, UsagePlan
+from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 
 FORGET_AFTER = timedelta(days=400)
 
@@ -55,6 +55,11 @@ class Told:
     key_ids: tuple[str, ...] = ()
     used: tuple[int, ...] = ()
     others: int = 0
+
+    @property
+    def first_compared(self) -> date:
+        """The day after which `used` and `others` count."""
+        return self.day - DAY * (USAGE_DAYS - EDGE_DAYS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, HISTORY_DAYS, USAGE_DA
 # A later reading may correct a number. Requests that were counted do not go away, so a plan that
 # tells over one of a hundred fewer for the same days was not told whole.
 TOLERANCE = 0.01
+CLEARLY = 20  # requests; what is less may be gone by chance
 STRANGERS = 5_000  # ids of no plan whose last use is kept
 
 
@@ -97,7 +98,11 @@ def _not_believed(
         return f"its usage tells no requests since the reading of {told.day}" if lost else None
     before = sum(used for day, used in told.by_day.items() if first <= day <= last)
     tonight = sum(used for day, used in usage.used_by_day.items() if first <= day <= last)
-    if tonight >= (before - aside) * (1 - TOLERANCE):
+    # At least so many are of the keys that stay; about so many, as far as `aside` is of the same days.
+    at_least = (before - aside) * (1 - TOLERANCE)
+    compared = sum(used for day, used in told.by_day.items() if day > told.first_compared)
+    about = before - aside * min(1.0, before / compared) if compared else 0.0
+    if tonight >= at_least and (about < CLEARLY or 2 * tonight >= about):
         return None
     return (
         f"its usage tells {tonight:,} requests where the reading of {told.day} told {before:,} "
