@@ -7,7 +7,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "layers/keyjanitor/keyjanitor"
-# What stands on the package and is not in it, each a room of its own.
+# What uses the package and is not in it, each a room of its own.
 OUTSIDE = ("functions", "whatif", "cli", "sandbox")
 BESIDE = {"functions": "one handler a function", "whatif": "the preview, over files"}
 BESIDE |= {"cli": "the operators' command", "sandbox": "the AWS on this machine"}
@@ -15,7 +15,7 @@ BESIDE |= {"cli": "the operators' command", "sandbox": "the AWS on this machine"
 
 @cache
 def modules() -> Mapping[str, Path]:
-    """Every module of the package by its name without `keyjanitor.`, and of what stands on it."""
+    """Every module of the package by its name without `keyjanitor.`, and of what uses it."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         found[_dotted(path.relative_to(PACKAGE))] = path
@@ -38,7 +38,7 @@ def room_of(module: str) -> str:
 
 @cache
 def imports_of(module: str) -> frozenset[str]:
-    """The modules of the package, and of what stands on it, that a module imports."""
+    """The modules of the package, and of what uses it, that a module imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -43,7 +43,7 @@ MARKED = {
 def test_each_line_has_an_id_of_its_own_and_none_is_without() -> None:
     assert len(LINES) == len(set(LINES))
     assert len(LINES) > 90
-    # What stands under a heading and not in a table of lines explains; rules are in lines.
+    # Text under a heading explains; each row of a table is a line with an id.
     rows = [
         row for row in re.findall(r"^\| (.*) \|$", PAGE, flags=re.M) if not row.startswith("id |")
     ]

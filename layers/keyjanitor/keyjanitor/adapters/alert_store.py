@@ -1,4 +1,4 @@
-"""Talks to the ledger about alerts: what was told and stands, and what is yet to be published."""
+"""Talks to the ledger about alerts: which were sent and still apply, which are to be published."""
 
 from dataclasses import replace
 from datetime import date

@@ -1,4 +1,4 @@
-"""Talks to the dead-letter queues: how many messages lie there that nobody works on any more."""
+"""Talks to the dead-letter queues: how many messages are in them."""
 
 from collections.abc import Mapping
 from typing import Any

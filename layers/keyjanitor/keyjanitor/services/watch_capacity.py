@@ -1,4 +1,4 @@
-"""Looks at the account: counts its keys, forecasts, and tells whom it concerns, once."""
+"""Counts the account's keys, forecasts, and sends each alert once."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -1,1 +1,1 @@
-"""How many keys there are, when the account is full, and whom to tell."""
+"""How many keys there are, when the account is full, and which alerts that leads to."""

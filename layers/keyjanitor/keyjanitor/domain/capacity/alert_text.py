@@ -1,4 +1,4 @@
-"""Writes what wakes somebody before the account is full: for who was just woken, and for programs. Pure."""
+"""Writes the alerts about the account's capacity, for people and for programs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, assert_never

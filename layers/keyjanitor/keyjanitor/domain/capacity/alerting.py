@@ -1,4 +1,4 @@
-"""Decides who is to be told what of the account's capacity: one look's alerts, and what stands. Pure."""
+"""Decides which alerts a count of the keys leads to, and which still apply. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""Counts the keys of an account by tier and state, as a look and a report tell of them. Pure."""
+"""Counts the keys of an account by tier and state. Pure."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Words what the doctor found: what it is, why it matters, how many keys mending it frees. Pure."""
+"""Words what the doctor found: what it is, why it matters, how many keys fixing it frees. Pure."""
 
 from collections.abc import Mapping, Sequence, Set, Sized
 from dataclasses import dataclass

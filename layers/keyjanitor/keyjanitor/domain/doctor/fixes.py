@@ -1,4 +1,4 @@
-"""Writes the commands that mend what the doctor found, for a shell or for `policy.toml`. Pure.
+"""Writes the commands that fix what the doctor found, for a shell or for `policy.toml`. Pure.
 
 A command holds ids, texts of the policy, and what was quoted, but never a name that somebody gave a
 key. Loops over many ids read them from `report.json`, where a finding's `about` is whole.

@@ -1,4 +1,4 @@
-"""Works out what each rung of the ladder above the one that stands would free. Pure."""
+"""Works out how many keys each pressure rule above the present one would free. Pure."""
 
 from collections import Counter
 from datetime import date

@@ -1,4 +1,4 @@
-"""Lives the nights to come by the real rules, as if nothing changed: what they will do. Pure."""
+"""Projects the nights to come by the real rules, as if nothing else changed. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Whose a key is, and what shields it from a sweep. Pure."""
+"""Who owns a key, and what protects it from a sweep. Pure."""
 
 from datetime import date
 

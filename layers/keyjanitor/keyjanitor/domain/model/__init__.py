@@ -1,1 +1,1 @@
-"""The nouns that every feature speaks of."""
+"""The values that everything else is about: keys, usage plans, records, the policy."""

@@ -1,4 +1,4 @@
-"""What an account's stages serve and its usage plans allow, and all else a check-up knows. Pure."""
+"""What an account's stages serve and its usage plans allow. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

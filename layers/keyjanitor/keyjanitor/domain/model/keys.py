@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: keys, usage plans, and what the ledger knows of a key."""
+"""Keys, usage plans, and the words for what is done to a key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

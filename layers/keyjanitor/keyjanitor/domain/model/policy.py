@@ -1,4 +1,4 @@
-"""Reads `policy.toml`: what may be done to which keys, and how patiently. Pure."""
+"""The policy: what may be done to which keys, and after how many idle days. Pure."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -156,7 +156,7 @@ def list_of(read_item: Callable[[str, object], T]) -> Callable[[str, object], tu
 
         def item(index: int) -> T:
             if value.index(value[index]) < index:
-                raise PolicyError(f"{path}[{index}]", f"{shown(value[index])} stands there twice")
+                raise PolicyError(f"{path}[{index}]", f"{shown(value[index])} is there twice")
             return read_item(f"{path}[{index}]", value[index])
 
         return tuple(every_field(partial(item, index) for index in range(len(value))))

@@ -1,4 +1,4 @@
-"""Makes a text that somebody else wrote harmless where people read it: alerts, logs, tables. Pure.
+"""Makes a text that others wrote harmless where people read it: alerts, logs, tables. Pure.
 
 Names, owners, descriptions, tags and reasons come from whoever may make a key or send a request. What
 programs read (the ledger, the daily files) keeps such a text as it was written; an event has `plain`.

@@ -1,4 +1,4 @@
-"""Writes a night's report as one HTML file that needs nothing else and asks nobody for anything. Pure.
+"""Writes a night's report as one HTML file that loads nothing else. Pure.
 
 `report_page/index.html` names its styles and scripts as any page does; here they are put into it,
 and its content security policy allows these by their hashes and nothing else: no request, and no

@@ -1,4 +1,4 @@
-"""Decides who may have what he asks for: one refusal, or none, for each request. Pure."""
+"""Decides whether a request is allowed: one refusal, or none, for each. Pure."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -1,4 +1,4 @@
-"""Lays out the daily usage files: who used how much on a day, and of whom nobody knows it. Pure.
+"""Lays out the daily usage files: who used how much on a day, and whose use is not known. Pure.
 
 A later night knows a day better, but only what it read. What an earlier night wrote of a plan that
 could not be read tonight, of a plan that is gone, and of a key that left its plan stays.

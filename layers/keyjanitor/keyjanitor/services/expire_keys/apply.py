@@ -1,4 +1,4 @@
-"""Carries a plan out, one key after the other: look again, claim, touch, write down, tell."""
+"""Carries a plan out key by key: look again, claim, touch, write down, announce."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Finds out whether a sweep may act at all: on the newest knowledge, and with somebody to tell."""
+"""Finds out whether a sweep may act: its date is the newest, and the alert topic has a subscription."""
 
 from datetime import date
 

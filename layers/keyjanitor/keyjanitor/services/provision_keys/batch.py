@@ -1,4 +1,4 @@
-"""Serves a batch of requests: take them, judge them, count them in, make and change keys, tell."""
+"""Serves a batch of requests: take, judge, count in, make and change keys, answer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace

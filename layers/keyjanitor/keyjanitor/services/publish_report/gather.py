@@ -1,4 +1,4 @@
-"""Gathers what the morning's report tells of: the ledger, the history, and one listing of the account."""
+"""Gathers what the morning's report shows: the ledger, the history, and one listing of the account."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
