@@ -12,6 +12,9 @@ TOGETHER := $(MAKE) -j2
 # All of them run, whatever one finds, and each one's lines stay together where make can do that.
 CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
+# A group of tests that share what they live in stays in one process; the order is that of tests/conftest.py.
+PYTEST := .venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
 # Two processes a test run, and each process of the sandbox, would compile every library again.
 unexport PYTHONDONTWRITEBYTECODE
 export SAM_CLI_TELEMETRY := 0
@@ -56,21 +59,24 @@ sandbox: ## Start the AWS on this machine by hand, and print what to export
 	@.venv-sandbox/bin/python -m sandbox
 
 .PHONY: test
-MACHINE_SECONDS ?= 90
-test: ## Everything: check, then the end-to-end tests in the sandbox (a quarter of an hour)
+test: export KEYJANITOR_PROFILE := test
+test: ## Everything: check with more examples, then what it leaves out (CONTRIBUTING.md; ten minutes)
 	@$(TOGETHER) environments
-	@KEYJANITOR_MACHINE_SECONDS=$(MACHINE_SECONDS) $(MAKE) check
-	@$(MAKE) e2e
+	@$(MAKE) check
+	@$(MAKE) rest
 
 .PHONY: check
-check: ## Format, lint, types, imports, template, unit and contract tests (two minutes)
+check: ## Format, lint, types, imports, template and the quick tests (a minute)
 	@$(TOGETHER) check-environments
-	@$(CHECKS) types template format lint imports
-	@$(MAKE) unit
+	@$(CHECKS) quick types template format lint imports
+
+.PHONY: rest
+rest: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## What check leaves out: the slow tests and the end-to-end tests
+	@KEYJANITOR_PROFILE=test $(PYTEST) -m "slow or e2e" -p no:randomly
 
 .PHONY: e2e
 e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-end tests alone
-	@.venv/bin/pytest tests/e2e -m e2e --force-enable-socket --timeout 540 --numprocesses 2 -p no:randomly
+	@$(PYTEST) -m e2e -p no:randomly
 
 .PHONY: docs
 docs: .venv/.made ## Write the parts of docs/ that are made from the code
@@ -107,7 +113,7 @@ mutants: .venv/.made ## Put every small mistake into the rules and name those th
 
 .PHONY: chaos
 chaos: .venv/.made .venv-sandbox/.made .venv-sam/.made ## A night of ten thousand keys and a thousand requests in each kind of bad weather (two hours)
-	@KEYJANITOR_CHAOS=long .venv/bin/pytest tests/e2e/test_chaos.py -m e2e --force-enable-socket --numprocesses 2 -p no:randomly
+	@KEYJANITOR_CHAOS=long .venv/bin/pytest tests/e2e/test_chaos.py -m e2e --numprocesses 2 -p no:randomly
 
 .PHONY: build
 build: .venv-sam/.made ## Build functions and layers into .aws-sam, as `sam build` does
@@ -141,7 +147,7 @@ clean: ## Remove the environments and everything that was built
 
 # --- the parts of check ----------------------------------------------------------------------------
 
-.PHONY: format lint imports types template unit
+.PHONY: format lint imports types template quick
 format: .venv/.made
 	@echo "ruff format"; .venv/bin/ruff format --check .
 lint: .venv/.made
@@ -152,8 +158,8 @@ types: .venv/.made
 	@echo "mypy"; .venv/bin/mypy
 template: .venv-sam/.made
 	@echo "sam validate"; AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" .venv-sam/bin/sam validate --lint
-unit: .venv/.made
-	@.venv/bin/pytest -m "not e2e" --numprocesses 2
+quick: .venv/.made
+	@$(PYTEST) -m "not slow and not e2e"
 
 # --- environments ----------------------------------------------------------------------------------
 # Everything is pinned with hashes, so pip has nothing to resolve; bytecode is made where it is used.

@@ -27,11 +27,67 @@ SESSION: Any = boto3.session.Session(region_name=REGION)  # one, for it reads AW
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
 
 
+# The examples of each property: few in `make check`, many in `make test`. No clock judges an example.
+EXAMPLES = {"check": 25, "test": 200}
+for name, examples in EXAMPLES.items():
+    settings.register_profile(
+        name,
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+if settings.get_current_profile_name() not in ("mutants", *EXAMPLES):
+    settings.load_profile(os.environ.get("KEYJANITOR_PROFILE", "check"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A hold, its end, and a run that fails count nothing, of which Powertools warns.
     config.addinivalue_line(
         "filterwarnings", "ignore:No application metrics to publish:UserWarning"
     )
+    config.pluginmanager.register(LongestFirst())
+
+
+# What takes longest comes first, so that the processes of a run end together.
+LONGEST = (
+    "test_thirty_nights",
+    "test_a_function_that_dies",
+    "test_growth_over_weeks",
+    "test_1200_keys",
+    "test_keys_of_others",
+    "test_200_requests",
+    "test_a_night_makes",
+    "test_each_command_does",
+    "test_the_table",
+    "test_a_query_of_the_docs",
+    "test_a_program_that_asks",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "moto" in getattr(item, "fixturenames", ()) or _is_a_later_case(item):
+            item.add_marker("slow")
+
+
+def _is_a_later_case(item: pytest.Item) -> bool:
+    """Whether it is another than the first case of a sampled test."""
+    case = getattr(item, "callspec", None)
+    sampled = item.get_closest_marker("sampled") is not None
+    return sampled and case is not None and any(case.indices.values())
+
+
+class LongestFirst:
+    """Puts the tests that take longest first, behind whatever else has put them in an order."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(
+            key=lambda item: next(
+                (n for n, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST)
+            )
+        )
 
 
 def moto_clients() -> Clients:
@@ -65,7 +121,7 @@ def moto() -> Iterator[Clients]:
         yield moto_clients()
 
 
-@pytest.fixture(params=["moto", "memory"])
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.slow), "memory"])
 def either(request: pytest.FixtureRequest) -> Clients:
     """Moto's AWS, then the one in memory: what is said of one has to be true of the other."""
     if request.param == "memory":

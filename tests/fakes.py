@@ -6,12 +6,13 @@
 
 import gzip
 import json
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from hashlib import sha256
 from io import BytesIO
-from itertools import count
+from itertools import count, islice, takewhile
 from threading import RLock
 from types import ModuleType
 from typing import Any, cast
@@ -377,12 +378,12 @@ class FakeDynamoDb:
 
     def __init__(self, page: int = 3) -> None:
         self._page = page
-        self._tables: dict[str, dict[tuple[str, str], Item]] = {}
+        self._tables: dict[str, _Items] = {}
         self._lock = RLock()
         self.in_transactions = 0  # so many writes of one item meet a transaction that has it
 
     def create_table(self, *, TableName: str, **_: Any) -> None:  # noqa: N803
-        self._tables[TableName] = {}
+        self._tables[TableName] = _Items()
 
     def get_item(self, **request: Any) -> Item:
         item = self._standing(request, "Key")
@@ -435,13 +436,9 @@ class FakeDynamoDb:
         after = request.get("ExclusiveStartKey")
         beginning = request["ExpressionAttributeValues"].get(":beginning", {"S": ""})["S"]
         with self._lock:
-            items = [
-                item
-                for place, item in sorted(self._table(request).items())
-                if item["pk"] == partition
-                and item["sk"]["S"].startswith(beginning)
-                and (after is None or place > _place(after))
-            ]
+            items = self._table(request).following(
+                partition["S"], beginning, _place(after)[1] if after else None, self._page + 1
+            )
         page = items[: self._page]
         last = {name: page[-1][name] for name in ("pk", "sk")} if items[self._page :] else None
         if "ProjectionExpression" in request:
@@ -473,7 +470,7 @@ class FakeDynamoDb:
             for write in writes:
                 self.put_item(TableName=table, **write["PutRequest"])
 
-    def _table(self, request: Item) -> dict[tuple[str, str], Item]:
+    def _table(self, request: Item) -> "_Items":
         return self._tables[request["TableName"]]
 
     def _standing(self, request: Item, key: str) -> Item | None:
@@ -501,6 +498,38 @@ class FakeDynamoDb:
             self._table(request)[_place(request["Item"])] = request["Item"]
         elif kind == "Delete":
             self._table(request).pop(_place(request["Key"]), None)
+
+
+class _Items(dict[tuple[str, str], Item]):
+    """A table's items by their place; a partition's sort keys are put in order when they are asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._partitions: dict[str, dict[str, None]] = {}
+        self._in_order: dict[str, list[str]] = {}
+
+    def __setitem__(self, place: tuple[str, str], item: Item) -> None:
+        if place not in self:
+            self._partitions.setdefault(place[0], {})[place[1]] = None
+            self._in_order.pop(place[0], None)
+        super().__setitem__(place, item)
+
+    def pop(self, place: tuple[str, str], default: Any = None) -> Any:
+        if place in self:
+            del self._partitions[place[0]][place[1]]
+            self._in_order.pop(place[0], None)
+        return super().pop(place, default)
+
+    def following(self, pk: str, beginning: str, after: str | None, most: int) -> list[Item]:
+        """At most so many items of a partition: with this beginning, behind this sort key."""
+        if pk not in self._in_order:
+            self._in_order[pk] = sorted(self._partitions.get(pk, ()))
+        keys = self._in_order[pk]
+        first = bisect_left(keys, beginning)
+        if after is not None:
+            first = max(first, bisect_right(keys, after))
+        found = takewhile(lambda sk: sk.startswith(beginning), islice(keys, first, first + most))
+        return [self[pk, sk] for sk in found]
 
 
 def _place(item: Item) -> tuple[str, str]:
@@ -532,28 +561,32 @@ class FakeS3:
     def __init__(self, page: int = 2) -> None:
         self._page = page
         self._buckets: dict[str, list[tuple[str, str, bytes | None]]] = {}
+        self._newest: dict[
+            str, dict[str, tuple[str, bytes | None]]
+        ] = {}  # version and body by name
+        self._names: dict[str, list[str]] = {}  # of each bucket, in order
         self._made = 0
 
     def create_bucket(self, *, Bucket: str) -> None:  # noqa: N803
         self._buckets[Bucket] = []
+        self._index(Bucket)
 
     def put_bucket_versioning(self, **_: Any) -> None:
         pass
 
     def put_object(self, **request: Any) -> Item:
-        if request.get("IfNoneMatch") and self._latest(request["Bucket"]).get(request["Key"]):
+        if request.get("IfNoneMatch") and self._standing(request)[1]:
             raise refused("PutObject", "PreconditionFailed", 412)
         return {"VersionId": self._add(request, request["Body"])}
 
     def get_object(self, **request: Any) -> Item:
-        bucket = self._buckets[request["Bucket"]]
-        body = self._latest(request["Bucket"]).get(request["Key"])
+        version, body = self._standing(request)
         if wanted := request.get("VersionId"):
+            bucket = self._buckets[request["Bucket"]]
             body = next((one[2] for one in bucket if one[:2] == (request["Key"], wanted)), None)
         if body is None:
             raise refused("GetObject", "NoSuchVersion" if wanted else "NoSuchKey", 404)
-        versions = [one[1] for one in bucket if one[0] == request["Key"]]
-        return {"Body": BytesIO(body), "VersionId": wanted or versions[-1]}
+        return {"Body": BytesIO(body), "VersionId": wanted or version}
 
     def delete_object(self, **request: Any) -> Item:
         if "VersionId" not in request:
@@ -562,15 +595,16 @@ class FakeS3:
         self._buckets[request["Bucket"]] = [
             one for one in self._buckets[request["Bucket"]] if one[1] != request["VersionId"]
         ]
+        self._index(request["Bucket"])
         return {}
 
     def list_objects_v2(self, **request: Any) -> Item:
         after = request.get("ContinuationToken") or request.get("StartAfter", "")
-        names = sorted(
-            name
-            for name, body in self._latest(request["Bucket"]).items()
-            if body is not None and name.startswith(request.get("Prefix", "")) and name > after
-        )
+        prefix, in_order = request.get("Prefix", ""), self._names[request["Bucket"]]
+        newest = self._newest[request["Bucket"]]
+        first = max(bisect_left(in_order, prefix), bisect_right(in_order, after))
+        there = (name for name in islice(in_order, first, None) if newest[name][1] is not None)
+        names = list(islice(takewhile(lambda one: one.startswith(prefix), there), self._page + 1))
         page = {"Contents": [{"Key": name} for name in names[: self._page]]}
         more = len(names) > self._page
         return {
@@ -599,11 +633,24 @@ class FakeS3:
     def _add(self, request: Item, body: bytes | None) -> str:
         self._made += 1
         version = f"{self._made:09}"
-        self._buckets[request["Bucket"]].append((request["Key"], version, body))
+        name, bucket = request["Key"], request["Bucket"]
+        self._buckets[bucket].append((name, version, body))
+        if name not in self._newest[bucket]:
+            insort(self._names[bucket], name)
+        self._newest[bucket][name] = (version, body)
         return version
 
+    def _index(self, bucket: str) -> None:
+        """Finds the newest version of each object."""
+        versions = self._buckets[bucket]
+        self._newest[bucket] = {name: (version, body) for name, version, body in versions}
+        self._names[bucket] = sorted(self._newest[bucket])
+
+    def _standing(self, request: Item) -> tuple[str, bytes | None]:
+        return self._newest[request["Bucket"]].get(request["Key"], ("", None))
+
     def _latest(self, bucket: str) -> dict[str, bytes | None]:
-        return {name: body for name, _, body in self._buckets[bucket]}
+        return {name: body for name, (_, body) in self._newest[bucket].items()}
 
 
 class FakeKms:

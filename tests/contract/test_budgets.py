@@ -251,6 +251,7 @@ def test_a_budget_costs_no_call_more(account: Account) -> None:
     assert spent.count("dynamodb.get_item") == generous.count("dynamodb.get_item")
 
 
+@pytest.mark.slow
 def test_a_program_that_asks_for_keys_all_day_gets_those_of_the_budget(account: Account) -> None:
     """400 requests in each of 21 hours."""
     account.policy = an_asking_policy(

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.event_bus import BATCH, ROOM, Bus, batches
@@ -145,7 +145,6 @@ def test_an_event_that_is_too_large_keeps_no_other() -> None:
     ]
 
 
-@settings(max_examples=30)
 @given(st.lists(st.integers(30, ROOM + 100) | st.integers(30, 300), max_size=40))
 def test_every_event_is_in_one_batch_in_its_order(sizes: list[int]) -> None:
     events = [sized(number, size) for number, size in enumerate(sizes)]

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.requests.body import LOOKS_LIKE_A_VALUE, Body, check, read
@@ -506,7 +506,6 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from([*a_document(), "key_id", "until", "more"]), anything))
 def test_whatever_a_body_holds_it_is_a_request_or_refused_or_none(document: Any) -> None:
     try:

@@ -81,6 +81,8 @@ class LosesTheAnswer(Refuses):
 
 
 CUTS: list[Any] = [EndsBefore, EndsAfter, Refuses, LosesTheAnswer]
+# `make check` cuts each scene off in one way, `make test` in all of them.
+EACH_CUT = [cut if cut is EndsAfter else pytest.param(cut, marks=pytest.mark.slow) for cut in CUTS]
 
 
 def sweep(account: Account) -> None:
@@ -162,7 +164,7 @@ def walk(account: Account, run: Run, cut: Cut, *, every: int = 1) -> Iterator[st
             yield f"{name} (call {number}): {', '.join(wrong)}"
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_sweep_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -170,7 +172,7 @@ def test_a_sweep_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ende
     assert list(walk(account, sweep, cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_an_undo_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -196,7 +198,7 @@ def a_night_on_which_much_is_wrong(account: Account) -> Account:
     return account
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_night_on_which_much_is_wrong_cut_off_at_any_call_ends_where_it_would_have_ended(
     an_account: Callable[..., Account], cut: Cut
 ) -> None:
@@ -205,7 +207,7 @@ def test_a_night_on_which_much_is_wrong_cut_off_at_any_call_ends_where_it_would_
     assert list(walk(account, sweep, cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_restore_into_plans_that_refuse_cut_off_at_any_call_ends_where_it_would_have_ended(
     an_account: Callable[..., Account], cut: Cut
 ) -> None:
@@ -231,7 +233,7 @@ def test_a_restore_into_plans_that_refuse_cut_off_at_any_call_ends_where_it_woul
     assert account.states()["ended"] == "parked"
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_reading_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -243,7 +245,7 @@ def test_a_reading_cut_off_at_any_call_and_run_again_ends_where_it_would_have_en
     assert list(walk(account, read, cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_first_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -253,7 +255,7 @@ def test_a_first_night_cut_off_at_any_call_and_run_again_ends_where_it_would_hav
     assert list(walk(account, sweep, cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_braked_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -261,7 +263,7 @@ def test_a_braked_night_cut_off_at_any_call_and_run_again_ends_where_it_would_ha
     assert list(walk(account, sweep, cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 def test_an_approval_cut_off_at_any_call_and_sent_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
 ) -> None:
@@ -307,6 +309,7 @@ def test_the_undo_that_is_cut_off_enables_one_key_and_restores_one(account: Acco
     assert (applied["enable"], applied["restore"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_two_runs_that_die_one_after_the_other_are_finished_by_the_third(account: Account) -> None:
     snapshot = a_night_with_one_of_everything(account).snapshot()
     account.around = undisturbed = Line()

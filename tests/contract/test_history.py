@@ -153,7 +153,7 @@ def test_damaged_evidence_is_passed_over_for_that_before_it_and_reported(
 
 
 @given(st.binary(max_size=300), st.booleans())
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_in_the_bucket_no_reader_raises_an_error_that_is_not_ours(
     either: Clients, history: History, bucket: str, body: bytes, packed: bool
 ) -> None:

@@ -17,7 +17,7 @@ from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
 from tests.builders import DAY, PORTAL, TODAY
-from tests.contract.test_faults import CUTS, Cut, Line
+from tests.contract.test_faults import CUTS, EACH_CUT, Cut, Line
 from tests.fakes import BUSY, SENDER, Account
 from tests.requesting import (
     TIER,
@@ -454,7 +454,7 @@ SCENES = [*PROMISED, one_of_each, the_last_slot, a_bad_row]
 PAIRS = 12  # of faults, by scene
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", PROMISED)
 def test_a_request_cut_off_at_any_call_and_delivered_again_ends_where_it_would_have_ended(
     account: Account, scene: Callable[[Account], Scene], cut: Cut
@@ -462,7 +462,7 @@ def test_a_request_cut_off_at_any_call_and_delivered_again_ends_where_it_would_h
     assert list(walk(account, scene(account), cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", [three_issues, a_rotation])
 def test_it_ends_so_too_if_an_import_over_a_key_that_is_there_is_refused(
     account: Account, scene: Callable[[Account], Scene], cut: Cut
@@ -471,7 +471,7 @@ def test_it_ends_so_too_if_an_import_over_a_key_that_is_there_is_refused(
     assert list(walk(account, scene(account), cut)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", [one_of_each, the_last_slot, a_bad_row])
 def test_requests_that_are_refused_beside_others_make_no_difference(
     account: Account, scene: Callable[[Account], Scene], cut: Cut
@@ -480,16 +480,18 @@ def test_requests_that_are_refused_beside_others_make_no_difference(
 
 
 # Who ends before a call ends after the one before it.
-@pytest.mark.parametrize("cut", CUTS[1:])
+@pytest.mark.parametrize("cut", EACH_CUT[1:])
 @pytest.mark.parametrize("scene", PROMISED)
+@pytest.mark.slow
 def test_a_night_between_the_cut_and_the_next_delivery_makes_no_difference(
     account: Account, scene: Callable[[Account], Scene], cut: Cut
 ) -> None:
     assert list(walk(account, scene(account), cut, between=a_night, every=4)) == []
 
 
-@pytest.mark.parametrize("cut", CUTS[1:])
+@pytest.mark.parametrize("cut", EACH_CUT[1:])
 @pytest.mark.parametrize("scene", PROMISED)
+@pytest.mark.slow
 def test_what_is_left_may_be_delivered_again_at_once(
     account: Account, scene: Callable[[Account], Scene], cut: Cut
 ) -> None:
@@ -497,6 +499,7 @@ def test_what_is_left_may_be_delivered_again_at_once(
 
 
 @pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.sampled
 def test_two_faults_one_after_the_other_make_no_difference(
     account: Account, scene: Callable[[Account], Scene]
 ) -> None:

@@ -191,6 +191,7 @@ def test_two_requests_of_one_owner_at_once_are_granted_if_it_may_have_two(
 
 @pytest.mark.parametrize("counted_before", [False, True])
 @pytest.mark.parametrize("room", [1, 3, 4])
+@pytest.mark.sampled
 def test_two_batches_at_once_do_not_pass_the_service_quota_and_take_all_of_it(
     an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch, room: int, counted_before: bool
 ) -> None:
@@ -284,6 +285,7 @@ def the_one_key(account: Account) -> str:
 
 
 @pytest.mark.parametrize("first", [restore, revoke])
+@pytest.mark.sampled
 def test_a_key_that_is_restored_and_revoked_at_once_is_gone_for_good_or_alive(
     account: Account, mail: Mail, first: Callable[[str], Body]
 ) -> None:
@@ -358,6 +360,7 @@ ASKED_MEANWHILE: list[Callable[[str], Body]] = [
 
 @pytest.mark.parametrize("ask", ASKED_MEANWHILE, ids=["renew", "protect"])
 @pytest.mark.parametrize("step", ["disable", "park"])
+@pytest.mark.sampled
 def test_a_renewal_and_a_protection_win_unless_the_sweep_has_claimed_the_key_before(
     account: Account, mail: Mail, step: str, ask: Callable[[str], Body]
 ) -> None:
@@ -401,6 +404,7 @@ def test_a_renewal_and_a_protection_win_unless_the_sweep_has_claimed_the_key_bef
 
 
 @pytest.mark.parametrize("step", ["disable", "park"])
+@pytest.mark.sampled
 def test_a_revocation_while_a_sweep_is_at_work_leaves_neither_key_nor_tombstone(
     account: Account, mail: Mail, step: str
 ) -> None:
@@ -417,6 +421,7 @@ def test_a_revocation_while_a_sweep_is_at_work_leaves_neither_key_nor_tombstone(
 
 
 @pytest.mark.parametrize("step", ["disable", "park"])
+@pytest.mark.sampled
 def test_a_rotation_while_a_sweep_is_at_work_brings_a_working_key_or_is_refused(
     account: Account, mail: Mail, step: str
 ) -> None:
@@ -468,6 +473,7 @@ ENDS: list[tuple[str, Callable[[str], Body], set[str]]] = [
 
 
 @pytest.mark.parametrize(("step", "ask", "ends"), ENDS)
+@pytest.mark.sampled
 def test_a_request_brings_to_an_end_what_a_sweep_that_died_has_begun(
     account: Account, step: str, ask: Callable[[str], Body], ends: set[str]
 ) -> None:
@@ -533,6 +539,7 @@ def test_a_sweep_while_keys_are_issued_adopts_none_of_them_for_good(account: Acc
 @pytest.mark.parametrize(
     "ask", [renew, rotate, revoke, lambda key_id: protect(key_id, TODAY + DAY * 30)]
 )
+@pytest.mark.sampled
 def test_a_sweep_in_the_middle_of_a_request_ends_as_if_one_had_come_after_the_other(
     account: Account, mail: Mail, step: str, ask: Callable[[str], Body]
 ) -> None:
@@ -630,6 +637,7 @@ MOMENTS = 12  # of a pair, for each state of the key
     ],
 )
 @pytest.mark.parametrize("sender", [SENDER, ADMIN])
+@pytest.mark.sampled
 def test_whatever_two_do_at_once_account_and_ledger_agree_afterwards(
     an_account: AccountMaker,
     monkeypatch: pytest.MonkeyPatch,

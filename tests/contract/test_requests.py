@@ -1164,6 +1164,7 @@ def test_if_others_make_keys_after_the_count_those_that_still_fit_are_issued(
 
 
 @pytest.mark.parametrize(("others", "issued"), [(20, 130), (100, 50), (149, 1), (150, 0)])
+@pytest.mark.sampled
 def test_if_others_make_keys_between_two_imports_of_a_batch_those_that_fit_are_issued(
     an_account: AccountMaker, others: int, issued: int
 ) -> None:
@@ -1284,6 +1285,7 @@ def remaining(*, asked_times: int) -> Callable[[], int]:
 
 
 @pytest.mark.parametrize("looks", [0, 1, 50, *range(104, 110)])
+@pytest.mark.sampled
 def test_a_function_that_runs_out_of_time_leaves_requests_and_loses_none(
     account: Account, looks: int
 ) -> None:

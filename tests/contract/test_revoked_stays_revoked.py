@@ -217,6 +217,7 @@ def test_a_key_in_a_plan_that_was_made_for_a_tier_belongs_to_that_tier(account: 
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("what", ["issue", "rotate"])
+@pytest.mark.sampled
 def test_a_key_that_is_revoked_after_its_run_died_at_any_call_stays_so(
     account: Account, cut: Cut, what: str
 ) -> None:
@@ -252,6 +253,7 @@ def test_a_key_that_is_revoked_after_its_run_died_at_any_call_stays_so(
 
 
 @pytest.mark.parametrize("what", ["issue", "rotate"])
+@pytest.mark.sampled
 def test_a_revocation_at_any_moment_of_an_issue_leaves_no_revoked_value_alive(
     account: Account, what: str
 ) -> None:

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import ACCOUNT, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 NOW = datetime(2031, 5, 6, 7, 8, 30, tzinfo=UTC)
 DIMENSIONS = [{"Name": "service", "Value": "keyjanitor"}]

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 WRONG = "Invalid deployment content specified."
 NO_STAGE = "Non null and non empty stageName must be provided for canary deployment."

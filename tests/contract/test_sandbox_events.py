@@ -9,7 +9,7 @@ import pytest
 
 from sandbox.client import ACCOUNT, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 EVERYBODY = ("events.amazonaws.com", "delivery.logs.amazonaws.com")
 ACTIONS = ("logs:CreateLogStream", "logs:PutLogEvents")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 
 from sandbox.client import LaidKey, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 VALUE = "a-value-of-twenty-letters-or-more"
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from sandbox.client import LaidKey, Sandbox
 from sandbox.throttles import ControlPlaneThrottles
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 VALUE = "a-value-of-twenty-letters-or-more"
 

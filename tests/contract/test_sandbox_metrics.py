@@ -15,7 +15,7 @@ from sandbox.client import FunctionFailed, Sandbox
 from sandbox.emf import data_of
 from tests.work import WAIT
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 THEN = datetime(2031, 5, 6, 7, 8, 30, tzinfo=UTC)
 MINUTE = THEN.replace(second=0)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import LaidKey, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 VALUE = "a-value-of-twenty-letters-or-more"
 SLOW = {"rateLimit": 2.0, "burstLimit": 4}

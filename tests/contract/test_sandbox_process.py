@@ -16,7 +16,7 @@ from sandbox.client import REPOSITORY, Sandbox, sandbox_python
 from sandbox.population import EXTERNAL, TIERS, Kind, population
 from tests.work import WAIT, calls_of
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 UNTIL = date(2026, 8, 31)
 

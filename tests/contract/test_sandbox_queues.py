@@ -13,7 +13,7 @@ from sandbox.client import ACCOUNT, Sandbox
 from sandbox.queues import sqs_event
 from tests.work import WAIT
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 THEN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RIGHTS = ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes", "ChangeMessageVisibility")

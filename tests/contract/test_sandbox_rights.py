@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import ACCOUNT, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 ACCOUNT_ROOT = f"arn:aws:iam::{ACCOUNT}:root"
 

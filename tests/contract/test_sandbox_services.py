@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from sandbox.client import FunctionFailed, LaidKey, Sandbox
 from tests.work import WAIT
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 GATEWAY = "arn:aws:apigateway:us-east-1::"
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import ACCOUNT, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 ROOT = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
 CLOUDWATCH = {"Service": "cloudwatch.amazonaws.com"}

@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from sandbox.client import LaidKey, Sandbox
 
-pytestmark = pytest.mark.enable_socket
+pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
 TODAY = date(2026, 9, 16)  # a Wednesday
 NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)

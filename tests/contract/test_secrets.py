@@ -124,7 +124,7 @@ def test_the_search_finds_a_value_however_it_is_wrapped() -> None:
     assert shown([value], {"here": value_of("another").encode()}) == []
 
 
-@pytest.mark.parametrize("memory", ["memory", "moto"])
+@pytest.mark.parametrize("memory", ["memory", pytest.param("moto", marks=pytest.mark.slow)])
 def test_no_value_is_readable_anywhere_in_a_whole_life_of_keys(
     request: pytest.FixtureRequest, functions: dict[str, Any], log: Log, memory: str, capfd: Any
 ) -> None:
@@ -149,7 +149,7 @@ def test_no_value_is_readable_anywhere_in_a_whole_life_of_keys(
         assert any(name.startswith("object tombstones/") for name in places) or account.events
 
 
-@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("carried_out", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_value_is_readable_when_any_call_of_a_night_fails(
     account: Account, log: Log, carried_out: bool
 ) -> None:
@@ -237,7 +237,7 @@ def a_batch(account: Account) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("memory", ["memory", "moto"])
+@pytest.mark.parametrize("memory", ["memory", pytest.param("moto", marks=pytest.mark.slow)])
 def test_no_value_is_readable_anywhere_when_requests_are_served(
     request: pytest.FixtureRequest,
     functions: dict[str, Any],
@@ -261,7 +261,7 @@ def test_no_value_is_readable_anywhere_when_requests_are_served(
     assert log.lines
 
 
-@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("carried_out", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_no_value_is_readable_when_any_call_of_a_batch_fails(
     an_account: Callable[..., Account], log: Log, made: list[str], carried_out: bool, capfd: Any
 ) -> None:

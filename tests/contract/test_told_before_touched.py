@@ -75,6 +75,7 @@ def test_a_key_that_nobody_was_told_of_is_never_disabled(
 
 @pytest.mark.life("K-1002", "K-1004")
 @pytest.mark.parametrize("down", [EVERYTHING, ("sns.publish",), ("events.put_events",)])
+@pytest.mark.sampled
 def test_a_notice_that_is_told_late_is_as_long_as_was_said(
     an_account: AccountMaker, down: tuple[str, ...]
 ) -> None:

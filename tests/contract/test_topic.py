@@ -119,6 +119,7 @@ NAMES = ["short", "sensors of hall 4, by the gate", "\N{SNOWMAN}" * 1024, '"\\\n
 
 @pytest.mark.parametrize("name", NAMES, ids=["short", "usual", "snowmen", "quotes"])
 @pytest.mark.parametrize("count", [1, 100, 300, 500, 1_000])
+@pytest.mark.sampled
 def test_a_message_fits_into_what_sns_takes(count: int, name: str) -> None:
     """All of it is one parameter, whose limit is for the forms together."""
     params = published(expiring(count, name=name, owner=f"user-{name}"))

@@ -21,30 +21,12 @@ PLANS = ("external", "front-end", "partners")
 STAGES = ["prod", "b2b", "keys"]
 
 
-# The longest first, so that two workers end together.
-LONGEST = (
-    "test_a_function_that_dies",
-    "test_growth_over_weeks",
-    "test_thirty_nights",
-    "test_1200_keys",
-    "test_keys_of_others",
-    "test_200_requests",
-    "test_a_night_makes",
-    "test_each_command",
-    "test_the_table",
-)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker("e2e")
-    items.sort(
-        key=lambda item: next(
-            (n for n, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST)
-        )
-    )
+            item.add_marker("enable_socket")
 
 
 class World:

@@ -32,7 +32,7 @@ from keyjanitor.errors import (
 )
 from tests.builders import ASKER, TODAY, a_document, a_usage_plan, at
 
-EXAMPLES = int(os.environ.get("KEYJANITOR_FUZZ_EXAMPLES", "120"))
+EXAMPLES = int(os.environ.get("KEYJANITOR_FUZZ_EXAMPLES", settings().max_examples))
 SEVERAL_MINUTES = 3600
 FUZZ = settings(
     max_examples=EXAMPLES,

@@ -608,6 +608,7 @@ def test_what_may_be_a_value_is_not_kept(odd: str) -> None:
     assert reads({"k1": {}, odd: {YESTERDAY: 1}}, "k1").strangers == {}
 
 
+@pytest.mark.slow
 def test_of_many_ids_that_no_plan_has_the_latest_used_are_kept() -> None:
     used = {f"s{index}": {days_ago(5): 1} for index in range(STRANGERS)}
     before = reads({"k1": {}, **used}, "k1", day=YESTERDAY)

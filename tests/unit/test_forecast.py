@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.capacity.forecast import FARTHEST, FEWEST, Forecast, forecast
@@ -87,7 +87,6 @@ def test_what_lies_more_than_four_weeks_back_counts_no_more() -> None:
     assert seen([500] * 10 + [20] * 28, start=1_000).growth == seen([20] * 28).growth
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(-200, 200), min_size=FEWEST, max_size=60), st.integers(0, 9_999))
 def test_the_range_is_a_range_and_the_same_counts_say_the_same(
     steps: list[int], start: int
@@ -128,6 +127,7 @@ WORLDS: list[Callable[[int], tuple[dict[date, int], int]]] = [
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=["calm", "weekly", "near", "wild"])
+@pytest.mark.slow
 def test_the_range_holds_the_real_day_in_at_least_75_of_100_worlds(
     world: Callable[[int], tuple[dict[date, int], int]],
 ) -> None:

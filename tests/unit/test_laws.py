@@ -163,8 +163,6 @@ def nights(draw: Any, most: int = 1, always: tuple[str, ...] = ()) -> tuple[Nigh
 
 
 law = settings(
-    max_examples=150,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -401,7 +399,6 @@ def severity(verdict: Verdict) -> int:
     st.dictionaries(st.sampled_from([Verb.WARN, Verb.DISABLE, Verb.PARK]), st.integers(0, 90)),
     st.floats(0.01, 1.0),
 )
-@settings(max_examples=100, deadline=None)
 def test_steps_never_exceed_the_allowance(
     idle: int, warned: int, stepped: dict[Verb, int], max_share: float
 ) -> None:

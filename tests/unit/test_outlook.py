@@ -63,6 +63,7 @@ def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
 
 @pytest.mark.parametrize("mode", [Mode.PARK, Mode.DISABLE])
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.sampled
 def test_what_is_foretold_is_what_happens_if_nothing_changes(mode: Mode, seed: int) -> None:
     chance = random.Random(seed)
     account = an_account(*(chance.randrange(10, 95) for _ in range(60)), mode=mode)

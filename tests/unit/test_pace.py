@@ -4,7 +4,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.rate_limiter import SLOWEST, Pace
@@ -75,7 +75,6 @@ def test_no_call_is_made_up_for_after_a_pause() -> None:
 
 
 @given(st.lists(st.floats(0, 0.7), min_size=5, max_size=40), st.sampled_from([2, 3, 5]))
-@settings(deadline=None)
 def test_no_second_sees_more_than_the_share_whatever_calls_take(
     takes: list[float], share: int
 ) -> None:

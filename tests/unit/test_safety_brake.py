@@ -352,6 +352,7 @@ def a_stream(nights: int = 5, per_night: int = 5, days: int = 30) -> Account:
 
 @pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [7, 14])
+@pytest.mark.sampled
 def test_a_held_week_trips_nothing_and_drains_at_the_allowance(nights: int) -> None:
     account = a_stream()
     account.ledger.held = "a holiday"
@@ -364,6 +365,7 @@ def test_a_held_week_trips_nothing_and_drains_at_the_allowance(nights: int) -> N
 
 @pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [3, 10])
+@pytest.mark.sampled
 def test_nights_that_did_not_run_trip_nothing(nights: int) -> None:
     account = a_stream()
     for _ in range(nights):

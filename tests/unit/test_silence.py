@@ -40,6 +40,7 @@ def only(part: float) -> Any:
 
 @pytest.mark.life("K-409")
 @pytest.mark.parametrize("plans", [(PLAN_ID,), (PLAN_ID, "big")])
+@pytest.mark.sampled
 def test_usage_that_is_answered_with_nothing_for_months_moves_no_key_that_is_used(
     plans: tuple[str, ...],
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_plan_that_tells_less_of_every_key_each_night_moves_no_key_that_is_use
 
 
 @pytest.mark.life("K-507")
+@pytest.mark.slow
 def test_a_page_that_is_lost_for_months_moves_none_of_its_keys() -> None:
     account = an_account()
     for index in range(300):
@@ -147,6 +149,7 @@ def test_a_page_that_is_lost_for_months_moves_none_of_its_keys() -> None:
 @pytest.mark.life("K-506")
 @pytest.mark.parametrize("count", [1, 60, 90, 92])
 @pytest.mark.parametrize("used", [0, 1])
+@pytest.mark.sampled
 def test_a_key_whose_days_do_not_fit_is_unknown_and_never_warned(count: int, used: int) -> None:
     account = an_account()
     account.key("k0", PLAN_ID, age=400, used=daily)
@@ -274,6 +277,7 @@ def test_a_plan_that_is_metered_only_with_or_only_without_a_quota_moves_nobody(
 
 @pytest.mark.life("K-511")
 @pytest.mark.parametrize("days", [5, 12, 27, 60])
+@pytest.mark.sampled
 def test_in_an_outage_of_weeks_nobody_moves(days: int) -> None:
     account = an_account()
     account.key("k0", PLAN_ID, age=300, last_used=61)

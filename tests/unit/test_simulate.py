@@ -97,6 +97,7 @@ class Reading(Year):
     nights: list[Evidence]
 
 
+@pytest.mark.slow
 def test_every_nights_evidence_is_what_the_pages_of_get_usage_prove() -> None:
     meter = Paged()
     year = Reading(World(SHORT), parse_policy(POLICY), meter)
@@ -114,8 +115,19 @@ def test_every_nights_evidence_is_what_the_pages_of_get_usage_prove() -> None:
 # --- a year ---------------------------------------------------------------------------------------
 
 
-def test_a_short_year_keeps_every_promise() -> None:
-    year = lived(a_year())
+@pytest.fixture(scope="module")
+def short_year() -> Year:
+    """A year that was lived to its end, for tests that only look."""
+    return lived(a_year())
+
+
+# One process lives it.
+looks = pytest.mark.xdist_group("short year")
+
+
+@looks
+def test_a_short_year_keeps_every_promise(short_year: Year) -> None:
+    year = short_year
     assert simulate.faults(year) == []
     assert year.without[-1] == QUOTA
     assert max(year.counts) < QUOTA
@@ -128,6 +140,7 @@ def test_a_short_year_keeps_every_promise() -> None:
     assert {State.PARKED, State.RESTORED} <= states
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_year() -> None:
     def told(seed: int) -> list[str]:
         year = a_year(seed, days=50)
@@ -180,6 +193,7 @@ def test_a_used_key_that_is_deleted_is_found_out() -> None:
     assert len(simulate.faults(year)) == 3
 
 
+@pytest.mark.slow
 def test_a_key_that_comes_back_as_another_is_found_out() -> None:
     year = a_year()
     for owner in year.owners:
@@ -206,6 +220,7 @@ def policy(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_make_simulate_prints_the_months_and_the_regret_and_draws_the_picture(
     policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,8 +243,9 @@ def test_make_simulate_fails_and_says_why(
     assert not drawn.exists()
 
 
-def test_the_picture_holds_both_counts_and_its_words_as_text() -> None:
-    year = lived(a_year())
+@looks
+def test_the_picture_holds_both_counts_and_its_words_as_text(short_year: Year) -> None:
+    year = short_year
     picture = ET.fromstring(simulate.draw(year))
     name = "{http://www.w3.org/2000/svg}"
     lines = {one.get("class"): one.get("d", "") for one in picture.iter(f"{name}path")}

@@ -12,6 +12,8 @@ from functools import cache
 from io import BytesIO
 from typing import Any
 
+import pytest
+
 from keyjanitor.adapters.history_bucket import History
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
 from keyjanitor.domain.expiry.verdicts import Night, decide
@@ -83,6 +85,7 @@ def an_account_to_judge(keys: int) -> tuple[Night, BoundPolicy]:
     return night, bound(policy, night.evidence)
 
 
+@pytest.mark.slow
 def test_deciding_takes_the_same_few_calls_for_each_of_ten_thousand_keys_as_of_a_thousand() -> None:
     night, tied = an_account_to_judge(KEYS)
     plan = decide(night, tied)
@@ -194,6 +197,7 @@ def the_next_night(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return later
 
 
+@pytest.mark.slow
 def test_the_history_of_ten_thousand_keys_and_90_days_is_under_20_mb() -> None:
     bucket = Bucket()
     history = History(bucket, "bucket")

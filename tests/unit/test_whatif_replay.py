@@ -208,6 +208,7 @@ def _named_by_a_stage(account: Account) -> None:
         (_named_by_a_stage, "a stage names it in the old way"),
     ],
 )
+@pytest.mark.sampled
 def test_what_shields_a_key_in_the_record_shields_it_in_the_replay(
     tmp_path: Path, protect: Callable[[Account], object], reason: str
 ) -> None:

@@ -204,6 +204,7 @@ def test_the_report_shows_the_same_to_a_browser(tmp_path: Path) -> None:
     assert report["ahead"][0]["date"] == str(TODAY)
 
 
+@pytest.mark.slow
 def test_a_bulk_that_the_brake_would_stop_is_told_with_its_night_and_its_cause(
     tmp_path: Path,
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_bulk_that_the_brake_would_stop_is_told_with_its_night_and_its_cause(
     assert f"here for {len(more) + 1} nights, until an operator approves" in printed
 
 
+@pytest.mark.slow
 def test_a_first_night_on_which_all_keys_are_idle_trips_no_brake(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "account", {f"idle{n}": {} for n in range(900)})
     found = ahead(judged(folder, parse_policy(POLICY)))
