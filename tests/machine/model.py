@@ -404,20 +404,18 @@ class Model:
         if (asked_in := self._asked_in(key_id)) is not None:
             return tiers.get(asked_in)
         names = {plan_id: plan.name for plan_id, plan in reading.plans.items()}
-        named = [
-            tier
-            for tier in tiers.values()
-            for plan_id in plans
-            if plan_id in tier.plans
-            or names.get(plan_id) in tier.plans
-            or names.get(plan_id, "").startswith(f"keyjanitor {tier.name} ")  # made for the tier
-        ]
-        if named:
-            return max(named, key=_patience)
+        named: list[TierTerms] = []
+        unnamed = False
+        for plan_id in plans:
+            of_plan = [
+                tier for tier in tiers.values() if _names(tier, plan_id, names.get(plan_id, ""))
+            ]
+            named += of_plan
+            unnamed = unnamed or not of_plan
         there = {*names, *names.values()}
-        if plans and any(plan not in there for tier in tiers.values() for plan in tier.plans):
-            return None
-        return tiers["unclaimed"]
+        if unnamed and any(plan not in there for tier in tiers.values() for plan in tier.plans):
+            return None  # a plan that no tier names may be the one that a tier names wrongly
+        return max(named, key=_patience) if named else tiers["unclaimed"]
 
     def since(self, life: Life) -> date:
         """The latest sign of life."""
@@ -974,6 +972,13 @@ def _clearly_fewer(before: PlanSeen, now: PlanSeen, start: date, end: date) -> b
         for plan in (before, now)
     ]
     return sums[0] >= 20 and sums[1] * 10 < sums[0]
+
+
+def _names(tier: TierTerms, plan_id: str, name: str) -> bool:
+    """Whether a plan is a tier's: by its id, by its name, or made for the tier."""
+    return (
+        plan_id in tier.plans or name in tier.plans or name.startswith(f"keyjanitor {tier.name} ")
+    )
 
 
 def _patience(tier: TierTerms) -> tuple[float, ...]:
