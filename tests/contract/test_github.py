@@ -96,7 +96,7 @@ def test_every_job_ends_by_itself() -> None:
 def test_every_target_and_every_module_that_a_workflow_runs_is_there() -> None:
     commands = "\n".join(step["run"] for _, step in steps() if "run" in step)
     targets = set(re.findall(r"\bmake ([a-z0-9-]+)", commands))
-    assert {"check", "e2e", "coverage", "audit", "package", "sbom"} == targets
+    assert {"check", "rest", "coverage", "audit", "package", "sbom"} == targets
     assert targets <= TARGETS
     modules = re.findall(r"-m (\w+)\.(\w+)", commands)
     assert modules
@@ -127,8 +127,8 @@ def test_every_other_job_names_a_python_that_is_checked() -> None:
 def test_the_end_to_end_tests_have_the_browser_that_the_gate_asks_for() -> None:
     gate = (REPOSITORY / ".ci" / "run").read_text("utf-8")
     assert "command -v chromium" in gate
-    commands = runs(workflow("ci")["jobs"]["e2e"])
-    assert commands == ["chromium --version", "make e2e PYTHON=python"]
+    commands = runs(workflow("ci")["jobs"]["rest"])
+    assert commands == ["chromium --version", "make rest PYTHON=python"]
 
 
 def test_a_release_begins_with_a_tag_and_with_the_check_of_it() -> None:
@@ -146,7 +146,7 @@ def test_a_pull_request_is_checked_and_every_week_the_packages_are() -> None:
     assert {"push", "pull_request", "schedule", "workflow_dispatch"} == ci[True].keys()
     weekly = [name for name, job in ci["jobs"].items() if "== 'schedule'" in job["if"]]
     others = [name for name, job in ci["jobs"].items() if "!= 'schedule'" in job["if"]]
-    assert (weekly, others) == (["audit"], ["check", "e2e", "coverage"])
+    assert (weekly, others) == (["audit"], ["check", "rest", "coverage"])
 
 
 # --- dependabot -----------------------------------------------------------------------------------
