@@ -18,7 +18,7 @@ LIST = re.compile(r"(?s)(\n## Decisions\n.*?\n\n)- .*")
 CODE = ("layers/keyjanitor/keyjanitor", "functions", "whatif", "sandbox", "cli", "tests/machine")
 CODE_FILES = ("template.yaml", "tests/rights.py", "tests/fakes.py")
 FACT = re.compile(r"\bAF-\d{3}\b")
-FACT_LINE = re.compile(r"^\| (AF-\d{3}) \|(.*)\|([^|]*)\|$", re.M)
+FACT_LINE = re.compile(r"^\| (AF-\d{3}) \|(.*)\|([^|\n]*)\|$", re.M)
 
 
 def code_files() -> Iterator[Path]:

@@ -11,8 +11,8 @@ from tests.pages import AWS_FACTS, FACT, REPOSITORY, aws_facts, citations, code_
 
 PAGE = (REPOSITORY / AWS_FACTS).read_text(encoding="utf-8")
 LINE = re.compile(
-    r"^\| (?P<id>AF-\d{3}) \| (?P<fact>[^|]+) \| (?P<sure>\w+) \| (?P<source>[^|]+) "
-    r"\| (?P<date>[^|]+) \| (?P<code>[^|]*) \|$",
+    r"^\| (?P<id>AF-\d{3}) \| (?P<fact>[^|\n]+) \| (?P<sure>\w+) \| (?P<source>[^|\n]+) "
+    r"\| (?P<date>[^|\n]+) \| (?P<code>[^|\n]*) \|$",
     re.M,
 )
 LINES = {found["id"]: found for found in LINE.finditer(PAGE)}
