@@ -33,10 +33,11 @@ from keyjanitor.domain.model.keys import DAY, Mode, Verb
 from keyjanitor.domain.model.records import LadderRow
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.expire_keys.apply import Outcome, Sweeper
+from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import Checked, check, compared
 from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather, gather_for_undo
 from keyjanitor.services.expire_keys.may_act import check_may_act
+from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.lease import lease
 
 logger = Logger(code_version=__version__)

@@ -61,7 +61,7 @@ def impatient(account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
         monkeypatch.setattr(
             f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
         )
-    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
+    monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 
 

@@ -41,7 +41,7 @@ def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Accoun
         monkeypatch.setattr(
             f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
         )
-    monkeypatch.setattr("keyjanitor.services.expire_keys.apply.now", lambda: account.real_now)
+    monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 
 

@@ -23,9 +23,10 @@ from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.expire_keys.apply import Outcome, Sweeper
+from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import check, compared
 from keyjanitor.services.expire_keys.gather import Outside, gather, gather_for_undo
+from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.pull_usage import read_plans
 from sandbox import in_memory
 from sandbox.in_memory import Memory, Owners, Sealer, Told

@@ -1,0 +1,75 @@
+"""What a sweep only writes into the ledger: notes, and the warnings with their events."""
+
+from collections.abc import Iterator, Sequence
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.expiry.sweep_plan import Adopt, Forget, Note, Step, Warn
+from keyjanitor.domain.expiry.transitions import adopted, noted, warned
+from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.records import Row
+from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
+from keyjanitor.services.expire_keys.sweep_state import SweepState
+
+WARNINGS_AT_ONCE = 40
+
+logger = Logger(child=True)
+
+
+class Notes:
+    """Writes down what is noted and who is warned; raises Held as the ledger does."""
+
+    def __init__(self, sweep: SweepState) -> None:
+        self._sweep = sweep
+
+    def note(self, notes: Sequence[Note]) -> None:
+        changes: dict[str, Change] = {}
+        for note in notes:
+            if isinstance(note, Forget) and not self._is_gone(note.row):
+                continue  # the next night asks again
+            change = self._changed(note, changes)
+            changes[change.after.key_id] = change
+        written = self._sweep.commit(changes.values(), unless_held=True)
+        new = {note.key.key_id for note in notes if isinstance(note, Adopt)}
+        self._sweep.outcome.applied[Verb.ADOPT] += sum(row.key_id in new for row in written)
+
+    def _is_gone(self, row: Row) -> bool:
+        """Whether API Gateway says that it has no such key: that lists leave it out is no proof."""
+        if self._sweep.deadline.passed():
+            return False
+        try:
+            key = self._sweep.outside.gateway.key(row.key_id)
+        except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+            logger.error("key %s is not listed, and could not be asked for: %s", row.key_id, err)
+            return False
+        if key is not None:
+            logger.error("key %s lives, but lists have left it out for a month", row.key_id)
+        return key is None
+
+    def _changed(self, note: Note, changes: dict[str, Change]) -> Change:
+        """The change that a note asks for, on top of what another note of the key has asked."""
+        if isinstance(note, Adopt):
+            return Change(None, adopted(note, self._sweep.today))
+        earlier = changes.get(note.row.key_id)
+        return Change(
+            note.row, noted(note, earlier.after if earlier else note.row, self._sweep.today)
+        )
+
+    def warn(self, batch: Sequence[Warn]) -> None:
+        changes: list[Change] = []
+        for step in batch:
+            row = self._sweep.rows.get(step.key.key_id)
+            if row is None:
+                continue  # somebody else adopted it just now: the next night knows it
+            after = warned(step, row, self._sweep.today)
+            changes.append(Change(row, after, (self._sweep.event(after),)))
+        written = self._sweep.commit(changes, unless_held=True)
+        self._sweep.outcome.applied[Verb.WARN] += len(written)
+
+
+def warnings(steps: Sequence[Step]) -> Iterator[list[Warn]]:
+    """The warnings of a plan, in batches that are written together."""
+    warns = [step for step in steps if isinstance(step, Warn)]
+    for start in range(0, len(warns), WARNINGS_AT_ONCE):
+        yield warns[start : start + WARNINGS_AT_ONCE]

@@ -1,0 +1,99 @@
+"""Publishes what a sweep has to say: the digest of the warnings, and the events of every step."""
+
+from collections.abc import Iterable, Mapping
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters import event_bus as bus
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.notice import as_told_today, digest_days, not_in_a_digest
+from keyjanitor.domain.expiry.transitions import told_late
+from keyjanitor.domain.model.records import Announcement, Row
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
+from keyjanitor.services.expire_keys.sweep_state import SweepState
+
+logger = Logger(child=True)
+
+
+class Outbox:
+    """Sends what waits in the ledger; what cannot be sent stays there for the next run."""
+
+    def __init__(self, sweep: SweepState) -> None:
+        self._sweep = sweep
+        self._today, self._outside = sweep.today, sweep.outside
+
+    def announce_warnings(self) -> None:
+        """Publishes the warnings of each night as one digest, until every warned key was in one.
+
+        What is told late gives its notice from today. First the rows say so, then the night is told:
+        a run that dies in between tells it again.
+        """
+        rows = self._sweep.rows
+        nights = self._outside.ledger.nights_of(digest_days(rows.values()))
+        for day, unnamed in sorted(not_in_a_digest(rows.values(), nights).items()):
+            told = [told_late(row, self._today) if day < self._today else row for row in unnamed]
+            try:
+                self._outside.topic.publish(
+                    alerts.expiring(day, told, self._sweep.bound.policy, told_on=self._today)
+                )
+            except (AccessDenied, CallFailed) as err:
+                logger.error(
+                    "the digest of the warnings of %s waits for the next run: %s", day, err
+                )
+                continue
+            moved = self._write_told(zip(unnamed, told, strict=True))
+            before = nights[day].told if day in nights else ()
+            self._outside.ledger.remember(day, told=tuple(sorted({*before, *moved})))
+
+    def _write_told(self, pairs: Iterable[tuple[Row, Row]]) -> set[str]:
+        """Writes the dates that were told; gives the keys whose rows now say what was told."""
+        pairs = list(pairs)
+        written = self._sweep.commit(Change(row, after) for row, after in pairs if after != row)
+        return {row.key_id for row in written} | {
+            row.key_id for row, after in pairs if after == row
+        }
+
+    def send(self) -> None:
+        """Puts the outbox on the bus; what the bus does not take stays for the next run.
+
+        An event that is told late says the date that is true by then, and takes its row along.
+        """
+        for waiting in bus.batches(self._outside.ledger.unsent(now())):
+            moves: dict[str, tuple[Row, Row]] = {}
+            batch: list[Announcement] = []
+            for one in waiting:
+                row = self._sweep.rows.get(str(one.detail.get("key_id")))
+                told, after = as_told_today(one, row, self._today)
+                if told is None:
+                    logger.info("event %s tells of nothing any more", one.announcement_id)
+                    self._outside.ledger.sent([one])
+                    continue
+                batch.append(told)
+                if row is not None and after is not None:
+                    moves[one.announcement_id] = row, after
+            try:
+                taken = self._outside.bus.put(batch) if batch else []
+            except KeyjanitorError as err:
+                logger.error("%d events and more wait for the next run: %s", len(batch), err)
+                return
+            self._outside.ledger.sent([one for one in taken if one.announcement_id not in moves])
+            self._write_late(taken, moves)
+            if len(taken) < len(batch):
+                logger.error("%d events were refused and wait", len(batch) - len(taken))
+
+    def _write_late(
+        self, taken: Iterable[Announcement], moves: Mapping[str, tuple[Row, Row]]
+    ) -> None:
+        """Takes events that were told late out of the outbox, each with the date that its row has now.
+
+        Has somebody changed the row meanwhile, its event waits and is told again.
+        """
+        late: dict[str, Change] = {}
+        for one in taken:
+            if one.announcement_id in moves:
+                row, after = moves[one.announcement_id]
+                others = late[row.key_id].taken if row.key_id in late else ()
+                late[row.key_id] = Change(row, after, taken=(*others, one))
+        self._sweep.commit(late.values())
