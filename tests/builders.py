@@ -10,8 +10,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.apis import LimitedPlan, Method, ServedStage
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, UsagePlan, Verb
 from keyjanitor.domain.model.policy import (

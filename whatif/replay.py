@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
 from keyjanitor.domain.expiry.sweep_plan import (
@@ -29,7 +30,7 @@ from keyjanitor.domain.expiry.transitions import (
     parked,
     warned,
 )
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row

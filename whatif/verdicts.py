@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.outlook import NightAhead, outlook
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, OrphanSoon
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict, Warn
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, Mode
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from whatif.account import Account

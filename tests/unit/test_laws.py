@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, Rung

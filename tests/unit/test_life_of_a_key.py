@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.key_use import outage
 from keyjanitor.domain.expiry.ownership import owner_by_marks, protection
 from keyjanitor.domain.expiry.sweep_plan import (
     Adopt,
@@ -18,7 +19,6 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Verdict,
     Warn,
 )
-from keyjanitor.domain.expiry.verdicts import outage
 from keyjanitor.domain.model.keys import ApiKey, Mode, State
 from keyjanitor.domain.model.owners import Mark, Owner, Stack
 from keyjanitor.domain.model.policy import Owned, Rung

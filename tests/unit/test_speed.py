@@ -16,7 +16,8 @@ import pytest
 
 from keyjanitor.adapters.history_bucket import History
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.night import Night
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey, UsagePlan
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.usage.evidence import PlanAnswer

@@ -12,6 +12,7 @@ from keyjanitor.domain.doctor import findings
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.doctor.fixes import Sweepable, Whose
+from keyjanitor.domain.expiry.key_use import plan_doubt
 from keyjanitor.domain.expiry.ownership import (
     RESTORE_MARKER,
     STACK_TAG,
@@ -20,7 +21,7 @@ from keyjanitor.domain.expiry.ownership import (
     protection,
 )
 from keyjanitor.domain.expiry.reasons import DisabledByOthers, Protected, TierMissing
-from keyjanitor.domain.expiry.verdicts import TierUnknown, plan_doubt, tier_of
+from keyjanitor.domain.expiry.verdicts import TierUnknown, tier_of
 from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.domain.model.owners import Owner, Stack

@@ -4,9 +4,10 @@ from collections import Counter
 from datetime import date
 
 from keyjanitor.domain.expiry.keys_file import dates_ahead
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, WithinPatience
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
-from keyjanitor.domain.expiry.verdicts import Night, decide
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure
 from keyjanitor.domain.model.records import LadderRow, RungRow

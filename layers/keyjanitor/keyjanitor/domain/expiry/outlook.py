@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from keyjanitor.domain.expiry.key_use import plan_doubt
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.reasons import OrphanSoon, WithinPatience
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
 from keyjanitor.domain.expiry.sweep_plan import (
@@ -18,7 +20,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     verb_of,
 )
 from keyjanitor.domain.expiry.transitions import disabled, enabled, learnt, parked, warned
-from keyjanitor.domain.expiry.verdicts import Night, decide, plan_doubt
+from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, Mode, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row

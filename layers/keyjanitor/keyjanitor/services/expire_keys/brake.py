@@ -8,9 +8,9 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
 from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
-from keyjanitor.domain.expiry.verdicts import Night
 from keyjanitor.domain.model.invocation import SweepRequest
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.errors import AccessDenied, CallFailed, PlanNotAsSaved, UnknownPlan

@@ -14,9 +14,9 @@ from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.kms import Sealer
 from keyjanitor.adapters.ledger import Change, Ledger, Shelf
 from keyjanitor.adapters.ownership import Owners
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
 from keyjanitor.domain.expiry.transitions import issued
-from keyjanitor.domain.expiry.verdicts import Night
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row

@@ -12,9 +12,9 @@ from keyjanitor.adapters.ownership import Owners
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import examine
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
+from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
-from keyjanitor.domain.expiry.verdicts import Night
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row

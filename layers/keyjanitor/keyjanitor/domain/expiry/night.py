@@ -1,0 +1,34 @@
+"""All that a sweep decides on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from keyjanitor.domain.expiry.notice import Untold
+from keyjanitor.domain.model.keys import ApiKey, Verb
+from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.evidence import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """All that tonight's reading gathered.
+
+    `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
+    ones whose time to be purged has come; `stepped` how many keys took which step on this date
+    already. `warnings_only` says why nothing but warnings may be given (None: all may). `rung`
+    names the rung of the ladder that stood until now; `untold` what could not be told of a key.
+    `begun` has the rows of keys that were made for requests which nobody has answered yet, by key id.
+    """
+
+    today: date
+    keys: Sequence[ApiKey]
+    rows: Mapping[str, Row]
+    shelf: Sequence[Row]
+    evidence: Evidence
+    stepped: Mapping[Verb, int]
+    warnings_only: str | None = None
+    tombstones_open: bool = True
+    rung: float | None = None
+    untold: Mapping[str, Untold] = field(default_factory=dict)
+    begun: Mapping[str, Row] = field(default_factory=dict)
