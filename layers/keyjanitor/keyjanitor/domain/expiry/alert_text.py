@@ -1,11 +1,11 @@
 """Writes what is published to the alert topic: for a person to read, and for a program. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from itertools import groupby
 from typing import Any
 
-from keyjanitor.domain.expiry.safety_brake import Brake, Cause
+from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import SAM_INVOKE, Alert
 from keyjanitor.domain.model.keys import State, Verb
 from keyjanitor.domain.model.policy import Policy
@@ -45,21 +45,7 @@ def expiring(
     told_on = told_on or today
     rows = sorted(warned, key=lambda row: (row.tier, _next_date(row), row.key_id))
     first = min(_next_date(row) for row in rows)
-    lines = [
-        f"{_keys(rows)} got a warning on {today}. The first of them will be disabled on {first}.",
-        "",
-        "A key leaves this list by being used once, or when somebody changes or protects it",
-        "(tag keyjanitor:keep). A disabled key keeps its id, value and plans; a parked key can be",
-        "restored with the same value.",
-    ]
-    # Near the top: the end of a text that is too long for a message is cut off.
-    lines.insert(1, f"All of them: keys/dt={told_on}/keys.jsonl.gz in the history bucket.")
-    if told_on != today:
-        lines.insert(
-            1,
-            f"This could not be sent before {told_on}. A notice begins when it is told, so the dates "
-            "are later than those that were planned.",
-        )
+    lines = _first_lines(today, rows, told_on)
     groups: list[dict[str, Any]] = []
     for tier_name, members in groupby(rows, key=lambda row: row.tier):
         group = list(members)
@@ -69,18 +55,7 @@ def expiring(
             {
                 "tier": tier_name,
                 "contact": contact,
-                "keys": [
-                    {
-                        "key_id": row.key_id,
-                        "owner": row.owner,
-                        "name": row.name,
-                        "reason": row.because,
-                        ("park_on" if row.state is State.DISABLED else "disable_on"): str(
-                            _next_date(row)
-                        ),
-                    }
-                    for row in group
-                ],
+                "keys": [_warned_key(row) for row in group],
             }
         )
         lines += ["", f"Tier {tier_name}, contact {contact or 'nobody'}: {_keys(group)}"]
@@ -110,6 +85,37 @@ def expiring(
     )
 
 
+def _first_lines(today: date, rows: Sequence[Row], told_on: date) -> list[str]:
+    """How many keys were warned, when the first is disabled, and how a key leaves the list."""
+    first = min(_next_date(row) for row in rows)
+    late = (
+        f"This could not be sent before {told_on}. A notice begins when it is told, so the dates "
+        "are later than those that were planned."
+    )
+    return [
+        f"{_keys(rows)} got a warning on {today}. The first of them will be disabled on {first}.",
+        *([late] if told_on != today else ()),
+        # Near the top: the end of a text that is too long for a message is cut off.
+        f"All of them: keys/dt={told_on}/keys.jsonl.gz in the history bucket.",
+        "",
+        "A key leaves this list by being used once, or when somebody changes or protects it",
+        "(tag keyjanitor:keep). A disabled key keeps its id, value and plans; a parked key can be",
+        "restored with the same value.",
+    ]
+
+
+def _warned_key(row: Row) -> dict[str, Any]:
+    """One key of the digest, in the alert's document."""
+    next_date = "park_on" if row.state is State.DISABLED else "disable_on"
+    return {
+        "key_id": row.key_id,
+        "owner": row.owner,
+        "name": row.name,
+        "reason": row.because,
+        next_date: str(_next_date(row)),
+    }
+
+
 def brake(
     today: date,
     brake: Brake,
@@ -132,16 +138,7 @@ def brake(
         "night after night, until you approve it or the cause is gone. There is no hurry: keys wait.",
         "",
         "Why they are new:",
-    ]
-    for cause in brake.causes:
-        lines.append(f"  {cause.keys:6,}  {CAUSES[cause.cause]}")
-        lines += [
-            f"          {keys:,} in usage plan {usage_plan_id} {harmless(plan_names.get(usage_plan_id, ''), NAME_LENGTH)}"
-            for usage_plan_id, keys in cause.plans[:PLANS]
-        ]
-        if len(cause.plans) > PLANS:
-            lines.append(f"          and {len(cause.plans) - PLANS} more usage plans")
-    lines += [
+        *(line for cause in brake.causes for line in _cause_lines(cause, plan_names)),
         "",
         f"Look at who they are: keys/dt={today}/keys.jsonl.gz and plans/{digest}.json in the",
         "history bucket. The longest idle:",
@@ -160,29 +157,51 @@ def brake(
         severity="critical",
         subject=f"keyjanitor: brake on, {brake.new} keys newly past their idle limit, nothing was done",
         text="\n".join(lines),
-        form={
-            "kind": "brake",
-            "severity": "critical",
-            "date": str(today),
-            "new": brake.new,
-            "since": str(brake.since),
-            "usual": brake.usual,
-            "allowance": brake.allowance,
-            "causes": [
-                {
-                    "cause": str(cause.cause),
-                    "keys": cause.keys,
-                    "plans": [
-                        {"usage_plan_id": usage_plan_id, "keys": keys}
-                        for usage_plan_id, keys in cause.plans[:PLANS]
-                    ],
-                }
-                for cause in brake.causes
-            ],
-            "due": {str(verb): number for verb, number in kinds.items()},
-            "digest": digest,
-        },
+        form=_brake_form(today, brake, kinds, digest),
     )
+
+
+def _cause_lines(cause: CauseCount, plan_names: Mapping[str, str]) -> Iterator[str]:
+    """How many keys one cause brought, and in which usage plans most of them are."""
+    yield f"  {cause.keys:6,}  {CAUSES[cause.cause]}"
+    for usage_plan_id, keys in cause.plans[:PLANS]:
+        name = harmless(plan_names.get(usage_plan_id, ""), NAME_LENGTH)
+        yield f"          {keys:,} in usage plan {usage_plan_id} {name}"
+    if len(cause.plans) > PLANS:
+        yield f"          and {len(cause.plans) - PLANS} more usage plans"
+
+
+def _brake_form(
+    today: date, brake: Brake, kinds: Mapping[Verb, int], digest: str
+) -> dict[str, Any]:
+    """The alert's document."""
+    return {
+        "kind": "brake",
+        "severity": "critical",
+        "date": str(today),
+        "new": brake.new,
+        "since": str(brake.since),
+        "usual": brake.usual,
+        "allowance": brake.allowance,
+        "causes": causes_form(brake.causes),
+        "due": {str(verb): number for verb, number in kinds.items()},
+        "digest": digest,
+    }
+
+
+def causes_form(causes: Sequence[CauseCount]) -> list[dict[str, Any]]:
+    """The causes in alerts and answers: each with its keys, and the usage plans of most of them."""
+    return [
+        {
+            "cause": str(one.cause),
+            "keys": one.keys,
+            "plans": [
+                {"usage_plan_id": usage_plan_id, "keys": keys}
+                for usage_plan_id, keys in one.plans[:PLANS]
+            ],
+        }
+        for one in causes
+    ]
 
 
 def _count(keys: int) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 from keyjanitor import __version__
 from keyjanitor.domain.capacity.forecast import Growth, days_gained
-from keyjanitor.domain.expiry.alert_text import PLANS
+from keyjanitor.domain.expiry.alert_text import causes_form
 from keyjanitor.domain.expiry.reasons import TierMissing
-from keyjanitor.domain.expiry.safety_brake import Brake, CauseCount, Comparison
+from keyjanitor.domain.expiry.safety_brake import Brake, Comparison
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Plan, count_kinds
 from keyjanitor.domain.model.invocation import SweepRequest
 from keyjanitor.domain.model.keys import Mode, Verb
@@ -58,9 +58,31 @@ def answer(
     `failed` only when steps failed, `left_alone` only when keys were
     found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged.
     """
-    document: dict[str, Any] = {
+    document = {
         **heading(run.time),
         "mode": str(mode or run.mode),
+        **_done(plan, applied, remaining, saved=saved),
+        "past_limit": comparison and _past_limit(comparison),
+        "brake": brake and _brake(brake),
+        "pressure": plan and {"used": plan.pressure.used, "patience": plan.pressure.patience},
+        "held": held,
+    }
+    if approved is not None and plan is not None:
+        document["approved"] = _approved(run, plan, approved)
+    if ladder is not None and (ladder.rungs or ladder.above is not None):
+        document["ladder"] = _ladder(ladder, growth)
+    if told := [*map(str, problems), *(_without_tier(plan) if plan else ())]:
+        document["policy_problems"] = told
+    if run.observed_because is not None:
+        document["observed_because"] = run.observed_because
+    return document | _keys_left(failed, closed, left_out, left_alone or {})
+
+
+def _done(
+    plan: Plan | None, applied: dict[str, int] | None, remaining: int, *, saved: bool
+) -> dict[str, Any]:
+    """The plan, and what was carried out of it."""
+    return {
         "keys": len(plan.verdicts) if plan else 0,
         "verdicts": plan.counts if plan else dict.fromkeys(VERDICT_WORDS, 0),
         "applied": applied or {str(verb): 0 for verb in Verb},
@@ -68,63 +90,70 @@ def answer(
         "digest": plan.digest if plan else None,
         "due": {str(verb): number for verb, number in plan.kinds.items()} if plan else None,
         "saved_plan": f"plans/{plan.digest}.json" if plan and saved else None,
-        "past_limit": comparison and _past_limit(comparison),
-        "brake": brake
-        and {
-            "new": brake.new,
-            "since": str(brake.since),
-            "usual": brake.usual,
-            "allowance": brake.allowance,
-            "causes": _causes(brake.causes),
-        },
-        "pressure": plan
-        and {
-            "used": plan.pressure.used,
-            "patience": plan.pressure.patience,
-        },
-        "held": held,
     }
-    if approved is not None and plan is not None:
-        # Every kind of step, deletions first: what was approved, and what of it is still due.
-        document["approved"] = {
-            "digest": run.approve,
-            "saved": {str(verb): number for verb, number in count_kinds(approved).items()},
-            "still_due": {
-                str(verb): number for verb, number in count_kinds(approved & plan.pairs).items()
-            },
-        }
-    if ladder is not None and (ladder.rungs or ladder.above is not None):
-        document["ladder"] = {
-            "above": ladder.above,
-            "rungs": [
-                {
-                    "above": rung.above,
-                    "patience": rung.patience,
-                    "more_keys": rung.more_keys,
-                    "tiers": dict(rung.tiers),
-                    "days_gained": days_gained(rung.more_keys, growth),
-                }
-                for rung in ladder.rungs
-            ],
-        }
-    told = [*map(str, problems), *(_without_tier(plan) if plan else ())]
-    if told:
-        document["policy_problems"] = told
-    if run.observed_because is not None:
-        document["observed_because"] = run.observed_because
+
+
+def _keys_left(
+    failed: Sequence[str],
+    closed: Sequence[str],
+    left_out: Sequence[str],
+    left_alone: Mapping[str, str],
+) -> dict[str, Any]:
+    """The keys with which something went otherwise than planned."""
+    document: dict[str, Any] = {}
     if failed:
-        document["failed"] = {"count": len(failed), "key_ids": list(failed[:NAMED])}
+        document["failed"] = _named(failed)
     if closed:
-        document["tombstones_closed"] = {"count": len(closed), "key_ids": list(closed[:NAMED])}
+        document["tombstones_closed"] = _named(closed)
     if left_out:
-        document["left_out"] = {
-            "count": len(left_out),
-            "key_ids": list(left_out[:NAMED]),
-            "why": "their agreed end had come; to bring them back too, name them in key_ids",
-        }
+        why = "their agreed end had come; to bring them back too, name them in key_ids"
+        document["left_out"] = {**_named(left_out), "why": why}
     if left_alone:
         document["left_alone"] = dict(Counter(left_alone.values()).most_common())
     return document
+
+
+def _brake(brake: Brake) -> dict[str, Any]:
+    return {
+        "new": brake.new,
+        "since": str(brake.since),
+        "usual": brake.usual,
+        "allowance": brake.allowance,
+        "causes": causes_form(brake.causes),
+    }
+
+
+def _approved(
+    run: SweepRequest, plan: Plan, approved: frozenset[tuple[str, str]]
+) -> dict[str, Any]:
+    """Every kind of step, deletions first: what was approved, and what of it is still due."""
+    return {
+        "digest": run.approve,
+        "saved": {str(verb): number for verb, number in count_kinds(approved).items()},
+        "still_due": {
+            str(verb): number for verb, number in count_kinds(approved & plan.pairs).items()
+        },
+    }
+
+
+def _ladder(ladder: LadderRow, growth: Growth | None) -> dict[str, Any]:
+    return {
+        "above": ladder.above,
+        "rungs": [
+            {
+                "above": rung.above,
+                "patience": rung.patience,
+                "more_keys": rung.more_keys,
+                "tiers": dict(rung.tiers),
+                "days_gained": days_gained(rung.more_keys, growth),
+            }
+            for rung in ladder.rungs
+        ],
+    }
+
+
+def _named(key_ids: Sequence[str]) -> dict[str, Any]:
+    return {"count": len(key_ids), "key_ids": list(key_ids[:NAMED])}
 
 
 def _without_tier(plan: Plan) -> Iterator[str]:
@@ -142,17 +171,3 @@ def _past_limit(comparison: Comparison) -> dict[str, Any]:
         "usual": comparison.usual,
         "causes": {str(one.cause): one.keys for one in comparison.causes},
     }
-
-
-def _causes(causes: Sequence[CauseCount]) -> list[dict[str, Any]]:
-    return [
-        {
-            "cause": str(one.cause),
-            "keys": one.keys,
-            "plans": [
-                {"usage_plan_id": usage_plan_id, "keys": keys}
-                for usage_plan_id, keys in one.plans[:PLANS]
-            ],
-        }
-        for one in causes
-    ]
