@@ -1,7 +1,7 @@
 """Counts the account's keys, forecasts, and sends each alert once."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from keyjanitor.domain.capacity.counting import by_state, by_tier, loosely_bound
 from keyjanitor.domain.capacity.forecast import DAYS, forecast
 from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.keys import DAY, State, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
 from keyjanitor.domain.requests.census import BURST_ENDS
@@ -31,6 +31,7 @@ from keyjanitor.errors import AccessDenied, CallFailed
 REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
 SWEEPS_LOOKED_FOR = 3  # days
+OWNERS = 5  # that are named, those with the most keys
 TRIES = 5
 
 logger = Logger(child=True)
@@ -84,31 +85,19 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
     week_ago = counts.get(today - DAY * WEEK)
     yesterday = next((counts[day] for day in sorted(counts, reverse=True) if day < today), None)
-    owners = Counter(row.owner for row in rows.values() if row.owner is not None)
     situation = Situation(
         today=today,
         count=count,
         yesterday=yesterday,
         freed_since=None if sweeping else _freed_since(yesterday, nights),
-        made_since=sum(key.created_date.date() > yesterday.date for key in keys)
-        if yesterday
-        else 0,
+        made_since=_made_since(yesterday, keys),
         forecast=forecast(
             {day: row.keys for day, row in counts.items()}, policy.service_quota, today
         ),
-        owners=owners.most_common(5),
-        growing={tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
-        if week_ago
-        else {},
+        owners=_biggest_owners(rows),
+        growing=_growing(week_ago, count),
         ladder=sights.ledger.ladder(),
-        swept_on=max(
-            (
-                night.date
-                for night in nights.values()
-                if night.swept and today - night.date <= DAY * SWEEPS_LOOKED_FOR
-            ),
-            default=None,
-        ),
+        swept_on=_swept_on(today, nights),
         held=sights.ledger.hold(),
         unread=_unread(latest, before),
         silent=silent_plans(latest, bound),
@@ -122,6 +111,33 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         regret=_regret(today, rows, nights),
         evidence_age=(today - latest.day).days if latest else None,
         untold_days=_untold_days(today, rows, sights.ledger),
+    )
+
+
+def _made_since(before: CountRow | None, keys: Iterable[ApiKey]) -> int:
+    """The keys that were made after the day of a count."""
+    if before is None:
+        return 0
+    return sum(key.created_date.date() > before.date for key in keys)
+
+
+def _growing(week_ago: CountRow | None, count: CountRow) -> dict[str, int]:
+    """By how many keys each tier has grown in a week; empty: nobody knows."""
+    if week_ago is None:
+        return {}
+    return {tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
+
+
+def _biggest_owners(rows: Mapping[str, Row]) -> list[tuple[str, int]]:
+    owners = Counter(row.owner for row in rows.values() if row.owner is not None)
+    return owners.most_common(OWNERS)
+
+
+def _swept_on(today: date, nights: Mapping[date, NightRow]) -> date | None:
+    """The date of the last sweep of the last days, if there was one."""
+    oldest = today - DAY * SWEEPS_LOOKED_FOR
+    return max(
+        (one.date for one in nights.values() if one.swept and one.date >= oldest), default=None
     )
 
 

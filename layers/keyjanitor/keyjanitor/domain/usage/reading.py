@@ -1,6 +1,6 @@
 """Reduces what one night read of API Gateway, and the reading before it, to evidence. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 
@@ -314,15 +314,9 @@ def _carry_forward(
         left.update({k: before.day for k in in_plans_before if k not in in_plans})
         changed.update({k: on for k, on in before.plans_changed.items() if on >= oldest})
         appeared.update({k: on for k, on in before.appeared.items() if on >= oldest})
-        # Who is in a plan whose members were never read may have been in it all the time.
-        blind = {
-            p.usage_plan_id for p in before.plans.values() if not (p.members_read or p.members)
-        }
         known_before = in_plans_before.keys() | before.left.keys()
-        for key_id in in_plans.keys() | in_plans_before.keys():
-            now = {plan for plan in in_plans.get(key_id, ()) if plan not in blind}
-            if now != {plan for plan in in_plans_before.get(key_id, ()) if plan not in blind}:
-                (changed if key_id in known_before else appeared)[key_id] = today
+        for key_id in _moved(in_plans, in_plans_before, before):
+            (changed if key_id in known_before else appeared)[key_id] = today
         keep = in_plans.keys() | left.keys()
         last_used.update({k: on for k, on in before.last_used.items() if k in keep})
         strangers.update({k: on for k, on in before.strangers.items() if on >= oldest})
@@ -344,6 +338,20 @@ def _carry_forward(
         last_used=last_used,
         strangers={key_id: strangers[key_id] for key_id in latest},
     )
+
+
+def _moved(
+    in_plans: Mapping[str, Collection[str]],
+    in_plans_before: Mapping[str, Collection[str]],
+    before: Evidence,
+) -> Iterator[str]:
+    """The ids of the keys that are in other plans than in the evidence before."""
+    # Who is in a plan whose members were never read may have been in it all the time.
+    blind = {p.usage_plan_id for p in before.plans.values() if not (p.members_read or p.members)}
+    for key_id in in_plans.keys() | in_plans_before.keys():
+        now = {plan for plan in in_plans.get(key_id, ()) if plan not in blind}
+        if now != {plan for plan in in_plans_before.get(key_id, ()) if plan not in blind}:
+            yield key_id
 
 
 def _with_doubts(

@@ -1,7 +1,7 @@
 """Gathers what the morning's report shows: the ledger, the history, and one listing of the account."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -11,9 +11,10 @@ from keyjanitor.adapters.ledger import Ledger, Shelf
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.night import Night
-from keyjanitor.domain.expiry.notice import digest_days, untold
+from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
@@ -46,6 +47,21 @@ class Place(NamedTuple):
     mode: Mode
 
 
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The account and its ledger, as they were read this morning."""
+
+    today: date
+    policy: Policy
+    latest: Evidence | None
+    rows: dict[str, Row]
+    keys: list[ApiKey]
+    shelf: Shelf
+    ladder: LadderRow | None
+    held: str | None
+    untold: Mapping[str, Untold]
+
+
 def gather_morning(
     today: date,
     made_at: datetime,
@@ -59,57 +75,14 @@ def gather_morning(
     A night that was not read or swept is told of as such. Once time is up the rest of what the
     doctor looks at is left unread.
     """
-    ledger, history = sources.ledger, sources.history
-    latest = history.latest_evidence(today)
-    evidence = latest if latest is not None and latest.day == today else None
-    rows = ledger.live_rows()
-    keys = sources.gateway.keys()
-    if not keys and rows:
-        raise EmptyListing("API keys", len(rows))
-    keys = with_tags(keys, sources.owners)
-    shelf = ledger.shelf(today, until=today + DAY * NIGHTS)
-    ladder, held = ledger.ladder(), ledger.hold()
-    waits = untold(rows, ledger.unsent(), ledger.nights_of(digest_days(rows.values())))
-    lines_of, lines = _latest_lines(today, history)
+    account = _read(today, sources, policy)
+    lines_of, lines = _latest_lines(today, sources.history)
     # In `observe` nothing will be done; what would be is what people want to know.
     ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
-    ahead: Sequence[NightAhead] | str
-    warn_on: Mapping[str, date] = {}
-    try:
-        night, bound = _night(today, keys, rows, shelf, evidence, ladder, policy)
-    except NoEvidence as err:
-        ahead = str(err)
-    else:
-        ahead = (
-            f"sweeps are on hold: {held}"
-            if held
-            else outlook(
-                replace(
-                    night,
-                    warnings_only=None if was_swept(today + DAY, ledger) else NOT_SWEPT,
-                    untold=waits,
-                ),
-                bound,
-                ahead_mode,
-                shelf.due,
-                history.compared_before(today + DAY),
-            )
-        )
-        warn_on = warnings_ahead(night, bound)
-    use = _use(today, history)
+    ahead, warn_on = _nights_ahead(account, ahead_mode, sources)
+    use = _use(today, sources.history)
     # Last, for an account of many APIs may take all the time that is left.
-    checkup = check_up(
-        today,
-        keys,
-        rows,
-        latest,
-        loosely_bound(policy, latest),
-        sources.gateway,
-        sources.owners,
-        parked_plans=shelf.usage_plan_ids,
-        time_is_up=time_is_up,
-    )
-    checkup = replace(checkup, unread=(*checkup.unread, *_closed(shelf.closed)))
+    checkup = _checkup(account, sources, time_is_up)
     return Morning(
         today=today,
         made_at=made_at,
@@ -119,20 +92,75 @@ def gather_morning(
         policy=policy,
         checkup=checkup,
         findings=examine(checkup),
-        counts=ledger.counts(today - DAY * COUNTED, today),
-        nights=ledger.nights(today, today),
-        ladder=ladder,
-        held=held,
+        counts=sources.ledger.counts(today - DAY * COUNTED, today),
+        nights=sources.ledger.nights(today, today),
+        ladder=account.ladder,
+        held=account.held,
         use=use,
         lines=lines,
         lines_of=lines_of,
-        purged=shelf.stepped[Verb.PURGE],
+        purged=account.shelf.stepped[Verb.PURGE],
         ahead=ahead,
         ahead_mode=ahead_mode,
         warn_on=warn_on,
-        parked_ids=shelf.parked_ids,
-        untold=waits,
+        parked_ids=account.shelf.parked_ids,
+        untold=account.untold,
     )
+
+
+def _read(today: date, sources: Sources, policy: Policy) -> _Account:
+    """The listing of the account and what the ledger knows of it; raises EmptyListing."""
+    ledger = sources.ledger
+    latest = sources.history.latest_evidence(today)
+    rows = ledger.live_rows()
+    keys = sources.gateway.keys()
+    if not keys and rows:
+        raise EmptyListing("API keys", len(rows))
+    return _Account(
+        today=today,
+        policy=policy,
+        latest=latest,
+        rows=rows,
+        keys=with_tags(keys, sources.owners),
+        shelf=ledger.shelf(today, until=today + DAY * NIGHTS),
+        ladder=ledger.ladder(),
+        held=ledger.hold(),
+        untold=untold(rows, ledger.unsent(), ledger.nights_of(digest_days(rows.values()))),
+    )
+
+
+def _nights_ahead(
+    account: _Account, mode: Mode, sources: Sources
+) -> tuple[Sequence[NightAhead] | str, Mapping[str, date]]:
+    """What the nights to come will do, or why nobody knows; and when keys within patience are warned."""
+    try:
+        night, bound = _night(account)
+    except NoEvidence as err:
+        return str(err), {}
+    warn_on = warnings_ahead(night, bound)
+    if account.held:
+        return f"sweeps are on hold: {account.held}", warn_on
+    tomorrow = account.today + DAY
+    swept = was_swept(tomorrow, sources.ledger)
+    night = replace(night, warnings_only=None if swept else NOT_SWEPT, untold=account.untold)
+    before = sources.history.compared_before(tomorrow)
+    return outlook(night, bound, mode, account.shelf.due, before), warn_on
+
+
+def _checkup(account: _Account, sources: Sources, time_is_up: Callable[[], bool]) -> Checkup:
+    """What the doctor looks at, with the tombstones that do not open among the unread."""
+    checkup = check_up(
+        account.today,
+        account.keys,
+        account.rows,
+        account.latest,
+        loosely_bound(account.policy, account.latest),
+        sources.gateway,
+        sources.owners,
+        parked_plans=account.shelf.usage_plan_ids,
+        time_is_up=time_is_up,
+    )
+    return replace(checkup, unread=(*checkup.unread, *_closed(account.shelf.closed)))
 
 
 def _closed(key_ids: Sequence[str]) -> Iterator[str]:
@@ -158,26 +186,21 @@ def _use(today: date, history: History) -> Use:
     return use
 
 
-def _night(
-    today: date,
-    keys: Sequence[ApiKey],
-    rows: dict[str, Row],
-    shelf: Shelf,
-    evidence: Evidence | None,
-    ladder: LadderRow | None,
-    policy: Policy,
-) -> tuple[Night, BoundPolicy]:
-    """The account as the rules see it this morning; raises NoEvidence."""
-    if evidence is None:
-        raise NoEvidence(today)
-    bound = policy.bind(evidence.plan_names())
+def _night(account: _Account) -> tuple[Night, BoundPolicy]:
+    """The account as the rules see it this morning; raises NoEvidence if the night was not read."""
+    evidence, rows = account.latest, account.rows
+    if evidence is None or evidence.day != account.today:
+        raise NoEvidence(account.today)
+    bound = account.policy.bind(evidence.plan_names())
     night = Night(
-        today=today,
-        keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],
+        today=account.today,
+        keys=[
+            key for key in account.keys if key.key_id in rows or key.key_id not in account.shelf.ids
+        ],
         rows=rows,
         shelf=(),
         evidence=evidence,
         stepped={},
-        rung=ladder.above if ladder else None,
+        rung=account.ladder.above if account.ladder else None,
     )
     return night, bound
