@@ -23,7 +23,7 @@ from keyjanitor.domain.model.records import LadderRow, row_id
 from keyjanitor.domain.requests.plan_shape import Shape
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import PlanAnswer
-from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage
+from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
@@ -53,25 +53,24 @@ class Meter:
     def __init__(self) -> None:
         self._last: dict[str, dict[str, date]] = {}  # by plan and key
         self._used: dict[str, dict[date, dict[str, int]]] = {}  # by plan, day and key
-        self._sums: dict[str, dict[str, int]] = {}  # by plan and key, of the days that are told
+        # By plan and key, of the days of which `PlanUsage.used` has the sum, and which these are.
+        self._sums: dict[str, dict[str, int]] = {}
+        self._summed: dict[str, set[date]] = {}
 
     def count(self, plan_id: str, key_id: str, day: date, requests: int) -> None:
         """Takes the requests of a key on a day; days come in order."""
         self._last.setdefault(plan_id, {})[key_id] = day
         used = self._used.setdefault(plan_id, {}).setdefault(day, {})
         used[key_id] = used.get(key_id, 0) + requests
-        sums = self._sums.setdefault(plan_id, {})
-        sums[key_id] = sums.get(key_id, 0) + requests
 
     def answer(self, plan: UsagePlan, members: tuple[str, ...], today: date) -> PlanAnswer:
         """What `read_plans` would have made of the pages about this plan."""
         start = today - DAY * USAGE_DAYS
         last = self._last.get(plan.usage_plan_id, {})
         used = self._used.get(plan.usage_plan_id, {})
-        sums = self._sums.get(plan.usage_plan_id, {})
+        sums = self._sum(plan.usage_plan_id, start + DAY * (EDGE_DAYS + 1), today - DAY)
         for day in [day for day in used if day < start]:
-            for key_id, requests in used.pop(day).items():
-                sums[key_id] -= requests
+            del used[day]
         usage = PlanUsage(plan, start, today)
         usage.last_used = {key_id: day for key_id, day in last.items() if day >= start}
         usage.used_by_day = {day: sum(of_key.values()) for day, of_key in used.items()}
@@ -79,6 +78,18 @@ class Meter:
         usage.had_requests = bool(usage.used_by_day)
         usage.ids = set(usage.last_used)
         return PlanAnswer(plan, members, usage)
+
+    def _sum(self, plan_id: str, first: date, last: date) -> dict[str, int]:
+        """The requests of each key of a plan from one day to another; a night changes two days of it."""
+        sums, summed = self._sums.setdefault(plan_id, {}), self._summed.setdefault(plan_id, set())
+        used = self._used.get(plan_id, {})
+        days = {day for day in used if first <= day <= last}
+        for sign, changed in ((1, days - summed), (-1, summed - days)):
+            for day in changed:
+                for key_id, requests in used[day].items():
+                    sums[key_id] = sums.get(key_id, 0) + sign * requests
+        self._summed[plan_id] = days
+        return sums
 
     def last_used(self, key_id: str) -> date | None:
         """When a key was last used, by all that ever showed."""

@@ -120,6 +120,48 @@ def test_a_plan_whose_busy_key_left_and_whose_other_keys_go_on_as_before_is_read
 
 
 @pytest.mark.life("K-409")
+@pytest.mark.parametrize("nights", [2, 5, 20])
+def test_nor_do_the_nights_after_it_on_which_the_plan_goes_on_telling_nothing(nights: int) -> None:
+    account = an_account()
+    account.plan("other", "other", stages=("api2:prod",))
+    account.key("busy", PLAN_ID, age=300)
+    account.gateway.requests[PLAN_ID, "busy"] = {TODAY + DAY * day: 100 for day in range(-300, 15)}
+    account.key("live", PLAN_ID, age=300, used=daily)
+    account.key("idle", PLAN_ID, age=300, last_used=60)
+    answers(account, lambda plan, page, day: {} if day >= 14 and plan == PLAN_ID else page.items)
+    account.nights(13 + nights)
+    account.leave("busy", PLAN_ID)
+    account.join("busy", "other")
+    account.nights(30)
+    for back in range(1, 30 + nights):
+        evidence = account.files.evidences[account.today - DAY * back]
+        assert evidence.plans[PLAN_ID].unread is not None
+
+
+@pytest.mark.life("K-409")
+@pytest.mark.parametrize("nights", [2, 5, 20])
+def test_a_plan_that_a_busy_key_left_while_it_was_unread_is_read_again_on_the_first_true_night(
+    nights: int,
+) -> None:
+    account = an_account()
+    account.plan("other", "other", stages=("api2:prod",))
+    account.key("busy", PLAN_ID, age=300)
+    account.gateway.requests[PLAN_ID, "busy"] = {TODAY + DAY * day: 100 for day in range(-300, 15)}
+    account.key("live", PLAN_ID, age=300, used=daily)
+    untrue = range(14, 14 + nights)
+    answers(
+        account, lambda plan, page, day: {} if day in untrue and plan == PLAN_ID else page.items
+    )
+    account.nights(14 + nights - 1)
+    account.leave("busy", PLAN_ID)
+    del account.gateway.requests[PLAN_ID, "busy"]
+    account.nights(1)
+    assert account.files.evidences[account.today - DAY].plans[PLAN_ID].unread is not None
+    account.nights(1)
+    assert account.files.evidences[account.today - DAY].plans[PLAN_ID].unread is None
+
+
+@pytest.mark.life("K-409")
 def test_a_plan_that_tells_less_of_every_key_each_night_moves_no_key_that_is_used() -> None:
     account = an_account()
     for index in range(12):

@@ -53,6 +53,7 @@ class PlanUsage:
         self.kept = kept
         self._same = {} if same is None else same
         self.dates = [start + DAY * index for index in range((end - start).days + 1)]
+        self._compared = range(EDGE_DAYS + 1, len(self.dates) - 1)  # see `used`
         self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
         self.told_through = end - DAY
         self.last_used: dict[str, date] = {}
@@ -62,7 +63,7 @@ class PlanUsage:
         self.ids: set[str] = set()
         self.unclear: set[str] = set()
         # Requests of each key that had any and whose days fit, on the days for which the next
-        # night's reading can be held against this one.
+        # night's reading can be held against this one: `end` has only begun.
         self.used: dict[str, int] = {}
         self.days: dict[str, array[int]] = {}  # of each key, from `history_from` on
         # How many ids were named that may be values, and their requests: of a reading of before,
@@ -133,7 +134,7 @@ class PlanUsage:
             if used or (has_quota and remaining is not None and remaining <= 0):
                 last = index
                 if used and not again:
-                    total += used if index > EDGE_DAYS else 0
+                    total += used if index in self._compared else 0
                     self._count(used, self.dates[index] if fits else self.end)
         if last >= 0:
             # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
