@@ -198,13 +198,13 @@ def an_evidence(
     *plans: PlanReading,
     used: Mapping[str, date] | None = None,
     day: date = TODAY,
-    seen_plans: Iterable[str] | None = None,
+    witnessed_plans: Iterable[str] | None = None,
     **more: Any,
 ) -> Evidence:
     """Evidence of a chain that began a year ago; without `plans`, of one plan with the one key.
 
     `used` says when keys were last used. All plans are witnessed on its date, as they are, unless
-    `seen_plans` names others.
+    `witnessed_plans` names others.
     """
     plans = plans or (a_reading(KEY_ID),)
     quotas = {plan.usage_plan_id: plan.has_quota for plan in plans}
@@ -218,9 +218,9 @@ def an_evidence(
         day=day,
         plans={plan.usage_plan_id: plan for plan in plans},
         last_used=dict(used or {}),
-        seen_plans={
+        witnessed_plans={
             (plan_id, quotas.get(plan_id, True)): day
-            for plan_id in (quotas if seen_plans is None else seen_plans)
+            for plan_id in (quotas if witnessed_plans is None else witnessed_plans)
         },
         **values,
     )

@@ -145,7 +145,7 @@ class Night:
         if not self._write(files, left):
             return None
         if self.unwritten is not None:
-            evidence = replace(evidence, told_through=told_before(evidence, before))
+            evidence = replace(evidence, read_through=told_before(evidence, before))
         if not history.put_evidence(evidence):
             logger.warning("another run wrote the evidence of %s first", self._today)
             evidence = history.evidence(self._today) or evidence
@@ -192,7 +192,7 @@ class Night:
 
 def told_before(evidence: Evidence, before: Evidence | None) -> dict[str, date]:
     """The last day of each plan's use that is written down if tonight's files are not."""
-    told = before.told_through if before is not None else {}
+    told = before.read_through if before is not None else {}
     never = evidence.day - timedelta(days=USAGE_DAYS + 1)
     return {plan_id: told.get(plan_id, never) for plan_id in evidence.plans}
 

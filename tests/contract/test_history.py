@@ -80,7 +80,9 @@ def lines(clients: Clients, bucket: str, name: str) -> list[Any]:
 
 
 def test_evidence_comes_back_as_it_was_written(history: History) -> None:
-    evidence = an_evidence(used={KEY_ID: YESTERDAY}, left={"k9": YESTERDAY}, gone=frozenset({"k8"}))
+    evidence = an_evidence(
+        used={KEY_ID: YESTERDAY}, left_plans_on={"k9": YESTERDAY}, gone=frozenset({"k8"})
+    )
     assert history.evidence(TODAY) is None
     assert history.put_evidence(evidence)
     assert history.evidence(TODAY) == evidence
@@ -114,7 +116,7 @@ DAMAGED: dict[str, bytes] = {
     "a field lost": gzip.compress(
         json.dumps({name: value for name, value in GOOD.items() if name != "gone"}).encode()
     ),
-    "another version": gzip.compress(json.dumps({**GOOD, "version": 3}).encode()),
+    "another version": gzip.compress(json.dumps({**GOOD, "version": 4}).encode()),
     "another date": gzip.compress(json.dumps({**GOOD, "date": "2025-01-01"}).encode()),
     "another kind": gzip.compress(json.dumps({**GOOD, "plans": {"plan1": []}}).encode()),
 }

@@ -104,6 +104,7 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
         tuple[str, ...]: ("one", "two"),
         Claim | None: Claim(Verb.PARK, TODAY),
         State: State.WARNED,
+        Owner | None: Mark("tag", "terraform=1"),
         int: 1,
     }
     row = Row(**{name: values[hint] for name, hint in HINTS.items()})

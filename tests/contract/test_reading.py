@@ -149,7 +149,7 @@ def with_and_without(
     account.around = Calls()
     assert calls.count("s3.put_object") == number + 2  # and the evidence
     assert account.objects("usage/") != files
-    assert account.evidence() == replace(evidence, told_through={PLAN_ID: told})
+    assert account.evidence() == replace(evidence, read_through={PLAN_ID: told})
     assert account.read()["date"] == str(account.today)  # Lambda tries it again
     assert account.sweep()["applied"]["warn"] == 1
     account.pass_day()

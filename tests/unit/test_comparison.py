@@ -407,7 +407,7 @@ def test_a_limit_of_orphans_that_was_lowered_says_so() -> None:
 
 
 def test_a_lost_plan_counts_for_the_night_on_which_its_key_was_an_orphan_for_long_enough() -> None:
-    left = an_evidence(left={KEY_ID: days_ago(20)})
+    left = an_evidence(left_plans_on={KEY_ID: days_ago(20)})
     verdict = a_past(Orphan(20), used=None)
     assert found_in(verdict, a_compared("kept"), evidence=left) == (Cause.PLAN_LOST, days_ago(6))
     # Who was not seen before should have been past its limit then: it counts tonight.
@@ -425,7 +425,7 @@ def test_a_key_that_was_in_no_plan_when_the_first_reading_came_has_lost_none(
     assert (found[0] is Cause.BEFORE_FIRST_READING) is before_it
     new = found_in(verdict, a_compared(), evidence=evidence)
     assert new == (Cause.PLAN_LOST, TODAY)
-    left = an_evidence(first_day=days_ago(100), left={KEY_ID: days_ago(20)})
+    left = an_evidence(first_day=days_ago(100), left_plans_on={KEY_ID: days_ago(20)})
     known = found_in(verdict, a_compared("kept"), evidence=left)
     assert known is not None
     assert known[0] is Cause.PLAN_LOST

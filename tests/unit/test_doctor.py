@@ -378,7 +378,7 @@ def test_keys_that_guard_nothing_are_parked_once_a_tier_names_their_plans() -> N
     """And once the silence of these plans is believed: who is parked there is locked out of nothing."""
     checkup = a_checkup(
         stages=OPEN,
-        evidence=an_evidence(a_reading(KEY_ID), seen_plans=()),
+        evidence=an_evidence(a_reading(KEY_ID), witnessed_plans=()),
         policy=a_policy(a_tier(usage_plans=()), silent_plans=()),
     )
     finding = found(checkup, "keys_that_guard_nothing")
@@ -913,7 +913,7 @@ def test_a_use_that_only_the_ledger_remembers_is_use() -> None:
     [
         with_plan(SECOND, "k1", keys=[a_key("k1", age=89)]),
         used(None, plans_changed={"k1": days_ago(5)}),
-        used(None, appeared={"k1": days_ago(5)}),
+        used(None, first_in_plan_on={"k1": days_ago(5)}),
     ],
     ids=["the key is young", "moved here lately", "came into a plan lately"],
 )
@@ -952,7 +952,7 @@ def silent(**more: Any) -> Checkup:
         a_reading(KEY_ID),
         a_reading("k1", usage_plan_id="plan2", name="second", stages=("api2:web",)),
         used={KEY_ID: YESTERDAY},
-        seen_plans=(PLAN_ID,),
+        witnessed_plans=(PLAN_ID,),
     )
     return with_plan(SECOND, **{"keys": [a_key("k1")], "evidence": evidence, **more})
 
@@ -1023,7 +1023,7 @@ def test_a_new_tier_has_a_name_that_the_policy_does_not_have() -> None:
 
 def test_the_silence_of_a_plan_that_was_not_read_is_not_to_be_believed() -> None:
     reading = a_reading(KEY_ID, unread="429")
-    evidence = an_evidence(reading, seen_plans=())
+    evidence = an_evidence(reading, witnessed_plans=())
     finding = found(a_checkup(stages=OPEN, evidence=evidence), "keys_that_guard_nothing")
     assert finding is not None
     assert finding.command == DRY_RUN
@@ -1303,7 +1303,7 @@ def checkups(draw: st.DrawFn) -> Checkup:
     evidence = an_evidence(
         *readings,
         used=draw(st.dictionaries(st.sampled_from([*ids, "gone"]), st.just(YESTERDAY))),
-        seen_plans=draw(st.lists(st.sampled_from(PLANS))),
+        witnessed_plans=draw(st.lists(st.sampled_from(PLANS))),
         complete_since=draw(st.sampled_from([None, TODAY - 9 * DAY])),
     )
     states = st.sampled_from([State.ACTIVE, State.DISABLED])

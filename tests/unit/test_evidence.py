@@ -166,9 +166,9 @@ def test_the_first_evidence() -> None:
             plans={PLAN_ID: a_reading("k1", "k2")},
             last_used={"k1": days_ago(3)},
             used_by_day={days_ago(3): 7},
-            seen_plans={(PLAN_ID, True): days_ago(3)},
+            witnessed_plans={(PLAN_ID, True): days_ago(3)},
             seen_stages={(STAGE, True): days_ago(3)},
-            told_through={PLAN_ID: YESTERDAY},
+            read_through={PLAN_ID: YESTERDAY},
             told={PLAN_ID: Told(TODAY, YESTERDAY, {days_ago(3): 7}, ("k1",), (7,))},
         ),
         {PLAN_ID: usage},
@@ -208,7 +208,7 @@ def test_a_plan_that_knows_none_of_its_ids_is_unread_and_proves_nothing() -> Non
     assert evidence.plans == {
         PLAN_ID: a_reading("k1", unread="its usage names 2 ids and none is known", unknown_ids=2)
     }
-    assert (usages, evidence.seen_plans, evidence.seen_stages, evidence.used_by_day) == (
+    assert (usages, evidence.witnessed_plans, evidence.seen_stages, evidence.used_by_day) == (
         {},
         {},
         {},
@@ -251,7 +251,9 @@ def test_a_key_deleted_meanwhile_is_known_by_the_evidence_before() -> None:
     assert (evidence.gone, evidence.last_used) == (frozenset({"old"}), {"old": YESTERDAY})
 
 
-@pytest.mark.parametrize("known", [{"gone": frozenset({"old"})}, {"left": {"old": days_ago(9)}}])
+@pytest.mark.parametrize(
+    "known", [{"gone": frozenset({"old"})}, {"left_plans_on": {"old": days_ago(9)}}]
+)
 def test_a_key_that_is_gone_for_longer_is_known_still(known: dict[str, Any]) -> None:
     usage = a_usage(a_page({"old": pairs({days_ago(80): 1})}))
     before = an_evidence(a_reading("k1"), day=YESTERDAY, **known)
@@ -306,7 +308,9 @@ def test_a_later_use_takes_the_place_of_the_one_before_and_an_earlier_does_not()
 
 def test_the_use_of_a_key_that_left_its_plan_is_carried_and_of_one_long_gone_is_not() -> None:
     used = {"left": days_ago(7), "earlier": days_ago(8), "gone": days_ago(9)}
-    before = an_evidence(a_reading("left"), day=YESTERDAY, used=used, left={"earlier": days_ago(4)})
+    before = an_evidence(
+        a_reading("left"), day=YESTERDAY, used=used, left_plans_on={"earlier": days_ago(4)}
+    )
     assert night(answer("k1"), before=before).last_used == {
         "left": days_ago(7),
         "earlier": days_ago(8),
@@ -314,14 +318,14 @@ def test_the_use_of_a_key_that_left_its_plan_is_carried_and_of_one_long_gone_is_
 
 
 def test_who_is_in_no_plan_any_more_left_on_the_date_of_the_evidence_before() -> None:
-    before = an_evidence(a_reading("k1", "k2"), day=days_ago(2), left={"k3": days_ago(9)})
+    before = an_evidence(a_reading("k1", "k2"), day=days_ago(2), left_plans_on={"k3": days_ago(9)})
     evidence = night(answer("k1"), before=before)
-    assert evidence.left == {"k2": days_ago(2), "k3": days_ago(9)}
+    assert evidence.left_plans_on == {"k2": days_ago(2), "k3": days_ago(9)}
 
 
 def test_who_is_in_a_plan_again_has_not_left() -> None:
-    before = an_evidence(a_reading("k1"), day=YESTERDAY, left={"k2": days_ago(9)})
-    assert night(answer("k1", "k2"), before=before).left == {}
+    before = an_evidence(a_reading("k1"), day=YESTERDAY, left_plans_on={"k2": days_ago(9)})
+    assert night(answer("k1", "k2"), before=before).left_plans_on == {}
 
 
 def test_who_left_is_forgotten_in_the_end() -> None:
@@ -329,11 +333,11 @@ def test_who_left_is_forgotten_in_the_end() -> None:
     before = an_evidence(
         a_reading("k1"),
         day=YESTERDAY,
-        left={"k2": oldest, "k3": oldest - DAY},
+        left_plans_on={"k2": oldest, "k3": oldest - DAY},
         plans_changed={"k4": oldest, "k5": oldest - DAY},
     )
     evidence = night(answer("k1"), before=before)
-    assert (evidence.left, evidence.plans_changed) == ({"k2": oldest}, {"k4": oldest})
+    assert (evidence.left_plans_on, evidence.plans_changed) == ({"k2": oldest}, {"k4": oldest})
 
 
 def test_plans_changed_when_a_key_moved_left_joined_or_came_back() -> None:
@@ -341,7 +345,7 @@ def test_plans_changed_when_a_key_moved_left_joined_or_came_back() -> None:
         a_reading("stays", "moves", "joins", "leaves", usage_plan_id="p1"),
         a_reading(usage_plan_id="p2"),
         day=YESTERDAY,
-        left={"comes": days_ago(9)},
+        left_plans_on={"comes": days_ago(9)},
         plans_changed={"stays": days_ago(30), "moves": days_ago(30)},
     )
     evidence = night(
@@ -378,11 +382,11 @@ def test_the_order_of_plans_is_no_change_of_them() -> None:
 
 def test_the_witness_is_carried_forward() -> None:
     before = an_evidence(
-        day=YESTERDAY, seen_plans=["p7"], seen_stages={("api7:dev", False): YESTERDAY}
+        day=YESTERDAY, witnessed_plans=["p7"], seen_stages={("api7:dev", False): YESTERDAY}
     )
     usage = a_usage(a_page({"k1": pairs({YESTERDAY: 1})}))
     evidence = night(answer("k1", usage=usage), before=before)
-    assert (evidence.seen_plans, evidence.seen_stages) == (
+    assert (evidence.witnessed_plans, evidence.seen_stages) == (
         {("p7", True): YESTERDAY, (PLAN_ID, True): YESTERDAY},
         {("api7:dev", False): YESTERDAY, (STAGE, True): YESTERDAY},
     )
@@ -391,7 +395,7 @@ def test_the_witness_is_carried_forward() -> None:
 def test_a_witness_is_a_request_and_not_a_closed_door() -> None:
     shut = [[0, 0]] * 91
     evidence = night(answer("k1", usage=a_usage(a_page({"k1": shut}))))
-    assert (evidence.seen_plans, evidence.seen_stages) == ({}, {})
+    assert (evidence.witnessed_plans, evidence.seen_stages) == ({}, {})
 
 
 # --- what the reading before told -------------------------------------------------------------------
@@ -534,7 +538,7 @@ def test_what_a_plan_showed_before_it_failed_is_use_and_no_silence() -> None:
     evidence, usages = take_evidence(TODAY, [failed], None)
     assert (evidence.last_used, usages) == ({"k1": days_ago(4)}, {})
     assert evidence.plans[PLAN_ID].unread == "GetUsage failed: 500"
-    assert (evidence.told, evidence.seen_plans) == ({}, {})
+    assert (evidence.told, evidence.witnessed_plans) == ({}, {})
 
 
 # --- a gap in the readings of a plan ----------------------------------------------------------------
@@ -571,7 +575,7 @@ def test_of_a_file_of_version_1_the_gap_is_what_its_usage_files_do_not_hold() ->
     before = an_evidence(
         *(a_reading("k1", usage_plan_id=one) for one in ("p1", "p2", "p3")),
         day=YESTERDAY,
-        told_through={"p1": days_ago(2), "p2": days_ago(91)},
+        read_through={"p1": days_ago(2), "p2": days_ago(91)},
     )
     answers = [answer("k1", usage_plan_id=one) for one in ("p1", "p2", "p3")]
     assert night(*answers, before=before).first_days == {"p2": days_ago(90)}
@@ -631,7 +635,7 @@ def test_an_emptied_plan_keeps_its_members_for_a_night_and_is_believed_on_the_se
         a_reading(),
         a_reading(),
     ]
-    assert (first.left, second.left) == ({}, {"k1": YESTERDAY, "k2": YESTERDAY})
+    assert (first.left_plans_on, second.left_plans_on) == ({}, {"k1": YESTERDAY, "k2": YESTERDAY})
 
 
 def test_an_emptied_plan_that_has_members_again_is_as_before() -> None:
@@ -732,7 +736,7 @@ def test_the_last_day_that_was_read_of_each_plan_is_remembered_while_there_is_th
     before = an_evidence(
         *(a_reading(usage_plan_id=plan_id) for plan_id in ("p1", "p2", "p3", "p4")),
         day=YESTERDAY,
-        told_through={"p1": days_ago(2), "p2": days_ago(6), "p4": days_ago(2)},
+        read_through={"p1": days_ago(2), "p2": days_ago(6), "p4": days_ago(2)},
     )
     evidence = night(
         answer("k1", usage_plan_id="p1"),
@@ -740,12 +744,12 @@ def test_the_last_day_that_was_read_of_each_plan_is_remembered_while_there_is_th
         unread("k3", usage_plan_id="p3"),
         before=before,
     )
-    assert evidence.told_through == {"p1": YESTERDAY, "p2": days_ago(6)}
+    assert evidence.read_through == {"p1": YESTERDAY, "p2": days_ago(6)}
 
 
 def before_that_read(through: date | None = None, **plan: Any) -> Evidence:
     told = {PLAN_ID: through} if through else {}
-    return an_evidence(a_reading("k1", **plan), day=YESTERDAY, told_through=told)
+    return an_evidence(a_reading("k1", **plan), day=YESTERDAY, read_through=told)
 
 
 @pytest.mark.parametrize(
@@ -758,7 +762,7 @@ def before_that_read(through: date | None = None, **plan: Any) -> Evidence:
         (before_that_read(days_ago(200), unread="GetUsage failed"), 90),
         (before_that_read(unread="GetUsage failed"), 90),  # it was never read
         (before_that_read(), 3),  # an evidence that does not tell
-        (an_evidence(day=days_ago(9), told_through={PLAN_ID: days_ago(10)}), 9),  # nights missed
+        (an_evidence(day=days_ago(9), read_through={PLAN_ID: days_ago(10)}), 9),  # nights missed
         (an_evidence(a_reading("k1", usage_plan_id="p2"), day=days_ago(9)), 9),  # new since
     ],
 )
@@ -803,13 +807,13 @@ EVIDENCES = st.builds(
         lambda plans: {plan.usage_plan_id: plan for plan in plans}
     ),
     last_used=st.dictionaries(IDS, DAYS, max_size=4),
-    left=st.dictionaries(IDS, DAYS, max_size=4),
+    left_plans_on=st.dictionaries(IDS, DAYS, max_size=4),
     plans_changed=st.dictionaries(IDS, DAYS, max_size=4),
     used_by_day=st.dictionaries(DAYS, st.integers(0, 10**9), max_size=4),
-    seen_plans=st.dictionaries(st.tuples(IDS, st.booleans()), DAYS, max_size=3),
+    witnessed_plans=st.dictionaries(st.tuples(IDS, st.booleans()), DAYS, max_size=3),
     seen_stages=st.dictionaries(st.tuples(TEXT, st.booleans()), DAYS, max_size=3),
     gone=st.frozensets(IDS, max_size=3),
-    told_through=st.dictionaries(IDS, DAYS, max_size=3),
+    read_through=st.dictionaries(IDS, DAYS, max_size=3),
     told=st.dictionaries(IDS, TOLD, max_size=3),
     quota_since=st.dictionaries(IDS, DAYS, max_size=3),
     stages_since=st.dictionaries(IDS, DAYS, max_size=3),
@@ -875,20 +879,45 @@ def test_a_file_of_version_1_is_read_still_and_dates_its_witnesses_on_its_own_da
         complete_since=days_ago(365),
         plans=plans,
         last_used={"k1": YESTERDAY},
-        left={"k3": days_ago(9)},
+        left_plans_on={"k3": days_ago(9)},
         plans_changed={"k2": days_ago(8)},
-        appeared={"k1": days_ago(7)},
+        first_in_plan_on={"k1": days_ago(7)},
         used_by_day={YESTERDAY: 7},
-        seen_plans={("p1", True): TODAY, ("p2", False): TODAY},
+        witnessed_plans={("p1", True): TODAY, ("p2", False): TODAY},
         seen_stages={("api9:dev", False): TODAY, (STAGE, True): TODAY},
         gone=frozenset({"k4"}),
-        told_through={"p1": YESTERDAY},
+        read_through={"p1": YESTERDAY},
     )
 
 
 def test_the_earliest_files_do_not_tell_what_was_read_through_when_and_are_read_still() -> None:
     earliest = {name: value for name, value in OF_VERSION_1.items() if name != "told_through"}
-    assert from_document(earliest).told_through == {}
+    assert from_document(earliest).read_through == {}
+
+
+OLD_NAMES = {  # by the name of today
+    "left_plans_on": "left",
+    "first_in_plan_on": "appeared",
+    "witnessed_plans": "seen_plans",
+    "read_through": "told_through",
+}
+
+
+def test_a_file_of_version_2_is_read_by_its_own_names() -> None:
+    evidence = an_evidence(
+        left_plans_on={"k3": days_ago(9)},
+        first_in_plan_on={"k1": days_ago(7)},
+        read_through={PLAN_ID: YESTERDAY},
+    )
+    document = to_document(evidence)
+    written = {OLD_NAMES.get(name, name): value for name, value in document.items()}
+    assert from_document({**written, "version": 2}) == evidence
+    for name in OLD_NAMES.values():
+        lost = {one: value for one, value in written.items() if one != name}
+        with pytest.raises(UnexpectedAnswer, match="a field is lost"):
+            from_document({**lost, "version": 2})
+    with pytest.raises(UnexpectedAnswer, match="a field is lost"):
+        from_document({**document, "version": 2})
 
 
 @pytest.mark.parametrize("name", sorted({*to_document(an_evidence())} - {"version"}))
@@ -911,7 +940,7 @@ def test_a_file_that_holds_no_object_is_refused(odd: Any) -> None:
         from_document(odd)
 
 
-@pytest.mark.parametrize("version", [None, 0, 3, "1", "2", [], {}])
+@pytest.mark.parametrize("version", [None, 0, 4, "1", "3", [], {}])
 def test_a_file_of_another_version_is_refused(version: Any) -> None:
     with pytest.raises(UnexpectedAnswer):
         from_document({**to_document(an_evidence()), "version": version})

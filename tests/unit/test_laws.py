@@ -147,7 +147,7 @@ def nights(draw: Any, most: int = 1, always: tuple[str, ...] = ()) -> tuple[Nigh
         second,
         used={key.key_id: told["used"] for key, _, told in drawn if "used" in told},
         plans_changed={key.key_id: told["plans"] for key, _, told in drawn if "plans" in told},
-        seen_plans=[] if "silent" in odd else None,
+        witnessed_plans=[] if "silent" in odd else None,
         complete_since=days_ago(9) if "in a broken chain" in odd else days_ago(365),
         first_day=days_ago(draw(st.sampled_from([455, 455, 90, 30]))),
         used_by_day={days_ago(back): 99 for back in range(3, 10)}
@@ -364,7 +364,7 @@ def test_a_longer_idle_time_never_gets_a_milder_verdict(
         first_day=night.evidence.first_day - back,
         last_used=older(night.evidence.last_used),
         plans_changed=older(night.evidence.plans_changed),
-        left=older(night.evidence.left),
+        left_plans_on=older(night.evidence.left_plans_on),
     )
     idler = replace(
         night,

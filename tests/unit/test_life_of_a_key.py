@@ -678,7 +678,7 @@ def test_a_plan_is_not_witnessed_by_another_that_has_a_quota_where_it_has_none()
 @pytest.mark.life("K-406")
 def test_evidence_carries_the_witness_forward() -> None:
     before = an_evidence(
-        day=YESTERDAY, seen_plans=["p1"], seen_stages={("api3:prod", True): YESTERDAY}
+        day=YESTERDAY, witnessed_plans=["p1"], seen_stages={("api3:prod", True): YESTERDAY}
     )
     assert witnessed(
         before, p1={}, p2={"stages": ("api3:prod",)}, p3={"stages": ("api4:prod",)}
@@ -687,7 +687,7 @@ def test_evidence_carries_the_witness_forward() -> None:
 
 @pytest.mark.life("K-505")
 def test_a_key_that_was_warned_is_unknown_once_its_plan_is_silent() -> None:
-    silent = used(74, seen_plans=[])
+    silent = used(74, witnessed_plans=[])
     assert a_verdict(a_key(), a_warned_row(), evidence=silent).word == "unknown"
 
 
@@ -760,7 +760,7 @@ def test_the_clock_of_a_plans_keys_begins_when_its_stage_is_back() -> None:
 
 @pytest.mark.life("K-505")
 def test_the_keys_of_a_plan_without_a_witness_are_unknown() -> None:
-    assert judged(a_verdict(a_key(), evidence=used(74, seen_plans=[]))) == (
+    assert judged(a_verdict(a_key(), evidence=used(74, witnessed_plans=[]))) == (
         "unknown",
         reasons.Unwitnessed(PLAN_ID),
     )
@@ -771,7 +771,7 @@ def test_each_plan_of_a_key_needs_a_witness() -> None:
     evidence = an_evidence(
         a_reading(KEY_ID),
         a_reading(KEY_ID, usage_plan_id="plan2", name="other", stages=("api2:prod",)),
-        seen_plans=[PLAN_ID],
+        witnessed_plans=[PLAN_ID],
     )
     assert judged(a_verdict(a_key(), evidence=evidence)) == (
         "unknown",
@@ -783,7 +783,7 @@ def test_each_plan_of_a_key_needs_a_witness() -> None:
 def test_the_keys_of_a_plan_without_a_witness_move_if_the_policy_lists_it_under_silent_plans() -> (
     None
 ):
-    evidence = used(74, seen_plans=[])
+    evidence = used(74, witnessed_plans=[])
     for silent in (PLAN_ID, "external"):
         policy = a_policy(silent_plans=(silent,))
         assert a_verdict(a_key(), evidence=evidence, policy=policy).word == "warn"
@@ -868,7 +868,7 @@ def test_a_holiday_weekend_and_a_slow_decline_are_no_outage() -> None:
 def test_nobody_moves_in_the_night_of_an_outage() -> None:
     keys = [a_key("k1"), a_key("k2"), a_key("k3", enabled=False, changed=14), a_key("k4")]
     evidence = an_evidence(
-        a_reading("k1", "k2", "k3"), used_by_day=traffic({2: 0}), seen_plans=[PLAN_ID]
+        a_reading("k1", "k2", "k3"), used_by_day=traffic({2: 0}), witnessed_plans=[PLAN_ID]
     )
     rows = [a_row("k1"), a_warned_row("k2"), a_disabled_row("k3"), a_row("k4")]
     plan = a_plan(*keys, rows=rows, evidence=evidence)
@@ -916,7 +916,7 @@ def test_a_key_that_the_tagging_api_leaves_out_is_untagged() -> None:
 
 def orphan(nights: int, **more: Any) -> Evidence:
     """Evidence in which the one key has been in no plan for so many nights."""
-    values = {"left": {KEY_ID: days_ago(nights)}, **more}
+    values = {"left_plans_on": {KEY_ID: days_ago(nights)}, **more}
     return an_evidence(a_reading("k9"), **values)
 
 
@@ -964,7 +964,7 @@ def test_an_orphan_that_waits_for_unread_plans_is_not_told_that_one_of_them_is_i
         a_reading("k9", usage_plan_id=plan_id, name=plan_id, unread="failed")
         for plan_id in ("plan3", "plan2")
     ]
-    evidence = an_evidence(a_reading("k9"), *unread, left={KEY_ID: days_ago(20)})
+    evidence = an_evidence(a_reading("k9"), *unread, left_plans_on={KEY_ID: days_ago(20)})
     assert judged(a_verdict(a_key(), evidence=evidence)) == (
         "unknown",
         reasons.UseByDayUnread("plan2", 2),

@@ -197,7 +197,7 @@ def test_a_plan_that_was_emptied_is_believed_on_the_second_night() -> None:
     account.night()
     evidence.append(account.read())
     assert [one.plans["plan2"].emptied for one in evidence] == [True, False]
-    assert evidence[1].left == {"left": in_days(5)}
+    assert evidence[1].left_plans_on == {"left": in_days(5)}
 
 
 def test_an_outage_moves_nobody_and_ends() -> None:

@@ -108,7 +108,7 @@ def test_every_nights_evidence_is_what_the_pages_of_get_usage_prove() -> None:
     assert last.used_by_day.get(year.plot.day(SHORT.outage_on)) is None
     assert min(last.last_used.values()) < last.day - 90 * DAY
     assert any(evidence.gone for evidence in year.nights)
-    assert last.appeared
+    assert last.first_in_plan_on
     assert last.first_day == SHORT.first - 90 * DAY
 
 

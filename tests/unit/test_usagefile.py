@@ -79,7 +79,7 @@ def used(key_id: str, requests: int, day: date = YESTERDAY) -> PlanUsage:
 
 def the_night_before(*members: str, **more: Any) -> Evidence:
     """Last night's evidence of a plan that was read through the day before yesterday."""
-    values: dict[str, Any] = {"told_through": {PLAN_ID: days_ago(2)}, **more}
+    values: dict[str, Any] = {"read_through": {PLAN_ID: days_ago(2)}, **more}
     return an_evidence(a_reading(*members), day=YESTERDAY, **values)
 
 

@@ -387,7 +387,7 @@ class _Patient:
         """Whether the key was made before a day, and did not come into its plans after it."""
         if self._evidence is None or key.created_date.date() > since:
             return False
-        came = (self._evidence.plans_changed, self._evidence.appeared)
+        came = (self._evidence.plans_changed, self._evidence.first_in_plan_on)
         return all(days.get(key.key_id, since) <= since for days in came)
 
     def _is_idle(self, key: ApiKey, since: date) -> bool:

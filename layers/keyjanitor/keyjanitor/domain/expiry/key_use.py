@@ -89,7 +89,7 @@ class KeyUse:
         if used is not None and used > since:
             since = used
         changed = self._evidence.plans_changed.get(key.key_id)
-        appeared = self._evidence.appeared.get(key.key_id)
+        appeared = self._evidence.first_in_plan_on.get(key.key_id)
         known_on = row.adopted_on if row is not None else None
         # First seen in a plan: a change only of a key that the ledger knew before to be in none.
         if changed is None and appeared and known_on and known_on < appeared:

@@ -408,7 +408,7 @@ class _Judge:
 
     def _lost(self, verdict: Verdict, tier: Tier, seen: Seen | None) -> tuple[Cause, date]:
         """It is in no plan. Who was in none when the first reading came has lost none."""
-        left = self._evidence.left.get(verdict.key.key_id)
+        left = self._evidence.left_plans_on.get(verdict.key.key_id)
         created = verdict.key.created_date.date()
         if left is None and seen is not None and created <= self._evidence.first_day:
             return Cause.BEFORE_FIRST_READING, self._today

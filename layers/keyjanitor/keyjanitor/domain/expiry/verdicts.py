@@ -257,7 +257,7 @@ class _Judge:
             if since > self._evidence.first_day:
                 left_its_plans = since == self._evidence.plans_changed.get(key.key_id)
                 first = max(first, since if left_its_plans else since + DAY)
-            if left := self._evidence.left.get(key.key_id):
+            if left := self._evidence.left_plans_on.get(key.key_id):
                 first = max(first, left + DAY)
             nights = max(0, (self._today - first).days + 1)
         if nights < tier.orphan_days:

@@ -68,11 +68,11 @@ class Evidence:
 
     `first_day`: the first day that the first evidence covers. `complete_since`: the first night of
     the unbroken chain, one evidence a date, in which every plan's members were read; None when
-    tonight breaks it. `left`: when a key that is in no plan now was last seen in one.
-    `plans_changed`: when a key was first seen in other plans than the night before. `appeared`: when
-    a key was first seen in a plan, of those that no evidence before had seen. `seen_plans` (plan
-    id, has a quota), `seen_stages` (stage, has a quota): the last day on which a request was seen
-    there. `gone`: ids that usage still names though no plan has them any more. `told_through`: the
+    tonight breaks it. `left_plans_on`: when a key that is in no plan now was last seen in one.
+    `plans_changed`: when a key was first seen in other plans than the night before.
+    `first_in_plan_on`: when a key was first seen in a plan, of those that no evidence before had
+    seen. `witnessed_plans` (plan id, has a quota), `seen_stages` (stage, has a quota): the last day on
+    which a request was seen there. `gone`: ids that usage still names though no plan has them any more. `read_through`: the
     last day of each plan's usage that is in the usage files; a plan of which none is, is not in it.
 
     `told`: the requests of each plan that was ever read, by its last good reading. `quota_since`,
@@ -89,14 +89,14 @@ class Evidence:
     complete_since: date | None
     plans: Mapping[str, PlanReading]
     last_used: Mapping[str, date] = field(default_factory=dict)
-    left: Mapping[str, date] = field(default_factory=dict)
+    left_plans_on: Mapping[str, date] = field(default_factory=dict)
     plans_changed: Mapping[str, date] = field(default_factory=dict)
-    appeared: Mapping[str, date] = field(default_factory=dict)
+    first_in_plan_on: Mapping[str, date] = field(default_factory=dict)
     used_by_day: Mapping[date, int] = field(default_factory=dict)
-    seen_plans: Mapping[tuple[str, bool], date] = field(default_factory=dict)
+    witnessed_plans: Mapping[tuple[str, bool], date] = field(default_factory=dict)
     seen_stages: Mapping[tuple[str, bool], date] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
-    told_through: Mapping[str, date] = field(default_factory=dict)
+    read_through: Mapping[str, date] = field(default_factory=dict)
     told: Mapping[str, Told] = field(default_factory=dict)
     quota_since: Mapping[str, date] = field(default_factory=dict)
     stages_since: Mapping[str, date] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Evidence:
         plan on one of its stages of which the same is true. Both count for 400 days.
         """
         oldest = self.day - FORGET_AFTER
-        seen = self.seen_plans.get((plan.usage_plan_id, plan.has_quota), date.min) >= oldest
+        seen = self.witnessed_plans.get((plan.usage_plan_id, plan.has_quota), date.min) >= oldest
         return seen or any(
             self.seen_stages.get((stage, plan.has_quota), date.min) >= oldest
             for stage in plan.stages
@@ -159,4 +159,4 @@ def known_ids(before: Evidence | None) -> set[str]:
     if before is None:
         return set()
     members = {key_id for plan in before.plans.values() for key_id in plan.members}
-    return members | before.gone | before.left.keys()
+    return members | before.gone | before.left_plans_on.keys()

@@ -7,7 +7,14 @@ from typing import Any
 from keyjanitor.domain.usage.evidence import Evidence, PlanReading, Told
 from keyjanitor.errors import UnexpectedAnswer
 
-VERSION = 2
+VERSION = 3
+
+_NAMES_OF_VERSION_2 = {
+    "left": "left_plans_on",
+    "appeared": "first_in_plan_on",
+    "seen_plans": "witnessed_plans",
+    "told_through": "read_through",
+}
 
 
 def to_document(evidence: Evidence) -> dict[str, Any]:
@@ -32,14 +39,14 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
             for plan in evidence.plans.values()
         ],
         "last_used": _dates(evidence.last_used),
-        "left": _dates(evidence.left),
+        "left_plans_on": _dates(evidence.left_plans_on),
         "plans_changed": _dates(evidence.plans_changed),
-        "appeared": _dates(evidence.appeared),
+        "first_in_plan_on": _dates(evidence.first_in_plan_on),
         "used_by_day": _by_day(evidence.used_by_day),
-        "seen_plans": _witnesses(evidence.seen_plans),
+        "witnessed_plans": _witnesses(evidence.witnessed_plans),
         "seen_stages": _witnesses(evidence.seen_stages),
         "gone": sorted(evidence.gone),
-        "told_through": _dates(evidence.told_through),
+        "read_through": _dates(evidence.read_through),
         "told": {
             plan_id: {
                 "date": str(told.day),
@@ -62,7 +69,7 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
 
 
 def from_document(document: Any) -> Evidence:
-    """The evidence that a file holds, of this version or of version 1.
+    """The evidence that a file holds, of this version or of one before it.
 
     Raises UnexpectedAnswer if it is of another version, or lacks a field, or one is of another kind.
     """
@@ -70,8 +77,10 @@ def from_document(document: Any) -> Evidence:
         version = document.get("version")
         if version == VERSION:
             return _read_evidence(document)
+        if version == VERSION - 1:
+            return _read_evidence(_from_version_2(document))
         if version == 1:
-            return _read_evidence(_from_version_1(document))
+            return _read_evidence(_from_version_2(_from_version_1(document)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
         raise UnexpectedAnswer(
             "evidence", f"a field is lost or odd ({type(err).__name__})"
@@ -87,14 +96,14 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
         complete_since=date.fromisoformat(complete_since) if complete_since else None,
         plans={plan["usage_plan_id"]: _read_plan(plan) for plan in document["plans"]},
         last_used=_read_dates(document["last_used"]),
-        left=_read_dates(document["left"]),
+        left_plans_on=_read_dates(document["left_plans_on"]),
         plans_changed=_read_dates(document["plans_changed"]),
-        appeared=_read_dates(document["appeared"]),
+        first_in_plan_on=_read_dates(document["first_in_plan_on"]),
         used_by_day=_read_by_day(document["used_by_day"]),
-        seen_plans=_read_witnesses(document["seen_plans"]),
+        witnessed_plans=_read_witnesses(document["witnessed_plans"]),
         seen_stages=_read_witnesses(document["seen_stages"]),
         gone=frozenset(_texts(document["gone"])),
-        told_through=_read_dates(document["told_through"]),
+        read_through=_read_dates(document["read_through"]),
         told={
             plan_id: Told(
                 day=date.fromisoformat(told["date"]),
@@ -117,7 +126,7 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
 
 
 def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A document of version 1 as one of this version.
+    """A document of version 1 as one of version 2.
 
     It does not date its witnesses: they count as seen on its own date. It names plans in which a
     request was seen without saying whether they had a quota: as they have it in it.
@@ -138,6 +147,12 @@ def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
             [stage, quota, document["date"]] for stage, quota in document["seen_stages"]
         ],
     }
+
+
+def _from_version_2(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of version 2 as one of version 3, which only has other names; raises KeyError."""
+    kept = {name: value for name, value in document.items() if name not in _NAMES_OF_VERSION_2}
+    return kept | {new: document[old] for old, new in _NAMES_OF_VERSION_2.items()}
 
 
 def _read_plan(plan: Mapping[str, Any]) -> PlanReading:

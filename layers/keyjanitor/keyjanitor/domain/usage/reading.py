@@ -62,7 +62,7 @@ def take_evidence(
         plans=readings,
         used_by_day=_sum_by_day(usages.values()),
         gone=frozenset(named_gone),
-        told_through=_told_through(usages, readings, before),
+        read_through=_told_through(usages, readings, before),
         told=_told(today, usages, known, readings, before),
         quota_since=quota_since,
         stages_since=stages_since,
@@ -131,7 +131,7 @@ def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> da
     first = today - DAY * USAGE_DAYS
     if before is None:
         return first
-    through = before.told_through.get(usage_plan_id)
+    through = before.read_through.get(usage_plan_id)
     if through is None:
         reading = before.plans.get(usage_plan_id)
         if reading is not None and reading.unread is not None:
@@ -145,7 +145,7 @@ def _told_through(
     readings: Mapping[str, PlanReading],
     before: Evidence | None,
 ) -> dict[str, date]:
-    earlier = before.told_through if before else {}
+    earlier = before.read_through if before else {}
     told = {plan_id: usage.told_through for plan_id, usage in usages.items()}
     return {plan_id: day for plan_id, day in {**earlier, **told}.items() if plan_id in readings}
 
@@ -256,7 +256,7 @@ def _read_through(plan_id: str, earlier: PlanReading, before: Evidence) -> date:
     if told := before.told.get(plan_id):
         return told.through
     # A file of version 1 does not tell of every plan, or tells of its usage files only.
-    through = before.told_through.get(plan_id)
+    through = before.read_through.get(plan_id)
     if through is None and earlier.unread is None:
         return before.day - DAY
     return through or date.min
@@ -267,7 +267,9 @@ def _with_witnesses(
 ) -> Evidence:
     """Dates the last request of each plan and stage, for the quota that it had or had not."""
     oldest = evidence.day - FORGET_AFTER
-    plans = {one: on for one, on in (before.seen_plans if before else {}).items() if on >= oldest}
+    plans = {
+        one: on for one, on in (before.witnessed_plans if before else {}).items() if on >= oldest
+    }
     stages = {one: on for one, on in (before.seen_stages if before else {}).items() if on >= oldest}
     for plan_id, usage in usages.items():
         reading, on = evidence.plans[plan_id], usage.last_request
@@ -281,7 +283,7 @@ def _with_witnesses(
         for stage in reading.stages:
             witness = stage, reading.has_quota
             stages[witness] = max(on, stages.get(witness, on))
-    return replace(evidence, seen_plans=plans, seen_stages=stages)
+    return replace(evidence, witnessed_plans=plans, seen_stages=stages)
 
 
 def _sum_by_day(usages: Iterable[PlanUsage]) -> dict[date, int]:
@@ -310,11 +312,13 @@ def _carry_forward(
     last_used: dict[str, date] = {}
     strangers: dict[str, date] = {}
     if before is not None:
-        left.update({k: on for k, on in before.left.items() if k not in in_plans and on >= oldest})
+        left.update(
+            {k: on for k, on in before.left_plans_on.items() if k not in in_plans and on >= oldest}
+        )
         left.update({k: before.day for k in in_plans_before if k not in in_plans})
         changed.update({k: on for k, on in before.plans_changed.items() if on >= oldest})
-        appeared.update({k: on for k, on in before.appeared.items() if on >= oldest})
-        known_before = in_plans_before.keys() | before.left.keys()
+        appeared.update({k: on for k, on in before.first_in_plan_on.items() if on >= oldest})
+        known_before = in_plans_before.keys() | before.left_plans_on.keys()
         for key_id in _moved(in_plans, in_plans_before, before):
             (changed if key_id in known_before else appeared)[key_id] = today
         keep = in_plans.keys() | left.keys()
@@ -332,9 +336,9 @@ def _carry_forward(
     latest = sorted(strangers, key=lambda key_id: (strangers[key_id], key_id))[-STRANGERS:]
     return replace(
         evidence,
-        left=left,
+        left_plans_on=left,
         plans_changed=changed,
-        appeared=appeared,
+        first_in_plan_on=appeared,
         last_used=last_used,
         strangers={key_id: strangers[key_id] for key_id in latest},
     )
@@ -385,7 +389,8 @@ def _with_doubts(
         if on != evidence.last_used.get(key_id) or on == guessed.get(key_id) or on < oldest:
             continue
         if key_id not in in_plans or on <= max(
-            evidence.plans_changed.get(key_id, date.min), evidence.appeared.get(key_id, date.min)
+            evidence.plans_changed.get(key_id, date.min),
+            evidence.first_in_plan_on.get(key_id, date.min),
         ):
             continue
         told = [whole[plan_id] for plan_id in in_plans[key_id] if plan_id in whole]

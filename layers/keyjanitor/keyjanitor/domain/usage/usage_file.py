@@ -132,7 +132,7 @@ class UsageFiles:
     def _is_news(self, plan_id: str, day: date) -> bool:
         """Whether no night before has read this day of the plan."""
         before = self._before
-        return before is None or day > before.told_through.get(plan_id, before.day - DAY)
+        return before is None or day > before.read_through.get(plan_id, before.day - DAY)
 
 
 def _unknown(plan: PlanReading, why: str, stand: Standing) -> Iterator[Row]:
