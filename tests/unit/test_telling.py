@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from keyjanitor.domain.expiry.notice import (
     as_told_today,
     digest_day,
+    digest_days,
+    not_in_a_digest,
     oldest_untold,
     untold,
     written_on,
@@ -115,6 +117,79 @@ def test_an_agreed_end_does_not_move_and_does_not_wait_for_a_digest() -> None:
     assert untold({KEY_ID: row}, [expiring], {}) == {}
     answer = Announcement(f"{TODAY}#Request#r", "Key Issued", {"key_id": KEY_ID})
     assert untold({KEY_ID: row}, [expiring, answer], {})[KEY_ID].since == TODAY
+
+
+def test_a_digest_names_a_key_that_was_warned_and_not_disabled_since() -> None:
+    assert digest_day(a_warned_row()) == TODAY
+    assert digest_day(Row(KEY_ID, State.ACTIVE, "external", warned_on=TODAY)) is None
+    disabled = a_disabled_row(LATER)
+    assert digest_day(disabled) is None
+    assert digest_day(replace(disabled, warned_on=LATER)) is None
+    assert digest_day(replace(disabled, warned_on=LATER + DAY)) == LATER + DAY
+    assert digest_day(replace(disabled, disabled_on=None)) == LATER - DAY * 14
+    assert digest_day(replace(disabled, disabled_on=None, park_on=None)) is None
+    assert digest_day(replace(disabled, disabled_on=None, warned_on=None)) is None
+
+
+def test_the_days_of_digests_are_those_of_the_keys_that_one_names() -> None:
+    rows = [a_warned_row(), a_warned_row(), a_warned_row(LATER), a_disabled_row()]
+    assert digest_days(rows) == {TODAY, LATER}
+
+
+def test_the_keys_that_no_digest_names_come_by_the_date_of_their_warning() -> None:
+    rows = [replace(a_warned_row(), key_id=name) for name in ("k1", "k2", "k3")]
+    late = replace(a_warned_row(LATER), key_id="k4")
+    nights = {TODAY: NightRow(TODAY, told=("k2",))}
+    missing = not_in_a_digest([*rows, late, a_disabled_row()], nights)
+    assert missing == {TODAY: [rows[0], rows[2]], LATER: [late]}
+
+
+def test_a_rotated_key_is_told_of_its_end_by_the_answer_that_names_it_as_the_previous() -> None:
+    row = a_warned_row(ends_on=TODAY + DAY * 14)
+    waiting = [an_event("Key Expiring")]
+    detail = {"key_id": "k9", "previous_key_id": KEY_ID}
+    for kind in ("Key Rotated", "Key Issued"):
+        answer = Announcement(f"{TODAY}#Request#r", kind, detail)
+        assert untold({KEY_ID: row}, [answer, *waiting], {}).keys() == {KEY_ID}
+    other = Announcement(f"{TODAY}#Request#r", "Key Revoked", detail)
+    assert untold({KEY_ID: row}, [other, *waiting], {}) == {}
+
+
+def test_an_event_of_a_key_without_a_row_or_without_a_next_step_says_nothing() -> None:
+    assert untold({}, [an_event("Key Expiring")], {}) == {}
+    cleared = a_disabled_row(park_on=None)
+    assert untold({KEY_ID: cleared}, [an_event("Key Disabled")], {}) == {}
+    assert as_told_today(an_event("Key Disabled"), cleared, LATER) == (
+        an_event("Key Disabled"),
+        None,
+    )
+    active = Row(KEY_ID, State.ACTIVE, "external", park_on=LATER, disable_on=LATER)
+    assert untold({KEY_ID: active}, [an_event("Key Disabled")], {}) == {}
+
+
+def test_an_event_that_the_bus_takes_on_its_own_date_is_as_it_was_written() -> None:
+    event = an_event("Key Expiring", LATER)
+    assert as_told_today(event, a_warned_row(LATER), LATER) == (event, None)
+    assert as_told_today(event, a_warned_row(LATER), TODAY) == (event, None)
+    issued = Announcement(f"{TODAY}#Request#r", "Key Issued", {"key_id": KEY_ID})
+    assert as_told_today(issued, a_warned_row(), LATER) == (issued, None)
+
+
+def test_a_warning_that_is_told_late_says_the_later_date() -> None:
+    event, after = as_told_today(an_event("Key Expiring"), a_warned_row(), LATER)
+    assert after == replace(a_warned_row(), told_on=LATER, disable_on=LATER + DAY * 14)
+    assert event == replace(
+        an_event("Key Expiring"),
+        detail={"key_id": KEY_ID, "disable_on": str(LATER + DAY * 14)},
+    )
+
+
+def test_the_oldest_that_waits_is_an_event_or_a_digest() -> None:
+    row = a_warned_row(LATER)
+    assert oldest_untold([row], [], told(row)) is None
+    assert oldest_untold([row], [], {}) == LATER
+    assert oldest_untold([row], [an_event("Key Disabled", TODAY)], {}) == TODAY
+    assert oldest_untold([row], [an_event("Key Disabled", LATER + DAY)], {}) == LATER
 
 
 MAKERS: list[Callable[..., Row]] = [a_warned_row, a_disabled_row]
