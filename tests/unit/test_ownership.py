@@ -14,6 +14,7 @@ from keyjanitor.domain.expiry.ownership import (
 )
 from keyjanitor.domain.model.key_ids import shown_id
 from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, ApiKey, State, Verb
+from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Owned
 from keyjanitor.domain.model.records import (
     Claim,
@@ -58,12 +59,12 @@ def test_a_key_without_a_shield_has_none() -> None:
         (a_key(name="keyjanitor-restore-k0"), reasons.BeingRestored()),
         (a_key(shown_id("x" * 20)), reasons.IdMayBeValue()),
         (a_key(tags={"Keyjanitor:Keep": ""}), reasons.KeepTag()),
-        (a_key(tags=STACK), reasons.OwnedBy("stack web")),
-        (a_key(tags={"managed-by": "x"}), reasons.OwnedBy("tag managed-by=x")),
-        (a_key(name="MGMT_app"), reasons.OwnedBy("name prefix 'mgmt-'")),
+        (a_key(tags=STACK), reasons.OwnedBy(Stack("web"))),
+        (a_key(tags={"managed-by": "x"}), reasons.OwnedBy(Mark("tag", "managed-by=x"))),
+        (a_key(name="MGMT_app"), reasons.OwnedBy(Mark("name_prefix", "mgmt-"))),
         (
             a_key(description="managed by terraform, prod"),
-            reasons.OwnedBy("description 'Managed by Terraform'"),
+            reasons.OwnedBy(Mark("description", "Managed by Terraform")),
         ),
         (a_key(enabled=False), reasons.DisabledByOthers()),
     ],
@@ -76,7 +77,7 @@ def test_a_key_is_shielded_by_what_it_bears(key: ApiKey, because: reasons.Protec
 @pytest.mark.parametrize(
     ("more", "because"),
     [
-        ({"owned_by": "stack web"}, reasons.OwnedBy("stack web")),
+        ({"owned_by": Stack("web")}, reasons.OwnedBy(Stack("web"))),
         ({"protected_until": TODAY}, reasons.ProtectedUntil(TODAY)),
         ({"protected_until": YESTERDAY}, None),
     ],
@@ -103,7 +104,7 @@ def test_no_tag_but_keyjanitors_own_keeps_a_key() -> None:
 
 
 def test_a_stack_is_named_before_any_other_mark() -> None:
-    assert owner_by_marks(a_key(tags={"ManagedBy": "x", **STACK}), BOUND) == "stack web"
+    assert owner_by_marks(a_key(tags={"ManagedBy": "x", **STACK}), BOUND) == Stack("web")
     assert owner_by_marks(a_key(tags={"team": "x"}, description="by hand"), BOUND) is None
 
 
