@@ -543,7 +543,8 @@ class Model:
     def must_go(self, day: date) -> frozenset[str]:
         """Who may be swept on a date, without those that the design lets the code keep.
 
-        A day that is far under any ordinary one may be an outage, for up to 90 days.
+        A day that is far under any ordinary one may be an outage, for up to 90 days. A key in no plan
+        may have been used by day in a plan that is unread.
         """
         reading = self.readings.get(day)
         if reading is None:
@@ -555,7 +556,10 @@ class Model:
         used = total.get(day - 2 * DAY, 0)
         if used * 8 < max(total.values(), default=0):
             return frozenset()
-        return self.past_limit(day)
+        past = self.past_limit(day)
+        if all(plan.read for plan in reading.plans.values()):
+            return past
+        return frozenset(key_id for key_id in past if reading.plans_of(key_id))
 
     # --- what the functions do to keys ------------------------------------------------------------
 
