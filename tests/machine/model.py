@@ -556,10 +556,18 @@ class Model:
         used = total.get(day - 2 * DAY, 0)
         if used * 8 < max(total.values(), default=0):
             return frozenset()
-        past = self.past_limit(day)
-        if all(plan.read for plan in reading.plans.values()):
-            return past
-        return frozenset(key_id for key_id in past if reading.plans_of(key_id))
+        whole = all(plan.read for plan in reading.plans.values())
+        return frozenset(
+            key_id
+            for key_id in self.past_limit(day)
+            if (whole or reading.plans_of(key_id)) and not self._may_be_shut_by_others(key_id)
+        )
+
+    def _may_be_shut_by_others(self, key_id: str) -> bool:
+        """Whether others changed a key since it was disabled: perhaps they disabled it, for good."""
+        life = self.lives[key_id]
+        shut = not self._living[key_id].enabled
+        return shut and bool(life.changed and life.shut_on and life.changed >= life.shut_on)
 
     # --- what the functions do to keys ------------------------------------------------------------
 
