@@ -43,6 +43,7 @@ from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFu
 from keyjanitor.services.expire_keys.gather import Outside
 from keyjanitor.services.provision_keys.responder import Counterparts
 from keyjanitor.services.publish_report.gather import Sources
+from keyjanitor.services.pull_usage.night_reading import Sources as Readings
 from keyjanitor.services.watch_capacity import Sights
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
@@ -969,9 +970,11 @@ class Account:
             (
                 self.pull_usage,
                 {
-                    "gateway": reader.gateway,
-                    "history": reader.history,
-                    "ledger": reader.ledger,
+                    "sources": Readings(
+                        gateway=reader.gateway,
+                        history=reader.history,
+                        ledger=reader.ledger,
+                    ),
                 },
             ),
             (

@@ -135,8 +135,8 @@ def on_boto(account: Account) -> Boto:
     gateway = ApiGateway(boto, Pace(1_000_000))
     account.outside = account.outside._replace(gateway=gateway)
     account.expire_keys.outside = account.outside  # type: ignore[attr-defined]
-    account.pull_usage.gateway = gateway  # type: ignore[attr-defined]
     for function, name in (
+        (account.pull_usage, "sources"),
         (account.watch_capacity, "sights"),
         (account.publish_report, "sources"),
         (account.provision_keys, "outside"),

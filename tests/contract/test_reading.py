@@ -14,7 +14,7 @@ from keyjanitor.domain.usage import usage_file as usagefile
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, NoEvidence
-from keyjanitor.services import pull_usage as reading
+from keyjanitor.services.pull_usage import reader
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.contract.test_faults import EndsAfter, EndsBefore
 from tests.fakes import Account, Call, Calls, Killed, refused
@@ -337,7 +337,7 @@ def test_of_plans_with_more_keys_than_there_is_room_for_the_usage_files_have_one
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many_plans(account, 3)
-    for module in (usagefile, reading):
+    for module in (usagefile, reader):
         monkeypatch.setattr(module, "ROWS", 2)
     account.read()
     name = f"usage/dt={account.today - DAY}/usage.jsonl.gz"
@@ -355,7 +355,7 @@ def test_a_first_reading_of_many_keys_writes_only_the_days_that_there_is_room_fo
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     many_plans(account, 3)
-    monkeypatch.setattr(reading, "NUMBERS", 100)
+    monkeypatch.setattr(reader, "NUMBERS", 100)
     account.read()
     for back in (2, 60):
         name = f"usage/dt={account.today - DAY * back}/usage.jsonl.gz"

@@ -1073,7 +1073,9 @@ def test_no_alarm_looks_further_back_than_aws_allows() -> None:
 
 def emitted() -> set[str]:
     """The names of all metrics that the functions put."""
-    apps = [path.read_text(encoding="utf-8") for path in (ROOT / "functions").glob("*/app.py")]
+    services = ROOT / "layers/keyjanitor/keyjanitor/services"
+    files = [*(ROOT / "functions").glob("*/app.py"), *services.glob("*/run.py")]
+    apps = [path.read_text(encoding="utf-8") for path in files]
     quoted_or_named = r'"((?:[A-Z][a-z]+)+)"|\b((?:[A-Z][a-z]+)+)='
     names = {name for app in apps for pair in re.findall(quoted_or_named, app) for name in pair}
     all_known = Situation(

@@ -27,7 +27,7 @@ from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import check, compared
 from keyjanitor.services.expire_keys.gather import Outside, gather, gather_for_undo
 from keyjanitor.services.expire_keys.sweep_state import Outcome
-from keyjanitor.services.pull_usage import read_plans
+from keyjanitor.services.pull_usage.reader import read_plans
 from sandbox import in_memory
 from sandbox.in_memory import Memory, Owners, Sealer, Told
 from tests.builders import DAY, TODAY, a_usage_plan, at

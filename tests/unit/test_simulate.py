@@ -14,7 +14,7 @@ from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
-from keyjanitor.services.pull_usage import read_plans
+from keyjanitor.services.pull_usage.reader import read_plans
 from sandbox import simulate
 from sandbox.picture import HEIGHT, WIDTH
 from sandbox.world import Plot, World

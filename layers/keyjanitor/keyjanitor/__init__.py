@@ -11,7 +11,8 @@ Four layers, each of which imports only from those below it (import-linter holds
     shared by more than one: `restore`, `claims`, `account`, `deadline`, `lease`
 `adapters`  one module for each thing outside; boto3 is imported here only
     `api_gateway`, `ownership`, `history_bucket`, `kms`, `event_bus`, `alert_topic`, `request_queue`,
-    `dead_letters`, and the ledger's: `ledger`, `request_store`, `alert_store` on `dynamodb`
+    `dead_letters`, and the ledger's: `ledger`, `request_store`, `alert_store` on `dynamodb`;
+    `wiring` makes them from a function's settings
 `domain`    rules, values and texts; pure: no clock, no network, no environment
     `report`    the report's document and page
     `doctor`    what is wrong with an account, and the command that fixes it

@@ -8,25 +8,31 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from keyjanitor.adapters import wiring
 from keyjanitor.adapters.alert_store import AlertBook
 from keyjanitor.adapters.alert_topic import Topic
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.dead_letters import Letters
 from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.adapters.ledger import COUNT, Ledger
+from keyjanitor.adapters.settings import WatchSettings
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import Situation, news
 from keyjanitor.domain.capacity.counting import by_state, by_tier, loosely_bound, silent_plans
 from keyjanitor.domain.capacity.forecast import DAYS, forecast
 from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
+from keyjanitor.domain.expiry.response import heading, running
 from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.invocation import PullRequest
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
 from keyjanitor.domain.requests.census import BURST_ENDS
 from keyjanitor.domain.usage.evidence import Evidence
-from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed
+from keyjanitor.services.lease import lease
 
 REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
@@ -47,6 +53,17 @@ class Sights(NamedTuple):
     topic: Topic
     letters: Letters
 
+    @classmethod
+    def of(cls, settings: WatchSettings) -> "Sights":
+        return cls(
+            gateway=wiring.api_gateway(settings.calls_per_second),
+            ledger=wiring.ledger(settings.ledger_table),
+            book=wiring.alert_store(settings.ledger_table),
+            history=wiring.history(settings.history_bucket),
+            topic=wiring.alert_topic(settings.alert_topic_arn),
+            letters=wiring.dead_letters(settings.dead_letter_queues),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -56,6 +73,51 @@ class Look:
     regret: float | None  # of a hundred keys that were disabled or parked, how many came back
     evidence_age: int | None  # days
     untold_days: int = 0  # since the oldest event or digest could not be sent
+
+
+def serve(
+    request: PullRequest,
+    sights: Sights,
+    policy: Policy,
+    context: LambdaContext,
+    now: Callable[[], datetime],
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """One look, told and measured: the answer, and the metrics by name.
+
+    A second run at once answers `running` and measures nothing.
+    """
+    try:
+        with lease(sights.ledger, COUNT, now(), context):
+            return watch(request, sights, policy, context, now)
+    except AlreadyRunning as err:
+        logger.info(str(err))
+        return running(request.time, err), {}
+
+
+def watch(
+    request: PullRequest,
+    sights: Sights,
+    policy: Policy,
+    context: LambdaContext,
+    now: Callable[[], datetime],
+) -> tuple[dict[str, Any], dict[str, float]]:
+    """Looks, tells and measures; raises what the adapters raise."""
+    found = look(request.today, now(), sights, policy)
+    until = now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
+    told = tell(found.situation, sights, policy, now, until)
+    count, seen = found.situation.count, found.situation.forecast
+    answer = {
+        **heading(request.time),
+        "keys": count.keys,
+        "share": round(count.keys / policy.service_quota, 4),
+        "tiers": dict(count.tiers),
+        "states": dict(count.states),
+        "usage_plans": count.plans,
+        "growth": seen.growth and round(seen.growth.a_day, 2),
+        "days_to_limit": seen.days,
+        "alerts": [{"kind": one.kind, "subject": one.subject} for one in told],
+    }
+    return answer, measures(found, policy)
 
 
 def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
@@ -72,15 +134,7 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
     if lease_until is not None and not sweeping:
         nights = _with_unwritten(today, nights, sights.ledger)
     bound = loosely_bound(policy, latest)
-    count = CountRow(
-        date=today,
-        keys=len(keys),
-        plans=len(plans),
-        issued=sum(row.issued and row.adopted_on == today for row in rows.values()),
-        freed=_freed(nights.get(today)),
-        tiers=dict(by_tier(keys, rows, latest, bound)),
-        states=dict(by_state(keys, rows)),
-    )
+    count = _count(today, keys, len(plans), rows, _freed(nights.get(today)), latest, bound)
     sights.ledger.put_count(count)
     counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
     week_ago = counts.get(today - DAY * WEEK)
@@ -111,6 +165,27 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         regret=_regret(today, rows, nights),
         evidence_age=(today - latest.day).days if latest else None,
         untold_days=_untold_days(today, rows, sights.ledger),
+    )
+
+
+def _count(
+    today: date,
+    keys: Sequence[ApiKey],
+    plans: int,
+    rows: Mapping[str, Row],
+    freed: int,
+    latest: Evidence | None,
+    bound: BoundPolicy,
+) -> CountRow:
+    """The count of today, as it is written down."""
+    return CountRow(
+        date=today,
+        keys=len(keys),
+        plans=plans,
+        issued=sum(row.issued and row.adopted_on == today for row in rows.values()),
+        freed=freed,
+        tiers=dict(by_tier(keys, rows, latest, bound)),
+        states=dict(by_state(keys, rows)),
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aws_lambda_powertools import Logger
 
+from keyjanitor.adapters import wiring
 from keyjanitor.adapters.alert_topic import Topic
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.event_bus import Bus
@@ -14,6 +15,7 @@ from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.kms import Sealer
 from keyjanitor.adapters.ledger import Change, Ledger, Shelf
 from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
 from keyjanitor.domain.expiry.transitions import issued
@@ -45,6 +47,18 @@ class Outside(NamedTuple):
     sealer: Sealer
     bus: Bus
     topic: Topic
+
+    @classmethod
+    def of(cls, settings: SweepSettings) -> "Outside":
+        return cls(
+            gateway=wiring.api_gateway(settings.calls_per_second),
+            owners=wiring.ownership(),
+            ledger=wiring.ledger(settings.ledger_table),
+            history=wiring.history(settings.history_bucket),
+            sealer=wiring.sealer(settings.sealing_key_arn),
+            bus=wiring.event_bus(settings.event_bus),
+            topic=wiring.alert_topic(settings.alert_topic_arn),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import NamedTuple
 
+from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.ledger import Ledger, Shelf
 from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import examine
 from keyjanitor.domain.doctor.checkup import Checkup
@@ -38,13 +40,23 @@ class Sources(NamedTuple):
     ledger: Ledger
     history: History
 
+    @classmethod
+    def of(cls, settings: PublishSettings) -> "Sources":
+        return cls(
+            gateway=wiring.api_gateway(settings.calls_per_second),
+            owners=wiring.ownership(),
+            ledger=wiring.ledger(settings.ledger_table),
+            history=wiring.history(settings.history_bucket),
+        )
+
 
 class Place(NamedTuple):
-    """The account that is told of, and how far its sweeps may go."""
+    """The account that is told of, how far its sweeps may go, and the bucket of its reports."""
 
     account: str
     region: str
     mode: Mode
+    bucket: str
 
 
 @dataclass(frozen=True, slots=True)

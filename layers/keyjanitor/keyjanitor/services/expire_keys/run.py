@@ -1,0 +1,202 @@
+"""One run of expire_keys: a sweep, or what an operator asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.adapters.ledger import SWEEP
+from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
+from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
+from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.response import answer, running
+from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.keys import DAY, Mode, Verb
+from keyjanitor.domain.model.policy import BoundPolicy, Policy
+from keyjanitor.domain.model.records import LadderRow, Row
+from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.expire_keys.apply import Sweeper
+from keyjanitor.services.expire_keys.brake import Checked, check, compared
+from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather, gather_for_undo
+from keyjanitor.services.expire_keys.may_act import check_may_act
+from keyjanitor.services.expire_keys.sweep_state import Outcome
+from keyjanitor.services.lease import lease
+
+logger = Logger(child=True)
+metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes it out
+
+
+def serve(
+    request: SweepRequest,
+    outside: Outside,
+    policy: Policy,
+    context: LambdaContext,
+    now: Callable[[], datetime],
+    gateway_clock: Callable[[], datetime],
+) -> dict[str, Any]:
+    """Does what an event asks for, and gives the answer; `gateway_clock` is API Gateway's.
+
+    Of two sweeps at once the second answers `running`. Raises AlreadyRunning for an approval or an
+    undo, and what gathering and applying raise.
+    """
+    if request.hold is not None:
+        outside.ledger.put_hold(request.hold, now())
+        return answer(request, held=request.hold)
+    if request.resume:
+        outside.ledger.lift_hold()
+        return answer(request)
+    run = SweepRun(outside, policy, Deadline.before_the_end_of(context), gateway_clock)
+    try:
+        with lease(outside.ledger, SWEEP, now(), context):
+            if request.undo is not None:
+                return run.undo(request, request.undo)
+            return run.sweep(request)
+    except AlreadyRunning as err:
+        if request.approve is not None or request.undo is not None:
+            raise  # an operator has to send it again
+        # The scheduler delivers at least once: the other run does it all.
+        logger.info(str(err))
+        return running(request.time, err)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRun:
+    """What one run works with: the account, the policy, and until when it may work."""
+
+    outside: Outside
+    policy: Policy
+    deadline: Deadline
+    gateway_clock: Callable[[], datetime]
+
+    def sweep(self, request: SweepRequest) -> dict[str, Any]:
+        """Gather, decide, check, apply."""
+        ledger = self.outside.ledger
+        held = ledger.hold()
+        if not held:
+            request = allowed(request, self.outside)
+        mode = Mode.OBSERVE if held else request.mode
+        acting = mode is not Mode.OBSERVE
+        gathered = gather(request.today, self.outside, self.policy, acting=acting)
+        plan = decide(gathered.night, gathered.bound)
+        ladder = climb(gathered.night, gathered.bound, plan)
+        comparison = compared(plan, gathered.night, gathered.bound, self.outside.history)
+        outcome, checked = Outcome(), Checked(plan, comparison.brake)
+        if acting:
+            ledger.remember(request.today, swept=True, observed_because=None)
+            checked = check(plan.for_mode(mode), comparison, request, self.outside)
+        plan = checked.plan
+        if request.is_near:
+            write_down(plan, ladder, gathered, self.outside)
+        if acting:
+            outcome = self._act(plan, gathered)
+        outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
+        count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
+        return answer(
+            request,
+            mode=mode,
+            plan=plan,
+            applied=outcome.counts,
+            remaining=outcome.remaining,
+            comparison=comparison,
+            brake=checked.brake,
+            saved=checked.saved,
+            approved=checked.approved if request.approve else None,
+            held=held or outcome.held,
+            ladder=ladder,
+            growth=self._growth_until(request.today),
+            closed=gathered.closed,
+            problems=gathered.bound.problems,
+            failed=outcome.failed,
+            left_alone=outcome.left_alone,
+        )
+
+    def _act(self, plan: Plan, gathered: Gathered) -> Outcome:
+        """Applies a plan, and remembers how many keys it parked, also of a run that fails.
+
+        Else they would be missed, as if somebody had deleted them.
+        """
+        sweeper = self._sweeper(plan.today, gathered.night.rows, gathered.bound)
+        sweeper.finish_restores(gathered.unfinished, plan)
+        try:
+            return sweeper.apply(plan)
+        finally:
+            parked = gathered.night.stepped[Verb.PARK] + sweeper.outcome.applied[Verb.PARK]
+            self.outside.ledger.remember(plan.today, parked=parked)
+
+    def undo(self, request: SweepRequest, day: date) -> dict[str, Any]:
+        """Takes back what the sweeps of a date did."""
+        rows, bound = gather_for_undo(request.today, self.outside, self.policy)
+        outcome = self._sweeper(request.today, rows, bound).undo(day, request.key_ids)
+        count(outcome)
+        # What failed is left over too: an operator has to see it.
+        return answer(
+            request,
+            applied=outcome.counts,
+            remaining=outcome.remaining + len(outcome.failed),
+            failed=outcome.failed,
+            left_out=outcome.left_out,
+            left_alone=outcome.left_alone,
+        )
+
+    def _sweeper(self, today: date, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
+        return Sweeper(today, rows, self.outside, bound, self.deadline, self.gateway_clock)
+
+    def _growth_until(self, today: date) -> Growth | None:
+        """How the account grows, by the counts of the last weeks; None: nobody knows yet."""
+        counts = self.outside.ledger.counts(today - DAY * DAYS, today)
+        keys = {day: row.keys for day, row in counts.items()}
+        return forecast(keys, self.policy.service_quota, today).growth
+
+
+def allowed(request: SweepRequest, outside: Outside) -> SweepRequest:
+    """The request, or one that only observes and says why; raises what keeps an approval from acting.
+
+    A look at an older date leaves no trace. That no person would be told is remembered of the night.
+    """
+    if request.mode is Mode.OBSERVE:
+        return request
+    try:
+        check_may_act(request.today, outside)
+    except (OlderDate, NotHeard) as err:
+        if request.approve is not None:
+            raise
+        logger.warning(str(err))
+        heard = isinstance(err, OlderDate)
+        if not heard and request.is_near:
+            outside.ledger.remember(request.today, observed_because=str(err))
+        return replace(
+            request,
+            mode=Mode.OBSERVE,
+            observed_because=str(err),
+            is_near=request.is_near and not heard,
+        )
+    return request
+
+
+def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, outside: Outside) -> None:
+    """What is told of the night, in `observe` too: the verdict on every key, and the ladder.
+
+    A look at an old night takes nothing from what a later one has said, and a later run of a date
+    nothing from what an earlier one has parked: only its lines tell of those keys.
+    """
+    known = outside.ledger.ladder()
+    if known is None or known.date <= plan.today:
+        outside.ledger.put_ladder(ladder)
+    earlier = outside.history.keys(plan.today) if gathered.night.stepped[Verb.PARK] else ()
+    parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
+    outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
+
+
+def count(outcome: Outcome, **more: int) -> None:
+    """Metrics of a run; none has a key id as a dimension."""
+    more["TombstonesUnopened"] = outcome.unopened
+    more["StepsFailed"] = len(outcome.failed)
+    for name, number in more.items():
+        metrics.add_metric(name, MetricUnit.Count, number)

@@ -1,0 +1,73 @@
+"""One run of pull_usage: reads tonight, if it was not read, and says what its evidence proves."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from keyjanitor.adapters.ledger import READING
+from keyjanitor.domain.expiry.response import heading, running
+from keyjanitor.domain.model.invocation import PullRequest
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
+from keyjanitor.errors import AlreadyRunning
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.lease import lease
+from keyjanitor.services.pull_usage.night_reading import NightReading, Sources
+
+logger = Logger(child=True)
+metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes it out
+
+
+def serve(
+    request: PullRequest,
+    sources: Sources,
+    context: LambdaContext,
+    now: Callable[[], datetime],
+) -> dict[str, Any]:
+    """Reads a date, and gives the answer; a second run at once answers `running`."""
+    try:
+        with lease(sources.ledger, READING, now(), context):
+            return pull(request, sources, Deadline.before_the_end_of(context))
+    except AlreadyRunning as err:
+        logger.info(str(err))
+        return running(request.time, err)
+
+
+def pull(request: PullRequest, sources: Sources, deadline: Deadline) -> dict[str, Any]:
+    """Reads tonight, if it was not read, and says what its evidence proves."""
+    evidence = sources.history.evidence(request.today)
+    night = NightReading(request.today, sources, deadline)
+    if evidence is None:
+        evidence = night.read()
+    told = {**heading(request.time), "date": str(request.today)}
+    if evidence is None:
+        logger.warning("the reading of %s is not finished, %s", request.today, night.unfinished)
+        return {**told, "unfinished": night.unfinished}
+    metrics.add_metric("EvidenceWritten", MetricUnit.Count, 1)
+    if night.unwritten is not None:
+        raise night.unwritten
+    unread = [plan for plan in evidence.plans.values() if plan.unread is not None]
+    metrics.add_metric("UnreadPlans", MetricUnit.Count, len(unread))
+    return {
+        **told,
+        "plans": len(evidence.plans),
+        "keys": len(evidence.members()),
+        "keys_used": sum(
+            on > request.today - timedelta(days=USAGE_DAYS) for on in evidence.last_used.values()
+        ),
+        "unread": [
+            {"usage_plan_id": plan.usage_plan_id, "name": plan.name, "reason": plan.unread}
+            for plan in unread
+        ],
+        "unwitnessed": [
+            plan.usage_plan_id
+            for plan in evidence.plans.values()
+            if not evidence.is_witnessed(plan)
+        ],
+        "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
+        "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
+        "damaged": [err.name for err in night.damaged],
+    }
