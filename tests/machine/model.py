@@ -541,7 +541,7 @@ class Model:
         return None
 
     def must_go(self, day: date) -> frozenset[str]:
-        """Who may be swept on a date, without those that the design lets the code keep.
+        """Who may be swept on a date, without those that the pages let the code keep.
 
         A day that is far under any ordinary one may be an outage, for up to 90 days. A key in no plan
         may have been used by day in a plan that is unread.
