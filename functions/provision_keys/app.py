@@ -20,8 +20,9 @@ from keyjanitor.adapters.rate_limiter import Pace
 from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.adapters.request_store import Register
 from keyjanitor.adapters.settings import ProvisionSettings, read_policy
-from keyjanitor.adapters.system_clock import now
+from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.domain.requests.sqs_message import read_records
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.batch import Provisioner
@@ -60,6 +61,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         deadline=Deadline.before_the_end_of(context),
         clock=Clock(now(), settings.replay_window_hours),
         now=now,
+        pause=pause,
+        new_value=new_value,
     )
     provisioner = Provisioner(outside, policy, run)
     left = provisioner.serve(messages)

@@ -38,10 +38,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     account = an_account(policy=an_asking_policy(max_keys_per_owner=10_000))
-    for module in ("issuing", "tier_plans"):
-        monkeypatch.setattr(
-            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
-        )
+    monkeypatch.setattr(account.provision_keys, "pause", lambda seconds: None)
     monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 

@@ -51,10 +51,7 @@ Between = Callable[[Account], Any]
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An account whose owners may have one key each; it waits for nothing but in its own time."""
     account = an_account(policy=an_asking_policy(**LIVES))
-    for module in ("issuing", "tier_plans"):
-        monkeypatch.setattr(
-            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
-        )
+    monkeypatch.setattr(account.provision_keys, "pause", lambda seconds: None)
     monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 

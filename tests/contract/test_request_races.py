@@ -57,10 +57,7 @@ LIVES: dict[str, Any] = {"never_used_days": 2, "max_keys_per_owner": 1}
 
 
 def impatient(account: Account, monkeypatch: pytest.MonkeyPatch) -> Account:
-    for module in ("issuing", "tier_plans"):
-        monkeypatch.setattr(
-            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
-        )
+    monkeypatch.setattr(account.provision_keys, "pause", lambda seconds: None)
     monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 

@@ -37,10 +37,7 @@ SLOW: dict[str, Any] = {"never_used_days": 30, "grace_days": 30, "max_keys_per_o
 @pytest.fixture
 def account(an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch) -> Account:
     account = an_account(policy=an_asking_policy(**SLOW))
-    for module in ("issuing", "tier_plans"):
-        monkeypatch.setattr(
-            f"keyjanitor.services.provision_keys.{module}.pause", lambda seconds: None
-        )
+    monkeypatch.setattr(account.provision_keys, "pause", lambda seconds: None)
     monkeypatch.setattr("keyjanitor.services.expire_keys.outbox.now", lambda: account.real_now)
     return account
 

@@ -204,7 +204,7 @@ def failing(number: int, values: list[str], *, carried_out: bool) -> Callable[..
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def made(functions: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every value that is made from now on."""
     values: list[str] = []
 
@@ -213,7 +213,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         values.append(value.reveal())
         return value
 
-    monkeypatch.setattr("keyjanitor.services.provision_keys.issuing.new_value", new_value)
+    monkeypatch.setattr(functions["provision_keys"], "new_value", new_value)
     return values
 
 

@@ -14,7 +14,6 @@ from keyjanitor.domain.model.keys import UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate, Tier
 from keyjanitor.domain.requests.plan_shape import Shape, plan_name
 from keyjanitor.errors import AccessDenied, Busy, CallFailed, KeyjanitorError, PlanRefused
-from keyjanitor.services.provision_keys import tier_plans as tierplans
 from keyjanitor.services.provision_keys.tier_plans import LOOKS, TierPlans
 from tests.builders import STAGE, TODAY, a_usage_plan, an_issuing_tier, at
 from tests.fakes import Calls, Clients, FakeApiGateway, Watched
@@ -34,6 +33,8 @@ class Town:
         self.register = Register(Table(clients.dynamodb, clients.new_table()))
         self.calls = Calls()
         self.now = NOW
+        self.pauses: list[float] = []  # the seconds that were waited, in no time
+        self.pause: Callable[[float], None] = self.pauses.append
 
     def run(
         self,
@@ -44,7 +45,9 @@ class Town:
         """A run; `instead` of some of its calls on API Gateway something else happens."""
         self.calls = Calls(**{f"apigateway_{name}": other for name, other in instead.items()})
         gateway = cast("ApiGateway", Watched(self.gateway, "apigateway", self.calls))
-        return TierPlans(gateway, self.register, holder, until, clock=lambda: self.now)
+        return TierPlans(
+            gateway, self.register, holder, until, clock=lambda: self.now, pause=self.pause
+        )
 
     def plan(self, plan_id: str, name: str, shape: Shape = SHAPE) -> str:
         """Somebody makes a plan."""
@@ -63,14 +66,6 @@ class Town:
 @pytest.fixture
 def town(either: Clients) -> Town:
     return Town(either)
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds that were waited, in no time."""
-    waited: list[float] = []
-    monkeypatch.setattr(tierplans, "pause", waited.append)
-    return waited
 
 
 def fails(code: str) -> Callable[[Callable[[], Any]], Any]:
@@ -207,30 +202,26 @@ def test_changed_limits_make_a_new_plan_and_leave_the_old(town: Town) -> None:
 # --- two runs at once -----------------------------------------------------------------------------
 
 
-def test_while_another_run_makes_the_plan_a_run_waits_for_it(
-    town: Town, pauses: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_while_another_run_makes_the_plan_a_run_waits_for_it(town: Town) -> None:
     assert town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
 
     def other_makes_it(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 3:
+        town.pauses.append(seconds)
+        if len(town.pauses) == 3:
             town.register.plan_made(NAME, town.plan("plan1", NAME))
 
-    monkeypatch.setattr(tierplans, "pause", other_makes_it)
+    town.pause = other_makes_it
     assert town.run("run-2").plan_for(TIER) == "plan1"
     assert town.made == 0
-    assert pauses == [1, 1, 1]
+    assert town.pauses == [1, 1, 1]
 
 
-def test_a_plan_that_another_run_takes_long_to_make_is_tried_again_later(
-    town: Town, pauses: list[float]
-) -> None:
+def test_a_plan_that_another_run_takes_long_to_make_is_tried_again_later(town: Town) -> None:
     assert town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
     run = town.run("run-2")
     with pytest.raises(Busy, match="the usage plan of tier external"):
         run.plan_for(TIER)
-    assert (town.made, len(pauses)) == (0, LOOKS)
+    assert (town.made, len(town.pauses)) == (0, LOOKS)
     # It is no refusal: the same run may ask again.
     town.register.plan_made(NAME, town.plan("plan1", NAME))
     run.forget()

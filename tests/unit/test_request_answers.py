@@ -18,19 +18,22 @@ from keyjanitor.domain.model.invocation import Clock
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import ISSUED, ROTATED, Announcement, RequestRow, Status
 from keyjanitor.domain.requests import body as contract
-from keyjanitor.domain.requests.events import REFUSED, answer, refused
-from keyjanitor.domain.requests.key_request import Action, Code, Refusal
-from keyjanitor.domain.requests.sqs_message import Message
-from keyjanitor.errors import CallFailed
-from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.provision_keys.key_actions import (
+from keyjanitor.domain.requests.events import (
     PROTECTED,
+    REFUSED,
     RELEASED,
     RENEWED,
     RESTORED,
     REVOKED,
+    answer,
+    refused,
 )
-from keyjanitor.services.provision_keys.responder import Counterparts, Desk, Run, Task
+from keyjanitor.domain.requests.key_request import Action, Code, Refusal
+from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.errors import CallFailed
+from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.provision_keys.responder import Counterparts, Responder, Run
+from keyjanitor.services.provision_keys.tasks import Received, Taken
 from tests.builders import (
     ASKER,
     CONTACT,
@@ -206,7 +209,7 @@ def test_what_nobody_knows_of_a_refused_request_is_null() -> None:
     check_event(REFUSED, detail)
 
 
-# --- the desk -------------------------------------------------------------------------------------
+# --- the responder -------------------------------------------------------------------------------------
 
 
 class FakeBus:
@@ -226,7 +229,7 @@ class FakeBus:
 
 
 class Office:
-    """A desk with a ledger in memory."""
+    """A responder with a ledger in memory."""
 
     def __init__(self, clients: Clients | None = None, policy: Policy = POLICY) -> None:
         clients = clients or clients_in_memory()
@@ -245,17 +248,18 @@ class Office:
             bus=cast("Bus", self.bus),
         )
         run = Run("run", UNTIL, Deadline(lambda: 1_000, 0), Clock(NOW, 36), lambda: NOW)
-        self.desk = Desk(outside, policy, run)
+        self.desk = Responder(outside, policy, run)
 
-    def take(self, **document: Any) -> Task:
-        """A task whose row is written; its body is that of an issue."""
+    def take(self, **document: Any) -> Taken:
+        """A request whose row is written; its body is that of an issue."""
         body = contract.read(json.dumps(a_document(**document)))
         row = a_request_row(
             body.row_id, digest=body.digest, holder="run", held_until=UNTIL, grant=a_grant()
         )
         (written,) = self.register.commit([RequestChange(None, row)])
         message = Message("m1", "", ASKER, NOW)
-        return Task([message], body, body.row_id, ASKER, row=written)
+        assert written is not None
+        return Taken(Received((message,), body, body.row_id, ASKER), written)
 
     def row(self, request_id: str = "r1") -> RequestRow | None:
         return self.register.requests([request_id]).get(request_id)
@@ -270,7 +274,7 @@ EVENT = "2026-11-21#Request#r1"
 def test_an_answer_is_written_with_what_it_did_and_ends_the_request() -> None:
     office = Office()
     task = office.take()
-    before = task.the_row()
+    before = task.row
     new = Change(None, an_issued_row())
     change = office.desk.answer(task, ISSUED, {"version": 1}, new)
     announcement = Announcement(EVENT, ISSUED, {"version": 1}, not_before=UNTIL)
@@ -317,7 +321,7 @@ def test_a_refusal_is_final_and_told() -> None:
         detail_type=REFUSED,
         detail=detail,
     )
-    assert (task.answered, task.left, office.desk.refusals) == (True, False, 1)
+    assert (task.answered, task.deferred, office.desk.refusals) == (True, False, 1)
     assert office.waiting() == []
 
 
@@ -373,7 +377,7 @@ def test_what_has_no_refusal_or_is_over_is_not_refused() -> None:
     office = Office()
     fine, over, left = (office.take(request_id=f"r{n}") for n in range(3))
     over.refusal = left.refusal = Refusal(Code.UNKNOWN_KEY, "because")
-    over.answered = left.left = True
+    over.answered = left.deferred = True
     office.desk.refuse([fine, over, left])
     assert office.bus.taken == []
     assert fine.is_open
@@ -382,11 +386,11 @@ def test_what_has_no_refusal_or_is_over_is_not_refused() -> None:
 def test_a_request_that_somebody_else_changed_is_left() -> None:
     office = Office()
     task = office.take()
-    row = task.the_row()
+    row = task.row
     (others,) = office.register.commit([RequestChange(row, replace(row, holder="another"))])
     task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
     office.desk.refuse([task])
-    assert (task.answered, task.left, office.row()) == (False, True, others)
+    assert (task.answered, task.deferred, office.row()) == (False, True, others)
     assert (office.bus.taken, office.waiting()) == ([], [])
 
 
@@ -403,8 +407,8 @@ def test_an_answer_that_could_not_be_written_is_left_and_not_told() -> None:
     tasks = [office.take(request_id=f"r{n}") for n in range(2)]
     broken[0] = True
     changes = [office.desk.answer(task, RENEWED, {"version": 1}) for task in tasks]
-    assert office.desk.write(tasks, changes) == []
-    assert [(task.answered, task.left) for task in tasks] == [(False, True)] * 2
+    assert office.desk.commit(tasks, changes) == []
+    assert [(task.answered, task.deferred) for task in tasks] == [(False, True)] * 2
     broken[0] = False
     assert (office.bus.taken, office.waiting()) == ([], [])
 
@@ -419,16 +423,16 @@ def test_an_event_that_the_bus_does_not_take_waits_in_the_outbox(how: str) -> No
     office.bus.refuses = {"2026-11-21#Request#r1"}
     office.desk.refuse(tasks)
     lost = {"r0", "r1"} if office.bus.fails else {"r1"}
-    assert {task.row_id for task in tasks if task.left} == lost
+    assert {task.row_id for task in tasks if task.deferred} == lost
     assert {task.row_id for task in tasks if task.answered} == {"r0", "r1"} - lost
     assert office.waiting() == [f"2026-11-21#Request#{one}" for one in sorted(lost)]
     # Up to its end it is this run's to put; later it is anybody's.
     assert office.waiting(UNTIL - timedelta(seconds=1)) == []
     office.bus.fails, office.bus.refuses = False, set()
-    office.desk.tell_the_rest()
+    office.desk.publish_pending()
     assert office.waiting() != []
     late = replace(office.desk.run, now=lambda: UNTIL)
-    Desk(office.desk.outside, POLICY, late).tell_the_rest()
+    Responder(office.desk.outside, POLICY, late).publish_pending()
     assert office.waiting() == []
     assert {one.detail["request_id"] for one in office.bus.taken} == {"r0", "r1"}
 

@@ -6,6 +6,11 @@ from keyjanitor.domain.model.records import NEW_KEYS, Row
 from keyjanitor.domain.requests.key_request import KeyRequest, Refusal
 
 REFUSED = "Key Request Refused"
+RENEWED = "Key Renewed"
+REVOKED = "Key Revoked"
+RESTORED = "Key Restored"
+PROTECTED = "Key Protected"
+RELEASED = "Key Released"
 
 
 def answer(

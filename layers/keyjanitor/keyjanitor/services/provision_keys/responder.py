@@ -1,4 +1,4 @@
-"""What one run of provision_keys works with: all that it talks to, its requests, and their answers."""
+"""What one run of provision_keys works with: all that it talks to, and how it answers requests."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,16 +15,20 @@ from keyjanitor.adapters.kms import Sealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
 from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Announcement, RequestRow, Row, Status
 from keyjanitor.domain.requests.body import Body
-from keyjanitor.domain.requests.events import REFUSED, refused
-from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
-from keyjanitor.domain.requests.sqs_message import Message
-from keyjanitor.errors import KeyjanitorError
+from keyjanitor.domain.requests.events import REFUSED, answer, refused
+from keyjanitor.domain.requests.key_request import Action, Code, Refusal
+from keyjanitor.domain.requests.key_values import new_value
+from keyjanitor.errors import Busy, KeyjanitorError
 from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.provision_keys.receiving import NotRequest
+from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
 
 logger = Logger(child=True)
 
@@ -43,79 +47,64 @@ class Counterparts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: who it is (`holder`), and until when (real time) nobody else may do its work."""
+    """One run: who it is (`holder`), and until when (real time) nobody else may do its work.
+
+    `pause` waits for so many seconds; `new_value` makes the value of a new key.
+    """
 
     holder: str
     until: datetime
     deadline: Deadline
     clock: Clock
     now: Callable[[], datetime]
-
-
-@dataclass(slots=True, eq=False)
-class Task:
-    """One request of `sender` on its way through a run; `messages` are all that carry it.
-
-    It is over when it is answered, or `left` for another run.
-    """
-
-    messages: list[Message]
-    body: Body
-    row_id: str
-    sender: str
-    row: RequestRow | None = None
-    request: KeyRequest | None = None
-    refusal: Refusal | None = None
-    key: Row | None = None  # of the key that it names
-    answered: bool = False
-    left: bool = False
-    counted: bool = False  # it made a key
-    freed: bool = False  # it took one
-    announcement: Announcement | None = None
-
-    @property
-    def is_open(self) -> bool:
-        return not self.answered and not self.left
-
-    def the_row(self) -> RequestRow:
-        if self.row is None:
-            raise AssertionError("only a task that was taken is worked on")
-        return self.row
-
-    def the_request(self) -> KeyRequest:
-        if self.request is None:
-            raise AssertionError("only a request that fits the contract is worked on")
-        return self.request
+    pause: Callable[[float], None] = pause
+    new_value: Callable[[], Secret] = new_value
 
 
 @dataclass(slots=True)
-class Desk:
-    """Writes down what becomes of the requests of a run, and tells it."""
+class Responder:
+    """Writes down what becomes of the requests of a run, and publishes it.
+
+    `refusals` counts the requests that were refused, and the messages that were none.
+    """
 
     outside: Counterparts
     policy: Policy
     run: Run
     refusals: int = field(default=0)
 
-    # --- answering --------------------------------------------------------------------------------
+    # --- deferring and admitting ------------------------------------------------------------------
 
-    def leave(self, tasks: Iterable[Task], why: object) -> None:
-        """Leaves requests for another run: their messages come again."""
+    def defer(self, tasks: Iterable[Taken], why: object) -> None:
+        """Leaves requests that are open for another run: their messages come again."""
         for task in tasks:
             if task.is_open:
-                task.left = True
-                shown = (task.body.request_id or "whose id looks like a value")[:128]
-                logger.warning("request %r is left: %s", shown, why)
+                task.deferred = True
+                log_deferred([task.received], why)
+
+    def admit(self, task: Task) -> None:
+        """Writes down that a request is to be carried out, as often as it takes.
+
+        Raises Busy if another run has changed the request's row.
+        """
+        if task.row.status is not Status.TAKEN:
+            return
+        change = RequestChange(task.row, replace(task.row, status=Status.ADMITTED))
+        written = self.outside.register.commit([change])[0]
+        if written is None:
+            raise Busy(f"request {task.row.request_id}")
+        task.row = written
+
+    # --- answering --------------------------------------------------------------------------------
 
     def answer(
-        self, task: Task, detail_type: str, detail: dict[str, object], *rows: Change
+        self, task: Taken, detail_type: str, detail: dict[str, object], *rows: Change
     ) -> RequestChange:
         """The change that answers a request for good, with what it did to the ledger's rows."""
-        row = task.the_row()
-        announcement = self.announcement(row, detail_type, detail)
+        announcement = self.announcement(task.row, detail_type, detail)
         task.announcement = announcement
         after = replace(
-            row,
+            task.row,
             status=Status.REFUSED if detail_type == REFUSED else Status.ANSWERED,
             holder=None,
             held_until=None,
@@ -123,7 +112,15 @@ class Desk:
             detail=detail,
             grant=None,
         )
-        return RequestChange(row, after, rows, (announcement,))
+        return RequestChange(task.row, after, rows, (announcement,))
+
+    def answer_of_key(
+        self, task: Task, detail_type: str, before: Row, after: Row, **more: object
+    ) -> RequestChange:
+        """The change that answers a request about a key, with the key's row if it changes."""
+        detail = answer(detail_type, task.request, after, self.policy, **more)
+        rows = () if before == after else (Change(before, after),)
+        return self.answer(task, detail_type, detail, *rows)
 
     def announcement(
         self, row: RequestRow, detail_type: str, detail: dict[str, object]
@@ -132,75 +129,71 @@ class Desk:
         name = f"{row.received_on}#Request#{row.request_id}"
         return Announcement(name, detail_type, detail, not_before=self.run.until)
 
-    def refuse(self, tasks: Sequence[Task]) -> None:
-        """Answers the requests that have a refusal, and writes it down."""
-        tasks = [task for task in tasks if task.is_open and task.refusal is not None]
-        lost = self.write(tasks, [self._refusal(task) for task in tasks])
-        self.leave(lost, "its request was changed meanwhile")
+    # --- refusing ---------------------------------------------------------------------------------
 
-    def turn_away(self, tasks: Sequence[Task]) -> None:
-        """Refuses requests of which nothing is written down: one that comes again is refused again."""
-        told = [
-            Announcement(str(number), REFUSED, self._refused(task))
-            for number, task in enumerate(tasks)
+    def refuse(self, tasks: Sequence[Taken]) -> None:
+        """Answers the open requests that have a refusal, and writes it down."""
+        refusals = {
+            task: task.refusal for task in tasks if task.is_open and task.refusal is not None
+        }
+        changes = [
+            self.answer(task, REFUSED, self._detail(task.received, refusal, task.key))
+            for task, refusal in refusals.items()
         ]
-        for taken in self._take_to_the_bus(told):
-            tasks[int(taken.announcement_id)].answered = True
-        self.leave(tasks, "its event could not be put")
+        lost = self.commit(list(refusals), changes)
+        self.defer(lost, "its request was changed meanwhile")
 
-    def answer_what_is_no_request(self, messages: Mapping[str, tuple[Message, str]]) -> set[str]:
+    def turn_away(self, refusals: Mapping[Received, Refusal]) -> list[Received]:
+        """Refuses requests of which nothing is written down: one that comes again is refused again.
+
+        Gives those whose events the bus did not take: their messages come again.
+        """
+        told = [
+            Announcement(str(number), REFUSED, self._detail(one, refusal))
+            for number, (one, refusal) in enumerate(refusals.items())
+        ]
+        taken = {int(one.announcement_id) for one in self._put_on_the_bus(told)}
+        lost = [one for number, one in enumerate(refusals) if number not in taken]
+        log_deferred(lost, "its event could not be put")
+        return lost
+
+    def answer_no_requests(self, messages: Sequence[NotRequest]) -> set[str]:
         """Tells why messages are no requests, under no request id; gives the ids of those told."""
         told = []
-        for message_id, (message, why) in messages.items():
-            refusal = Refusal(Code.INVALID_REQUEST, f"this is no request: {why}")
-            detail = refused(None, message.sender, None, refusal)
-            told.append(Announcement(message_id, REFUSED, detail))
+        for one in messages:
+            refusal = Refusal(Code.INVALID_REQUEST, f"this is no request: {one.reason}")
+            detail = refused(None, one.message.sender, None, refusal)
+            told.append(Announcement(one.message.message_id, REFUSED, detail))
         self.refusals += len(told)
-        return {one.announcement_id for one in self._take_to_the_bus(told)}
+        return {one.announcement_id for one in self._put_on_the_bus(told)}
 
-    def _refusal(self, task: Task) -> RequestChange:
-        return self.answer(task, REFUSED, self._refused(task))
-
-    def _refused(self, task: Task) -> dict[str, object]:
-        if task.refusal is None:
-            raise AssertionError("only what is refused is answered so")
-        body, key = task.body, task.key
-        tier = key.tier if key else body.text("tier")
-        known = {
-            "key_id": body.text("key_id"),
-            "owner": key.owner if key else body.text("owner"),
-            "tier": tier,
-            "contact": self.policy.tiers[tier].contact
-            if tier and tier in self.policy.tiers
-            else None,
-        }
-        action = body.text("action")
-        if action not in list(Action):
-            action = None
-        request_id = body.request_id and body.request_id[:1024]
+    def _detail(
+        self, request: Received, refusal: Refusal, key: Row | None = None
+    ) -> dict[str, object]:
         self.refusals += 1
-        return refused(request_id, task.sender or None, action, task.refusal, **known)
+        return refusal_detail(request.body, request.sender, refusal, key, self.policy)
 
-    def write(self, tasks: Sequence[Task], changes: Sequence[RequestChange]) -> list[Task]:
-        """Writes the answers of requests, and tells them; gives those whose rows others changed."""
+    # --- publishing -------------------------------------------------------------------------------
+
+    def commit(self, tasks: Sequence[Taken], changes: Sequence[RequestChange]) -> list[Taken]:
+        """Writes the answers of requests, and publishes them; gives those whose rows others changed."""
         try:
             written = self.outside.register.commit(changes)
         except KeyjanitorError as err:
-            self.leave(tasks, err)
+            self.defer(tasks, err)
             return []
-        lost = []
+        lost, done = [], []
         for task, row in zip(tasks, written, strict=True):
             if row is None:
                 lost.append(task)
             else:
                 task.row = row
-        self.tell([task for task, row in zip(tasks, written, strict=True) if row is not None])
+                done.append(task)
+        self.publish(done)
         return lost
 
-    # --- telling ----------------------------------------------------------------------------------
-
-    def tell(self, tasks: Sequence[Task]) -> None:
-        """Puts the events that answer requests on the bus; what it does not take is told again."""
+    def publish(self, tasks: Sequence[Taken]) -> None:
+        """Puts the events that answer requests on the bus; those it does not take come again."""
         waiting = {
             task.announcement.announcement_id: task
             for task in tasks
@@ -209,9 +202,9 @@ class Desk:
         announcements = [task.announcement for task in waiting.values() if task.announcement]
         for taken in self._put(announcements):
             waiting[taken.announcement_id].answered = True
-        self.leave(waiting.values(), "its event could not be put")
+        self.defer(waiting.values(), "its event could not be put")
 
-    def tell_the_rest(self) -> None:
+    def publish_pending(self) -> None:
         """Puts what earlier runs could not, but for notices: a late one moves a date, which sweeps do."""
         try:
             waiting = self.outside.ledger.unsent(self.run.now())
@@ -219,7 +212,7 @@ class Desk:
         except KeyjanitorError as err:
             logger.error("events wait for the next run: %s", err)
 
-    def _take_to_the_bus(self, announcements: Sequence[Announcement]) -> list[Announcement]:
+    def _put_on_the_bus(self, announcements: Sequence[Announcement]) -> list[Announcement]:
         taken: list[Announcement] = []
         for batch in bus.batches(announcements):
             try:
@@ -229,9 +222,34 @@ class Desk:
         return taken
 
     def _put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
-        taken = self._take_to_the_bus(announcements)
+        taken = self._put_on_the_bus(announcements)
         try:
             self.outside.ledger.sent(taken)
         except KeyjanitorError as err:
             logger.error("%d events may be put again: %s", len(taken), err)
         return taken
+
+
+def log_deferred(requests: Iterable[Received], why: object) -> None:
+    """Logs that requests are left for another run, and why."""
+    for one in requests:
+        shown = (one.body.request_id or "whose id looks like a value")[:128]
+        logger.warning("request %r is left: %s", shown, why)
+
+
+def refusal_detail(
+    body: Body, sender: str, refusal: Refusal, key: Row | None, policy: Policy
+) -> dict[str, object]:
+    """The event that refuses a request, whatever its body is; `key` is the row of the key it names."""
+    tier = key.tier if key else body.text("tier")
+    action = body.text("action")
+    return refused(
+        body.request_id and body.request_id[:1024],
+        sender or None,
+        action if action in list(Action) else None,
+        refusal,
+        key_id=body.text("key_id"),
+        owner=key.owner if key else body.text("owner"),
+        tier=tier,
+        contact=policy.tiers[tier].contact if tier and tier in policy.tiers else None,
+    )

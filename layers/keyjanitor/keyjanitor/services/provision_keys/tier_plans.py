@@ -7,7 +7,6 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.request_store import Register
-from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan, plan_name
 from keyjanitor.errors import Busy, CallFailed, EmptyListing, KeyjanitorError, PlanRefused
@@ -18,7 +17,10 @@ logger = Logger(child=True)
 
 
 class TierPlans:
-    """The plans of the tiers, for one run. `until` is when the run must have ended."""
+    """The plans of the tiers, for one run. `until` is when the run must have ended (real time).
+
+    `pause` waits for so many seconds.
+    """
 
     def __init__(
         self,
@@ -26,13 +28,15 @@ class TierPlans:
         register: Register,
         holder: str,
         until: datetime,
-        clock: Callable[[], datetime] = now,
+        clock: Callable[[], datetime],
+        pause: Callable[[float], None],
     ) -> None:
         self._gateway = gateway
         self._register = register
         self._holder = holder
         self._until = until
         self._clock = clock
+        self._pause = pause
         self._listed: list[ShapedPlan] | None = None
         self._found: dict[str, str] = {}
         self._failed: dict[str, KeyjanitorError] = {}  # asked once a run: it takes calls, and waits
@@ -92,7 +96,7 @@ class TierPlans:
         for _ in range(LOOKS):
             if self._register.claim_plan(name, self._holder, self._clock(), self._until):
                 break
-            pause(1)
+            self._pause(1)
             if made := self._register.made_plans().get(name):
                 return made
         else:

@@ -1,0 +1,129 @@
+"""Revokes a key for good: no request, no restore and no tombstone brings it back."""
+
+from dataclasses import replace
+
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.adapters.request_store import RequestChange
+from keyjanitor.domain.expiry.events import VERSION
+from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.records import FINAL, Claim, RequestRow, Row, Status
+from keyjanitor.domain.requests.events import REVOKED
+from keyjanitor.domain.requests.key_request import KeyRequest, Refusal
+from keyjanitor.errors import Busy, CallFailed
+from keyjanitor.services.provision_keys.looking import look_up, refusal_of
+from keyjanitor.services.provision_keys.responder import Responder
+from keyjanitor.services.provision_keys.tasks import Task
+from keyjanitor.services.restore import half_built
+
+# What an answer still says once its key is revoked.
+KEPT = ("version", "request_id", "requested_by", "owner", "tier", "contact", "name")
+SINCE = "revoked since"
+
+
+def revoke(task: Task, responder: Responder) -> RequestChange | Refusal | None:
+    """Revokes the key; gives the answer's change, or a refusal. May be run again after any failure."""
+    if task.row.status is Status.TAKEN:
+        refusal = refusal_of(task, responder)
+        if refusal is not None:
+            return refusal
+        responder.admit(task)
+    row = look_up(task, responder)
+    if row is None:
+        raise CallFailed("GetItem", "NotFound")
+    _end_what_makes_it(row, responder)
+    if row.state is not State.REVOKED:
+        row = _destroy(task, row, responder)
+    _make_answers_final(row, responder)
+    return responder.answer_of_key(task, REVOKED, row, _revoked(row, task.request))
+
+
+def _destroy(task: Task, row: Row, responder: Responder) -> Row:
+    """Deletes the key, and its tombstones; gives its row with the claim of the revocation."""
+    outside = responder.outside
+    # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
+    # relies on a tombstone that is about to go.
+    claim = None if row.state in LIVE_STATES else Claim(Verb.PURGE, task.request.today)
+    row = outside.ledger.commit_one(Change(row, replace(row, claim=claim)))
+    task.freed = row.state in LIVE_STATES
+    if there := row.key_id if task.freed else half_built(row, outside):
+        outside.gateway.delete(there)
+    for key_id in (row.key_id, *row.previous_key_ids):
+        outside.history.destroy_tombstone(key_id)
+    return row
+
+
+def _revoked(row: Row, request: KeyRequest) -> Row:
+    return replace(
+        row,
+        state=State.REVOKED,
+        because=request.reason or "revoked",
+        revoked_on=row.revoked_on or request.today,
+        revoked_by=row.revoked_by or request.sender,
+        warned_on=None,
+        disable_on=None,
+        park_on=None,
+        purge_on=None,
+        new_key_id=None,
+        claim=None,
+    )
+
+
+def _end_what_makes_it(row: Row, responder: Responder) -> None:
+    """Answers the requests for which this key was made and not delivered: they are over with it.
+
+    Before it is deleted, so that no run takes one up and makes the key again. Raises Busy while
+    another run is at work on one.
+    """
+    register, run = responder.outside.register, responder.run
+    for name, asked in register.requests(row.request_ids).items():
+        if asked.status in FINAL:
+            continue
+        held = asked.held_until is not None and asked.held_until > run.now()
+        if held and asked.holder != run.holder:
+            raise Busy(f"request {name}")
+        after = replace(
+            asked,
+            status=Status.ANSWERED,
+            holder=None,
+            held_until=None,
+            detail_type=REVOKED,
+            detail=_detail_of_undelivered(name, asked, row, responder),
+            grant=None,
+        )
+        told = responder.announcement(asked, REVOKED, dict(after.detail))
+        if register.commit([RequestChange(asked, after, announcements=(told,))])[0] is None:
+            raise Busy(f"request {name}")
+
+
+def _detail_of_undelivered(
+    name: str, asked: RequestRow, row: Row, responder: Responder
+) -> dict[str, object]:
+    tier = responder.policy.tiers.get(row.tier)
+    return {
+        "version": VERSION,
+        "request_id": name.partition(" ")[0],
+        "requested_by": asked.sender,
+        "key_id": row.key_id,
+        "owner": row.owner,
+        "tier": row.tier,
+        "contact": tier.contact if tier else None,
+        "name": row.name,
+        "reason": SINCE,
+    }
+
+
+def _make_answers_final(row: Row, responder: Responder) -> None:
+    """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
+    register = responder.outside.register
+    waiting = {one.announcement_id for one in responder.outside.ledger.unsent()}
+    for request_id, asked in register.requests(row.request_ids).items():
+        if asked.status is not Status.ANSWERED:
+            continue
+        detail = {name: value for name, value in asked.detail.items() if name in KEPT}
+        detail |= {"key_id": row.key_id, "reason": SINCE}
+        after = replace(asked, detail_type=REVOKED, detail=detail, grant=None)
+        told = responder.announcement(asked, REVOKED, detail)
+        # One that waits in the outbox would still carry the value: this takes its place.
+        instead = (told,) if told.announcement_id in waiting else ()
+        if register.commit([RequestChange(asked, after, announcements=instead)])[0] is None:
+            raise Busy(f"request {request_id}")

@@ -1,0 +1,153 @@
+"""Admits requests to the slots of the service quota: no two runs give the same one."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.domain.model.records import Status
+from keyjanitor.domain.requests.census import (
+    Admissions,
+    Census,
+    Want,
+    batch_of,
+    still_at_work,
+    with_refused,
+)
+from keyjanitor.domain.requests.key_request import Action, Code, Refusal
+from keyjanitor.errors import Busy, EmptyListing, KeyjanitorError
+from keyjanitor.services.provision_keys.responder import Responder
+from keyjanitor.services.provision_keys.tasks import SlotRequest
+
+COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
+COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
+TRIES = 8  # to be counted in while other runs are
+
+logger = Logger(child=True)
+
+
+class Slots:
+    """The slots that one run takes, and gives back."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+        self._outside = responder.outside
+        self._run = responder.run
+        self._counted_at: datetime | None = None  # the keys, when this run was counted in
+
+    def admit(self, requests: Sequence[SlotRequest]) -> None:
+        """Gives each request a slot, or a refusal that is not answered yet; or defers it."""
+        if not requests:
+            return
+        try:
+            for _ in range(TRIES):
+                if self._counted_in(requests):
+                    self._admit_restores(requests)
+                    return
+            raise Busy("the count of the keys")
+        except KeyjanitorError as err:
+            self._responder.defer([one.task for one in requests], err)
+
+    def _counted_in(self, requests: Sequence[SlotRequest]) -> bool:
+        """Writes down what this run is given; False if another run wrote first: count again."""
+        now = self._run.now()
+        admissions = self._outside.register.admissions()
+        holders = self._outside.ledger.holders()
+        ladder = self._outside.ledger.ladder()
+        rung = ladder.above if ladder else None
+        if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
+            admissions = self._counted(admissions, holders.total())
+        refusals = self._refusals(requests, Census.of(admissions, holders, now, rung))
+        for_room = {Code.CAPACITY_EXHAUSTED, Code.TIER_FROZEN}
+        if any(one is not None and one.code in for_room for one in refusals) and (
+            admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT_WHEN_FULL
+        ):
+            admissions = self._counted(admissions, holders.total())
+            refusals = self._refusals(requests, Census.of(admissions, holders, now, rung))
+        # Other runs' batches may fail, or be counted already. A refusal is final, so do not refuse
+        # because of them: defer.
+        alone = Census.of(replace(admissions, batches={}), holders, now, rung)
+        for_good = self._refusals(requests, alone)
+        bursts = with_refused(admissions.bursts, _over_budget(requests, for_good), alone, now)
+        given = [one.want for one, refusal in zip(requests, refusals, strict=True) if not refusal]
+        batches = still_at_work(admissions.batches, now)
+        batches[self._run.holder] = batch_of(given, self._run.until)
+        after = replace(admissions, batches=batches, spent=admissions.spent.at(now), bursts=bursts)
+        if not self._outside.register.put_admissions(after):
+            return False
+        self._counted_at = admissions.counted_at
+        self._note(requests, refusals, for_good)
+        return True
+
+    def _note(
+        self,
+        requests: Sequence[SlotRequest],
+        refusals: Sequence[Refusal | None],
+        for_good: Sequence[Refusal | None],
+    ) -> None:
+        """Refuses those that are refused `for_good`; defers those that wait for other runs alone."""
+        for one, refusal, stands in zip(requests, refusals, for_good, strict=True):
+            if refusal is not None and stands is None:
+                self._responder.defer([one.task], Busy("a slot that it may have"))
+            elif refusal is not None:
+                one.task.refusal = stands
+
+    def _counted(self, admissions: Admissions, known: int) -> Admissions:
+        keys = len(self._outside.gateway.keys())
+        if not keys and known:
+            raise EmptyListing("API keys", known)
+        return replace(admissions, counted=keys, counted_at=self._run.now(), made=0)
+
+    def _refusals(self, requests: Sequence[SlotRequest], census: Census) -> list[Refusal | None]:
+        """A verdict for each, those that were admitted before first: theirs stands."""
+        for one in requests:
+            if one.task.row.status is not Status.TAKEN:
+                census.take(one.want)
+        policy = self._responder.policy
+        return [
+            census.admit(one.want, policy) if one.task.row.status is Status.TAKEN else None
+            for one in requests
+        ]
+
+    def _admit_restores(self, requests: Sequence[SlotRequest]) -> None:
+        for one in requests:
+            task = one.task
+            if task.request.action is Action.RESTORE and task.is_open and task.refusal is None:
+                self._responder.admit(task)
+
+    def give_back(self, requests: Sequence[SlotRequest]) -> None:
+        """Gives back the slots that were not used. Who fails here is forgotten when its time is up."""
+        if not requests:
+            return
+        made = [one.want for one in requests if one.task.counted]
+        try:
+            for _ in range(TRIES):
+                if self._counted_out(made):
+                    return
+        except KeyjanitorError as err:
+            logger.warning("the slots of this run are given back later: %s", err)
+
+    def _counted_out(self, made: Sequence[Want]) -> bool:
+        admissions = self._outside.register.admissions()
+        batches = dict(admissions.batches)
+        batches.pop(self._run.holder, None)
+        now = self._run.now()
+        after = replace(
+            admissions,
+            made=admissions.made + len(made),
+            batches=batches,
+            spent=admissions.spent.at(now).plus(batch_of(made, now)),
+        )
+        if admissions.counted_at != self._counted_at:
+            # Another run has counted in between, and some of this run's keys with the others.
+            after = replace(after, counted_at=None)
+        return self._outside.register.put_admissions(after)
+
+
+def _over_budget(requests: Sequence[SlotRequest], refusals: Sequence[Refusal | None]) -> list[Want]:
+    return [
+        one.want
+        for one, refusal in zip(requests, refusals, strict=True)
+        if refusal is not None and refusal.code is Code.BUDGET_SPENT
+    ]

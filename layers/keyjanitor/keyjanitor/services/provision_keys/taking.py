@@ -1,0 +1,162 @@
+"""Takes requests: holds their rows, and answers those again that are answered already."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from keyjanitor.adapters.request_store import RequestChange
+from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import FINAL, RequestRow, Status, row_id
+from keyjanitor.domain.requests import body as contract
+from keyjanitor.domain.requests.admission import is_in_a_tier, judge_dates, judge_stranger
+from keyjanitor.domain.requests.key_request import Action, Code, Refusal
+from keyjanitor.errors import Busy, InvalidRequest, KeyjanitorError
+from keyjanitor.services.provision_keys.receiving import beside_the_first
+from keyjanitor.services.provision_keys.responder import Responder, log_deferred
+from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
+
+SAY_SEND_AGAIN = (
+    "this message comes out of the dead-letter queue, and the ledger does not know it: "
+    "who sent it first is not known. Its sender can send it again, unchanged"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What became of requests: `taken` by this run, or `deferred` to another, unheld."""
+
+    taken: list[Taken]
+    deferred: list[Received]
+
+
+def strangers(
+    requests: Sequence[Received], known: Mapping[str, RequestRow], policy: Policy
+) -> list[Received]:
+    """The requests that the ledger does not know, of senders whom no tier names. Pure.
+
+    They are refused without a row: anybody who can send could fill the ledger.
+    """
+    return [
+        one for one in requests if one.row_id not in known and not is_in_a_tier(one.sender, policy)
+    ]
+
+
+def refusal_of_a_stranger(request: Received, policy: Policy, clock: Clock) -> Refusal:
+    """Why a request is refused whose sender no tier names. Pure."""
+    if any(message.moved for message in request.messages):
+        return Refusal(Code.SEND_AGAIN, SAY_SEND_AGAIN)
+    try:
+        today = request.messages[0].today(clock)
+        fits = contract.check(request.body, request.sender, today)
+    except InvalidRequest as err:
+        return Refusal(Code.INVALID_REQUEST, str(err))
+    return judge_dates(fits) or judge_stranger(fits, policy)
+
+
+def take(
+    requests: Sequence[Received], known: Mapping[str, RequestRow], responder: Responder
+) -> Taking:
+    """Takes the requests that no other run is at work on; answers those again that are answered.
+
+    `known` are the rows of requests that the ledger has, by their ids.
+    """
+    apart = conflicts_apart(requests, known)
+    names = sorted({one.row_id for one, refusal in apart if refusal is not None})
+    try:
+        rows = {**known, **responder.outside.register.requests(names)}
+    except KeyjanitorError as err:
+        log_deferred(requests, err)
+        return Taking([], list(requests))
+    return _take_up(apart, rows, responder)
+
+
+def conflicts_apart(
+    requests: Sequence[Received], known: Mapping[str, RequestRow]
+) -> list[tuple[Received, Refusal | None]]:
+    """Each request, and a refusal for those that have another's id. Pure.
+
+    Those get a row of their own, beside the one that was first.
+    """
+    first = {name: row.digest for name, row in known.items()}
+    apart: list[tuple[Received, Refusal | None]] = []
+    for one in requests:
+        if first.setdefault(one.row_id, one.body.digest) == one.body.digest:
+            apart.append((one, None))
+            continue
+        beside = replace(one, row_id=row_id(beside_the_first(one.body), one.sender))
+        reason = "this request_id was used with another body; choose a new one"
+        apart.append((beside, Refusal(Code.CONFLICTING_REQUEST, reason)))
+    return apart
+
+
+def _take_up(
+    requests: Sequence[tuple[Received, Refusal | None]],
+    known: Mapping[str, RequestRow],
+    responder: Responder,
+) -> Taking:
+    run = responder.run
+    again: list[Taken] = []
+    deferred: list[Received] = []
+    free: list[tuple[Received, Refusal | None]] = []
+    changes: list[RequestChange] = []
+    for one, refusal in requests:
+        row = known.get(one.row_id)
+        if row is not None and row.status in FINAL:
+            told = responder.announcement(row, row.detail_type, dict(row.detail))
+            again.append(Taken(one, row, refusal, announcement=told))
+        elif row is not None and row.held_until is not None and row.held_until > run.now():
+            log_deferred([one], Busy(f"request {row.request_id}"))
+            deferred.append(one)
+        else:
+            mine = row or new_row(one, run.clock)
+            held = replace(mine, holder=run.holder, held_until=run.until)
+            changes.append(RequestChange(row, held))
+            free.append((one, refusal))
+    taken: list[Taken] = []
+    try:
+        written = responder.outside.register.commit(changes)
+    except KeyjanitorError as err:
+        unheld = [*(one.received for one in again), *(one for one, _ in free)]
+        log_deferred(unheld, err)
+        return Taking([], [*deferred, *unheld])
+    for (one, refusal), row in zip(free, written, strict=True):
+        if row is None:
+            log_deferred([one], Busy(f"request {one.row_id}"))
+            deferred.append(one)
+        else:
+            taken.append(Taken(one, row, refusal))
+    responder.publish(again)
+    return Taking([*again, *taken], deferred)
+
+
+def new_row(request: Received, clock: Clock) -> RequestRow:
+    """The row of a request that is seen for the first time. Pure."""
+    action = request.body.text("action") or ""
+    return RequestRow(
+        request_id=request.row_id,
+        digest=request.body.digest,
+        sender=request.sender,
+        status=Status.TAKEN,
+        action=action if action in list(Action) else "",
+        received_on=request.messages[0].today(clock),
+    )
+
+
+def check(taken: Sequence[Taken], clock: Clock) -> list[Taken]:
+    """The same requests, the open ones as tasks if they fit the contract, or else with a refusal."""
+    return [_checked(one, clock) if one.is_open else one for one in taken]
+
+
+def _checked(taken: Taken, clock: Clock) -> Taken:
+    if taken.refusal is not None:
+        return taken
+    try:
+        today = taken.received.messages[0].today(clock)
+        request = contract.check(taken.body, taken.row.sender, today)
+    except InvalidRequest as err:
+        taken.refusal = Refusal(Code.INVALID_REQUEST, str(err))
+        return taken
+    task = Task(taken.received, taken.row, request=request)
+    if taken.row.status is Status.TAKEN:
+        task.refusal = judge_dates(request)
+    return task
