@@ -383,6 +383,22 @@ def _with_doubts(
         for key_id, on in {**before.guessed, **guessed}.items()
         if evidence.last_used.get(key_id) == on
     }
+    untold = _untold(evidence, before, whole, shown, guessed)
+    return replace(evidence, unclear=unclear, guessed=guessed, untold=untold)
+
+
+def _untold(
+    evidence: Evidence,
+    before: Evidence,
+    whole: Mapping[str, PlanUsage],
+    shown: Sequence[PlanUsage],
+    guessed: Mapping[str, date],
+) -> dict[str, date]:
+    """The keys whose last use was told before and should be told tonight, but is not: with its day.
+
+    `whole` has the answers that can be believed, by the id of their plan, `shown` all answers.
+    """
+    in_plans = evidence.members()
     oldest, edge = evidence.day - FORGET_AFTER, evidence.day - DAY * (USAGE_DAYS - EDGE_DAYS)
     untold: dict[str, date] = {}
     for key_id, on in before.last_used.items():
@@ -407,4 +423,4 @@ def _with_doubts(
         # By day it may have been used in a plan that it is not in tonight, and that plan tells it.
         if is_expected and not any(usage.last_used.get(key_id) == on for usage in shown):
             untold[key_id] = on
-    return replace(evidence, unclear=unclear, guessed=guessed, untold=untold)
+    return untold
