@@ -357,6 +357,10 @@ class Sandbox(Queues, Watching):
         """
         self._set("wipe")
 
+    def empty(self, *, table: str, bucket: str) -> None:
+        """Forget every item of a table and every object of a bucket, with all its versions."""
+        self._set("empty", table=table, bucket=bucket)
+
     # -- keys and their past ------------------------------------------------------------------
 
     def lay_down(self, keys: Sequence[LaidKey]) -> list[str]:
@@ -437,9 +441,12 @@ class Sandbox(Queues, Watching):
             peak = max(peak, last - first + 1)
         return peak
 
-    def events(self) -> list[dict[str, Any]]:
-        """Every event put on any bus, in order: EventBusName, Source, DetailType, Detail (text)."""
-        events: list[dict[str, Any]] = self._set("events")["events"]
+    def events(self, after: int = 0) -> list[dict[str, Any]]:
+        """Every event put on any bus, in order: EventBusName, Source, DetailType, Detail (text).
+
+        Without the first `after` of them.
+        """
+        events: list[dict[str, Any]] = self._set("events", after=after)["events"]
         return events
 
     def alerts(self) -> list[dict[str, Any]]:

@@ -85,11 +85,11 @@ class Life:
 
     def hear(self) -> None:
         """Takes in what the events on the bus told since the last time."""
-        events = self._sandbox.events()
-        for event in events[self._events_seen :]:
+        events = self._sandbox.events(after=self._events_seen)
+        day = self._sandbox.now().date()
+        for event in events:
             detail = json.loads(event["Detail"])
             key_id = detail["key_id"]
-            day = self._sandbox.now().date()
             match event["DetailType"]:
                 case "Key Disabled":
                     self.disabled_on.setdefault(key_id, day)
@@ -102,7 +102,7 @@ class Life:
                     self.parked_on.pop(before, None)
                 case _:
                     pass  # nothing that an owner would notice
-        self._events_seen = len(events)
+        self._events_seen += len(events)
 
     def wronged(self, patience: dict[str, int]) -> list[str]:
         """The keys that were disabled although they had been used within their tier's patience.

@@ -136,8 +136,9 @@ class Settings:
         """End the visibility timeout of every message that somebody received from a queue."""
         return {"messages": event_sources.redeliver(given["queue_url"])}
 
-    def events(self, _: Given) -> dict[str, Any]:
-        return {"events": completions.put_events()}
+    def events(self, given: Given) -> dict[str, Any]:
+        """Every event that was put, without the first `after` of them."""
+        return {"events": completions.put_events()[given.get("after", 0) :]}
 
     def alerts(self, _: Given) -> dict[str, Any]:
         return {"alerts": self.published.messages}
@@ -156,6 +157,12 @@ class Settings:
 
     def workers(self, _: Given) -> dict[str, Any]:
         return {"workers": list(workers())}
+
+    def empty(self, given: Given) -> dict[str, Any]:
+        """Forget all that lies in a table of DynamoDB and in a bucket, versions too."""
+        stored.empty_table(given["table"])
+        stored.empty_bucket(given["bucket"])
+        return {}
 
     def wipe(self, _: Given) -> dict[str, Any]:
         """Forget every key, plan, use, call, event, alert, message and metric; stacks stay."""

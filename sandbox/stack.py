@@ -78,18 +78,9 @@ class Stack:
 
     def forget(self) -> None:
         """Empties the ledger and the bucket, as if nothing had ever run here."""
-        table = self.outputs["LedgerTableName"]
-        ledger = self.sandbox.client("dynamodb")
-        for page in ledger.get_paginator("scan").paginate(TableName=table):
-            keys = [{"pk": item["pk"], "sk": item["sk"]} for item in page["Items"]]
-            for start in range(0, len(keys), 25):
-                gone = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + 25]]
-                ledger.batch_write_item(RequestItems={table: gone})
-        bucket = self.outputs["HistoryBucketName"]
-        history = self.sandbox.client("s3")
-        for page in history.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                history.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+        self.sandbox.empty(
+            table=self.outputs["LedgerTableName"], bucket=self.outputs["HistoryBucketName"]
+        )
 
     def update(self, policy: Path, *, name: str = NAME, **parameters: str) -> None:
         """Deploys again, with another policy, other parameters or as another stack."""

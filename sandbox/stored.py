@@ -27,6 +27,28 @@ def everything(events: list[dict[str, Any]], alerts: list[dict[str, Any]]) -> It
         yield _row(f"sns {alert['topic']}", alert)
 
 
+def empty_table(name: str) -> None:
+    """Forget every item of a DynamoDB table."""
+    table = dynamodb._tables.get(name)
+    if table is None:
+        raise ValueError(f"no such table: {name}")
+    table["items"].clear()
+    dynamodb._items_replaced(table)
+
+
+def empty_bucket(name: str) -> None:
+    """Forget every object of a bucket, with all versions and delete markers."""
+    bucket = s3._buckets.get(name)
+    if bucket is None:
+        raise ValueError(f"no such bucket: {name}")
+    for place, versions in list(s3._object_versions.items()):
+        if place[0] == name:
+            for version in list(versions):
+                s3._delete_object_version(bucket, *place, version["version_id"])
+    for key in list(bucket["objects"]):  # put before versions were kept
+        s3._delete_object_version(bucket, name, key, "null")
+
+
 def _logs() -> Iterator[Row]:
     for (_, _, name), group in cloudwatch_logs._log_groups.all_items():
         for stream, kept in group["streams"].items():

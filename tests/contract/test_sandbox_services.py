@@ -357,6 +357,32 @@ def test_everything_that_is_stored_can_be_searched(
     assert found == {"logs", "s3", "dynamodb", "sqs", "events", "sns"}
 
 
+def test_a_table_and_a_bucket_are_emptied_and_nothing_of_another(sandbox: Sandbox) -> None:
+    s3, dynamodb = sandbox.client("s3"), sandbox.client("dynamodb")
+    buckets, tables = [name_of("bucket"), name_of("bucket")], [name_of("table"), name_of("table")]
+    for bucket, table in zip(buckets, tables, strict=True):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_object(Bucket=bucket, Key="before versions", Body=b"1")
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        for body in (b"1", b"2"):
+            s3.put_object(Bucket=bucket, Key="k", Body=body)
+        s3.delete_object(Bucket=bucket, Key="k")
+        dynamodb.create_table(
+            TableName=table,
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        dynamodb.put_item(TableName=table, Item={"pk": {"S": "a"}})
+    sandbox.empty(table=tables[0], bucket=buckets[0])
+    left = [s3.list_object_versions(Bucket=bucket) for bucket in buckets]
+    assert [len(one.get("Versions", ())) for one in left] == [0, 3]
+    assert [len(one.get("DeleteMarkers", ())) for one in left] == [0, 1]
+    assert [dynamodb.scan(TableName=table)["Count"] for table in tables] == [0, 1]
+    dynamodb.put_item(TableName=tables[0], Item={"pk": {"S": "b"}})
+    assert dynamodb.scan(TableName=tables[0])["Items"] == [{"pk": {"S": "b"}}]
+
+
 def test_a_schedule_puts_the_scheduled_time_into_its_input(
     sandbox: Sandbox, function: dict[str, str]
 ) -> None:
