@@ -12,8 +12,8 @@ TOGETHER := $(MAKE) -j2
 # All of them run, whatever one finds, and each one's lines stay together where make can do that.
 CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-# A group of tests that share what they live in stays in one process; the order is that of tests/conftest.py.
-PYTEST := .venv/bin/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# tests/conftest.py says what is run first, and what in one process.
+PYTEST := .venv/bin/pytest --numprocesses 2 --no-loadscope-reorder
 
 # Two processes a test run, and each process of the sandbox, would compile every library again.
 unexport PYTHONDONTWRITEBYTECODE

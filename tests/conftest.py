@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 # What takes longest comes first, so that the processes of a run end together.
 LONGEST = (
     "test_thirty_nights",
-    "test_a_function_that_dies",
+    "test_a_function_that_dies_at_any",
     "test_growth_over_weeks",
     "test_1200_keys",
     "test_keys_of_others",
@@ -76,6 +76,28 @@ def _is_a_later_case(item: pytest.Item) -> bool:
     case = getattr(item, "callspec", None)
     sampled = item.get_closest_marker("sampled") is not None
     return sampled and case is not None and any(case.indices.values())
+
+
+# Files whose tests share a life that takes seconds to live: one process runs all of them.
+TOGETHER = (
+    "tests/contract/test_history_queries.py",
+    "tests/contract/test_rights.py",
+    "tests/unit/test_simulate.py",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Sends each test, and each of those files, to the process that is free next."""
+    # (xdist's own groups, `--dist loadgroup`, have no effect with this pytest.)
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - mutants do without xdist
+
+    class TogetherOrAlone(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in TOGETHER else nodeid
+
+    return TogetherOrAlone(config, log)
 
 
 class LongestFirst:

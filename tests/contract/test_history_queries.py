@@ -28,8 +28,7 @@ from tests.contract.test_template import tables
 from tests.fakes import Account, FakeApiGateway, FakeOwners, clients_in_memory
 from tests.template import ROOT
 
-# One process lives the account for all of these tests.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("history queries")]
+pytestmark = pytest.mark.slow
 
 FIRST, LAST = date(2026, 11, 3), date(2026, 11, 21)  # nights; the docs ask about November
 OLDEST = FIRST - DAY * 90

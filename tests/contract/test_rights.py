@@ -59,7 +59,6 @@ from tests.rights import (
     role_arn,
 )
 
-pytestmark = pytest.mark.xdist_group("rights")  # the lives are lived once, by one process
 Asked = dict[tuple[str, str], set[Ask]]
 
 

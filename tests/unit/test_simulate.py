@@ -121,11 +121,6 @@ def short_year() -> Year:
     return lived(a_year())
 
 
-# One process lives it.
-looks = pytest.mark.xdist_group("short year")
-
-
-@looks
 def test_a_short_year_keeps_every_promise(short_year: Year) -> None:
     year = short_year
     assert simulate.faults(year) == []
@@ -243,7 +238,6 @@ def test_make_simulate_fails_and_says_why(
     assert not drawn.exists()
 
 
-@looks
 def test_the_picture_holds_both_counts_and_its_words_as_text(short_year: Year) -> None:
     year = short_year
     picture = ET.fromstring(simulate.draw(year))
