@@ -4,6 +4,7 @@
 `make soak STORY=n` tells it again.
 """
 
+from secrets import randbelow
 from types import ModuleType
 
 import pytest
@@ -13,16 +14,30 @@ from tests.machine.live import live, shorten, tell
 from tests.machine.stories import CHAPTERS, Story, calm, write
 from tests.machine.world import virtual_time
 
-STORIES = 30  # of the seeds from 0 on: those that the model and the code agree on
+STORIES = 30  # of the seeds from 0 on, the same each time
+FRESH = 10  # of seeds that nothing has seen before
 QUICK = 3  # of these, for `make check`
 SEEDS = [*range(QUICK), *(pytest.param(n, marks=pytest.mark.slow) for n in range(QUICK, STORIES))]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_no_promise_is_broken_in_a_random_life(seed: int, functions: dict[str, ModuleType]) -> None:
+def no_promise_is_broken(seed: int, functions: dict[str, ModuleType]) -> None:
     with virtual_time():
         if live(story := write(seed), functions).broken is not None:
             pytest.fail(tell(shorten(story, functions)), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_promise_is_broken_in_a_random_life(seed: int, functions: dict[str, ModuleType]) -> None:
+    no_promise_is_broken(seed, functions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(FRESH))
+def test_no_promise_is_broken_in_a_life_that_was_never_lived_before(
+    number: int, functions: dict[str, ModuleType]
+) -> None:
+    del number
+    no_promise_is_broken(randbelow(10**9), functions)
 
 
 def test_a_function_that_does_not_keep_to_its_share_of_calls_breaks_its_story(
