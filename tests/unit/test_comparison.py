@@ -152,6 +152,8 @@ def test_a_night_that_was_swept_already_is_held_against_the_rule_by_itself() -> 
 def test_the_worst_night_is_named() -> None:
     found = [*keys_on(YESTERDAY, 50), *keys_on(TODAY, 45)]
     assert worst(a_comparison(found)) == (50, YESTERDAY, False)
+    found = [*keys_on(YESTERDAY, 90), *keys_on(TODAY, 30)]
+    assert worst(a_comparison(found, (51,))) == (90, YESTERDAY, False)  # tonight's week has 81
     found = [*keys_on(YESTERDAY, 45), *keys_on(TODAY, 50)]
     assert worst(a_comparison(found)) == (50, TODAY, False)
 
@@ -205,6 +207,7 @@ def test_a_swept_night_is_kept_with_the_numbers_of_the_nights_since_the_last() -
         *keys_on(TODAY, 2, Cause.LIMIT_LOWERED),
         *keys_on(TODAY, 4, Cause.PRESSURE_RULE),
         *keys_on(days_ago(2), 3),
+        *keys_on(days_ago(3), 4),  # the night of the last sweep, which has its number
         *keys_on(days_ago(9), 5),
     ]
     comparison = a_comparison(
@@ -516,6 +519,7 @@ def test_tonight_is_kept_with_its_limits_and_how_it_saw_each_key() -> None:
         lowered={},
         counts=(3, 4),
     )
+    assert comparison.before == before
     assert (comparison.past, comparison.usual) == (1, 3.5)
     assert comparison.plan_names == {PLAN_ID: "external"}
 
@@ -559,7 +563,7 @@ def test_a_night_that_cannot_judge_a_key_leaves_it_past_its_limit(
 
 def test_a_living_key_that_the_list_missed_stays_as_it_was_seen() -> None:
     seen = Seen("external", "past", days_ago(70))
-    before = a_compared(keys={"k1": seen, "k2": seen})
+    before = a_compared(keys={"k1": seen, "k2": seen, KEY_ID: replace(seen, status="kept")})
     tonight = of([a_past()], before, rows=["k1", "k3", KEY_ID]).tonight
     assert tonight.keys == {KEY_ID: Seen("external", "past", days_ago(60)), "k1": seen}
     assert of([a_past()], before, rows=["k1"]).past == 2
@@ -588,6 +592,8 @@ def test_with_another_edit_tonight_the_keys_of_its_earlier_steps_count_again() -
     assert comparison.found == (Newly("k2", Cause.LIMIT_LOWERED, TODAY, (PLAN_ID,)),)
     assert comparison.again == (Newly("k1", Cause.LIMIT_LOWERED, TODAY, (PLAN_ID,)),)
     assert of([earlier], before).again == ()
+    unknown = a_past(key_id="k1", word="unknown", because=TagsUnread(), past=None)
+    assert of([unknown, now], before).again == ()
 
 
 def test_an_allowance_that_was_raised_tonight_is_that_of_the_night_before() -> None:
@@ -596,6 +602,7 @@ def test_an_allowance_that_was_raised_tonight_is_that_of_the_night_before() -> N
 
     assert allowance(a_compared(), 500) == 50  # a twentieth of 1,000
     assert allowance(a_compared(max_keys=30), 500) == 30
+    assert of([a_past()] * 1_019, a_compared(), allowance=500).allowance == 50
     assert allowance(a_compared(), 40) == 40
     assert allowance(None, 500) == 500
     parked = of([a_past()] * 1_000, a_compared(), allowance=500, stepped={Verb.PARK: 200})

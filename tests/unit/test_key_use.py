@@ -222,6 +222,20 @@ def test_a_day_under_a_tenth_of_the_usual_is_an_outage_and_one_of_a_tenth_is_non
     assert on({}) is None
 
 
+def test_a_day_that_the_reading_does_not_name_had_no_requests() -> None:
+    traffic = {days_ago(back): 1_000 for back in range(91) if back != 2}
+    assert outage(an_evidence(used_by_day=traffic)) == reasons.Outage(days_ago(2), 0, 1_000)
+
+
+def test_what_is_usual_is_the_median_of_28_days_and_of_a_weekday_its_last() -> None:
+    half = {back: 1_000 if back % 2 else 200 for back in range(3, 31)}
+    # With a 29th day more than half of them would be of 200.
+    assert on({**half, 2: 59}, usual=200) == reasons.Outage(days_ago(2), 59, 600)
+    assert on({**half, 2: 60}, usual=200) is None
+    assert on({2: 100, 9: 2_000}) is None
+    assert on({2: 99, 9: 980}) is None
+
+
 def test_only_the_day_before_yesterday_makes_tonight_one_of_an_outage() -> None:
     assert on({1: 0, 0: 0}) is None
     assert on({3: 0}) is None

@@ -122,8 +122,11 @@ def test_an_agreed_end_does_not_move_and_does_not_wait_for_a_digest() -> None:
 def test_a_digest_names_a_key_that_was_warned_and_not_disabled_since() -> None:
     assert digest_day(a_warned_row()) == TODAY
     assert digest_day(Row(KEY_ID, State.ACTIVE, "external", warned_on=TODAY)) is None
+    active = Row(KEY_ID, State.ACTIVE, "external", warned_on=TODAY, park_on=LATER)
+    assert digest_day(active) is None
     disabled = a_disabled_row(LATER)
     assert digest_day(disabled) is None
+    assert digest_day(replace(disabled, warned_on=None)) is None
     assert digest_day(replace(disabled, warned_on=LATER)) is None
     assert digest_day(replace(disabled, warned_on=LATER + DAY)) == LATER + DAY
     assert digest_day(replace(disabled, disabled_on=None)) == LATER - DAY * 14
@@ -167,10 +170,32 @@ def test_an_event_of_a_key_without_a_row_or_without_a_next_step_says_nothing() -
     assert untold({KEY_ID: active}, [an_event("Key Disabled")], {}) == {}
 
 
+def test_an_event_of_another_kind_is_no_notice() -> None:
+    row = a_disabled_row()
+    for kind in ("Key Enabled", "Key Issued", "Key Revoked"):
+        event = Announcement(f"{TODAY}#{kind}", kind, {"key_id": KEY_ID})
+        assert untold({KEY_ID: row}, [event], {}) == {}
+        assert as_told_today(event, row, LATER) == (event, None)
+
+
+def test_a_warning_of_a_key_that_was_disabled_since_says_nothing_of_its_parking() -> None:
+    row = a_disabled_row(LATER)
+    expiring = an_event("Key Expiring", LATER - DAY * 14)
+    assert untold({KEY_ID: row}, [expiring], {}) == {}
+    assert as_told_today(expiring, row, LATER) == (None, None)
+
+
+def test_the_parking_after_an_agreed_end_has_to_be_told() -> None:
+    row = a_disabled_row(ends_on=TODAY)
+    assert untold({KEY_ID: row}, [an_event("Key Disabled")], {})[KEY_ID].since == TODAY
+
+
 def test_an_event_that_the_bus_takes_on_its_own_date_is_as_it_was_written() -> None:
     event = an_event("Key Expiring", LATER)
     assert as_told_today(event, a_warned_row(LATER), LATER) == (event, None)
     assert as_told_today(event, a_warned_row(LATER), TODAY) == (event, None)
+    moved = a_warned_row(LATER, notice=20)
+    assert as_told_today(event, moved, LATER) == (event, None)
     issued = Announcement(f"{TODAY}#Request#r", "Key Issued", {"key_id": KEY_ID})
     assert as_told_today(issued, a_warned_row(), LATER) == (issued, None)
 

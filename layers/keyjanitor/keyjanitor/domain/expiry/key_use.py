@@ -84,10 +84,7 @@ class KeyUse:
     def idle_since(self, key: ApiKey, row: Row | None) -> date:
         """The one clock: the latest of all that counts as a sign of life."""
         created = key.created_date.date()
-        since = max(created, self.first_day(self.plans_of(key.key_id)))
-        used = self.last_used(key, row)
-        if used is not None and used > since:
-            since = used
+        signs = [created, self.first_day(self.plans_of(key.key_id)), self.last_used(key, row)]
         changed = self._evidence.plans_changed.get(key.key_id)
         appeared = self._evidence.first_in_plan_on.get(key.key_id)
         known_on = row.adopted_on if row is not None else None
@@ -95,17 +92,14 @@ class KeyUse:
         if changed is None and appeared and known_on and known_on < appeared:
             changed = appeared
         # A key that was made since the evidence before is new in its plans; that is no change.
-        if changed is not None and changed > since and created < changed - DAY:
-            since = changed
+        if changed is not None and created < changed - DAY:
+            signs.append(changed)
         enabled_again = row is not None and row.state is State.DISABLED and key.enabled
         if row is None or not is_our_update(key, row) or enabled_again:
-            since = max(since, key.last_updated_date.date())
+            signs.append(key.last_updated_date.date())
         if row is not None:
-            if row.renewed_on is not None and row.renewed_on > since:
-                since = row.renewed_on
-            if row.restored_on is not None and row.restored_on > since:
-                since = row.restored_on
-        return since
+            signs += [row.renewed_on, row.restored_on]
+        return max(sign for sign in signs if sign is not None)
 
     def first_day(self, plans: tuple[str, ...]) -> date:
         """The first day of which it is known what happened in all of a key's plans."""
@@ -122,9 +116,8 @@ class KeyUse:
     def last_used(self, key: ApiKey, row: Row | None) -> date | None:
         """The day on which a key was last used, by the readings or by the ledger."""
         used = self._evidence.last_use(key.key_id)
-        if row is not None and row.last_used and (used is None or row.last_used > used):
-            return row.last_used
-        return used
+        remembered = row.last_used if row is not None else None
+        return max((day for day in (used, remembered) if day is not None), default=None)
 
     def unknown(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
         """What keeps anybody from knowing that the key is not used, or whose it is."""

@@ -164,7 +164,7 @@ class Comparison:
             return None
         nights = self._nights(self.before)
         recent = [*self.before.counts]
-        worst: tuple[int, date, bool] | None = None
+        tripped: list[tuple[int, date, bool]] = []
         for night in sorted(nights):
             keys = nights[night]
             unusual = keys > TIMES_USUAL * self.usual
@@ -174,12 +174,12 @@ class Comparison:
                 week += sum(count for count in earlier if count > TIMES_USUAL * self.usual)
                 recent.append(keys)
             if unusual and keys > TIMES_ALLOWANCE * self.allowance:
-                worst = max(worst or (0, night, False), (keys, night, False))
+                tripped.append((keys, night, False))
             elif unusual and week > WEEK_ALLOWANCES * self.allowance:
-                worst = max(worst or (0, night, False), (week, night, True))
-        if worst is None:
+                tripped.append((week, night, True))
+        if not tripped:
             return None
-        keys, on, in_a_week = worst
+        keys, on, in_a_week = max(tripped)
         return Brake(
             new=self.new,
             worst=keys,
