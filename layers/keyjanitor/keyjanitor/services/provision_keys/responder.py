@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from aws_lambda_powertools import Logger
+from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters import event_bus as bus
+from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.event_bus import Bus
 from keyjanitor.adapters.history_bucket import History
@@ -15,6 +17,7 @@ from keyjanitor.adapters.kms import Sealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.adapters.settings import ProvisionSettings
 from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
 from keyjanitor.domain.model.invocation import Clock
@@ -30,6 +33,8 @@ from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.receiving import NotRequest
 from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
 
+UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended may still take
+
 logger = Logger(child=True)
 
 
@@ -43,6 +48,19 @@ class Counterparts(NamedTuple):
     history: History
     sealer: Sealer
     bus: Bus
+
+    @classmethod
+    def of(cls, settings: ProvisionSettings) -> "Counterparts":
+        """Those that a function's settings name."""
+        return cls(
+            gateway=wiring.api_gateway(settings.calls_per_second),
+            owners=wiring.ownership(),
+            ledger=wiring.ledger(settings.ledger_table),
+            register=wiring.request_store(settings.ledger_table),
+            history=wiring.history(settings.history_bucket),
+            sealer=wiring.sealer(settings.sealing_key_arn),
+            bus=wiring.event_bus(settings.event_bus),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,27 @@ class Run:
     now: Callable[[], datetime]
     pause: Callable[[float], None] = pause
     new_value: Callable[[], Secret] = new_value
+
+    @classmethod
+    def of(
+        cls,
+        context: LambdaContext,
+        clock: Clock,
+        now: Callable[[], datetime],
+        pause: Callable[[float], None],
+        new_value: Callable[[], Secret],
+    ) -> "Run":
+        """The run of one invocation."""
+        left = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        return cls(
+            holder=context.aws_request_id,
+            until=now() + left + UNANSWERED,
+            deadline=Deadline.before_the_end_of(context),
+            clock=clock,
+            now=now,
+            pause=pause,
+            new_value=new_value,
+        )
 
 
 @dataclass(slots=True)
