@@ -100,6 +100,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return TogetherOrAlone(config, log)
 
 
+def pytest_sessionfinish() -> None:
+    """Under `make coverage` a process writes what it measured before it says that it is done.
+
+    pytest-xdist kills a worker that takes longer than some seconds to end after that.
+    """
+    coverage = sys.modules.get("coverage")
+    measured = coverage.Coverage.current() if coverage else None
+    if measured is not None:
+        measured.save()
+
+
 class LongestFirst:
     """Puts the tests that take longest first, behind whatever else has put them in an order."""
 
