@@ -131,6 +131,14 @@ def test_the_end_to_end_tests_have_the_browser_that_the_gate_asks_for() -> None:
     assert commands == ["chromium --version", "make rest PYTHON=python"]
 
 
+def test_a_pull_request_gets_all_that_make_test_runs() -> None:
+    [recipe] = re.findall(r"^test: ## .+\n((?:\t.+\n)+)", MAKEFILE, flags=re.M)
+    parts = re.findall(r"\$\(MAKE\) (\w+)", recipe)
+    assert parts == ["check", "rest"]
+    for part in parts:
+        assert f"make {part} PYTHON=python" in runs(workflow("ci")["jobs"][part])
+
+
 def test_a_release_begins_with_a_tag_and_with_the_check_of_it() -> None:
     release = workflow("release")
     assert release[True] == {"push": {"tags": ["v*"]}}  # YAML reads the key `on` as true
