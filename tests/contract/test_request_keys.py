@@ -22,7 +22,7 @@ from tests.builders import (
     a_usage_plan,
     unclaimed,
 )
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep, value_of
+from tests.fakes import BUSY, SENDER, Account, Call, Calls, Killed, at_the_sweep, value_of
 from tests.requesting import (
     STRANGER,
     TIER,
@@ -813,6 +813,27 @@ def test_a_key_is_restored_once_and_told_of_as_often_as_it_is_asked(account: Acc
     assert account.ask(restore(key_id), another, restore(key_id)) == []
     assert (key_of(account, restore(key_id)), code_of(account, another)) == (new, "not_restorable")
     assert account.gateway.ids == [BUSY, new]
+
+
+def test_a_restore_that_was_admitted_is_answered_if_its_key_is_forgotten_meanwhile(
+    account: Account,
+) -> None:
+    key_id = an_aged_key(account, State.PARKED)
+
+    def dies(_: Call) -> Any:
+        raise Killed
+
+    account.around = Calls(apigateway_create_disabled=dies)
+    with pytest.raises(Killed):
+        account.ask(restore(key_id))
+    account.around = undisturbed
+    account.real_now += DAY / 48
+    place = {"pk": {"S": "SHELF"}, "sk": {"S": key_id}}
+    account.clients.dynamodb.delete_item(TableName=account.table, Key=place)
+    assert account.ask(restore(key_id)) == []
+    detail_type, detail = the_answer(account, restore(key_id))
+    assert (detail_type, detail["code"]) == ("Key Request Refused", "not_restorable")
+    assert detail["reason"] == f"key {key_id} is forgotten"
 
 
 def test_of_two_restores_of_a_key_in_one_batch_one_key_comes(account: Account) -> None:

@@ -103,9 +103,9 @@ class Provisioner:
         wanted = judge(tasks, self.desk, self._plans)
         self._slots.admit(wanted)
         self.desk.refuse(tasks)
-        admitted = [one for one in wanted if one.task.is_open]
-        self._issuing.make([one for one in admitted if one.task.makes_a_key])
-        change_keys([one.task for one in admitted if not one.task.makes_a_key], self.desk)
+        self._issuing.make([one for one in wanted if one.task.is_open and one.task.makes_a_key])
+        # Also a restore that wants no slot, because its key is no more, has to be answered.
+        change_keys([task for task in tasks if not task.makes_a_key], self.desk)
         self.issued += sum(one.task.counted for one in wanted if one.task.makes_a_key)
         self._slots.give_back(wanted)
 

@@ -15,7 +15,10 @@ from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
 
 def judge(tasks: Sequence[Task], responder: Responder, plans: TierPlans) -> list[SlotRequest]:
-    """The requests that want a slot, with the grants of new keys; refuses the others."""
+    """The requests that want a slot, with the grants of new keys; refuses the others.
+
+    Open and without a slot stays only a restore whose key was forgotten after it was admitted.
+    """
     found: list[SlotRequest] = []
     rotated: set[str] = set()
     for task in tasks:
