@@ -69,8 +69,12 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "domain/usage/partial_reading": ("unit/test_evidence", "unit/test_silence"),
     "domain/usage/usage_file": ("unit/test_usagefile",),
     "domain/usage/summary": ("unit/test_use",),
-    "services/provision_keys/receiving": ("contract/test_requests",),
-    "services/provision_keys/taking": ("contract/test_requests", "contract/test_request_races"),
+    "services/provision_keys/receiving": ("unit/test_request_stages", "contract/test_requests"),
+    "services/provision_keys/taking": (
+        "unit/test_request_stages",
+        "contract/test_requests",
+        "contract/test_request_races",
+    ),
     "services/provision_keys/judging": ("contract/test_requests", "contract/test_request_keys"),
     "services/provision_keys/looking": (
         "contract/test_request_keys",
