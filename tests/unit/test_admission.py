@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import combinations
 from typing import Any
 
@@ -13,16 +13,27 @@ from hypothesis import strategies as st
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
 from keyjanitor.domain.model.owners import Mark
 from keyjanitor.domain.model.policy import Owned, Policy, Rung, Tier
-from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.requests.admission import judge_asker, judge_dates, judge_key
+from keyjanitor.domain.model.records import Burst, Row
+from keyjanitor.domain.requests.admission import (
+    end_of_life,
+    is_in_a_tier,
+    judge_asker,
+    judge_bounds,
+    judge_dates,
+    judge_key,
+    judge_life,
+    judge_stranger,
+)
 from keyjanitor.domain.requests.census import (
     Admissions,
     Batch,
     Census,
+    Spent,
     Want,
     batch_of,
     owner_mark,
     still_at_work,
+    with_refused,
 )
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from tests.builders import (
@@ -36,9 +47,11 @@ from tests.builders import (
     a_key,
     a_policy,
     a_request,
+    a_tier,
     an_issued_row,
     an_issuing_tier,
     at,
+    days_ago,
     in_days,
 )
 
@@ -852,3 +865,226 @@ def test_a_mark_tells_where_the_tier_ends_and_the_owner_begins() -> None:
 
 def test_the_mark_of_an_owner_is_the_same_in_every_run() -> None:
     assert owner_mark("external", "user-8f1c") == "bc059fdea64a2746"
+
+
+# --- who is in no tier, and bounds of dates -------------------------------------------------------
+
+STRANGER = "AROASTRANGER"
+
+
+@pytest.mark.parametrize(
+    ("sender", "inside"), [(ASKER, True), (ADMIN, True), (STRANGER, False), ("", False)]
+)
+def test_a_sender_or_an_admin_of_any_tier_is_in_a_tier(sender: str, inside: bool) -> None:
+    policy = a_policy(a_tier("internal"), an_issuing_tier(senders=(ASKER,), admins=(ADMIN,)))
+    assert is_in_a_tier(sender, policy) is inside
+
+
+def test_a_stranger_learns_nothing_but_whether_a_tier_is_there() -> None:
+    def told(action: Action, **more: Any) -> Refusal:
+        return judge_stranger(a_request(action, **more), POLICY)
+
+    unknown = Refusal(Code.UNKNOWN_TIER, "policy.toml has no tier 'gone'")
+    assert told(Action.ISSUE, tier="gone", sender=STRANGER) == unknown
+    for sender, who in ((STRANGER, STRANGER), ("", "a sender without an id")):
+        reason = f"{who} is in no tier: see `senders` and `admins` in policy.toml"
+        for action in Action:
+            refusal = told(action, sender=sender)
+            assert refusal == Refusal(Code.SENDER_NOT_ALLOWED, reason)
+
+
+@pytest.mark.parametrize(
+    ("life", "days", "allowed"),
+    [(90, 90, True), (90, 91, False), (None, 366, True), (None, 367, False)],
+)
+def test_an_expiry_is_no_later_than_its_tier_allows_or_366_days(
+    life: int | None, days: int, allowed: bool
+) -> None:
+    request = a_request(Action.ISSUE, expires_on=in_days(days))
+    refusal = judge_bounds(request, a_tier(max_life_days=life))
+    latest = in_days(life or 366)
+    reason = (
+        f"expires_on: {in_days(days)} is later than tier external allows; the latest is {latest}"
+    )
+    assert refusal == (None if allowed else Refusal(Code.INVALID_REQUEST, reason))
+
+
+@pytest.mark.parametrize(("days", "allowed"), [(90, True), (91, False)])
+def test_a_protection_is_no_longer_than_its_tier_allows(days: int, allowed: bool) -> None:
+    request = a_request(Action.PROTECT, until=in_days(days))
+    refusal = judge_bounds(request, a_tier(max_protect_days=90))
+    reason = (
+        f"until: {in_days(days)} is later than tier external allows; the latest is {in_days(90)}"
+    )
+    assert refusal == (None if allowed else Refusal(Code.INVALID_REQUEST, reason))
+    assert judge_bounds(a_request(Action.RENEW), a_tier()) is None
+
+
+def test_a_key_of_a_tier_with_a_longest_life_ends_after_it() -> None:
+    assert end_of_life(a_tier(max_life_days=90), TODAY) == in_days(90)
+    assert end_of_life(a_tier(max_life_days=None), TODAY) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "life", "over"),
+    [
+        ({"ends_on": TODAY}, 90, True),
+        ({"ends_on": YESTERDAY}, 90, True),
+        ({"ends_on": in_days(1)}, 90, False),
+        ({"ends_on": None}, 90, False),
+        ({"ends_on": TODAY}, None, False),
+        ({"ends_on": TODAY, "issued": False}, 90, False),
+        ({"ends_on": TODAY, "tier": "gone"}, 90, False),
+    ],
+)
+def test_the_end_of_a_key_is_not_lifted_in_a_tier_with_a_longest_life(
+    row: dict[str, Any], life: int | None, over: bool
+) -> None:
+    policy = a_policy(an_issuing_tier(max_life_days=life))
+    refusal = judge_life(an_issued_row(**row), TODAY, policy)
+    assert code_of(refusal) == (Code.NOT_RESTORABLE if over else None)
+    if refusal is not None:
+        assert refusal.reason == (
+            f"key {KEY_ID} has ended on {row['ends_on']}, and no key of tier external lives for more "
+            "than 90 days; ask for another key"
+        )
+
+
+def test_a_key_that_somebody_else_disabled_is_not_rotated_and_one_that_we_disabled_is() -> None:
+    disabled = a_key(enabled=False, changed=5)
+    row = an_issued_row(state=State.DISABLED, our_update=at(days_ago(5)))
+    assert of_key(Action.ROTATE, row, disabled) is None
+    refusal = of_key(Action.ROTATE, an_issued_row(), disabled)
+    assert refusal == Refusal(
+        Code.PROTECTED,
+        f"somebody else has disabled key {KEY_ID}; it has no successor until enabled",
+    )
+    assert of_key(Action.REVOKE, an_issued_row(), disabled) is None
+    gone = judge_key(a_request(Action.ROTATE), an_issued_row(), None, None, POLICY)
+    assert gone is None
+
+
+def test_a_refusal_of_a_recipient_names_it() -> None:
+    def reason(deliver_to: str | None) -> str:
+        row = an_issued_row(deliver_to=deliver_to)
+        refusal = judge_asker(a_request(Action.ROTATE), row, POLICY)
+        assert refusal is not None
+        return refusal.reason.partition(";")[0]
+
+    assert reason(OTHERS) == OTHERS
+    assert reason(None) == "nobody: the key has no recipient on record"
+
+
+# --- budgets of new keys --------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+def an_issue(sender: str = ASKER, tier: Tier | None = None) -> Want:
+    return Want(Action.ISSUE, tier or an_issuing_tier(), None, sender)
+
+
+def spent(new: int = 0, asked: int = 0, now: datetime = NOW) -> Admissions:
+    """So many keys were issued in the tier on the day of NOW, and to ASKER in its hour."""
+    made = Batch(now, 0, new={"external": new}, asked={owner_mark("external", ASKER): asked})
+    return Admissions(spent=Spent().at(now).plus(made))
+
+
+def test_what_was_spent_is_spent_until_the_day_or_the_hour_is_over() -> None:
+    before = spent(new=3, asked=2).spent
+    assert before.at(NOW + timedelta(minutes=59)) == before
+    assert before.at(NOW + HOUR) == replace(before, hour=f"{NOW + HOUR:%Y-%m-%dT%H}", senders={})
+    assert before.at(NOW + DAY) == Spent(
+        f"{NOW + DAY:%Y-%m-%d}", f"{NOW + DAY:%Y-%m-%dT%H}", {}, {}
+    )
+
+
+def test_the_keys_that_a_run_has_made_are_added_to_what_was_spent() -> None:
+    more = Batch(NOW, 0, new={"external": 4, "other": 1}, asked={"mark": 5})
+    after = spent(new=3, asked=2).spent.plus(more)
+    assert after.tiers == {"external": 7, "other": 1}
+    assert after.senders == {owner_mark("external", ASKER): 2, "mark": 5}
+
+
+@pytest.mark.parametrize(
+    ("admissions", "limit"),
+    [
+        (spent(new=4, asked=1), None),
+        (spent(new=5, asked=1), "new_keys_per_day"),
+        (spent(new=2, asked=2), "new_keys_per_sender_per_hour"),
+        (spent(new=5, asked=2), "new_keys_per_sender_per_hour"),
+        (spent(new=5, asked=2, now=NOW - DAY), None),
+        (spent(new=2, asked=2, now=NOW - HOUR), None),
+    ],
+)
+def test_a_budget_of_new_keys_is_spent_when_so_many_were_issued(
+    admissions: Admissions, limit: str | None
+) -> None:
+    tier = an_issuing_tier(new_keys_per_day=5, new_keys_per_sender_per_hour=2)
+    want = an_issue(tier=tier)
+    census = Census.of(admissions, {}, NOW)
+    assert census.spent_limit(want) == limit
+    refusal = census.admit(want, a_policy(tier))
+    said = {
+        None: None,
+        "new_keys_per_day": "tier external allows 5 new keys a day (UTC), and they are spent",
+        "new_keys_per_sender_per_hour": (
+            "tier external allows 2 new keys an hour to one sender, and they are spent"
+        ),
+    }[limit]
+    assert refusal == (Refusal(Code.BUDGET_SPENT, said) if said else None)
+    # A rotation and a restore make no new key.
+    for action in (Action.ROTATE, Action.RESTORE):
+        assert census.spent_limit(replace(want, action=action)) is None
+
+
+def test_the_budget_of_a_sender_is_its_own_and_that_of_the_day_is_the_tiers() -> None:
+    tier = an_issuing_tier(new_keys_per_day=3, new_keys_per_sender_per_hour=2)
+    policy = a_policy(tier)
+    census = Census.of(Admissions(), {}, NOW)
+    senders = [ASKER, ASKER, ASKER, "other", "other"]
+    codes = [code_of(census.admit(an_issue(sender, tier), policy)) for sender in senders]
+    assert codes == [None, None, Code.BUDGET_SPENT, None, Code.BUDGET_SPENT]
+    assert census.new == {"external": 3}
+    assert census.asked[owner_mark("external", ASKER)] == 2
+
+
+def test_what_other_runs_are_issuing_is_spent() -> None:
+    other = batch_of(
+        [an_issue(), an_issue("x"), replace(an_issue(), action=Action.ROTATE)], NOW + HOUR
+    )
+    census = Census.of(Admissions(batches={"run": other}), {}, NOW)
+    assert census.new == {"external": 2}
+    assert census.asked == {owner_mark("external", ASKER): 1, owner_mark("external", "x"): 1}
+
+
+def bursts_after(*refused: Want, before: Iterable[Burst] = (), now: datetime = NOW) -> list[Burst]:
+    census = Census.of(spent(asked=1), {}, NOW)
+    return list(with_refused(before, refused, census, now))
+
+
+NARROW = an_issuing_tier(new_keys_per_sender_per_hour=1)
+
+
+def a_burst(**more: Any) -> Burst:
+    values: dict[str, Any] = {"since": NOW, "last": NOW, "refused": 1, **more}
+    limit = values.pop("limit", "new_keys_per_sender_per_hour")
+    return Burst("external", limit, values.pop("sender", ASKER), **values)
+
+
+def test_refusals_of_one_budget_are_one_burst_until_two_hours_bring_none() -> None:
+    want = an_issue(tier=NARROW)
+    assert bursts_after(want, want, an_issue("x", NARROW)) == [a_burst(refused=2)]
+    later = NOW + timedelta(hours=2)
+    goes_on = a_burst(refused=3, last=later)
+    assert bursts_after(want, before=[a_burst(refused=2)], now=later) == [goes_on]
+    after = later + timedelta(seconds=1)
+    assert bursts_after(want, before=[a_burst(refused=2)], now=after) == [
+        a_burst(since=after, last=after)
+    ]
+    assert bursts_after(before=[a_burst(refused=2)]) == [a_burst(refused=2)]
+
+
+def test_the_last_twenty_bursts_are_kept() -> None:
+    many = [a_burst(sender=f"s{n:02}", last=NOW + timedelta(minutes=n)) for n in range(25)]
+    assert bursts_after(before=reversed(many)) == many[5:]

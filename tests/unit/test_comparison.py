@@ -380,6 +380,8 @@ def test_a_key_from_before_the_first_reading_that_was_never_seen_in_use_does_not
     new = found_in(verdict, a_compared(), evidence=evidence)
     assert new is not None
     assert new[0] is Cause.USE_STOPPED
+    used = found_in(a_past(age=age, used=60), a_compared("kept"), evidence=evidence)
+    assert used == (Cause.USE_STOPPED, TODAY)
 
 
 def test_a_limit_that_was_lowered_under_a_keys_idle_days_says_so() -> None:
