@@ -99,7 +99,7 @@ def a_warned_row(
         "warned_on": days_ago(warned),
         "stepped_on": days_ago(warned),
         "disable_on": in_days(disable_in),
-        "because": "idle",
+        "reason": "idle",
         **more,
     }
     return a_row(key_id, State.WARNED, **values)
@@ -115,7 +115,7 @@ def a_disabled_row(
         "stepped_on": days_ago(disabled),
         "park_on": in_days(park_in),
         "our_update": at(days_ago(disabled)),
-        "because": "idle",
+        "reason": "idle",
         **more,
     }
     return a_row(key_id, State.DISABLED, **values)

@@ -11,7 +11,6 @@ night on which nothing happened.
 
 import gzip
 import json
-import re
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,26 +19,23 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
+from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.keys_file import PASSING
 from keyjanitor.domain.expiry.ownership import KEEP_TAG
-from keyjanitor.domain.expiry.reasons import DisabledByOthers, KeepTag, StageKeys, TagsUnread
 from keyjanitor.domain.model.keys import ApiKey, State
-from keyjanitor.domain.model.owners import Owner, owner_of_text
+from keyjanitor.domain.model.owners import Owner, owner_of
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.evidence_file import from_document
 from keyjanitor.errors import UnexpectedAnswer
 from whatif.errors import FolderRefused
+from whatif.old_words import of_old_words
 
 Line = dict[str, Any]
-_OWNED = re.compile(r"(?s)owned by (.+)")
-_PROTECTED = re.compile(r"protected until (\d{4}-\d\d-\d\d)")
-_ENDS = re.compile(r"\bends on (\d{4}-\d\d-\d\d)")
 _STAGE = ("a stage named it",)
 _NOON = time(12, tzinfo=UTC)
 _WANTED = frozenset(
     {"key_id", "name", "owner", "tier", "state", "enabled", "created_date", "usage_plan_ids"}
-    | {"verdict"}
-    | PASSING
+    | {"verdict", "last_used", "idle_since", "idle_days", "reason"}
 )
 
 
@@ -50,7 +46,7 @@ class Facts:
     owner: str | None = None
     owned_by: Owner | None = None
     protected_until: date | None = None
-    ends_on: date | None = None
+    expires_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +109,7 @@ class Record:
                     del keys[key_id]
                     if told.was_parked is not None:
                         parked[key_id] = told.was_parked
-            if any(told.says(str(TagsUnread())) for told in keys.values()):
+            if any(told.says(reasons.TagsUnread) for told in keys.values()):
                 listed = {key_id: _without_tags(one) for key_id, one in listed.items()}
             if evidence is not None:
                 evidence = _with_members(evidence, parked)
@@ -171,9 +167,10 @@ class _Told:
 
     def add(self, night: date, line: Line) -> None:
         self.lines.append((night, line))
-        if owned := _OWNED.fullmatch(line["reason"]):
-            self.owned_by = owner_of_text(owned[1])
-        if line["reason"] == str(StageKeys()):
+        code, facts = explained(line)
+        if code == reasons.OwnedBy.code:
+            self.owned_by = owner_of(facts["owner"])
+        if code == reasons.StageKeys.code:
             self.stage_keys = _STAGE
 
     def on(self, night: date, evidence: Evidence | None) -> RecordedKey | None:
@@ -193,13 +190,13 @@ class _Told:
             self._made[changed] = self._key(line, changed)
         return self._made[changed]
 
-    def says(self, reason: str) -> bool:
-        """Whether that is the reason of tonight's verdict."""
-        return bool(self.lines) and self.lines[0][1]["reason"] == reason
+    def says(self, reason: type[reasons.Explained]) -> bool:
+        """Whether tonight's verdict has such a reason."""
+        return bool(self.lines) and explained(self.lines[0][1])[0] == reason.code
 
     def _key(self, line: Line, changed: date | None) -> RecordedKey:
-        reason = line["reason"]
-        by_others = reason == str(DisabledByOthers())
+        code, facts = explained(line)
+        by_others = code == reasons.DisabledByOthers.code
         shut = line["state"] == State.DISABLED and not line["enabled"] and not by_others
         created = datetime.combine(date.fromisoformat(line["created_date"]), _NOON)
         return RecordedKey(
@@ -210,23 +207,32 @@ class _Told:
                 created_date=created,
                 last_updated_date=datetime.combine(changed, _NOON) if changed else created,
                 stage_keys=self.stage_keys,
-                tags={KEEP_TAG: ""} if reason == str(KeepTag()) else {},
+                tags={KEEP_TAG: ""} if code == reasons.KeepTag.code else {},
             ),
             tier=line["tier"],
             usage_plan_ids=tuple(line["usage_plan_ids"]),
-            facts=replace(_facts(reason), owner=line["owner"], owned_by=self.owned_by),
+            facts=replace(_facts(code, facts), owner=line["owner"], owned_by=self.owned_by),
             shut=shut,
         )
 
 
-def _facts(reason: str) -> Facts:
+def explained(line: Line) -> tuple[str, Mapping[str, Any]]:
+    """The code and the facts of a line's reason; of an earlier version's line what its words say."""
+    code, facts = line.get("reason_code", ""), line.get("facts", {})
+    if code == reasons.Stepped.code and not facts["due"]["reason_code"]:
+        code = ""  # the step was taken, and its reason written, by an earlier version
+    return (code, facts) if code else of_old_words(line["reason"])
+
+
+def _facts(code: str, facts: Mapping[str, Any]) -> Facts:
     """What a reason tells beside the policy: reasons are all that the record keeps of such facts."""
-    protected = _PROTECTED.fullmatch(reason)
-    ends = None if _OWNED.fullmatch(reason) else _ENDS.search(reason)
-    return Facts(
-        protected_until=date.fromisoformat(protected[1]) if protected else None,
-        ends_on=date.fromisoformat(ends[1]) if ends else None,
-    )
+    if code == reasons.ProtectedUntil.code:
+        return Facts(protected_until=date.fromisoformat(facts["until"]))
+    if code in (reasons.Ends.code, reasons.EndsLater.code):
+        return Facts(expires_on=date.fromisoformat(facts["expires_on"]))
+    if "due" in facts:
+        return _facts(facts["due"]["reason_code"], facts["due"]["facts"])
+    return Facts()
 
 
 def _changed_on(line: Line, night: date, evidence: Evidence | None) -> date | None:
@@ -271,14 +277,14 @@ def _both(members: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_whole(line: Line) -> bool:
-    return line.keys() >= _WANTED
+    return line.keys() >= _WANTED and isinstance(line.get("facts", {}), dict)
 
 
 def _repeats(line: Line, next_line: Line | None) -> bool:
     """Whether the next night says all that lasts of it, as `keysfile.thinned` asks, but faster."""
     return next_line is not None and line == {
         **next_line,
-        **{name: line[name] for name in PASSING},
+        **{name: line[name] for name in PASSING & line.keys()},
     }
 
 

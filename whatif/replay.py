@@ -185,7 +185,7 @@ class Replay:
             issued=facts.owner is not None,
             owned_by=facts.owned_by,
             protected_until=facts.protected_until,
-            ends_on=facts.ends_on,
+            expires_on=facts.expires_on,
         )
         return row
 

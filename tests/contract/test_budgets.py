@@ -71,10 +71,10 @@ def test_an_end_is_no_farther_away_than_the_tier_allows(
 
 
 def test_a_key_without_a_named_end_gets_the_last_that_its_tier_allows(account: Account) -> None:
-    assert the_row(account, asked(account, issue(1))).ends_on is None
+    assert the_row(account, asked(account, issue(1))).expires_on is None
     under(account, max_life_days=30)
     key_id = asked(account, issue(2))
-    assert the_row(account, key_id).ends_on == TODAY + DAY * 30
+    assert the_row(account, key_id).expires_on == TODAY + DAY * 30
     assert the_answer(account, issue(2))[1]["expires_on"] == str(TODAY + DAY * 30)
 
 
@@ -83,8 +83,8 @@ def test_a_rotation_lengthens_no_life(account: Account) -> None:
     under(account, max_life_days=30)
     ending = asked(account, issue(2))
     account.pass_day(10)
-    assert the_row(account, asked(account, rotate(ending))).ends_on == TODAY + DAY * 30
-    assert the_row(account, asked(account, rotate(endless))).ends_on == account.today + DAY * 30
+    assert the_row(account, asked(account, rotate(ending))).expires_on == TODAY + DAY * 30
+    assert the_row(account, asked(account, rotate(endless))).expires_on == account.today + DAY * 30
 
 
 def test_a_key_whose_life_is_over_is_neither_renewed_nor_restored(account: Account) -> None:

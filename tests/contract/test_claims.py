@@ -636,7 +636,7 @@ def test_an_undo_leaves_out_keys_whose_agreed_end_had_come_unless_they_are_named
     account.key("idle", idle=60)
     account.key("leaked", idle=1)
     account.night()
-    account.change_row("leaked", ends_on=account.today, rotated_to="other")
+    account.change_row("leaked", expires_on=account.today, rotated_to="other")
     account.sweep()
     for _ in range(nights):
         account.pass_day()
@@ -651,7 +651,7 @@ def test_an_undo_leaves_out_keys_whose_agreed_end_had_come_unless_they_are_named
     assert (answer["left_out"]["count"], answer["left_out"]["key_ids"]) == (1, ["leaked"])
     row = account.row("leaked")
     assert row is not None
-    assert (row.state, row.ends_on, row.rotated_to) == (
+    assert (row.state, row.expires_on, row.rotated_to) == (
         states["leaked"],
         day - DAY * nights,
         "other",
@@ -667,7 +667,7 @@ def test_a_key_of_which_a_stage_speaks_in_the_old_way_is_disabled_at_its_end_and
 ) -> None:
     account.key(KEY_ID, idle=1, stage_keys=("api1/prod",))
     account.night()
-    account.change_row(KEY_ID, ends_on=account.today)
+    account.change_row(KEY_ID, expires_on=account.today)
     for _ in range(6):
         account.night()
         account.pass_day()

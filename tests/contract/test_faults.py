@@ -217,7 +217,7 @@ def test_a_restore_into_plans_that_refuse_cut_off_at_any_call_ends_where_it_woul
     account.key("two", idle=60, plans=(PLAN_ID, "plan2"))
     account.key("ended", idle=1)
     account.night()
-    account.change_row("ended", ends_on=account.today)
+    account.change_row("ended", expires_on=account.today)
     for _ in range(2):
         account.night()
         account.pass_day()

@@ -74,6 +74,9 @@ by_type: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(ids).map(tuple),
     Claim | None: st.none() | st.builds(Claim, st.sampled_from(Verb), dates),
     State: st.sampled_from(State),
+    Mapping[str, object]: st.dictionaries(
+        st.text(min_size=1), st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text()
+    ),
     Owner | None: st.none()
     | st.builds(Stack, st.text())
     | st.builds(Mark, st.sampled_from(get_args(MarkKind)), st.text()),
@@ -105,6 +108,12 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
         Claim | None: Claim(Verb.PARK, TODAY),
         State: State.WARNED,
         Owner | None: Mark("tag", "terraform=1"),
+        Mapping[str, object]: {
+            "since": "2026-09-22",
+            "days": 60,
+            "never_used": False,
+            "due": {"reason_code": "idle", "facts": {"name": None}},
+        },
         int: 1,
     }
     row = Row(**{name: values[hint] for name, hint in HINTS.items()})
@@ -160,12 +169,10 @@ def test_a_row_that_is_no_more_is_not_written_again(ledger: Ledger) -> None:
 def test_the_loss_of_one_row_does_not_lose_the_others(ledger: Ledger) -> None:
     before = written(ledger, *(a_row(f"k{number:03}") for number in range(36)))
     ledger.commit([Change(before[20], replace(before[20], owner="somebody"))])
-    changes = [
-        Change(row, replace(row, because="mine"), (told(n),)) for n, row in enumerate(before)
-    ]
+    changes = [Change(row, replace(row, reason="mine"), (told(n),)) for n, row in enumerate(before)]
     done = ledger.commit(changes)
     assert {row.key_id for row in done} == {row.key_id for row in before} - {"k020"}
-    assert {row.because for row in ledger.live_rows().values()} == {"mine", ""}
+    assert {row.reason for row in ledger.live_rows().values()} == {"mine", ""}
     assert len(ledger.unsent()) == 35
 
 
@@ -213,10 +220,10 @@ def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger:
     one, two = written(ledger, a_parked_row("one"), a_row("two"))
     ledger.commit([Change(two, replace(two, owner="somebody"))])
     restored = Change(one, replace(one, state=State.RESTORED))
-    assert not ledger.commit_together(restored, Change(two, replace(two, because="late")))
+    assert not ledger.commit_together(restored, Change(two, replace(two, reason="late")))
     assert ledger.shelf(TODAY).oldest[0] == one
     (now,) = ledger.live_rows().values()
-    assert ledger.commit_together(restored, Change(now, replace(now, because="in time"), (told(),)))
+    assert ledger.commit_together(restored, Change(now, replace(now, reason="in time"), (told(),)))
     assert ledger.shelf(TODAY).oldest == ()
     assert ledger.unsent() == [told()]
 

@@ -74,7 +74,7 @@ def test_every_field_of_a_request_and_of_its_grant_goes_through_the_table(
     register: Register,
 ) -> None:
     """A new field must not be forgotten."""
-    grant = a_grant(owner=UGLY, name=UGLY, ends_on=in_days(9), rotates="k0", sender=None)
+    grant = a_grant(owner=UGLY, name=UGLY, expires_on=in_days(9), rotates="k0", sender=None)
     row = RequestRow(
         request_id="r1",
         digest="d" * 64,

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.expiry.reasons import Restored, in_words, laid_out
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
 from tests.builders import DAY, PORTAL, TODAY
@@ -221,7 +222,7 @@ def a_rotation(account: Account) -> Scene:
             return found
         detail_type, detail = the_answer(account, body)
         new = detail["key_id"]
-        ends_on = TODAY + DAY * 7
+        expires_on = TODAY + DAY * 7
         row = an_issued_row(
             account,
             body
@@ -229,10 +230,11 @@ def a_rotation(account: Account) -> Scene:
         )
         expected = {
             "event": detail_type == "Key Rotated" and detail["previous_key_id"] == old,
-            "end": detail["previous_key_ends_on"] == str(ends_on),
+            "end": detail["previous_key_ends_on"] == str(expires_on),
             "keys": sorted(account.gateway.ids) == sorted([BUSY, old, new]),
             "old key": account.gateway.whole(old) == was,
-            "old row": the_row(account, old) == replace(old_row, ends_on=ends_on, rotated_to=new),
+            "old row": the_row(account, old)
+            == replace(old_row, expires_on=expires_on, rotated_to=new),
             "new row": the_row(account, new) == row,
         }
         return [what for what, holds in expected.items() if not holds]
@@ -275,7 +277,7 @@ def a_restore(account: Account) -> Scene:
                 before,
                 state=State.RESTORED,
                 new_key_id=new,
-                because="restored",
+                **laid_out(Restored()),
                 restored_on=account.today,
             ),
             "row": row
@@ -287,7 +289,7 @@ def a_restore(account: Account) -> Scene:
                 name=before.name,
                 issued=True,
                 adopted_on=account.today,
-                because="restored",
+                **laid_out(Restored()),
                 restored_on=account.today,
                 regretted_on=account.today,
                 was_parked_on=before.parked_on,
@@ -347,7 +349,7 @@ def revoked(account: Account, key_id: str) -> Scene:
         row = replace(
             before,
             state=State.REVOKED,
-            because="it leaked",
+            **in_words("it leaked"),
             revoked_on=account.today,
             revoked_by=SENDER,
             warned_on=None,

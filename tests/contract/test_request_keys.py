@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.expiry.reasons import Renewed, Restored, in_words, laid_out
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, row_id
 from keyjanitor.errors import CallFailed
@@ -146,14 +147,14 @@ def test_a_rotated_key_gets_a_new_one_like_it_and_ends_after_the_overlap(account
         name="key of owner 1",
         issued=True,
         adopted_on=TODAY + DAY,
-        ends_on=date(2027, 3, 31),
+        expires_on=date(2027, 3, 31),
         our_update=at_the_sweep(TODAY + DAY),
         usage_plan_ids=tuple(sorted((plan, "plan2"))),
         sender=SENDER,
         deliver_to=PORTAL,
         request_ids=(row_id(f"rotate-{old}", ADMIN),),
     )
-    assert the_row(account, old) == replace(before, ends_on=TODAY + DAY * 8, rotated_to=new)
+    assert the_row(account, old) == replace(before, expires_on=TODAY + DAY * 8, rotated_to=new)
 
 
 def value(account: Account, key_id: str) -> str:
@@ -167,7 +168,7 @@ def test_an_old_key_is_warned_of_and_then_disabled_on_its_date_though_it_is_used
     old = asked(account, issue())
     (plan,) = the_row(account, old).usage_plan_ids
     new = asked(account, rotate(old, overlap_days=overlap))
-    ends_on = TODAY + DAY * overlap
+    expires_on = TODAY + DAY * overlap
     told: dict[date, list[str]] = {}
     for _ in range(overlap + 1):
         for key_id in (old, new):
@@ -179,11 +180,11 @@ def test_an_old_key_is_warned_of_and_then_disabled_on_its_date_though_it_is_used
         account.pass_day()
     # If the end is near enough the rotation itself tells, else a night.
     assert {day: events for day, events in told.items() if events} == {
-        ends_on - DAY: ["Key Expiring"],
-        ends_on: ["Key Disabled"],
+        expires_on - DAY: ["Key Expiring"],
+        expires_on: ["Key Disabled"],
     }
     expiring = next(one for one in account.events if one["DetailType"] == "Key Expiring")
-    assert expiring["Detail"]["disable_on"] == str(ends_on)
+    assert expiring["Detail"]["disable_on"] == str(expires_on)
     assert (account.enabled(old), account.enabled(new)) == (False, True)
     assert account.told(new) == ["Key Rotated"]
 
@@ -214,21 +215,21 @@ def test_a_key_that_was_warned_as_idle_and_rotated_ends_on_the_date_of_the_answe
         state=State.WARNED,
         warned_on=account.today,
         disable_on=account.today + DAY * 14,
-        because="idle",
+        reason="idle",
     )
     rotated_on = account.today
     body = rotate(old, overlap_days=overlap)
     asked(account, body)
     _, detail = the_answer(account, body)
-    ends_on = rotated_on + DAY * overlap
-    assert detail["previous_key_ends_on"] == str(ends_on)
+    expires_on = rotated_on + DAY * overlap
+    assert detail["previous_key_ends_on"] == str(expires_on)
     while account.enabled(old):
         account.pass_day()
         account.night()
     # Without an overlap it is the next night: tonight is over.
-    assert account.today == max(ends_on, rotated_on + DAY)
+    assert account.today == max(expires_on, rotated_on + DAY)
     expiring = [one["Detail"] for one in account.events if one["DetailType"] == "Key Expiring"]
-    assert [one["disable_on"] for one in expiring if one["key_id"] == old] == [str(ends_on)]
+    assert [one["disable_on"] for one in expiring if one["key_id"] == old] == [str(expires_on)]
 
 
 @pytest.mark.life("K-902")
@@ -236,12 +237,12 @@ def test_a_rotation_takes_an_earlier_date_for_idleness_back(account: Account) ->
     under(account, warn_days=3)
     old = asked(account, issue())
     account.change_row(
-        old, state=State.WARNED, warned_on=TODAY, disable_on=TODAY + DAY * 3, because="idle"
+        old, state=State.WARNED, warned_on=TODAY, disable_on=TODAY + DAY * 3, reason="idle"
     )
     asked(account, rotate(old, overlap_days=30))
     row = the_row(account, old)
     assert (row.state, row.warned_on, row.disable_on) == (State.ACTIVE, None, None)
-    assert row.ends_on == TODAY + DAY * 30
+    assert row.expires_on == TODAY + DAY * 30
 
 
 def test_an_old_key_that_ends_before_the_overlap_does_ends_on_its_own_date(
@@ -251,7 +252,7 @@ def test_an_old_key_that_ends_before_the_overlap_does_ends_on_its_own_date(
     new = asked(account, rotate(old))
     _, detail = the_answer(account, rotate(old))
     assert detail["previous_key_ends_on"] == detail["expires_on"] == str(TODAY + DAY * 3)
-    assert the_row(account, new).ends_on == the_row(account, old).ends_on == TODAY + DAY * 3
+    assert the_row(account, new).expires_on == the_row(account, old).expires_on == TODAY + DAY * 3
 
 
 def test_a_key_is_rotated_once_and_the_new_one_again(account: Account) -> None:
@@ -263,7 +264,7 @@ def test_a_key_is_rotated_once_and_the_new_one_again(account: Account) -> None:
     assert code_of(account, again) == "too_many_keys"
     third = asked(account, rotate(second))
     rows = [the_row(account, key_id) for key_id in (first, second, third)]
-    assert [(row.rotated_to, row.ends_on) for row in rows] == [
+    assert [(row.rotated_to, row.expires_on) for row in rows] == [
         (second, TODAY + DAY * 7),
         (third, TODAY + DAY * 7),
         (None, None),
@@ -306,7 +307,7 @@ def test_a_key_that_nobody_was_issued_has_no_recipient_for_a_new_value(account: 
         body = rotate(KEY_ID, request_id=sender)
         assert account.ask(body, sender=sender) == []
         assert code_of(account, body) == code
-    assert the_row(account, KEY_ID).ends_on is None
+    assert the_row(account, KEY_ID).expires_on is None
 
 
 def test_a_recipient_whom_the_policy_no_longer_names_gets_no_new_value(account: Account) -> None:
@@ -343,7 +344,7 @@ def test_of_all_that_speaks_against_a_rotation_the_first_in_the_contracts_order_
         state=State.PARKED,
         deliver_to="nobody",
         protected_until=TODAY,
-        ends_on=TODAY,
+        expires_on=TODAY,
         rotated_to="another",
     )
     under(account, service_quota=1)
@@ -364,7 +365,7 @@ def test_of_all_that_speaks_against_a_rotation_the_first_in_the_contracts_order_
             "recipient_not_allowed": lambda: account.change_row(key_id, deliver_to=PORTAL),
             "owned_elsewhere": account.owners.stacks.clear,
             "protected": lambda: account.change_row(key_id, protected_until=TODAY - DAY),
-            "not_restorable": lambda: account.change_row(key_id, ends_on=None),
+            "not_restorable": lambda: account.change_row(key_id, expires_on=None),
             "too_many_keys": lambda: account.change_row(key_id, rotated_to=None),
             "capacity_exhausted": lambda: under(account, service_quota=3),
         },
@@ -461,7 +462,7 @@ def test_a_renewed_key_lives_and_its_idle_clock_starts_again(
         disabled_on=account.today if was_disabled else None,
         regretted_on=account.today if was_disabled else None,
         our_update=account.gateway.now if was_disabled else before.our_update,
-        because="renewed",
+        **laid_out(Renewed()),
         renewed_on=account.today,
     )
     assert steps(account, key_id, 4) == [[], ["Key Expiring"], ["Key Disabled"], ["Key Parked"]]
@@ -509,7 +510,7 @@ def test_an_agreed_end_stays_when_the_key_is_renewed_before_it(account: Account)
     key_id = asked(account, issue(expires_on=str(TODAY + DAY * 5)))
     account.pass_day(2)
     asked(account, renew(key_id))
-    assert the_row(account, key_id).ends_on == TODAY + DAY * 5
+    assert the_row(account, key_id).expires_on == TODAY + DAY * 5
     assert steps(account, key_id, 3) == [[], ["Key Expiring"], ["Key Disabled"]]
     assert account.today == TODAY + DAY * 5
 
@@ -533,7 +534,7 @@ def test_a_key_whose_agreed_end_has_come_lives_again_without_it_when_it_is_renew
     lived_until(account, key_id, State.DISABLED)
     asked(account, renew(key_id))
     row = the_row(account, key_id)
-    assert (row.state, row.ends_on, account.enabled(key_id)) == (State.ACTIVE, None, True)
+    assert (row.state, row.expires_on, account.enabled(key_id)) == (State.ACTIVE, None, True)
     assert steps(account, key_id, 2) == [[], ["Key Expiring"]]
 
 
@@ -595,7 +596,7 @@ def test_a_revoked_key_is_gone_at_once_and_for_good(account: Account, state: Sta
     assert the_row(account, key_id) == replace(
         before,
         state=State.REVOKED,
-        because="it leaked",
+        **in_words("it leaked"),
         warned_on=None,
         disable_on=None,
         park_on=None,
@@ -767,7 +768,7 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         name="key of owner 1",
         issued=True,
         adopted_on=account.today,
-        because="restored",
+        **laid_out(Restored()),
         restored_on=account.today,
         regretted_on=account.today,
         was_parked_on=before.parked_on,
@@ -780,7 +781,11 @@ def test_a_parked_key_comes_back_as_it_was_under_a_new_id(account: Account) -> N
         request_ids=(row_id("issue-1", SENDER),),
     )
     assert the_row(account, key_id) == replace(
-        before, state=State.RESTORED, new_key_id=new, because="restored", restored_on=account.today
+        before,
+        state=State.RESTORED,
+        new_key_id=new,
+        **laid_out(Restored()),
+        restored_on=account.today,
     )
     assert steps(account, new, 3) == [[], ["Key Expiring"], ["Key Disabled"]]
 

@@ -128,7 +128,7 @@ def test_a_key_is_issued_enabled_in_its_tiers_plan_and_told_of_in_one_event(
         name="key of owner 1",
         issued=True,
         adopted_on=TODAY,
-        ends_on=TODAY.replace(year=2027, month=1, day=31),
+        expires_on=TODAY.replace(year=2027, month=1, day=31),
         our_update=now,
         usage_plan_ids=(plan_id,),
         sender=SENDER,

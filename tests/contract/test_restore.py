@@ -209,14 +209,14 @@ def test_a_tombstone_that_does_not_open_leaves_its_key_parked(
 
 
 def told_so(row: Row) -> Announcement:
-    detail = {"key_id": row.key_id, "state": str(row.state), "because": row.because}
+    detail = {"key_id": row.key_id, "state": str(row.state), "reason": row.reason}
     return Announcement("the answer", "Key Restored", detail, not_before=at(TODAY))
 
 
 def test_who_restores_says_what_is_told_of_it(account: Account) -> None:
     row = parked(account)
     live = restore(row, account.today, account.outside, account.policy, told_so)
-    detail = {"key_id": live.key_id, "state": "active", "because": "restored"}
+    detail = {"key_id": live.key_id, "state": "active", "reason": "restored"}
     assert account.ledger.unsent() == [
         Announcement("the answer", "Key Restored", detail, not_before=at(TODAY))
     ]
@@ -230,9 +230,20 @@ def test_a_key_that_comes_back_without_a_plan_says_so(account: Account) -> None:
         account.gateway.delete_plan(plan_id)
     live = restore(row, account.today, account.outside, account.policy, told_so)
     because = "restored without its usage plans plan2 (it is no more), plan3 (it is no more)"
-    assert live.because == because
+    assert live.reason == because
     (told,) = account.ledger.unsent()
-    assert told.detail["because"] == because
+    assert told.detail["reason"] == because
+    assert (live.reason_code, live.facts) == (
+        "restored_without",
+        {
+            "usage_plans": [
+                {"usage_plan_id": "plan2", "why": "it is no more"},
+                {"usage_plan_id": "plan3", "why": "it is no more"},
+            ],
+            "in_no_plan": False,
+            "called": None,
+        },
+    )
 
 
 @pytest.mark.life("K-109")
@@ -264,7 +275,7 @@ def test_a_key_that_no_plan_takes_says_that_it_opens_nothing(account: Account, c
 
     account.around = Calls(apigateway_attach=refuses)
     live = restore(row, account.today, account.outside, account.policy, told_so)
-    assert live.because == (
+    assert live.reason == (
         f"restored without its usage plans plan1 (it refuses the key, {code}); "
         "without any usage plan, so it opens nothing until it is put into one"
     )
@@ -288,7 +299,7 @@ def test_a_plan_that_may_take_the_key_later_is_tried_again(
     with pytest.raises(type(err)):
         restore(row, account.today, account.outside, account.policy, told_so)
     live = restore(the_row(account), account.today, account.outside, account.policy, told_so)
-    assert live.because == "restored"
+    assert live.reason == "restored"
     assert account.gateway.whole(live.key_id)[2] == (PLAN_ID,)
 
 
@@ -307,7 +318,7 @@ def test_a_key_without_a_name_comes_back_if_api_gateway_refuses_an_empty_name(
     live = restore(row, account.today, account.outside, account.policy, told_so)
     assert account.gateway.whole(live.key_id)[0].name == f"restored {KEY_ID}"
     assert account.enabled(live.key_id)
-    assert "empty name" in live.because
+    assert "empty name" in live.reason
 
 
 def begun_and_failing(an_account: AccountMaker, name: str) -> Account:

@@ -1050,6 +1050,11 @@ def test_each_events_detail_is_as_the_contract_says(account: Account) -> None:
         "contact": "api-team@example.org",
         "owner": "user-8f1c",
     }
+
+    def idle(days: int) -> dict[str, Any]:
+        facts = {"days": days, "since": str(TODAY - DAY * 60), "never_used": False}
+        return {"reason_code": "idle", "facts": facts}
+
     told = [
         (
             one["Source"],
@@ -1062,11 +1067,15 @@ def test_each_events_detail_is_as_the_contract_says(account: Account) -> None:
         (
             "keyjanitor",
             "Key Expiring",
-            {**always, "owner": None, "disable_on": str(TODAY + DAY)},
+            {**always, **idle(60), "owner": None, "disable_on": str(TODAY + DAY)},
         ),
-        ("keyjanitor", "Key Disabled", {**always, "park_on": str(TODAY + 2 * DAY)}),
-        ("keyjanitor", "Key Parked", {**always, "restorable_until": str(TODAY + 3 * DAY)}),
-        ("keyjanitor", "Key Purged", always),
+        ("keyjanitor", "Key Disabled", {**always, **idle(61), "park_on": str(TODAY + 2 * DAY)}),
+        (
+            "keyjanitor",
+            "Key Parked",
+            {**always, **idle(62), "restorable_until": str(TODAY + 3 * DAY)},
+        ),
+        ("keyjanitor", "Key Purged", {**always, **idle(62)}),
     ]
 
 

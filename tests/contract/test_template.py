@@ -518,11 +518,13 @@ def a_line_of(table: str) -> dict[str, Any]:
 
 
 HIVE_TYPES = {str: "string", bool: "boolean", int: "bigint", list: "array<string>"}
+NO_COLUMN = {"facts"}  # an object, whose fields are those of the reason's code
 
 
 @pytest.mark.parametrize("table", ["usage", "keys"])
 def test_a_tables_columns_are_those_of_the_rows_that_are_written(table: str) -> None:
-    row = json.loads(json.dumps(a_line_of(table)))
+    line = json.loads(json.dumps(a_line_of(table)))
+    row = {name: value for name, value in line.items() if name not in NO_COLUMN}
     assert list(columns(table)) == list(row)
     found = {name: HIVE_TYPES[type(value)] for name, value in row.items() if value is not None}
     assert found == {name: columns(table)[name] for name in found}

@@ -335,7 +335,7 @@ def test_an_agreed_end_was_told_by_the_answer_and_comes_on_its_date(
     account.key(KEY_ID, idle=3)
     account.night()
     end = account.today + DAY * 10
-    account.change_row(KEY_ID, ends_on=end)
+    account.change_row(KEY_ID, expires_on=end)
     account.around = Down(*EVERYTHING)
     nights(account, 10)
     assert (account.today, row_of(account).state) == (end, "disabled")
@@ -349,7 +349,7 @@ def test_an_agreed_end_whose_answer_waits_too_is_kept(an_account: AccountMaker) 
     account.key(KEY_ID, idle=3)
     account.night()
     end = account.today + DAY * 5
-    account.change_row(KEY_ID, ends_on=end)
+    account.change_row(KEY_ID, expires_on=end)
     account.around = down = Down(*EVERYTHING)
     _answer_waits(account, KEY_ID)
     nights(account, 9)

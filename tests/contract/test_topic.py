@@ -53,7 +53,7 @@ def published(alert: Alert) -> dict[str, Any]:
 
 def warned(count: int, **more: Any) -> list[Row]:
     because = "idle for 60 days, since 2026-09-22"
-    rows = (a_warned_row(f"a1b2c3{n:04}", warned=0, because=because, **more) for n in range(count))
+    rows = (a_warned_row(f"a1b2c3{n:04}", warned=0, reason=because, **more) for n in range(count))
     return list(rows)
 
 

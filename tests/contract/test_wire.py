@@ -36,6 +36,29 @@ def account_of(
     return read(an_account(policy=policy), WIRE / version / name)
 
 
+REASONS = {  # of the night after
+    "active": "within_patience",
+    "renewed": "within_patience",
+    "used-again": "within_patience",
+    **dict.fromkeys(("busy000000", "made000002", "made000005", "made000006"), "within_patience"),
+    "disabled": "idle",
+    "due": "idle",
+    "warned-next": "idle",
+    "made000003": "ends_later",
+    "enabled-again": "waits",
+    "orphan": "waits",
+    "warned": "waits",
+    "warned-last": "not_told",
+    "keep": "keep_tag",
+    "protected": "protected_until",
+    "shut": "disabled_by_others",
+    "stack": "owned_by",
+    "terraform": "owned_by",
+    "named": "stage_keys",
+    "silent": "unwitnessed",
+}
+
+
 def without_sentences(night: dict[str, Any]) -> dict[str, Any]:
     """What was decided, without the words for people: those may change."""
     keys = {
@@ -59,6 +82,20 @@ def test_the_night_after_one_that_earlier_code_wrote_is_decided_as_that_code_dec
     then = json.loads((WIRE / version / name / "next.json").read_text("utf-8"))
     now = night_after(account_of(an_account, version, name, policy))
     assert without_sentences(now) == without_sentences(then)
+
+
+@each_version
+def test_each_key_has_the_reason_that_earlier_code_gave_it_in_words(
+    an_account: AccountMaker, version: str
+) -> None:
+    account = account_of(an_account, version)
+    night_after(account)
+    assert {key_id: line["reason_code"] for key_id, line in account.keys_file().items()} == REASONS
+    lines = list(account.keys_file().values())
+    assert all(set(line) >= {"reason", "reason_code", "facts"} for line in lines)
+    owners = {line["key_id"]: line["facts"].get("owner") for line in lines}
+    assert owners["stack"] == {"kind": "stack", "value": "shop"}
+    assert owners["terraform"] == {"kind": "tag", "value": "terraform=true"}
 
 
 @each_version
@@ -144,8 +181,8 @@ def test_the_record_that_earlier_code_wrote_says_whose_a_key_is_and_what_shields
     assert facts["stack"] == Facts(owned_by=Stack("shop"))
     assert facts["terraform"] == Facts(owned_by=Mark("tag", "terraform=true"))
     assert facts["protected"] == Facts(protected_until=date(2027, 1, 22))
-    assert facts["made000003"] == Facts(owner="owner-2", ends_on=date(2026, 12, 13))
-    assert facts["made000004"] == Facts(owner="owner-3", ends_on=date(2026, 11, 25))
+    assert facts["made000003"] == Facts(owner="owner-2", expires_on=date(2026, 12, 13))
+    assert facts["made000004"] == Facts(owner="owner-3", expires_on=date(2026, 11, 25))
     keys = {key_id: one.key for key_id, one in last.keys.items()}
     assert [key_id for key_id, key in keys.items() if key.tags] == ["keep"]
     assert [key_id for key_id, key in keys.items() if key.stage_keys] == ["named"]

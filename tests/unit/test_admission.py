@@ -98,7 +98,7 @@ AILMENTS: Mapping[Code, Mapping[str, Any]] = {
     Code.RECIPIENT_NOT_ALLOWED: {"deliver_to": OTHERS},
     Code.OWNED_ELSEWHERE: {"owned_by": Mark("text", "Terraform")},
     Code.PROTECTED: {"protected_until": TODAY},
-    Code.NOT_RESTORABLE: {"ends_on": TODAY},
+    Code.NOT_RESTORABLE: {"expires_on": TODAY},
     Code.TOO_MANY_KEYS: {"rotated_to": "k9"},
 }
 BY_ANYBODY = {Code.UNKNOWN_TIER, Code.UNKNOWN_KEY, Code.SENDER_NOT_ALLOWED}
@@ -161,7 +161,7 @@ def test_of_all_that_is_wrong_with_a_restore_the_first_is_told() -> None:
     """A parked key is what it needs, and one that is not parked what it refuses."""
     ailments = {
         **AILMENTS,
-        Code.NOT_RESTORABLE: {"state": State.ACTIVE, "ends_on": TODAY},
+        Code.NOT_RESTORABLE: {"state": State.ACTIVE, "expires_on": TODAY},
         Code.UNKNOWN_KEY: {},
     }
     refuses = {
@@ -487,7 +487,7 @@ def test_a_protected_key_is_neither_rotated_nor_revoked(
 
 
 @pytest.mark.parametrize(
-    ("ends_on", "refusal"),
+    ("expires_on", "refusal"),
     [
         (None, None),
         (in_days(1), None),
@@ -502,15 +502,15 @@ def test_a_protected_key_is_neither_rotated_nor_revoked(
     ],
 )
 def test_a_key_whose_agreed_end_has_come_is_not_rotated(
-    ends_on: date | None, refusal: Refusal | None
+    expires_on: date | None, refusal: Refusal | None
 ) -> None:
-    row = an_issued_row(ends_on=ends_on)
+    row = an_issued_row(expires_on=expires_on)
     told = {action: of_key(action, row) for action in OF_A_KEY if action is not Action.RESTORE}
     assert told == {**dict.fromkeys(told), Action.ROTATE: refusal}
 
 
 def test_a_key_is_rotated_once() -> None:
-    row = an_issued_row(rotated_to="k9", ends_on=in_days(7))
+    row = an_issued_row(rotated_to="k9", expires_on=in_days(7))
     told = {action: of_key(action, row) for action in OF_A_KEY if action is not Action.RESTORE}
     assert told == {
         **dict.fromkeys(told),

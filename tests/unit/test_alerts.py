@@ -23,7 +23,7 @@ POLICY = a_policy(a_tier(), a_tier("partners", contact="partners@example.org"), 
 
 def test_the_warnings_of_a_night_are_one_digest_by_tier_and_contact() -> None:
     warned = [
-        a_warned_row("k2", disable_in=14, because="never used"),
+        a_warned_row("k2", disable_in=14, reason="never used"),
         a_warned_row("k3", disable_in=7, tier="partners", owner="user-8f1c"),
         a_warned_row("k1", disable_in=14),
     ]
@@ -122,7 +122,7 @@ def test_a_name_cannot_forge_a_line_nor_flood_the_mail() -> None:
 def test_what_somebody_wrote_shows_in_a_mail_and_links_to_nothing() -> None:
     warned = [
         a_warned_row("k1", name="https://evil.example/aws-login", owner="urgent: verify"),
-        a_warned_row("k2", name="\u202egnissap", owner="a\x1b[2Jb\x00", because="tag x=\u202ey"),
+        a_warned_row("k2", name="\u202egnissap", owner="a\x1b[2Jb\x00", reason="tag x=\u202ey"),
     ]
     told = alerts.expiring(TODAY, warned, POLICY)
     assert [line for line in told.text.splitlines() if line.startswith("  k")] == [

@@ -45,13 +45,13 @@ def detail(**more: Any) -> dict[str, Any]:
         ),
         (a_disabled_row(park_in=14), "Key Disabled", {"park_on": "2026-12-05", "reason": "idle"}),
         (
-            a_parked_row(purge_in=30, because="idle"),
+            a_parked_row(purge_in=30, reason="idle"),
             "Key Parked",
             {"restorable_until": "2026-12-21", "reason": "idle"},
         ),
         (a_row(state=State.PURGED), "Key Purged", {}),
         (
-            a_row(because="enabled again", restored_on=TODAY),
+            a_row(reason="enabled again", restored_on=TODAY),
             "Key Restored",
             {"reason": "enabled again"},
         ),
@@ -66,7 +66,7 @@ def test_each_step_has_its_event_with_the_next_date(
 
 
 def test_an_event_names_the_owner_and_the_id_before_a_restore() -> None:
-    row = a_row(owner="user-8f1c", previous_key_ids=("old", "older"), because="restored")
+    row = a_row(owner="user-8f1c", previous_key_ids=("old", "older"), reason="restored")
     assert told(row).detail == detail(owner="user-8f1c", previous_key_id="older", reason="restored")
 
 

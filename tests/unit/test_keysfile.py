@@ -51,6 +51,15 @@ def test_a_line_of_the_keys_file() -> None:
         "purge_on": str(in_days(3 + 14 + 365)),
         "verdict": "keep",
         "reason": f"will be disabled on {in_days(3)}: idle for 74 days, since {days_ago(74)}",
+        "reason_code": "waits",
+        "facts": {
+            "step": "disabled",
+            "on": str(in_days(3)),
+            "due": {
+                "reason_code": "idle",
+                "facts": {"days": 74, "since": str(days_ago(74)), "never_used": False},
+            },
+        },
     }
 
 
@@ -121,7 +130,16 @@ def test_there_is_a_line_for_every_key_sorted_by_key_id() -> None:
 # --- what the next night repeats --------------------------------------------------------------------
 
 LINE = line(a_key(), a_row(owner="user-8f1c"), used=5)
-NEXT = {**LINE, "last_used": None, "idle_since": str(TODAY), "idle_days": 0, "reason": "another"}
+NEXT = {
+    **LINE,
+    "last_used": None,
+    "idle_since": str(TODAY),
+    "idle_days": 0,
+    "reason": "another",
+} | {
+    "reason_code": "another",
+    "facts": {},
+}
 
 
 def test_a_line_that_the_next_night_repeats_but_for_what_is_another_every_night_is_dropped() -> (

@@ -113,7 +113,7 @@ def lives(draw: Any, key_id: str, odd: set[str]) -> tuple[ApiKey, Row | None, di
         key_more |= OF_A_KEY.get(name, {})
         row_more |= OF_A_ROW.get(name, {})
     if "ends" in odd:
-        row_more["ends_on"] = in_days(ends)
+        row_more["expires_on"] = in_days(ends)
     key = a_key(key_id, age=age, changed=changed and min(age, changed), **key_more)
     row: Row | None = None
     if state is State.ACTIVE:
@@ -226,7 +226,7 @@ def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
     night, policy = drawn
     for verdict in planned(drawn).verdicts:
         used = last_use(night, verdict.key.key_id)
-        agreed = verdict.row is not None and verdict.row.ends_on is not None
+        agreed = verdict.row is not None and verdict.row.expires_on is not None
         orphan = not verdict.usage_plan_ids
         if used is None or agreed or orphan or verdict.tier.idle_days == "never":
             continue
@@ -240,8 +240,8 @@ def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
 @given(nights(always=("ends",)))
 def test_no_key_with_an_end_is_disabled_before_it(drawn: tuple[Night, Policy]) -> None:
     for step in planned(drawn).due:
-        if isinstance(step, Disable) and step.row.ends_on is not None:
-            assert step.row.ends_on <= TODAY
+        if isinstance(step, Disable) and step.row.expires_on is not None:
+            assert step.row.expires_on <= TODAY
 
 
 @law
@@ -285,7 +285,7 @@ def test_an_unknown_is_kept(drawn: tuple[Night, Policy]) -> None:
     plans = night.evidence.plans
     blind = not all(plan.members_read for plan in plans.values())
     for verdict in planned(drawn).verdicts:
-        agreed = verdict.row is not None and verdict.row.ends_on is not None
+        agreed = verdict.row is not None and verdict.row.expires_on is not None
         unread = any(plans[plan_id].unread is not None for plan_id in verdict.usage_plan_ids)
         if verdict.key.tags is None or (not agreed and (blind or unread)):
             assert verdict.step is None

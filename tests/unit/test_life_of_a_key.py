@@ -209,7 +209,7 @@ def test_a_renewal_makes_a_warned_key_active_again() -> None:
 
 @pytest.mark.life("K-201")
 def test_one_step_a_date_never_two() -> None:
-    row = a_warned_row(stepped_on=TODAY, because="idle for 60 days")
+    row = a_warned_row(stepped_on=TODAY, reason="idle for 60 days")
     verdict = a_verdict(a_key(), row, evidence=used(74))
     assert judged(verdict) == ("keep", reasons.Stepped("idle for 60 days"))
 
@@ -1182,7 +1182,7 @@ def test_a_held_night_was_not_swept() -> None:
 
 @pytest.mark.life("K-901")
 def test_a_key_with_an_end_is_announced_with_that_date_as_disable_on() -> None:
-    row = a_row(ends_on=in_days(14))
+    row = a_row(expires_on=in_days(14))
     verdict = a_verdict(a_key(), row, evidence=used(0))
     assert verdict.step == Warn(
         a_key(),
@@ -1197,21 +1197,21 @@ def test_a_key_with_an_end_is_announced_with_that_date_as_disable_on() -> None:
 
 @pytest.mark.life("K-901")
 def test_a_key_with_an_end_is_not_announced_more_than_warn_days_before_it() -> None:
-    verdict = a_verdict(a_key(), a_row(ends_on=in_days(15)), evidence=used(74))
+    verdict = a_verdict(a_key(), a_row(expires_on=in_days(15)), evidence=used(74))
     assert judged(verdict) == ("keep", reasons.EndsLater(in_days(15)))
 
 
 @pytest.mark.life("K-901")
 def test_a_key_with_an_end_is_disabled_on_it_used_or_not() -> None:
     for evidence in (used(0), used(300)):
-        row = a_warned_row(ends_on=TODAY, disable_in=0)
+        row = a_warned_row(expires_on=TODAY, disable_in=0)
         verdict = a_verdict(a_key(), row, evidence=evidence)
         assert judged(verdict) == ("disable", reasons.Ends(TODAY))
 
 
 @pytest.mark.life("K-901")
 def test_a_key_with_an_end_is_not_disabled_before_it() -> None:
-    row = a_warned_row(ends_on=in_days(1), disable_in=1)
+    row = a_warned_row(expires_on=in_days(1), disable_in=1)
     verdict = a_verdict(a_key(), row, evidence=used(0))
     assert judged(verdict) == (
         "keep",
@@ -1223,7 +1223,7 @@ def test_a_key_with_an_end_is_not_disabled_before_it() -> None:
 @pytest.mark.parametrize("days", [1, 300])
 def test_a_key_that_was_warned_as_idle_is_not_disabled_before_its_end(days: int) -> None:
     # Warned as idle, then rotated: what was announced was the idleness, what was agreed is the end.
-    row = a_warned_row(warned=12, disable_in=0, ends_on=in_days(5))
+    row = a_warned_row(warned=12, disable_in=0, expires_on=in_days(5))
     step = a_verdict(a_key(), row, evidence=used(days)).step
     assert isinstance(step, Warn)
     assert step.next_step_on == in_days(5)
@@ -1232,7 +1232,7 @@ def test_a_key_that_was_warned_as_idle_is_not_disabled_before_its_end(days: int)
 @pytest.mark.life("K-902")
 @pytest.mark.parametrize("warned", [0, 9])
 def test_an_agreed_end_wins_over_a_later_date_that_was_announced_for_idleness(warned: int) -> None:
-    row = a_warned_row(warned=warned, disable_in=5, ends_on=in_days(2), stepped_on=days_ago(1))
+    row = a_warned_row(warned=warned, disable_in=5, expires_on=in_days(2), stepped_on=days_ago(1))
     step = a_verdict(a_key(), row, evidence=used(74)).step
     assert isinstance(step, Warn)
     assert (step.because, step.next_step_on) == (reasons.Ends(in_days(2)), in_days(2))
@@ -1240,19 +1240,19 @@ def test_an_agreed_end_wins_over_a_later_date_that_was_announced_for_idleness(wa
 
 @pytest.mark.life("K-903")
 def test_an_end_that_was_announced_on_the_day_before_it_is_announced_once() -> None:
-    row = a_warned_row(warned=1, disable_in=0, ends_on=days_ago(3))
+    row = a_warned_row(warned=1, disable_in=0, expires_on=days_ago(3))
     assert a_verdict(a_key(), row, evidence=used(0)).word == "disable"
 
 
 @pytest.mark.life("K-904")
 def test_an_end_does_not_disable_a_key_whose_tags_are_unknown() -> None:
-    row = a_warned_row(ends_on=TODAY)
+    row = a_warned_row(expires_on=TODAY)
     assert judged(a_verdict(a_key(tags=None), row)) == ("unknown", reasons.TagsUnread())
 
 
 @pytest.mark.life("K-903")
 def test_an_end_that_has_passed_unannounced_is_announced_a_day_before() -> None:
-    verdict = a_verdict(a_key(), a_row(ends_on=days_ago(3)), evidence=used(0))
+    verdict = a_verdict(a_key(), a_row(expires_on=days_ago(3)), evidence=used(0))
     assert isinstance(verdict.step, Warn)
     assert verdict.step.next_step_on == in_days(1)
 
@@ -1260,13 +1260,13 @@ def test_an_end_that_has_passed_unannounced_is_announced_a_day_before() -> None:
 @pytest.mark.life("K-903")
 def test_no_end_comes_without_its_announcement() -> None:
     # Written by who agreed to the end: it has that date as `disable_on`, and nobody was told yet.
-    row = a_row(ends_on=TODAY, disable_on=TODAY)
+    row = a_row(expires_on=TODAY, disable_on=TODAY)
     assert a_verdict(a_key(), row, evidence=used(0)).word == "warn"
 
 
 @pytest.mark.life("K-905")
 def test_a_key_that_was_disabled_at_its_end_is_parked_on_its_date() -> None:
-    row = a_disabled_row(ends_on=days_ago(14))
+    row = a_disabled_row(expires_on=days_ago(14))
     verdict = a_verdict(a_key(enabled=False, changed=14), row, evidence=used(14))
     assert judged(verdict) == ("park", reasons.Ends(days_ago(14)))
 

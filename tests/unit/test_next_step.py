@@ -75,16 +75,19 @@ def test_a_disabled_key_is_warned_of_its_parking(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends_on", "disable_on"), [(in_days(3), in_days(3)), (TODAY, in_days(1)), (SINCE, in_days(1))]
+    ("expires_on", "disable_on"),
+    [(in_days(3), in_days(3)), (TODAY, in_days(1)), (SINCE, in_days(1))],
 )
-def test_an_end_is_announced_with_its_own_date_or_tomorrow(ends_on: date, disable_on: date) -> None:
-    due = reasons.Ends(ends_on)
+def test_an_end_is_announced_with_its_own_date_or_tomorrow(
+    expires_on: date, disable_on: date
+) -> None:
+    due = reasons.Ends(expires_on)
     warn = Warn(KEY, None, TIER, due, 90, disable_on, PLANS)
     assert step(None, due) == ("warn", due, warn)
 
 
 def test_the_end_of_a_disabled_key_is_announced_with_the_grace_of_its_tier() -> None:
-    row = a_disabled_row(park_on=None, ends_on=in_days(3))
+    row = a_disabled_row(park_on=None, expires_on=in_days(3))
     assert step(row, ENDS)[2] == Warn(DISABLED, row, TIER, ENDS, 90, in_days(20), PLANS)
 
 
@@ -97,11 +100,11 @@ def test_an_orphan_may_be_warned_on_the_first_of_its_nights() -> None:
 
 
 def test_an_end_that_is_announced_needs_no_idleness_and_a_disabled_key_no_announcement() -> None:
-    row = a_warned_row(ends_on=TODAY, disable_on=TODAY)
+    row = a_warned_row(expires_on=TODAY, disable_on=TODAY)
     assert step(row, reasons.Ends(TODAY), since=TODAY)[0] == "disable"
-    idle = a_warned_row(ends_on=TODAY, disable_on=YESTERDAY)  # announced for idleness
+    idle = a_warned_row(expires_on=TODAY, disable_on=YESTERDAY)  # announced for idleness
     assert step(idle, reasons.Ends(TODAY))[0] == "warn"
-    disabled = a_disabled_row(ends_on=days_ago(14))
+    disabled = a_disabled_row(expires_on=days_ago(14))
     assert step(disabled, reasons.Ends(days_ago(14)), since=TODAY)[0] == "park"
 
 

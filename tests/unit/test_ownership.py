@@ -122,12 +122,12 @@ def test_a_change_is_ours_if_it_came_no_later_than_the_answer_to_our_own() -> No
 @pytest.mark.parametrize(
     ("dates", "agreed"),
     [
-        ({"ends_on": days_ago(14), "disabled_on": days_ago(14)}, True),
-        ({"ends_on": days_ago(13), "disabled_on": days_ago(14)}, False),
-        ({"ends_on": days_ago(14), "disabled_on": None, "parked_on": days_ago(14)}, True),
-        ({"ends_on": days_ago(9), "disabled_on": days_ago(14), "parked_on": TODAY}, False),
-        ({"ends_on": days_ago(14), "disabled_on": None}, False),
-        ({"ends_on": None, "disabled_on": days_ago(14)}, False),
+        ({"expires_on": days_ago(14), "disabled_on": days_ago(14)}, True),
+        ({"expires_on": days_ago(13), "disabled_on": days_ago(14)}, False),
+        ({"expires_on": days_ago(14), "disabled_on": None, "parked_on": days_ago(14)}, True),
+        ({"expires_on": days_ago(9), "disabled_on": days_ago(14), "parked_on": TODAY}, False),
+        ({"expires_on": days_ago(14), "disabled_on": None}, False),
+        ({"expires_on": None, "disabled_on": days_ago(14)}, False),
     ],
 )
 def test_a_key_was_taken_at_its_agreed_end_if_that_had_come(
@@ -139,17 +139,17 @@ def test_a_key_was_taken_at_its_agreed_end_if_that_had_come(
 @pytest.mark.parametrize(
     ("dates", "announced"),
     [
-        ({"ends_on": in_days(3), "disable_on": in_days(3)}, True),
-        ({"ends_on": in_days(3), "disable_on": in_days(4)}, False),  # announced for idleness
-        ({"ends_on": in_days(3), "disable_on": in_days(2)}, False),
+        ({"expires_on": in_days(3), "disable_on": in_days(3)}, True),
+        ({"expires_on": in_days(3), "disable_on": in_days(4)}, False),  # announced for idleness
+        ({"expires_on": in_days(3), "disable_on": in_days(2)}, False),
         # The day after a warning that came on the end, or after it.
-        ({"ends_on": TODAY, "warned_on": TODAY, "disable_on": in_days(1)}, True),
-        ({"ends_on": days_ago(9), "warned_on": TODAY, "disable_on": in_days(1)}, True),
-        ({"ends_on": in_days(2), "warned_on": TODAY, "disable_on": in_days(1)}, False),
-        ({"ends_on": TODAY, "warned_on": TODAY, "disable_on": in_days(2)}, False),
-        ({"ends_on": TODAY, "warned_on": None, "disable_on": in_days(1)}, False),
-        ({"ends_on": None, "disable_on": in_days(3)}, False),
-        ({"ends_on": in_days(3), "disable_on": None}, False),
+        ({"expires_on": TODAY, "warned_on": TODAY, "disable_on": in_days(1)}, True),
+        ({"expires_on": days_ago(9), "warned_on": TODAY, "disable_on": in_days(1)}, True),
+        ({"expires_on": in_days(2), "warned_on": TODAY, "disable_on": in_days(1)}, False),
+        ({"expires_on": TODAY, "warned_on": TODAY, "disable_on": in_days(2)}, False),
+        ({"expires_on": TODAY, "warned_on": None, "disable_on": in_days(1)}, False),
+        ({"expires_on": None, "disable_on": in_days(3)}, False),
+        ({"expires_on": in_days(3), "disable_on": None}, False),
     ],
 )
 def test_an_end_is_announced_by_its_own_date_or_by_the_day_after_a_late_warning(
@@ -159,7 +159,7 @@ def test_an_end_is_announced_by_its_own_date_or_by_the_day_after_a_late_warning(
 
 
 def test_the_end_of_a_key_that_is_not_warned_is_not_announced() -> None:
-    dates: dict[str, Any] = {"ends_on": in_days(3), "disable_on": in_days(3)}
+    dates: dict[str, Any] = {"expires_on": in_days(3), "disable_on": in_days(3)}
     assert not end_is_announced(a_row(**dates))
     assert not end_is_announced(a_disabled_row(**dates))
 

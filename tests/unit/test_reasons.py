@@ -1,4 +1,8 @@
-"""The words that people read for each reason."""
+"""The words that people read for each reason, and what programs read: its code and its facts."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -30,7 +34,7 @@ IDLE = reasons.Idle(60, days_ago(60))
             reasons.Waits("disabled", in_days(7), IDLE),
             "will be disabled on 2026-11-28: idle for 60 days, since 2026-09-22",
         ),
-        (reasons.Stepped("idle for 60 days"), "idle for 60 days"),
+        (reasons.Stepped("idle for 60 days", "idle", {"days": 60}), "idle for 60 days"),
         (
             reasons.AwaitsAllowance(IDLE),
             "waits for a later night's allowance: idle for 60 days, since 2026-09-22",
@@ -104,5 +108,81 @@ IDLE = reasons.Idle(60, days_ago(60))
         ),
     ],
 )
-def test_a_reason_in_words(reason: reasons.Reason, words: str) -> None:
+def test_a_reason_in_words(reason: reasons.Explained, words: str) -> None:
     assert str(reason) == words
+
+
+OF_ROWS = (reasons.EnabledAgain, reasons.Renewed, reasons.Restored, reasons.RestoredWithout)
+ALL = (*get_args(reasons.Reason), *OF_ROWS)
+HISTORY = Path(__file__).parents[2] / "docs" / "history.md"
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "facts"),
+    [
+        (
+            reasons.Idle(60, days_ago(60)),
+            "idle",
+            {"days": 60, "since": "2026-09-22", "never_used": False},
+        ),
+        (reasons.Ends(TODAY), "ends", {"expires_on": "2026-11-21"}),
+        (reasons.EndsLater(TODAY), "ends_later", {"expires_on": "2026-11-21"}),
+        (
+            reasons.NotTold("its event", TODAY, in_days(3), reasons.Ends(TODAY)),
+            "not_told",
+            {
+                "what": "its event",
+                "since": "2026-11-21",
+                "earliest": "2026-11-24",
+                "due": {"reason_code": "ends", "facts": {"expires_on": "2026-11-21"}},
+            },
+        ),
+        (
+            reasons.Stepped("idle for 60 days", "idle", {"days": 60}),
+            "stepped",
+            {"due": {"reason_code": "idle", "facts": {"days": 60}}},
+        ),
+        (
+            reasons.OwnedBy(Stack("shop")),
+            "owned_by",
+            {"owner": {"kind": "stack", "value": "shop"}},
+        ),
+        (reasons.StageKeys(), "stage_keys", {}),
+        (
+            reasons.RestoredWithout({"p1": "it is no more"}, in_no_plan=True),
+            "restored_without",
+            {
+                "usage_plans": [{"usage_plan_id": "p1", "why": "it is no more"}],
+                "in_no_plan": True,
+                "called": None,
+            },
+        ),
+    ],
+)
+def test_a_reason_lays_out_its_facts_as_json_has_them(
+    reason: reasons.Explained, code: str, facts: dict[str, object]
+) -> None:
+    assert reasons.laid_out(reason) == {
+        "reason": str(reason),
+        "reason_code": code,
+        "facts": facts,
+    }
+
+
+def test_every_reason_has_a_code_of_its_own() -> None:
+    assert len({one.code for one in ALL}) == len(ALL)
+
+
+def test_the_history_page_lists_every_code_with_the_names_of_its_facts() -> None:
+    """A code, or the name of a fact, that changes is a change of files, rows and events."""
+    lines = (
+        HISTORY.read_text("utf-8").partition("<!-- reason codes -->")[2].strip().split("\n\n")[0]
+    )
+    told = {
+        code.strip(" `"): {name.strip(" `") for name in names.split(",")} - {""}
+        for _, code, names, *_ in (line.split("|") for line in lines.splitlines()[2:])
+    }
+    renamed = {"because": "due", "reason": "due", "reason_code": "due", "reason_facts": "due"}
+    assert told == {
+        one.code: {renamed.get(field.name, field.name) for field in fields(one)} for one in ALL
+    }

@@ -34,7 +34,7 @@ grants = st.builds(
     sender=maybe,
     deliver_to=st.text(),
     usage_plan_ids=st.lists(st.text()).map(tuple),
-    ends_on=st.none() | dates,
+    expires_on=st.none() | dates,
     rotates=maybe,
     key_name=st.text(),
 )
@@ -80,7 +80,7 @@ def test_the_strategies_above_know_every_field() -> None:
     }
     assert set(get_type_hints(Grant)) == {
         *("sealed_value", "tier", "owner", "name", "sender", "deliver_to", "usage_plan_ids"),
-        *("ends_on", "rotates", "key_name"),
+        *("expires_on", "rotates", "key_name"),
     }
 
 
@@ -88,6 +88,16 @@ def test_a_row_of_an_older_build_is_read_without_the_attributes_that_decide_noth
     row = a_warned_row()
     assert from_values(Row, {**to_values(row), "witnessed": True}) == row
     assert "witnessed" not in to_values(row)
+
+
+def test_attributes_that_version_0_2_0_wrote_are_read_under_their_names_of_today() -> None:
+    row = a_warned_row(reason="idle for 60 days", expires_on=in_days(9))
+    written = to_values(row)
+    before = {"because": written.pop("reason"), "ends_on": written.pop("expires_on")}
+    assert from_values(Row, {**written, **before}) == row
+    grant = a_grant(expires_on=in_days(9))
+    written = to_values(grant)
+    assert from_values(Grant, {**written, "ends_on": written.pop("expires_on")}) == grant
 
 
 def test_what_is_as_in_a_new_record_is_not_written() -> None:
@@ -113,7 +123,7 @@ def test_what_a_request_says_is_written_in_plain_values() -> None:
         held_until=at(TODAY, 3),
         detail_type="Key Issued",
         detail={"owner": None, "encryption_context": {"purpose": "delivery"}},
-        grant=a_grant(owner=None, ends_on=in_days(1), rotates="k0"),
+        grant=a_grant(owner=None, expires_on=in_days(1), rotates="k0"),
     )
     assert to_values(row) == {
         "request_id": "r1",
@@ -135,7 +145,7 @@ def test_what_a_request_says_is_written_in_plain_values() -> None:
             "sender": "AROASENDER",
             "deliver_to": PORTAL,
             "usage_plan_ids": [PLAN_ID],
-            "ends_on": "2026-11-22",
+            "expires_on": "2026-11-22",
             "rotates": "k0",
             "key_name": "kj-20261121-0a1b2c3d-000",
         },
@@ -151,7 +161,7 @@ def test_plain_values_are_values_of_plain_types() -> None:
         return {type(value)}
 
     row = a_row(claim=Claim(Verb.PARK, TODAY), usage_plan_ids=("p",), our_update=at(TODAY))
-    request = a_request_row(grant=a_grant(ends_on=TODAY), detail={"n": 1})
+    request = a_request_row(grant=a_grant(expires_on=TODAY), detail={"n": 1})
     plain = {dict, list, str, int, bool, type(None)}
     assert types(to_values(row)) | types(to_values(request)) <= plain
 

@@ -159,7 +159,9 @@ def test_what_does_not_show_in_a_name_is_written_out_in_its_events() -> None:
     row = an_issued_row(owner=hidden, name=hidden)
     detail = answer(RENEWED, a_request(Action.RENEW), row, POLICY)
     assert (detail["owner"], detail["name"]) == ("a\\u202eb\\x1b[2J\\n\\u200b",) * 2
-    told = announce(replace(a_warned_row(owner=hidden), because=hidden), POLICY, TODAY)
+    told = announce(
+        replace(a_warned_row(owner=hidden), reason=hidden, facts={"a": hidden}), POLICY, TODAY
+    )
     assert told.detail["owner"] == told.detail["reason"] == detail["owner"]
     refusal = refused("r1", ASKER, "issue", Refusal(Code.INVALID_REQUEST, hidden), owner=hidden)
     assert refusal["owner"] == refusal["reason"] == detail["owner"]

@@ -110,7 +110,7 @@ def test_the_event_says_the_date_that_the_row_has_after_it() -> None:
 
 
 def test_an_agreed_end_does_not_move_and_does_not_wait_for_a_digest() -> None:
-    row = a_warned_row(ends_on=TODAY + DAY * 14)
+    row = a_warned_row(expires_on=TODAY + DAY * 14)
     assert told_late(row, LATER) == row
     assert untold({KEY_ID: row}, [], {}) == {}
     expiring = an_event("Key Expiring")
@@ -148,7 +148,7 @@ def test_the_keys_that_no_digest_names_come_by_the_date_of_their_warning() -> No
 
 
 def test_a_rotated_key_is_told_of_its_end_by_the_answer_that_names_it_as_the_previous() -> None:
-    row = a_warned_row(ends_on=TODAY + DAY * 14)
+    row = a_warned_row(expires_on=TODAY + DAY * 14)
     waiting = [an_event("Key Expiring")]
     detail = {"key_id": "k9", "previous_key_id": KEY_ID}
     for kind in ("Key Rotated", "Key Issued"):

@@ -74,7 +74,7 @@ def test_a_key_issued_in_a_tier_that_the_policy_lacks_is_unknown() -> None:
 @pytest.mark.life("K-512")
 @pytest.mark.parametrize(
     "row",
-    [a_warned_row(issued=True), a_disabled_row(issued=True), an_issued_row(ends_on=TODAY)],
+    [a_warned_row(issued=True), a_disabled_row(issued=True), an_issued_row(expires_on=TODAY)],
     ids=["warned", "disabled", "at its agreed end"],
 )
 def test_no_date_of_a_key_of_a_missing_tier_comes_due_or_is_taken_back(row: Row) -> None:

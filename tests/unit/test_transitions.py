@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.expiry.reasons import Ends, Idle
+from keyjanitor.domain.expiry.reasons import EnabledAgain, Ends, Idle, in_words, laid_out
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Warn
 from keyjanitor.domain.expiry.transitions import (
     adopted,
@@ -51,13 +51,13 @@ def a_full_row(state: State = State.WARNED, **more: Any) -> Row:
         "issued": True,
         "name": "app",
         "stepped_on": days_ago(20),
-        "because": "idle for 60 days",
+        "reason": "idle for 60 days",
         "warned_on": days_ago(20),
         "told_on": days_ago(19),
         "disable_on": days_ago(5),
         "disabled_on": days_ago(4),
         "park_on": in_days(10),
-        "ends_on": in_days(100),
+        "expires_on": in_days(100),
         "our_update": at(days_ago(4)),
         "missing_since": days_ago(1),
         "usage_plan_ids": ("plan0",),
@@ -78,7 +78,7 @@ def a_request(status: Status = Status.SEALED, **grant: Any) -> RequestRow:
         "sender": "AROASENDER",
         "deliver_to": "arn:aws:iam::123456789012:role/portal",
         "usage_plan_ids": (PLAN_ID,),
-        "ends_on": in_days(30),
+        "expires_on": in_days(30),
         "key_name": "user-8f1c app",
         **grant,
     }
@@ -117,7 +117,7 @@ def test_the_row_of_a_key_that_was_made_for_a_request_says_what_was_granted() ->
         owner="user-8f1c",
         name="app",
         issued=True,
-        ends_on=in_days(30),
+        expires_on=in_days(30),
         usage_plan_ids=(PLAN_ID,),
         sender="AROASENDER",
         deliver_to="arn:aws:iam::123456789012:role/portal",
@@ -143,7 +143,7 @@ def test_a_cleared_key_keeps_none_of_its_dates() -> None:
         disabled_on=None,
         park_on=None,
         failed_on=None,
-        because="",
+        **in_words(""),
     )
 
 
@@ -193,7 +193,7 @@ def test_a_warned_key_has_the_date_of_its_disabling_and_of_nothing_else() -> Non
         disable_on=in_days(10),
         park_on=None,
         stepped_on=TODAY,
-        because=str(IDLE),
+        **laid_out(IDLE),
         usage_plan_ids=(PLAN_ID,),
     )
 
@@ -257,9 +257,9 @@ def test_an_enabled_key_has_no_dates_no_end_and_a_clock_that_begins_today() -> N
         disable_on=None,
         disabled_on=None,
         park_on=None,
-        ends_on=None,
+        expires_on=None,
         rotated_to=None,
-        because="enabled again",
+        **laid_out(EnabledAgain()),
         restored_on=TODAY,
         regretted_on=TODAY,
         was_parked_on=None,
@@ -282,11 +282,11 @@ def test_a_replaced_key_whose_end_is_near_is_announced_with_its_end() -> None:
     assert replaced(row, "k2", in_days(10), TODAY, warn_days=10) == replace(
         row,
         state=State.WARNED,
-        ends_on=in_days(10),
+        expires_on=in_days(10),
         rotated_to="k2",
         warned_on=TODAY,
         disable_on=in_days(10),
-        because=str(Ends(in_days(10))),
+        **laid_out(Ends(in_days(10))),
     )
 
 
@@ -295,18 +295,18 @@ def test_a_replaced_key_whose_end_is_far_has_no_dates_but_that() -> None:
     assert replaced(row, "k2", in_days(11), TODAY, warn_days=10) == replace(
         row,
         state=State.ACTIVE,
-        ends_on=in_days(11),
+        expires_on=in_days(11),
         rotated_to="k2",
         warned_on=None,
         disable_on=None,
-        because="",
+        **in_words(""),
     )
 
 
 def test_a_replaced_key_that_is_disabled_stays_so_with_its_dates() -> None:
     row = a_full_row(State.DISABLED)
     after = replaced(row, "k2", in_days(10), TODAY, warn_days=10)
-    assert after == replace(row, ends_on=in_days(10), rotated_to="k2")
+    assert after == replace(row, expires_on=in_days(10), rotated_to="k2")
 
 
 # --- notice ---------------------------------------------------------------------------------------
@@ -338,21 +338,23 @@ def test_no_notice_begins_without_a_date() -> None:
 
 
 def test_a_step_that_was_told_late_comes_after_as_much_notice_as_was_said() -> None:
-    row = a_full_row(ends_on=None, told_on=None, disable_on=days_ago(6))
+    row = a_full_row(expires_on=None, told_on=None, disable_on=days_ago(6))
     assert told_late(row, TODAY) == replace(row, told_on=TODAY, disable_on=in_days(14))
     row = a_full_row(State.DISABLED, told_on=None, park_on=in_days(10))
     assert told_late(row, TODAY) == replace(row, told_on=TODAY, park_on=in_days(14))
 
 
 def test_what_was_told_today_or_agreed_on_does_not_move() -> None:
-    told = a_full_row(ends_on=None, told_on=TODAY)
+    told = a_full_row(expires_on=None, told_on=TODAY)
     assert told_late(told, TODAY) == told
-    warned_today = a_full_row(ends_on=None, warned_on=TODAY, told_on=None, disable_on=in_days(14))
+    warned_today = a_full_row(
+        expires_on=None, warned_on=TODAY, told_on=None, disable_on=in_days(14)
+    )
     assert told_late(warned_today, TODAY) == warned_today
-    agreed = a_full_row(ends_on=in_days(2), told_on=None, disable_on=in_days(2))
+    agreed = a_full_row(expires_on=in_days(2), told_on=None, disable_on=in_days(2))
     assert told_late(agreed, TODAY) == agreed
     # An end that was agreed on says nothing of the parking after it.
-    after_it = a_full_row(State.DISABLED, told_on=None, ends_on=days_ago(4))
+    after_it = a_full_row(State.DISABLED, told_on=None, expires_on=days_ago(4))
     assert told_late(after_it, TODAY) == replace(after_it, told_on=TODAY, park_on=in_days(14))
 
 

@@ -239,7 +239,7 @@ def test_an_agreed_end_comes_in_the_replay_as_it_was_agreed(tmp_path: Path) -> N
         owner="user-1",
         issued=True,
         adopted_on=TODAY - DAY * 100,
-        ends_on=in_days(20),
+        expires_on=in_days(20),
     )
     found = replay(record(tmp_path, account, 40))
     assert steps(found)["ends"][0] == in_days(20)

@@ -13,6 +13,9 @@ from keyjanitor.domain.model.records import Claim, Grant, PendingAlert, RungRow
 
 R = TypeVar("R")
 
+# The names of attributes in items that version 0.2.0 and earlier wrote.
+_NAMES_BEFORE = {"because": "reason", "ends_on": "expires_on"}
+
 
 def to_values(record: Any) -> dict[str, Any]:
     """The fields of a record by name, without those that are as in a new one; dates as text."""
@@ -26,9 +29,13 @@ def to_values(record: Any) -> dict[str, Any]:
 
 
 def from_values(record: type[R], values: Mapping[str, Any]) -> R:
-    """The record that `to_values` made these values of; what is none of its fields is left out."""
+    """The record that `to_values` made these values of; what is none of its fields is left out.
+
+    Attributes of earlier versions are read under the names that they had.
+    """
     readers = _readers(cast("Hashable", record))
-    known = {name: value for name, value in values.items() if name in readers}
+    before = {new: values[old] for old, new in _NAMES_BEFORE.items() if old in values}
+    known = {name: value for name, value in {**before, **values}.items() if name in readers}
     return record(**{name: v if v is None else readers[name](v) for name, v in known.items()})
 
 

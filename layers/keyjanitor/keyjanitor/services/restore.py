@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.events import announce
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
+from keyjanitor.domain.expiry.reasons import Restored, RestoredWithout, laid_out
 from keyjanitor.domain.expiry.transitions import enabled
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
 from keyjanitor.domain.model.policy import Policy
@@ -24,7 +25,6 @@ from keyjanitor.errors import (
 )
 from keyjanitor.services.claims import Keeper, forget_tombstone
 
-WITHOUT = "restored without"  # begins the reason of a key that came back as less than it was
 # How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
 # be mended there does not hold the key up, and can be attached by hand.
 REFUSED = frozenset({"ConflictException", "BadRequestException", "LimitExceededException"})
@@ -51,9 +51,10 @@ def restore(
     key = outside.gateway.key(new_id)
     if key is None or key.enabled is not tombstone.enabled or key.name != name:
         raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
-    claimed = replace(claimed, because=_because(tombstone, lost, name))
-    if claimed.because.startswith(WITHOUT):
-        logger.error("key %s is %s", new_id, claimed.because)
+    reason = _reason(tombstone, lost, name)
+    claimed = replace(claimed, **laid_out(reason))
+    if isinstance(reason, RestoredWithout):
+        logger.error("key %s is %s", new_id, reason)
     return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
 
 
@@ -87,17 +88,13 @@ def _rename(new_id: str, tombstone: Tombstone, outside: Keeper) -> str:
     return tombstone.name
 
 
-def _because(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> str:
-    """What the key came back without, for the event; "restored" if it lacks nothing."""
-    told = []
-    if lost:
-        plans = ", ".join(f"{plan_id} ({why})" for plan_id, why in sorted(lost.items()))
-        told.append(f"its usage plans {plans}")
-    if len(lost) == len(tombstone.usage_plan_ids):
-        told.append("any usage plan, so it opens nothing until it is put into one")
-    if name != tombstone.name:
-        told.append(f"its empty name, which API Gateway refuses: it is called {name!r}")
-    return f"{WITHOUT} {'; without '.join(told)}" if told else "restored"
+def _reason(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> Restored | RestoredWithout:
+    """What the key came back without, if it lacks anything; `lost` are plans, each with why."""
+    in_no_plan = len(lost) == len(tombstone.usage_plan_ids)
+    renamed = name if name != tombstone.name else None
+    if not lost and not in_no_plan and renamed is None:
+        return Restored()
+    return RestoredWithout(lost, in_no_plan, renamed)
 
 
 def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
@@ -207,7 +204,9 @@ def _finish(
         enabled(claimed, today, key),
         key_id=key.key_id,
         version=0,
-        because=claimed.because,
+        reason=claimed.reason,
+        reason_code=claimed.reason_code,
+        facts=claimed.facts,
         adopted_on=today,
         stepped_on=None,
         parked_on=None,

@@ -111,7 +111,7 @@ def _warned_key(row: Row) -> dict[str, Any]:
         "key_id": row.key_id,
         "owner": row.owner,
         "name": row.name,
-        "reason": row.because,
+        "reason": row.reason,
         next_date: str(_next_date(row)),
     }
 
@@ -234,4 +234,4 @@ def _keys(rows: Sequence[Row]) -> str:
 def _line(row: Row) -> str:
     owner = f", owner {harmless(row.owner, NAME_LENGTH)}" if row.owner else ""
     name = harmless(row.name, NAME_LENGTH) or "(no name)"
-    return f"  {row.key_id}  {_next_date(row)}  {name}{owner}: {harmless(row.because)}"
+    return f"  {row.key_id}  {_next_date(row)}  {name}{owner}: {harmless(row.reason)}"

@@ -3,6 +3,7 @@
 The events and their details are fixed in docs/events.md; nothing in them is secret.
 """
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
@@ -37,8 +38,10 @@ def announce(row: Row, policy: Policy, today: date) -> Announcement:
     }
     if row.previous_key_ids:
         detail["previous_key_id"] = row.previous_key_ids[-1]
-    if row.because:
-        detail["reason"] = plain_value(row.because)
+    if row.reason:
+        detail["reason"] = plain_value(row.reason)
+    if row.reason_code:
+        detail |= {"reason_code": row.reason_code, "facts": plain_value(row.facts)}
     detail.update({name: str(day) for name, day in dates.items() if day is not None})
     # The id is the same however often a step is taken up again: one step, one announcement.
     return Announcement(f"{today}#{detail_type.replace(' ', '')}#{row.key_id}", detail_type, detail)
@@ -48,6 +51,10 @@ def plain_value(value: object) -> object:
     """A value of an event as JSON has it: a text made harmless, a date as text."""
     if isinstance(value, str):
         return plain(value)
+    if isinstance(value, Mapping):
+        return {name: plain_value(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [plain_value(one) for one in value]
     return str(value) if isinstance(value, date) else value
 
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.expiry.reasons import NotTold, TierMissing
+from keyjanitor.domain.expiry.reasons import NotTold, TierMissing, laid_out
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Plan, Verdict, Warn
 from keyjanitor.domain.model.keys import DAY, State
 from keyjanitor.domain.model.records import stands_disabled
 
 WHOLE_NIGHTS = 7  # before tonight, whose files have a line for every key
 # What is another every night, and follows from the usage files and from the other columns.
-PASSING = frozenset({"last_used", "idle_since", "idle_days", "reason"})
+PASSING = frozenset({"last_used", "idle_since", "idle_days", "reason", "reason_code", "facts"})
 
 _STEP_OF_STATE = {State.WARNED: "warn", State.DISABLED: "disable"}
 
@@ -42,7 +42,7 @@ def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
             "usage_plan_ids": list(verdict.usage_plan_ids),
             **{name: _text(day) for name, day in dates_ahead(plan.today, verdict).items()},
             "verdict": word or verdict.word,
-            "reason": str(verdict.because),
+            **laid_out(verdict.because),
         }
 
 

@@ -26,7 +26,7 @@ def next_step(
     today = night.today
     days = (today - since).days
     if row is not None and row.stepped_on is not None and row.stepped_on >= today:
-        return "keep", reasons.Stepped(row.because), None
+        return "keep", reasons.Stepped(row.reason, row.reason_code, row.facts), None
     disabled = row is not None and stands_disabled(key, row)
     next_on = None
     if row is not None and _was_warned(row, due, since, disabled=disabled):
@@ -34,7 +34,7 @@ def next_step(
     if row is None or next_on is None:
         notice = today + DAY * (tier.grace_days if disabled else tier.warn_days)
         if isinstance(due, reasons.Ends) and not disabled:
-            notice = max(due.on, today + DAY)
+            notice = max(due.expires_on, today + DAY)
         return "warn", due, Warn(key, row, tier, due, days, notice, plans)
     if waiting := night.untold.get(key.key_id):
         told = told_late(row, today)

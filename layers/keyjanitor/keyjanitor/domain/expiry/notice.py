@@ -135,4 +135,4 @@ def _is_of(notice: Announcement, row: Row) -> bool:
 
 
 def _is_agreed(row: Row) -> bool:
-    return row.state is State.WARNED and row.ends_on is not None
+    return row.state is State.WARNED and row.expires_on is not None

@@ -1,9 +1,11 @@
-"""Why a key got its verdict, as values; `str()` of one is the words that people read."""
+"""Why a key got its verdict, as values: `code` and `facts()` are for programs, `str()` for people."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date
+from typing import Any, ClassVar
 
-from keyjanitor.domain.model.owners import Owner
+from keyjanitor.domain.model.owners import Mark, Owner, Stack, owner_values
 from keyjanitor.domain.model.safe_text import visible
 
 
@@ -12,9 +14,48 @@ def _days(days: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Idle:
+class Explained:
+    """A reason. Its code and its facts are written into rows, files and events; its words may change."""
+
+    code: ClassVar[str]
+
+    def facts(self) -> dict[str, Any]:
+        """The fields as JSON has them: a date as text, a reason as its `reason_code` and `facts`."""
+        return {
+            "due" if one.name == "because" else one.name: _plain(getattr(self, one.name))
+            for one in fields(self)
+        }
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Explained():
+            return {"reason_code": value.code, "facts": value.facts()}
+        case Stack() | Mark():
+            return owner_values(value)
+        case date():
+            return str(value)
+        case Mapping():
+            return dict(value)
+        case _:
+            return value
+
+
+def laid_out(reason: Explained) -> dict[str, Any]:
+    """A reason as the fields of a row or of a line: `reason` (words), `reason_code` and `facts`."""
+    return {"reason": str(reason), "reason_code": reason.code, "facts": reason.facts()}
+
+
+def in_words(text: str) -> dict[str, Any]:
+    """The same fields for what a person wrote, or for no reason at all: these have no code."""
+    return {"reason": text, "reason_code": "", "facts": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Explained):
     """Idle for `days` since `since`, which is past tonight's patience."""
 
+    code: ClassVar[str] = "idle"
     days: int
     since: date
     never_used: bool = False
@@ -26,9 +67,10 @@ class Idle:
 
 
 @dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Explained):
     """In no usage plan for so many consecutive nights: it opens nothing, and no usage names it (doc: AF-314)."""
 
+    code: ClassVar[str] = "orphan"
     nights: int
 
     def __str__(self) -> str:
@@ -36,22 +78,24 @@ class Orphan:
 
 
 @dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Explained):
     """Issued until this date, or replaced by a rotation whose overlap ends then."""
 
-    on: date
+    code: ClassVar[str] = "ends"
+    expires_on: date
 
     def __str__(self) -> str:
-        return f"ends on {self.on}, as was agreed when it was issued or rotated"
+        return f"ends on {self.expires_on}, as was agreed when it was issued or rotated"
 
 
 Due = Idle | Orphan | Ends
 
 
 @dataclass(frozen=True, slots=True)
-class WithinPatience:
+class WithinPatience(Explained):
     """Idle for `days` since `since`; patience is longer."""
 
+    code: ClassVar[str] = "within_patience"
     days: int
     since: date
     patience: int
@@ -61,9 +105,10 @@ class WithinPatience:
 
 
 @dataclass(frozen=True, slots=True)
-class OrphanSoon:
+class OrphanSoon(Explained):
     """In no usage plan, but not for long enough."""
 
+    code: ClassVar[str] = "orphan_soon"
     nights: int
     of: int
 
@@ -72,19 +117,21 @@ class OrphanSoon:
 
 
 @dataclass(frozen=True, slots=True)
-class EndsLater:
+class EndsLater(Explained):
     """Ends on a date that is too far away to announce."""
 
-    on: date
+    code: ClassVar[str] = "ends_later"
+    expires_on: date
 
     def __str__(self) -> str:
-        return f"ends on {self.on}"
+        return f"ends on {self.expires_on}"
 
 
 @dataclass(frozen=True, slots=True)
-class Waits:
+class Waits(Explained):
     """The next step has a date, and that has not come."""
 
+    code: ClassVar[str] = "waits"
     step: str
     on: date
     because: Due
@@ -94,19 +141,30 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
-    """Its step of tonight is done; a second on one date there is not."""
+class Stepped(Explained):
+    """Its step of tonight is done, for the reason in its row; a date has one step of a key.
 
-    because: str
+    `reason_code` and `reason_facts` are empty if version 0.2.0 or an earlier one took the step.
+    """
+
+    code: ClassVar[str] = "stepped"
+    reason: str
+    reason_code: str = ""
+    reason_facts: Mapping[str, object] = field(default_factory=dict, hash=False)
+
+    def facts(self) -> dict[str, Any]:
+        """The code and the facts for which the step was taken."""
+        return {"due": {"reason_code": self.reason_code, "facts": dict(self.reason_facts)}}
 
     def __str__(self) -> str:
-        return self.because
+        return self.reason
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitsAllowance:
+class AwaitsAllowance(Explained):
     """Due, but tonight's allowance goes to keys that have been idle for longer."""
 
+    code: ClassVar[str] = "awaits_allowance"
     because: Due
 
     def __str__(self) -> str:
@@ -114,9 +172,10 @@ class AwaitsAllowance:
 
 
 @dataclass(frozen=True, slots=True)
-class NotTonight:
+class NotTonight(Explained):
     """Due, but `why` lets nothing but warnings, or no parking, happen tonight."""
 
+    code: ClassVar[str] = "not_tonight"
     why: str
     because: Due
 
@@ -125,13 +184,14 @@ class NotTonight:
 
 
 @dataclass(frozen=True, slots=True)
-class NotTold:
+class NotTold(Explained):
     """Announced, but `what` could not be sent since the date `since`.
 
     Notice begins when it is told, so nothing happens before `earliest`, and that is if it is told
     tonight.
     """
 
+    code: ClassVar[str] = "not_told"
     what: str
     since: date
     earliest: date
@@ -157,9 +217,10 @@ Kept = (
 
 
 @dataclass(frozen=True, slots=True)
-class OwnedBy:
+class OwnedBy(Explained):
     """Another tool made the key and will miss it."""
 
+    code: ClassVar[str] = "owned_by"
     owner: Owner
 
     def __str__(self) -> str:
@@ -167,17 +228,20 @@ class OwnedBy:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepTag:
+class KeepTag(Explained):
     """Tagged `keyjanitor:keep`."""
+
+    code: ClassVar[str] = "keep_tag"
 
     def __str__(self) -> str:
         return "tagged keyjanitor:keep"
 
 
 @dataclass(frozen=True, slots=True)
-class ProtectedUntil:
+class ProtectedUntil(Explained):
     """Protected by a request."""
 
+    code: ClassVar[str] = "protected_until"
     until: date
 
     def __str__(self) -> str:
@@ -185,25 +249,30 @@ class ProtectedUntil:
 
 
 @dataclass(frozen=True, slots=True)
-class DisabledByOthers:
+class DisabledByOthers(Explained):
     """Disabled, and not by us: somebody wants it so."""
+
+    code: ClassVar[str] = "disabled_by_others"
 
     def __str__(self) -> str:
         return "disabled by somebody else"
 
 
 @dataclass(frozen=True, slots=True)
-class BeingRestored:
+class BeingRestored(Explained):
     """Under the marker name that a restore gives until it is done."""
+
+    code: ClassVar[str] = "being_restored"
 
     def __str__(self) -> str:
         return "being restored"
 
 
 @dataclass(frozen=True, slots=True)
-class TierNever:
+class TierNever(Explained):
     """Its tier's `idle_days` is "never"."""
 
+    code: ClassVar[str] = "tier_never"
     tier: str
 
     def __str__(self) -> str:
@@ -211,9 +280,10 @@ class TierNever:
 
 
 @dataclass(frozen=True, slots=True)
-class NoContact:
+class NoContact(Explained):
     """Its tier has no contact, so nobody would hear of a warning."""
 
+    code: ClassVar[str] = "no_contact"
     tier: str
 
     def __str__(self) -> str:
@@ -221,8 +291,10 @@ class NoContact:
 
 
 @dataclass(frozen=True, slots=True)
-class IdMayBeValue:
+class IdMayBeValue(Explained):
     """Its id is long enough to be its value, so it stands nowhere, and the key is not swept."""
+
+    code: ClassVar[str] = "id_may_be_value"
 
     def __str__(self) -> str:
         return "its id may be its value, so it is never swept"
@@ -241,9 +313,10 @@ Protected = (
 
 
 @dataclass(frozen=True, slots=True)
-class MembersUnread:
+class MembersUnread(Explained):
     """The members of a plan were not read to the end: any key may be in it."""
 
+    code: ClassVar[str] = "members_unread"
     usage_plan_id: str
 
     def __str__(self) -> str:
@@ -251,9 +324,10 @@ class MembersUnread:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageUnread:
+class UsageUnread(Explained):
     """The usage of a plan that the key is in was not read to the end."""
 
+    code: ClassVar[str] = "usage_unread"
     usage_plan_id: str
 
     def __str__(self) -> str:
@@ -261,9 +335,10 @@ class UsageUnread:
 
 
 @dataclass(frozen=True, slots=True)
-class UseByDayUnread:
+class UseByDayUnread(Explained):
     """In no plan at night, but it may be put in one by day: so many, of which this is one, are unread."""
 
+    code: ClassVar[str] = "use_by_day_unread"
     usage_plan_id: str
     plans: int
 
@@ -276,9 +351,10 @@ class UseByDayUnread:
 
 
 @dataclass(frozen=True, slots=True)
-class DaysUnclear:
+class DaysUnclear(Explained):
     """The usage of a plan told the key's days in a shape that does not fit what was asked for."""
 
+    code: ClassVar[str] = "days_unclear"
     usage_plan_id: str
 
     def __str__(self) -> str:
@@ -289,9 +365,10 @@ class DaysUnclear:
 
 
 @dataclass(frozen=True, slots=True)
-class UseUntold:
+class UseUntold(Explained):
     """An earlier reading showed a request of the key on a day of which tonight's shows none."""
 
+    code: ClassVar[str] = "use_untold"
     on: date
 
     def __str__(self) -> str:
@@ -299,9 +376,10 @@ class UseUntold:
 
 
 @dataclass(frozen=True, slots=True)
-class OpensNoStage:
+class OpensNoStage(Explained):
     """A plan that the key is in opens no stage (seen: AF-332): every call gets 403, so no use can show."""
 
+    code: ClassVar[str] = "opens_no_stage"
     usage_plan_id: str
 
     def __str__(self) -> str:
@@ -312,9 +390,10 @@ class OpensNoStage:
 
 
 @dataclass(frozen=True, slots=True)
-class Unwitnessed:
+class Unwitnessed(Explained):
     """No request was seen in a plan that the key is in, as the plan is: metering may not work there."""
 
+    code: ClassVar[str] = "unwitnessed"
     usage_plan_id: str
 
     def __str__(self) -> str:
@@ -326,25 +405,30 @@ class Unwitnessed:
 
 
 @dataclass(frozen=True, slots=True)
-class StageKeys:
+class StageKeys(Explained):
     """Named by a stage in the old way (doc: AF-217), which is not metered (believed: AF-218)."""
+
+    code: ClassVar[str] = "stage_keys"
 
     def __str__(self) -> str:
         return "a stage names it in the old way (stageKeys), which is not metered"
 
 
 @dataclass(frozen=True, slots=True)
-class TagsUnread:
+class TagsUnread(Explained):
     """The tagging API could not be read to its last page: the key may be somebody's."""
+
+    code: ClassVar[str] = "tags_unread"
 
     def __str__(self) -> str:
         return "its tags could not be read"
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(Explained):
     """The account's traffic fell under a tenth of the usual: an outage looks like idleness."""
 
+    code: ClassVar[str] = "outage"
     day: date
     used: int
     usual: int
@@ -354,9 +438,10 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
-class TierMissing:
+class TierMissing(Explained):
     """It was issued in a tier that policy.toml no longer has: no other tier's rules are its own."""
 
+    code: ClassVar[str] = "tier_missing"
     tier: str
 
     def __str__(self) -> str:
@@ -364,9 +449,10 @@ class TierMissing:
 
 
 @dataclass(frozen=True, slots=True)
-class TierUnclear:
+class TierUnclear(Explained):
     """The policy names a plan, at `path`, that the account has not or not clearly: it may be this."""
 
+    code: ClassVar[str] = "tier_unclear"
     usage_plan_id: str
     path: str
 
@@ -393,3 +479,68 @@ Unknown = (
 )
 
 Reason = Due | Kept | Protected | Unknown
+
+
+# --- what a row says after something else than a verdict --------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EnabledAgain(Explained):
+    """An operator undid the sweep that disabled the key, or its use showed before it was disabled."""
+
+    code: ClassVar[str] = "enabled_again"
+
+    def __str__(self) -> str:
+        return "enabled again"
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed(Explained):
+    """A request started its idle clock again."""
+
+    code: ClassVar[str] = "renewed"
+
+    def __str__(self) -> str:
+        return "renewed"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored(Explained):
+    """Back from its tombstone as it was parked."""
+
+    code: ClassVar[str] = "restored"
+
+    def __str__(self) -> str:
+        return "restored"
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredWithout(Explained):
+    """Back from its tombstone as less than it was.
+
+    `usage_plans` are those that did not take it, by id, each with why; `in_no_plan`: it is in none
+    now. `called` is its new name if API Gateway refused the empty one that it had.
+    """
+
+    code: ClassVar[str] = "restored_without"
+    usage_plans: Mapping[str, str] = field(default_factory=dict, hash=False)
+    in_no_plan: bool = False
+    called: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The plans as a list, sorted by id."""
+        plans = [
+            {"usage_plan_id": one, "why": why} for one, why in sorted(self.usage_plans.items())
+        ]
+        return {"usage_plans": plans, "in_no_plan": self.in_no_plan, "called": self.called}
+
+    def __str__(self) -> str:
+        told = []
+        if self.usage_plans:
+            plans = ", ".join(f"{one} ({why})" for one, why in sorted(self.usage_plans.items()))
+            told.append(f"its usage plans {plans}")
+        if self.in_no_plan:
+            told.append("any usage plan, so it opens nothing until it is put into one")
+        if self.called is not None:
+            told.append(f"its empty name, which API Gateway refuses: it is called {self.called!r}")
+        return f"restored without {'; without '.join(told)}"

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 from typing import assert_never
 
-from keyjanitor.domain.expiry.reasons import Ends
+from keyjanitor.domain.expiry.reasons import EnabledAgain, Ends, in_words, laid_out
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
 from keyjanitor.domain.model.keys import DAY, ApiKey, State
 from keyjanitor.domain.model.policy import MOST_DAYS, BoundPolicy
@@ -44,7 +44,7 @@ def issued(key: ApiKey, request: RequestRow) -> Row | None:
         owner=grant.owner,
         name=grant.name,
         issued=True,
-        ends_on=grant.ends_on,
+        expires_on=grant.expires_on,
         usage_plan_ids=grant.usage_plan_ids,
         sender=grant.sender,
         deliver_to=grant.deliver_to,
@@ -72,7 +72,7 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
                 park_on=None,
                 disabled_on=row.disabled_on if note.state is State.DISABLED else None,
                 failed_on=None,
-                because="",
+                **in_words(""),
             )
         case Correct():
             # What a key was issued in is written down for good, whatever policy.toml says tonight.
@@ -97,28 +97,28 @@ def warned(step: Warn, row: Row, today: date) -> Row:
         disable_on=None if stays_disabled else step.next_step_on,
         park_on=step.next_step_on if stays_disabled else None,
         stepped_on=today,
-        because=str(step.because),
+        **laid_out(step.because),
         usage_plan_ids=step.usage_plan_ids,
     )
 
 
-def replaced(row: Row, new_key_id: str, ends_on: date, today: date, warn_days: int) -> Row:
+def replaced(row: Row, new_key_id: str, expires_on: date, today: date, warn_days: int) -> Row:
     """The row of a key that a rotation has replaced: its end is agreed, and announced if it is near.
 
     Dates that were announced for idleness give way to the end, whichever is earlier. A key that we
     have disabled stays so, with its dates.
     """
-    row = replace(row, ends_on=ends_on, rotated_to=new_key_id)
+    row = replace(row, expires_on=expires_on, rotated_to=new_key_id)
     if row.state is State.DISABLED:
         return row
-    if ends_on > today + DAY * warn_days:
-        return replace(row, state=State.ACTIVE, warned_on=None, disable_on=None, because="")
+    if expires_on > today + DAY * warn_days:
+        return replace(row, state=State.ACTIVE, warned_on=None, disable_on=None, **in_words(""))
     return replace(
         row,
         state=State.WARNED,
         warned_on=today,
-        disable_on=ends_on,
-        because=str(Ends(ends_on)),
+        disable_on=expires_on,
+        **laid_out(Ends(expires_on)),
     )
 
 
@@ -170,9 +170,9 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
         # What was disabled on this date stays counted in its allowance.
         disabled_on=row.disabled_on if row.disabled_on == today else None,
         park_on=None,
-        ends_on=None,
+        expires_on=None,
         rotated_to=None,
-        because="enabled again",
+        **laid_out(EnabledAgain()),
         restored_on=today,
         our_update=key.last_updated_date,
         failed_on=None,
@@ -201,7 +201,7 @@ def told_late(row: Row, today: date) -> Row:
     was told by the answer that agreed on it, so its date stays. Told twice on a date, it moves once.
     """
     began, on = notice_began(row), next_step_on(row)
-    agreed = row.state is State.WARNED and row.ends_on is not None
+    agreed = row.state is State.WARNED and row.expires_on is not None
     if began is None or on is None or agreed or began >= today:
         return row
     later = max(on, today + (on - began))

@@ -205,17 +205,17 @@ class _Judge:
     ) -> Reason:
         """Whether a key that may be swept is past tonight's patience, is not, or nobody knows."""
         judged: Reason
-        if row is not None and row.ends_on is not None:
+        if row is not None and row.expires_on is not None:
             # An agreed end asks for no idleness, so nothing unread stands in its way.
-            if row.ends_on > self._today + DAY * tier.warn_days:
-                return reasons.EndsLater(row.ends_on)
+            if row.expires_on > self._today + DAY * tier.warn_days:
+                return reasons.EndsLater(row.expires_on)
             if key.tags is None:
                 return reasons.TagsUnread()
             # A stage that names the key in the old way is not in its tombstone: it may be disabled,
             # which leaves it there, and not parked.
             if key.stage_keys and stands_disabled(key, row):
                 return reasons.StageKeys()
-            return reasons.Ends(row.ends_on)
+            return reasons.Ends(row.expires_on)
         if plans:
             judged = self._judge_idleness(key, row, tier, plans, since)
         elif isinstance(self._use.nobody_moves, reasons.MembersUnread):

@@ -54,7 +54,9 @@ class Row:
     issued: bool = False
     adopted_on: date | None = None
     stepped_on: date | None = None
-    because: str = ""
+    reason: str = ""  # in words, of the last step or change
+    reason_code: str = ""  # of the same, "" if a person wrote it, or an earlier version
+    facts: Mapping[str, object] = field(default_factory=dict, hash=False)  # behind the code
     warned_on: date | None = None
     told_on: date | None = None
     disable_on: date | None = None
@@ -63,7 +65,7 @@ class Row:
     parked_on: date | None = None
     purge_on: date | None = None
     purged_on: date | None = None
-    ends_on: date | None = None
+    expires_on: date | None = None
     renewed_on: date | None = None
     restored_on: date | None = None
     protected_until: date | None = None
@@ -97,7 +99,7 @@ def is_our_update(key: ApiKey, row: Row) -> bool:
 def was_agreed(row: Row) -> bool:
     """Whether a key was disabled, or parked, because its agreed end had come."""
     taken = row.disabled_on or row.parked_on
-    return row.ends_on is not None and taken is not None and row.ends_on <= taken
+    return row.expires_on is not None and taken is not None and row.expires_on <= taken
 
 
 def end_is_announced(row: Row) -> bool:
@@ -105,10 +107,10 @@ def end_is_announced(row: Row) -> bool:
 
     The end itself, or the day after the warning, if that came no earlier than the end.
     """
-    if row.ends_on is None or row.disable_on is None or row.state is not State.WARNED:
+    if row.expires_on is None or row.disable_on is None or row.state is not State.WARNED:
         return False
     late = row.warned_on is not None and row.disable_on == row.warned_on + DAY
-    return row.disable_on == row.ends_on or (late and row.disable_on > row.ends_on)
+    return row.disable_on == row.expires_on or (late and row.disable_on > row.expires_on)
 
 
 def stands_disabled(key: ApiKey, row: Row) -> bool:
@@ -288,6 +290,6 @@ class Grant:
     sender: str | None
     deliver_to: str
     usage_plan_ids: tuple[str, ...]
-    ends_on: date | None = None
+    expires_on: date | None = None
     rotates: str | None = None
     key_name: str = ""  # in API Gateway: by it the key is found whose making was cut off

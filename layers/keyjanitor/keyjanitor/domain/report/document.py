@@ -346,7 +346,7 @@ def _keys(morning: Morning) -> Iterable[list[Any]]:
             (date.fromisoformat(on) - morning.today).days if on else None,
             morning.use.requests(key_id),
             (line or {}).get("usage_plan_ids", []),
-            _text(row.ends_on) if row else None,
+            _text(row.expires_on) if row else None,
         ]
 
 

@@ -78,11 +78,11 @@ def judge_life(row: Row, today: date, policy: Policy) -> Refusal | None:
     tier = policy.tiers.get(row.tier)
     if tier is None or tier.max_life_days is None or not row.issued:
         return None
-    if row.ends_on is None or row.ends_on > today:
+    if row.expires_on is None or row.expires_on > today:
         return None
     return Refusal(
         Code.NOT_RESTORABLE,
-        f"key {row.key_id} has ended on {row.ends_on}, and no key of tier {tier.name} lives for more "
+        f"key {row.key_id} has ended on {row.expires_on}, and no key of tier {tier.name} lives for more "
         f"than {tier.max_life_days} days; ask for another key",
     )
 
@@ -198,11 +198,11 @@ def _rotated(row: Row) -> Refusal | None:
 
 def _ended(request: KeyRequest, row: Row) -> Refusal | None:
     """A new key would have the same agreed end, which has come."""
-    if row.ends_on is None or row.ends_on > request.today:
+    if row.expires_on is None or row.expires_on > request.today:
         return None
     return Refusal(
         Code.NOT_RESTORABLE,
-        f"the agreed end of key {row.key_id}, {row.ends_on}, has come; renew it first, or ask for another key",
+        f"the agreed end of key {row.key_id}, {row.expires_on}, has come; renew it first, or ask for another key",
     )
 
 

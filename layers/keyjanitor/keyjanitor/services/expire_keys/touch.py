@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.ownership import disabled_by_us
+from keyjanitor.domain.expiry.reasons import laid_out
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Purge
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
@@ -37,7 +38,7 @@ class Steps:
         if self._is_owned(row):
             return
         claimed = self._claims.claim(
-            replace(row, because=str(step.because)), Verb.DISABLE, row, step.key
+            replace(row, **laid_out(step.because)), Verb.DISABLE, row, step.key
         )
         if reason := self._why_not(step, self._outside.gateway.key(row.key_id), row):
             self._claims.give_up(row, reason)
@@ -59,7 +60,7 @@ class Steps:
         claimed = self._claims.claim(
             replace(
                 row,
-                because=str(step.because),
+                **laid_out(step.because),
                 last_used=step.last_used,
                 usage_plan_ids=step.usage_plan_ids,
             ),

@@ -69,16 +69,16 @@ def _change(one: ProvenKey, responder: Responder, *, again: bool) -> RequestChan
         "sealed_value": grant.sealed_value,
         "encryption_context": delivery_context(grant.deliver_to, request.request_id),
         "usage_plan_id": grant.usage_plan_ids[0],
-        "expires_on": grant.ends_on,
+        "expires_on": grant.expires_on,
     }
     detail_type = ISSUED
     if request.action is Action.ROTATE:
         detail_type = ROTATED
-        ends_on, old = _end_of_the_old(one, responder)
+        expires_on, old = _end_of_the_old(one, responder)
         if any(change.before and change.before.rotated_to for change in old):
             return None
         changes += old
-        more |= {"previous_key_id": grant.rotates, "previous_key_ends_on": ends_on}
+        more |= {"previous_key_id": grant.rotates, "previous_key_ends_on": expires_on}
     detail = answer(detail_type, request, row, responder.policy, **more)
     return responder.answer(one.task, detail_type, detail, *changes)
 
@@ -94,7 +94,7 @@ def _row_of(one: ProvenKey, stands: Row | None) -> Row:
         name=grant.name,
         issued=True,
         adopted_on=(stands and stands.adopted_on) or one.task.request.today,
-        ends_on=grant.ends_on,
+        expires_on=grant.expires_on,
         our_update=one.key.last_updated_date,
         usage_plan_ids=grant.usage_plan_ids,
         sender=grant.sender,
@@ -108,15 +108,15 @@ def _end_of_the_old(one: ProvenKey, responder: Responder) -> tuple[object, list[
     """When the old key ends, and what its row says of it; nothing if it is gone already."""
     request, policy, new_key_id = one.task.request, responder.policy, one.key.key_id
     old = responder.outside.ledger.row_of_any(one.grant.rotates or "")
-    ends_on = request.today + DAY * request.overlap_days
+    expires_on = request.today + DAY * request.overlap_days
     if old is None or old.state not in LIVE_STATES:
         return request.today, []
-    if old.ends_on is not None:
-        ends_on = min(ends_on, old.ends_on)
+    if old.expires_on is not None:
+        expires_on = min(expires_on, old.expires_on)
     tier = policy.tiers.get(old.tier)
     if tier is None or tier.contact is None:  # no sweep touches it
-        return ends_on, [Change(old, replace(old, ends_on=ends_on, rotated_to=new_key_id))]
-    after = replaced(old, new_key_id, ends_on, request.today, tier.warn_days)
+        return expires_on, [Change(old, replace(old, expires_on=expires_on, rotated_to=new_key_id))]
+    after = replaced(old, new_key_id, expires_on, request.today, tier.warn_days)
     if after.state is not State.WARNED:
-        return ends_on, [Change(old, after)]
-    return ends_on, [Change(old, after, (announce(after, policy, request.today),))]
+        return expires_on, [Change(old, after)]
+    return expires_on, [Change(old, after, (announce(after, policy, request.today),))]

@@ -80,7 +80,7 @@ def _verdict_on_issue(task: Task, responder: Responder, plans: TierPlans) -> Gra
         sender=task.row.sender,
         deliver_to=request.deliver_to,
         usage_plan_ids=(plans.plan_for(tier),),
-        ends_on=request.expires_on or end_of_life(tier, request.today),
+        expires_on=request.expires_on or end_of_life(tier, request.today),
     )
 
 
@@ -102,7 +102,7 @@ def _like(old: Row, today: date, responder: Responder, plans: TierPlans) -> Gran
         sender=old.sender,
         deliver_to=old.deliver_to or "",
         usage_plan_ids=plan_ids,
-        ends_on=old.ends_on or end_of_life(tiers[old.tier], today),
+        expires_on=old.expires_on or end_of_life(tiers[old.tier], today),
         rotates=old.key_id,
     )
 

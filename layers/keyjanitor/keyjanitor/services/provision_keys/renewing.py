@@ -6,6 +6,7 @@ from datetime import date
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.ownership import disabled_by_us
+from keyjanitor.domain.expiry.reasons import Renewed, laid_out
 from keyjanitor.domain.expiry.transitions import regretted
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
 from keyjanitor.domain.model.records import Row, Status, end_is_announced
@@ -71,7 +72,7 @@ def _answer(
 
 def _has_a_successor(request: KeyRequest, row: Row) -> Refusal | None:
     """A key whose rotation has ended would be one more than its owner was given."""
-    if row.rotated_to is None or row.ends_on is None or row.ends_on > request.today:
+    if row.rotated_to is None or row.expires_on is None or row.expires_on > request.today:
         return None
     return Refusal(
         Code.TOO_MANY_KEYS,
@@ -85,12 +86,12 @@ def _renewed(row: Row, today: date) -> Row:
     An agreed end that is still to come stays, and so does its announcement. One that has come is
     lifted: who renews such a key wants it to live, as who undoes a sweep does.
     """
-    renewed = replace(row, renewed_on=max(today, row.renewed_on or today), because="renewed")
-    if row.ends_on is not None and row.ends_on > today:
+    renewed = replace(row, renewed_on=max(today, row.renewed_on or today), **laid_out(Renewed()))
+    if row.expires_on is not None and row.expires_on > today:
         if end_is_announced(row):
-            return replace(renewed, because=row.because)
+            return replace(renewed, reason=row.reason, reason_code=row.reason_code, facts=row.facts)
     else:
-        renewed = replace(renewed, ends_on=None)
+        renewed = replace(renewed, expires_on=None)
     return replace(
         renewed,
         state=State.ACTIVE,

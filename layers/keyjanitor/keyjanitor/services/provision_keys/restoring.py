@@ -1,6 +1,7 @@
 """Brings a parked key back for a request."""
 
 from keyjanitor.adapters.request_store import RequestChange
+from keyjanitor.domain.expiry.reasons import RestoredWithout
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.domain.requests.events import RESTORED, answer
@@ -9,7 +10,7 @@ from keyjanitor.errors import KeysFull, NotRestorable
 from keyjanitor.services.provision_keys.looking import look_up
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import Task
-from keyjanitor.services.restore import WITHOUT, half_built, restore
+from keyjanitor.services.restore import half_built, restore
 
 
 def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | None:
@@ -52,7 +53,9 @@ def _delete_half_built(row: Row | None, responder: Responder) -> None:
 
 def _as_restored(row: Row) -> dict[str, object]:
     """What only the answer to a restore says: the former id, and what the key came back without."""
-    return {
-        "previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None,
-        "reason": row.because if row.because.startswith(WITHOUT) else None,
+    told: dict[str, object] = {
+        "previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None
     }
+    if row.reason_code == RestoredWithout.code:
+        told |= {"reason": row.reason, "reason_code": row.reason_code, "facts": row.facts}
+    return told

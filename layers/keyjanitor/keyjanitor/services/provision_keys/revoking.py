@@ -5,6 +5,7 @@ from dataclasses import replace
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.events import VERSION
+from keyjanitor.domain.expiry.reasons import in_words
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import FINAL, Claim, RequestRow, Row, Status
 from keyjanitor.domain.requests.events import REVOKED
@@ -56,7 +57,7 @@ def _revoked(row: Row, request: KeyRequest) -> Row:
     return replace(
         row,
         state=State.REVOKED,
-        because=request.reason or "revoked",
+        **in_words(request.reason or "revoked"),
         revoked_on=row.revoked_on or request.today,
         revoked_by=row.revoked_by or request.sender,
         warned_on=None,
