@@ -19,7 +19,7 @@ from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
-from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry import explained, reasons
 from keyjanitor.domain.expiry.keys_file import PASSING
 from keyjanitor.domain.expiry.ownership import KEEP_TAG
 from keyjanitor.domain.model.keys import ApiKey, State
@@ -167,7 +167,7 @@ class _Told:
 
     def add(self, night: date, line: Line) -> None:
         self.lines.append((night, line))
-        code, facts = explained(line)
+        code, facts = reason_of(line)
         if code == reasons.OwnedBy.code:
             self.owned_by = owner_of(facts["owner"])
         if code == reasons.StageKeys.code:
@@ -190,12 +190,12 @@ class _Told:
             self._made[changed] = self._key(line, changed)
         return self._made[changed]
 
-    def says(self, reason: type[reasons.Explained]) -> bool:
+    def says(self, reason: type[explained.Explained]) -> bool:
         """Whether tonight's verdict has such a reason."""
-        return bool(self.lines) and explained(self.lines[0][1])[0] == reason.code
+        return bool(self.lines) and reason_of(self.lines[0][1])[0] == reason.code
 
     def _key(self, line: Line, changed: date | None) -> RecordedKey:
-        code, facts = explained(line)
+        code, facts = reason_of(line)
         by_others = code == reasons.DisabledByOthers.code
         shut = line["state"] == State.DISABLED and not line["enabled"] and not by_others
         created = datetime.combine(date.fromisoformat(line["created_date"]), _NOON)
@@ -216,7 +216,7 @@ class _Told:
         )
 
 
-def explained(line: Line) -> tuple[str, Mapping[str, Any]]:
+def reason_of(line: Line) -> tuple[str, Mapping[str, Any]]:
     """The code and the facts of a line's reason; of an earlier version's line what its words say."""
     code, facts = line.get("reason_code", ""), line.get("facts", {})
     if code == reasons.Stepped.code and not facts["due"]["reason_code"]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.expiry.explained import in_words, laid_out
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
-from keyjanitor.domain.expiry.reasons import Restored, in_words, laid_out
+from keyjanitor.domain.expiry.row_reasons import Restored
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
 from tests.builders import DAY, PORTAL, TODAY

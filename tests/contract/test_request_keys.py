@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.expiry.explained import in_words, laid_out
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
-from keyjanitor.domain.expiry.reasons import Renewed, Restored, in_words, laid_out
+from keyjanitor.domain.expiry.row_reasons import Renewed, Restored
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, row_id
 from keyjanitor.errors import CallFailed

@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry import explained, reasons, row_reasons
 from keyjanitor.domain.model.owners import Stack
 from tests.builders import TODAY, days_ago, in_days
 
@@ -108,11 +108,16 @@ IDLE = reasons.Idle(60, days_ago(60))
         ),
     ],
 )
-def test_a_reason_in_words(reason: reasons.Explained, words: str) -> None:
+def test_a_reason_in_words(reason: explained.Explained, words: str) -> None:
     assert str(reason) == words
 
 
-OF_ROWS = (reasons.EnabledAgain, reasons.Renewed, reasons.Restored, reasons.RestoredWithout)
+OF_ROWS = (
+    row_reasons.EnabledAgain,
+    row_reasons.Renewed,
+    row_reasons.Restored,
+    row_reasons.RestoredWithout,
+)
 ALL = (*get_args(reasons.Reason), *OF_ROWS)
 HISTORY = Path(__file__).parents[2] / "docs" / "history.md"
 
@@ -149,7 +154,7 @@ HISTORY = Path(__file__).parents[2] / "docs" / "history.md"
         ),
         (reasons.StageKeys(), "stage_keys", {}),
         (
-            reasons.RestoredWithout({"p1": "it is no more"}, in_no_plan=True),
+            row_reasons.RestoredWithout({"p1": "it is no more"}, in_no_plan=True),
             "restored_without",
             {
                 "usage_plans": [{"usage_plan_id": "p1", "why": "it is no more"}],
@@ -160,9 +165,9 @@ HISTORY = Path(__file__).parents[2] / "docs" / "history.md"
     ],
 )
 def test_a_reason_lays_out_its_facts_as_json_has_them(
-    reason: reasons.Explained, code: str, facts: dict[str, object]
+    reason: explained.Explained, code: str, facts: dict[str, object]
 ) -> None:
-    assert reasons.laid_out(reason) == {
+    assert explained.laid_out(reason) == {
         "reason": str(reason),
         "reason_code": code,
         "facts": facts,

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.expiry.reasons import EnabledAgain, Ends, Idle, in_words, laid_out
+from keyjanitor.domain.expiry.explained import in_words, laid_out
+from keyjanitor.domain.expiry.reasons import Ends, Idle
+from keyjanitor.domain.expiry.row_reasons import EnabledAgain
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Warn
 from keyjanitor.domain.expiry.transitions import (
     adopted,

@@ -8,8 +8,9 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
-from keyjanitor.domain.expiry.reasons import Restored, RestoredWithout, laid_out
+from keyjanitor.domain.expiry.row_reasons import Restored, RestoredWithout
 from keyjanitor.domain.expiry.transitions import enabled
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
 from keyjanitor.domain.model.policy import Policy

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.expiry.reasons import NotTold, TierMissing, laid_out
+from keyjanitor.domain.expiry.explained import laid_out
+from keyjanitor.domain.expiry.reasons import NotTold, TierMissing
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Plan, Verdict, Warn
 from keyjanitor.domain.model.keys import DAY, State
 from keyjanitor.domain.model.records import stands_disabled

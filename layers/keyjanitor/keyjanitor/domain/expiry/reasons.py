@@ -1,54 +1,17 @@
 """Why a key got its verdict, as values: `code` and `facts()` are for programs, `str()` for people."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, ClassVar
 
-from keyjanitor.domain.model.owners import Mark, Owner, Stack, owner_values
+from keyjanitor.domain.expiry.explained import Explained
+from keyjanitor.domain.model.owners import Owner
 from keyjanitor.domain.model.safe_text import visible
 
 
 def _days(days: int) -> str:
     return "1 day" if days == 1 else f"{days} days"
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A reason. Its code and its facts are written into rows, files and events; its words may change."""
-
-    code: ClassVar[str]
-
-    def facts(self) -> dict[str, Any]:
-        """The fields as JSON has them: a date as text, a reason as its `reason_code` and `facts`."""
-        return {
-            "due" if one.name == "because" else one.name: _plain(getattr(self, one.name))
-            for one in fields(self)
-        }
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case Explained():
-            return {"reason_code": value.code, "facts": value.facts()}
-        case Stack() | Mark():
-            return owner_values(value)
-        case date():
-            return str(value)
-        case Mapping():
-            return dict(value)
-        case _:
-            return value
-
-
-def laid_out(reason: Explained) -> dict[str, Any]:
-    """A reason as the fields of a row or of a line: `reason` (words), `reason_code` and `facts`."""
-    return {"reason": str(reason), "reason_code": reason.code, "facts": reason.facts()}
-
-
-def in_words(text: str) -> dict[str, Any]:
-    """The same fields for what a person wrote, or for no reason at all: these have no code."""
-    return {"reason": text, "reason_code": "", "facts": {}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,68 +442,3 @@ Unknown = (
 )
 
 Reason = Due | Kept | Protected | Unknown
-
-
-# --- what a row says after something else than a verdict --------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class EnabledAgain(Explained):
-    """An operator undid the sweep that disabled the key, or its use showed before it was disabled."""
-
-    code: ClassVar[str] = "enabled_again"
-
-    def __str__(self) -> str:
-        return "enabled again"
-
-
-@dataclass(frozen=True, slots=True)
-class Renewed(Explained):
-    """A request started its idle clock again."""
-
-    code: ClassVar[str] = "renewed"
-
-    def __str__(self) -> str:
-        return "renewed"
-
-
-@dataclass(frozen=True, slots=True)
-class Restored(Explained):
-    """Back from its tombstone as it was parked."""
-
-    code: ClassVar[str] = "restored"
-
-    def __str__(self) -> str:
-        return "restored"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredWithout(Explained):
-    """Back from its tombstone as less than it was.
-
-    `usage_plans` are those that did not take it, by id, each with why; `in_no_plan`: it is in none
-    now. `called` is its new name if API Gateway refused the empty one that it had.
-    """
-
-    code: ClassVar[str] = "restored_without"
-    usage_plans: Mapping[str, str] = field(default_factory=dict, hash=False)
-    in_no_plan: bool = False
-    called: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """The plans as a list, sorted by id."""
-        plans = [
-            {"usage_plan_id": one, "why": why} for one, why in sorted(self.usage_plans.items())
-        ]
-        return {"usage_plans": plans, "in_no_plan": self.in_no_plan, "called": self.called}
-
-    def __str__(self) -> str:
-        told = []
-        if self.usage_plans:
-            plans = ", ".join(f"{one} ({why})" for one, why in sorted(self.usage_plans.items()))
-            told.append(f"its usage plans {plans}")
-        if self.in_no_plan:
-            told.append("any usage plan, so it opens nothing until it is put into one")
-        if self.called is not None:
-            told.append(f"its empty name, which API Gateway refuses: it is called {self.called!r}")
-        return f"restored without {'; without '.join(told)}"

@@ -5,7 +5,9 @@ from dataclasses import replace
 from datetime import date
 from typing import assert_never
 
-from keyjanitor.domain.expiry.reasons import EnabledAgain, Ends, in_words, laid_out
+from keyjanitor.domain.expiry.explained import in_words, laid_out
+from keyjanitor.domain.expiry.reasons import Ends
+from keyjanitor.domain.expiry.row_reasons import EnabledAgain
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
 from keyjanitor.domain.model.keys import DAY, ApiKey, State
 from keyjanitor.domain.model.policy import MOST_DAYS, BoundPolicy

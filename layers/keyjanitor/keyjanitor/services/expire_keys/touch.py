@@ -6,8 +6,8 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import disabled_by_us
-from keyjanitor.domain.expiry.reasons import laid_out
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Purge
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb

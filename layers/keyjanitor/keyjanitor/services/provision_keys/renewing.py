@@ -5,8 +5,9 @@ from datetime import date
 
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
+from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import disabled_by_us
-from keyjanitor.domain.expiry.reasons import Renewed, laid_out
+from keyjanitor.domain.expiry.row_reasons import Renewed
 from keyjanitor.domain.expiry.transitions import regretted
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
 from keyjanitor.domain.model.records import Row, Status, end_is_announced

@@ -1,7 +1,7 @@
 """Brings a parked key back for a request."""
 
 from keyjanitor.adapters.request_store import RequestChange
-from keyjanitor.domain.expiry.reasons import RestoredWithout
+from keyjanitor.domain.expiry.row_reasons import RestoredWithout
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.domain.requests.events import RESTORED, answer

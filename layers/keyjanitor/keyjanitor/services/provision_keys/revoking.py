@@ -5,7 +5,7 @@ from dataclasses import replace
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.events import VERSION
-from keyjanitor.domain.expiry.reasons import in_words
+from keyjanitor.domain.expiry.explained import in_words
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import FINAL, Claim, RequestRow, Row, Status
 from keyjanitor.domain.requests.events import REVOKED
