@@ -22,6 +22,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 JSON_TYPES = {
+    "boolean": "`true` or `false`",
     "string": "text",
     "number": "a number",
     "integer": "a whole number",
