@@ -16,7 +16,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from keyjanitor.adapters.history_bucket import _read_tombstone
+from keyjanitor.adapters.history_tombstones import read_tombstone
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.domain.model.keys import ApiKey, UsagePlan
 from tests.builders import DAY, a_usage_plan, unclaimed
@@ -188,7 +188,7 @@ def _seal_again(account: Account) -> None:
     assert isinstance(kms, FakeKms)
     for name in account.objects("tombstones/"):
         key_id = name.removeprefix("tombstones/").removesuffix(".json")
-        tombstone = _read_tombstone(json.loads(account.objects(name)[name]))
+        tombstone = read_tombstone(json.loads(account.objects(name)[name]))
         sealed = base64.b64decode(tombstone.sealed_value)
         kms._sealed[sealed] = (value_of(key_id).encode(), tombstone_context(tombstone))
 

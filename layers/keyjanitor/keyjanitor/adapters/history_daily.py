@@ -1,0 +1,93 @@
+"""The history's daily files: usage, keys with their verdicts, and the reports made of them."""
+
+import gzip
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from keyjanitor.adapters.bucket import DAMAGE, Bucket, compressed
+
+logger = Logger(child=True)
+
+
+class DailyFiles:
+    """The files under usage/, keys/ and reports/; each is written whole, over the one before it."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    def usage(self, day: date) -> list[dict[str, Any]]:
+        """The rows of a day's usage file; none if there is no file."""
+        return self._get_lines(_usage_name(day), _is_usage)
+
+    def put_usage(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the usage file of a day, whole."""
+        self._put_lines(_usage_name(day), rows)
+
+    def keys(self, day: date) -> list[dict[str, Any]]:
+        """The lines of a night's keys file; none if there is no file."""
+        return self._get_lines(_keys_name(day), _is_key)
+
+    def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes the keys file of a night: every key with tonight's verdict."""
+        self._put_lines(_keys_name(day), rows)
+
+    def _get_lines(
+        self, name: str, fits: Callable[[Mapping[str, Any]], bool]
+    ) -> list[dict[str, Any]]:
+        body = self._bucket.get(name)
+        found: list[dict[str, Any]] = []
+        damage = ""
+        try:
+            lines = gzip.decompress(body).splitlines() if body else []
+            found = [dict(json.loads(line)) for line in lines]
+        except DAMAGE as err:
+            damage = type(err).__name__
+        if not damage and not all(map(fits, found)):
+            damage = "lines of another shape"
+        if not damage:
+            return found
+        # Nobody decides on it, so it stops nobody; its earlier versions are in the bucket.
+        logger.error("%s is damaged (%s) and is taken for missing", name, damage)
+        return []
+
+    def _put_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        encode = json.JSONEncoder(separators=(",", ":")).encode
+        text = "".join(encode(row) + "\n" for row in rows)
+        self._bucket.put(name, compressed(text.encode()), "application/gzip")
+
+    def put_report(self, day: date, document: Mapping[str, Any], page: bytes) -> str:
+        """Writes a date's report and its numbers, and both as the latest; gives the page's name.
+
+        Who reads the latest while it is written may find the numbers of one and the page of another.
+        """
+        numbers = json.dumps(dict(document), separators=(",", ":")).encode()
+        for folder in (f"reports/{day}", "reports/latest"):
+            self._bucket.put(f"{folder}/report.json", numbers, "application/json")
+            self._bucket.put(f"{folder}/index.html", page, "text/html; charset=utf-8")
+        return f"reports/{day}/index.html"
+
+
+def _usage_name(day: date) -> str:
+    return f"usage/dt={day}/usage.jsonl.gz"
+
+
+def _keys_name(day: date) -> str:
+    return f"keys/dt={day}/keys.jsonl.gz"
+
+
+def _is_usage(row: Mapping[str, Any]) -> bool:
+    used, remaining = row.get("used"), row.get("remaining")
+    return (
+        isinstance(row.get("plan_id"), str)
+        and isinstance(row.get("key_id", 0), str | None)
+        and isinstance(used, int | None)
+        and isinstance(remaining, int | None)
+    )
+
+
+def _is_key(line: Mapping[str, Any]) -> bool:
+    return isinstance(line.get("key_id"), str)
