@@ -1,4 +1,4 @@
-"""Reads the reasons of keys files that version 0.2.0 and earlier wrote: these had words alone.
+"""Reads the reasons of keys files that a build before 0.2.0 wrote: these had words alone.
 
 The words are those of that version and do not follow `keyjanitor.domain.expiry.reasons`.
 """

@@ -1,6 +1,6 @@
 """What earlier code wrote into the ledger and the bucket is read, and decides what it decided then.
 
-Each folder under wire/ was written by the version that it is called after; see wire/lives.py.
+Each folder under wire/ was written by the build that it is called after; see wire/lives.py.
 """
 
 import json
@@ -23,7 +23,7 @@ from whatif.record import Facts, Record
 AccountMaker = Callable[..., Account]
 
 WIRE = Path(__file__).parent / "wire"
-VERSIONS = ("0.2.0",)
+VERSIONS = ("before-0.2.0",)
 NIGHT = date(2026, 11, 29)
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 

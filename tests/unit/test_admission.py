@@ -928,13 +928,13 @@ def test_a_key_of_a_tier_with_a_longest_life_ends_after_it() -> None:
 @pytest.mark.parametrize(
     ("row", "life", "over"),
     [
-        ({"ends_on": TODAY}, 90, True),
-        ({"ends_on": YESTERDAY}, 90, True),
-        ({"ends_on": in_days(1)}, 90, False),
-        ({"ends_on": None}, 90, False),
-        ({"ends_on": TODAY}, None, False),
-        ({"ends_on": TODAY, "issued": False}, 90, False),
-        ({"ends_on": TODAY, "tier": "gone"}, 90, False),
+        ({"expires_on": TODAY}, 90, True),
+        ({"expires_on": YESTERDAY}, 90, True),
+        ({"expires_on": in_days(1)}, 90, False),
+        ({"expires_on": None}, 90, False),
+        ({"expires_on": TODAY}, None, False),
+        ({"expires_on": TODAY, "issued": False}, 90, False),
+        ({"expires_on": TODAY, "tier": "gone"}, 90, False),
     ],
 )
 def test_the_end_of_a_key_is_not_lifted_in_a_tier_with_a_longest_life(
@@ -945,7 +945,7 @@ def test_the_end_of_a_key_is_not_lifted_in_a_tier_with_a_longest_life(
     assert code_of(refusal) == (Code.NOT_RESTORABLE if over else None)
     if refusal is not None:
         assert refusal.reason == (
-            f"key {KEY_ID} has ended on {row['ends_on']}, and no key of tier external lives for more "
+            f"key {KEY_ID} has ended on {row['expires_on']}, and no key of tier external lives for more "
             "than 90 days; ask for another key"
         )
 

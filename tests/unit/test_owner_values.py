@@ -22,7 +22,7 @@ def test_an_owner_comes_back_as_it_was_written(owner: Owner) -> None:
 
 
 @given(owners)
-def test_the_words_that_version_0_2_0_wrote_are_read_as_the_same_owner(owner: Owner) -> None:
+def test_the_words_that_a_build_before_0_2_0_wrote_are_read_as_the_same_owner(owner: Owner) -> None:
     assert owner_of(str(owner)) == owner
     row = a_row(owned_by=owner)
     assert from_values(Row, {**to_values(row), "owned_by": str(owner)}) == row

@@ -90,7 +90,7 @@ def test_a_row_of_an_older_build_is_read_without_the_attributes_that_decide_noth
     assert "witnessed" not in to_values(row)
 
 
-def test_attributes_that_version_0_2_0_wrote_are_read_under_their_names_of_today() -> None:
+def test_attributes_that_a_build_before_0_2_0_wrote_are_read_under_their_names_of_today() -> None:
     row = a_warned_row(reason="idle for 60 days", expires_on=in_days(9))
     written = to_values(row)
     before = {"because": written.pop("reason"), "ends_on": written.pop("expires_on")}

@@ -186,7 +186,7 @@ def test_a_warning_of_a_key_that_was_disabled_since_says_nothing_of_its_parking(
 
 
 def test_the_parking_after_an_agreed_end_has_to_be_told() -> None:
-    row = a_disabled_row(ends_on=TODAY)
+    row = a_disabled_row(expires_on=TODAY)
     assert untold({KEY_ID: row}, [an_event("Key Disabled")], {})[KEY_ID].since == TODAY
 
 

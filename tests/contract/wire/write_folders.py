@@ -1,6 +1,6 @@
 """Writes the folders of the code that runs it: `KEYJANITOR_WIRE=FOLDER pytest tests/contract/wire/write_folders.py`.
 
-Run it on the commit before a format changes, and commit the folder under the number of that version.
+Run it on the commit before a format changes, and commit the folder under the name of that build.
 """
 
 import json

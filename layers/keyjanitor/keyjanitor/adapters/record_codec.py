@@ -13,7 +13,7 @@ from keyjanitor.domain.model.records import Claim, Grant, PendingAlert, RungRow
 
 R = TypeVar("R")
 
-# The names of attributes in items that version 0.2.0 and earlier wrote.
+# The names of attributes in items that a build before 0.2.0 wrote.
 _NAMES_BEFORE = {"because": "reason", "ends_on": "expires_on"}
 
 

@@ -107,7 +107,7 @@ class Waits(Explained):
 class Stepped(Explained):
     """Its step of tonight is done, for the reason in its row; a date has one step of a key.
 
-    `reason_code` and `reason_facts` are empty if version 0.2.0 or an earlier one took the step.
+    `reason_code` and `reason_facts` are empty if a build before 0.2.0 took the step.
     """
 
     code: ClassVar[str] = "stepped"

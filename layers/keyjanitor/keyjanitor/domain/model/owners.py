@@ -55,7 +55,7 @@ def owner_values(owner: Owner) -> dict[str, str]:
 
 
 def owner_of(values: Mapping[str, Any] | str) -> Owner:
-    """The owner that `owner_values` laid out, or the text that version 0.2.0 and earlier wrote.
+    """The owner that `owner_values` laid out, or the text that a build before 0.2.0 wrote.
 
     Raises KeyError or ValueError if it is neither.
     """
@@ -70,7 +70,7 @@ def owner_of(values: Mapping[str, Any] | str) -> Owner:
 
 
 def owner_of_text(text: str) -> Owner:
-    """The owner of a text that version 0.2.0 and earlier wrote into rows and keys files."""
+    """The owner of a text that a build before 0.2.0 wrote into rows and keys files."""
     if text.startswith("stack "):
         return Stack(text.removeprefix("stack "))
     if text.startswith("tag "):
