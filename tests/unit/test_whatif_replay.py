@@ -218,6 +218,7 @@ def test_what_shields_a_key_in_the_record_shields_it_in_the_replay(
     assert any(str(line["reason"]).startswith(reason) for line in lines_of(folder, in_days(29)))
     assert "idle" not in steps(replay(folder))
     assert "idle" not in steps(replay(_thin(folder)))
+    assert "idle" not in steps(replay(_reworded(folder)))
 
 
 def _tag(account: Account, name: str) -> None:
@@ -241,8 +242,9 @@ def test_an_agreed_end_comes_in_the_replay_as_it_was_agreed(tmp_path: Path) -> N
         adopted_on=TODAY - DAY * 100,
         expires_on=in_days(20),
     )
-    found = replay(record(tmp_path, account, 40))
-    assert steps(found)["ends"][0] == in_days(20)
+    folder = record(tmp_path, account, 40)
+    assert steps(replay(folder))["ends"][0] == in_days(20)
+    assert steps(replay(_reworded(folder)))["ends"][0] == in_days(20)
 
 
 def test_a_stack_that_is_found_out_late_owned_the_key_before(tmp_path: Path) -> None:
@@ -457,6 +459,14 @@ def _thin(folder: Path) -> Path:
     for day in nights[: -WHOLE_NIGHTS - 1]:
         lines, next_lines = (_lines(folder, one) for one in (day, day + DAY))
         put_lines(keys_file(folder, day), list(thinned(lines, next_lines)))
+    return folder
+
+
+def _reworded(folder: Path) -> Path:
+    """The keys files as another release may word them."""
+    for day in Record(folder).nights:
+        lines = [{**line, "reason": "in other words"} for line in _lines(folder, day)]
+        put_lines(keys_file(folder, day), lines)
     return folder
 
 
