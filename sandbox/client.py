@@ -238,8 +238,11 @@ class Sandbox(Queues, Watching):
         A call that came too early for the control plane's throttles waits until it is admitted, for
         a fast machine must not get another answer than a slow one; `patient=False` is for a client
         that looks at the throttles themselves. Other keywords go to boto3: `config` for retries,
-        `region_name`, or a role's `aws_*`.
+        `region_name`, or a role's `aws_*`. Without any, the same client is given again.
         """
+        return self._made(service, **kw) if kw else self._own(service)
+
+    def _made(self, service: str, **kw: Any) -> Any:
         patient = kw.pop("patient", True)
         config = kw.pop("config", None) or Config(
             retries={"total_max_attempts": 1, "mode": "standard"}, read_timeout=910
@@ -259,7 +262,7 @@ class Sandbox(Queues, Watching):
 
     def _own(self, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self.client(service)
+            self._clients[service] = self._made(service)
         return self._clients[service]
 
     def environment(self) -> dict[str, str]:

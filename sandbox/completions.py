@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import ministack.app as ministack
+import yaml
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import (
@@ -21,6 +22,7 @@ from ministack.services import (
     tagging,
 )
 from ministack.services import cloudformation as stacks
+from ministack.services.cloudformation import engine as template_engine
 from ministack.services.cloudformation import handlers as stack_handlers
 
 from sandbox.apigateway import ControlPlane
@@ -360,6 +362,20 @@ class KeyConditions:
             if simple and simple[2] in values:
                 return item.get((names or {}).get(simple[1], simple[1])) == values[simple[2]]
         return self._evaluate(expression, item, values, names, slot=slot)
+
+
+class FastTemplates:
+    """Templates are read by libyaml, where Python's own reader takes a second for keyjanitor's."""
+
+    def install(self) -> None:
+        slow = template_engine.CfnLoader
+
+        class CfnLoader(yaml.CSafeLoader):
+            yaml_constructors = slow.yaml_constructors
+            yaml_multi_constructors = slow.yaml_multi_constructors
+            yaml_implicit_resolvers = slow.yaml_implicit_resolvers
+
+        template_engine.CfnLoader = CfnLoader
 
 
 class CompiledLayers:

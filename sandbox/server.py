@@ -87,6 +87,7 @@ class Server:
             completions.AuditTrail(),
             completions.KeyConditions(),
             completions.CompiledLayers(),
+            completions.FastTemplates(),
             LogTargets(),
             EventSources(clock),
             MoveTasks(),

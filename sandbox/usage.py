@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import repeat
 from typing import Any
 
 # What AWS shows as `remaining` for a plan without a quota is not documented and was not recorded
@@ -44,6 +45,12 @@ def _period_start(period: str, offset: int, day: int) -> int:
     if period == "MONTH":
         return date.fromordinal(day - offset).replace(day=1).toordinal() + offset
     return day
+
+
+@lru_cache(maxsize=1_000)
+def _starts(quota: Quota, days: range) -> tuple[int, ...]:
+    """The first day of each day's period."""
+    return tuple(map(quota.starts, days))
 
 
 class Usage:
@@ -117,16 +124,22 @@ class Usage:
         shown = self._used[plan_id].get(key_id, {})
         if hidden:
             shown = {day: used - hidden.get((key_id, day), 0) for day, used in shown.items()}
+        get = shown.get
         if quota is None:
-            return [[shown.get(day, 0), UNLIMITED] for day in days]
+            return [[get(day, 0), UNLIMITED] for day in days]
         pairs = []
         start = quota.starts(days.start)
-        used_so_far = sum(shown.get(day, 0) for day in range(start, days.start))
-        for day in days:
-            if quota.starts(day) != start:
-                start, used_so_far = quota.starts(day), 0
-            used = shown.get(day, 0)
+        limit = quota.limit + self._granted.get((plan_id, key_id, start), 0)
+        used_so_far = sum(map(get, range(start, days.start), repeat(0)))
+        for day, start_of_its_period in zip(days, _starts(quota, days), strict=True):
+            if start_of_its_period != start:
+                start, used_so_far = start_of_its_period, 0
+                limit = quota.limit + self._granted.get((plan_id, key_id, start), 0)
+            used = get(day, 0)
             used_so_far += used
-            limit = quota.limit + self._granted.get((plan_id, key_id, start), 0)
-            pairs.append([used, max(0, limit - used_so_far)])
+            pairs.append([used, limit - used_so_far if used_so_far < limit else 0])
         return pairs
+
+    def was_used(self, plan_id: str, key_id: str, days: range) -> bool:
+        """Whether a request was counted on one of `days`."""
+        return not self._used[plan_id].get(key_id, {}).keys().isdisjoint(days)

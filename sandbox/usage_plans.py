@@ -230,8 +230,11 @@ class UsagePlans:
         quota = Quota.of_plan(plan)
         values: dict[str, list[list[int]]] = {}
         for key_id in shown:
+            shows_when_idle = self._shows_when_idle(key_id)
+            if not shows_when_idle and not self._usage.was_used(plan_id, key_id, days):
+                continue
             pairs = self._usage.pairs(plan_id, key_id, days, quota, hidden)
-            if self._shows_when_idle(key_id) or any(used for used, _ in pairs):
+            if shows_when_idle or any(used for used, _ in pairs):
                 values[self._shown_as(key_id)] = pairs[
                     : max(0, len(days) - self._faults.missing_days)
                 ]
