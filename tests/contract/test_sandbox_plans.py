@@ -124,7 +124,8 @@ def test_a_plan_has_20_method_throttles_at_most(gateway: Any, api_id: str) -> No
     assert gateway.create_usage_plan(name="p", apiStages=stages(20))["id"]
 
 
-def test_making_a_plan_takes_of_the_ten_calls_a_second(sandbox: Sandbox, gateway: Any) -> None:
+def test_making_a_plan_takes_of_the_ten_calls_a_second(sandbox: Sandbox) -> None:
+    gateway = sandbox.client("apigateway", patient=False)
     sandbox.set_throttles(0.01)
     for _ in range(40):
         gateway.get_usage_plans()
