@@ -14,8 +14,6 @@ FUNCTION, CLASS, MODULE, HANDLER = 49, 250, 450, 40
 LONGER: Mapping[str, int] = {
     "layers/keyjanitor/keyjanitor/adapters/api_gateway.py": 558,
     "layers/keyjanitor/keyjanitor/adapters/api_gateway.py:ApiGateway": 430,
-    "layers/keyjanitor/keyjanitor/adapters/history_bucket.py": 574,
-    "layers/keyjanitor/keyjanitor/adapters/history_bucket.py:History": 434,
     "layers/keyjanitor/keyjanitor/adapters/ledger.py:Ledger": 257,
     "layers/keyjanitor/keyjanitor/domain/doctor/checks.py": 489,
     "layers/keyjanitor/keyjanitor/domain/doctor/checks.py:_Patient": 413,
