@@ -124,6 +124,8 @@ def test_the_allowance_is_max_20_and_min_of_max_share_x_keys_and_max_keys(
 def test_the_allowance_counts_all_keys_of_the_account() -> None:
     plan = a_plan(*(a_key(f"k{n:03}", age=1) for n in range(500)), policy=a_policy(max_share=0.5))
     assert plan.allowance == 250
+    plan = a_plan(*(a_key(f"k{n:03}", age=1) for n in range(419)))
+    assert plan.allowance == 20  # of one key more it were 21
 
 
 def test_the_allowance_of_a_date_counts_the_keys_that_were_parked_on_it() -> None:
