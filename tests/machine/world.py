@@ -390,7 +390,9 @@ class World:
         elif before is not None and after is None:
             self._gone(before, by)
         elif before is not None and after is not None:
-            if by == "others":
+            if by == "others" and (before.shut_by, after.shut_by) == ("janitor", "somebody"):
+                pass  # in the seconds of our own call nobody can tell that they did
+            elif by == "others":
                 life, run = model.lives[after.key_id], model.run
                 life.changed = self.cloud.now.date()
                 life.changed_in = run.number if run and after.key_id in run.looks else 0
