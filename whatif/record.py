@@ -4,7 +4,7 @@
     evidence/DATE.json.gz           what that night's reading proved
     usage/dt=DATE/usage.jsonl.gz    who sent how many requests (asked of few keys only)
 
-A line of the keys files that the next night repeats is dropped after a week (`keysfile.thinned`), so a
+A line of the keys files that the next night repeats is dropped after a week (`keys_file.thinned`), so a
 key is as the first line on or after a date says. What cannot be read is not known: such a night is no
 night on which nothing happened.
 """
@@ -281,7 +281,7 @@ def _is_whole(line: Line) -> bool:
 
 
 def _repeats(line: Line, next_line: Line | None) -> bool:
-    """Whether the next night says all that lasts of it, as `keysfile.thinned` asks, but faster."""
+    """Whether the next night says all that lasts of it, as `keys_file.thinned` asks, but faster."""
     return next_line is not None and line == {
         **next_line,
         **{name: line[name] for name in PASSING & line.keys()},
