@@ -2,8 +2,9 @@
 
 import ast
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -36,7 +37,7 @@ class Mutant:
     """One mistake: in which function (`where`, qualified; "" for a constant), from what to what.
 
     `name` is the same for as long as the text of that function's lines is: it names the mutant in
-    the file of survivors. `tree` is the whole module with the mistake.
+    the file of survivors. `make` gives the whole module with the mistake.
     """
 
     module: str
@@ -46,7 +47,12 @@ class Mutant:
     now: str
     number: int  # of the mutants of one function with the same texts
     lines: tuple[int, int]  # the first and the last of what was changed
-    tree: ast.Module
+    make: Callable[[], ast.Module]
+
+    @property
+    def tree(self) -> ast.Module:
+        """The whole module with the mistake."""
+        return self.make()
 
     @property
     def name(self) -> str:
@@ -59,10 +65,10 @@ def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     seen: dict[tuple[str, str, str], int] = {}
     for where, node in _places(tree):
-        for was, now, lines, changed in _mistakes(tree, node):
+        for was, now, lines, make in _mistakes(tree, node):
             key = (where, was, now)
             number = seen[key] = seen.get(key, -1) + 1
-            yield Mutant(module, where, node.lineno, was, now, number, lines, changed)
+            yield Mutant(module, where, node.lineno, was, now, number, lines, make)
 
 
 def _places(tree: ast.Module) -> Iterator[tuple[str, ast.stmt]]:
@@ -92,8 +98,8 @@ def _is_number(value: ast.expr | None) -> bool:
 
 def _mistakes(
     tree: ast.Module, place: ast.stmt
-) -> Iterator[tuple[str, str, tuple[int, int], ast.Module]]:
-    """(what it was, what it is, in which lines, the tree with it) of each mistake in a function."""
+) -> Iterator[tuple[str, str, tuple[int, int], Callable[[], ast.Module]]]:
+    """(what it was, what it is, in which lines, how to make it) of each mistake in a function."""
     skipped = set(map(id, _annotations(place)))
     lines = _lines_of(place)
     for node in ast.walk(place):
@@ -101,7 +107,7 @@ def _mistakes(
             continue
         for replacement in _replacements(node):
             old, new = _texts(node, replacement)
-            yield old, new, lines[id(node)], _with(tree, node, replacement)
+            yield old, new, lines[id(node)], partial(_with, tree, node, replacement)
 
 
 def _lines_of(place: ast.stmt) -> dict[int, tuple[int, int]]:

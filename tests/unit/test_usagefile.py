@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyjanitor.domain.usage import usage_file
 from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.domain.usage.reading import history_from, take_evidence
-from keyjanitor.domain.usage.usage_file import COLUMNS, DELETED, LEFT, UNCLEAR, UsageFiles
+from keyjanitor.domain.usage.usage_file import (
+    COLUMNS,
+    DELETED,
+    LEFT,
+    ROWS,
+    TOO_LONG_AGO,
+    TOO_MANY,
+    UNCLEAR,
+    UsageFiles,
+)
 from tests.builders import (
     DAY,
     PLAN_ID,
@@ -362,3 +372,84 @@ def is_known(one: Mapping[str, Any]) -> bool:
     """Known is a row with a number and without an excuse; there is nothing between the two."""
     assert (one["missing"] is None) == (one["used"] is not None)
     return one["missing"] is None
+
+
+# --- how many rows there is room for --------------------------------------------------------------
+
+
+@pytest.fixture
+def room_for_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_file, "ROWS", 3)
+
+
+def by_plan(found: Rows) -> dict[str, list[tuple[Any, Any]]]:
+    plans: dict[str, list[tuple[Any, Any]]] = {}
+    for one in found:
+        plans.setdefault(one["plan_id"], []).append((one["key_id"], one["missing"]))
+    return plans
+
+
+def test_a_day_has_room_for_250000_keys() -> None:
+    assert ROWS == 250_000
+    assert usage_file.ROWS == 250_000
+
+
+@pytest.mark.usefixtures("room_for_three")
+def test_plans_have_a_row_for_each_key_in_the_order_of_their_ids_while_there_is_room() -> None:
+    answers = [
+        read("k1", "k2", usage_plan_id="p1"),
+        read("k3", "k4", usage_plan_id="p2"),
+        read("k5", usage_plan_id="p3"),
+        read("k6", usage_plan_id="p4"),
+    ]
+    assert by_plan(rows(*answers)) == {
+        "p1": [("k1", None), ("k2", None)],
+        "p2": [(None, TOO_MANY)],
+        "p3": [("k5", None)],
+        "p4": [(None, TOO_MANY)],
+    }
+
+
+@pytest.mark.usefixtures("room_for_three")
+def test_what_was_written_of_a_plan_that_there_is_no_room_for_any_more_stays() -> None:
+    earlier = [row("k1", 7, 93), row("k2", 0, 100)]
+    assert rows(read("k1", "k2", "k3", "k4"), earlier=earlier) == earlier
+
+
+def test_a_plan_whose_days_were_not_kept_has_one_row() -> None:
+    plan = a_usage_plan()
+    usage = PlanUsage(plan, days_ago(90), TODAY, kept=False)
+    assert rows(read("k1", "k2", usage=usage)) == [row(None, missing=TOO_MANY)]
+
+
+def test_a_day_before_what_was_kept_is_told_once() -> None:
+    usage = PlanUsage(a_usage_plan(), days_ago(90), TODAY, history_from=days_ago(3))
+    long_ago = days_ago(9)
+    first = rows(read("k1", usage=usage), day=long_ago)
+    assert first == [row(None, missing=TOO_LONG_AGO)]
+    stood = [row("k1", 7, 93)]
+    assert rows(read("k1", usage=usage), day=long_ago, earlier=stood) == stood
+    before = the_night_before("k1")  # it has read that day
+    assert rows(read("k1", usage=usage), day=long_ago, before=before) == []
+    assert rows(read("k1", usage=usage), day=days_ago(3)) == [row("k1", 0, None)]
+
+
+# --- keys that left, plans that are gone ----------------------------------------------------------
+
+
+def test_a_key_that_left_keeps_its_row_as_tonight_tells_it() -> None:
+    usage = a_usage(a_page({"k1": pairs(), "k2": pairs(remaining=7)}))
+    before = the_night_before("k1", "k2", read_through={PLAN_ID: YESTERDAY})
+    earlier = [row("k2", 0, 100)]
+    told = [row("k1", 0, 1000), row("k2", 0, 7)]
+    assert rows(read("k1", usage=usage), before=before, earlier=earlier) == told
+    assert rows(read("k1", usage=usage), before=before) == told[:1]
+
+
+def test_of_a_plan_that_says_not_how_far_it_was_read_the_night_before_has_read_all_but_its_day() -> (
+    None
+):
+    before = an_evidence(a_reading("k1", usage_plan_id="gone"), day=YESTERDAY, read_through={})
+    gone = row("k1", missing=DELETED, plan_id="gone")
+    assert rows(before=before) == [gone]
+    assert rows(before=before, day=days_ago(2)) == []

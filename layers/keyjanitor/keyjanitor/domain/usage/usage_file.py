@@ -97,8 +97,9 @@ class UsageFiles:
         plan, usage = self._evidence.plans.get(plan_id), self._usages.get(plan_id)
         if plan is None:
             gone = self._plans_before.get(plan_id)
-            news = gone is not None and self._is_news(plan_id, day)
-            return _unknown(gone, DELETED, stand) if gone and news else stand.values()
+            if gone is not None and self._is_news(plan_id, day):
+                return _unknown(gone, DELETED, stand)
+            return stand.values()
         if plan_id not in self._whole:
             return stand.values() or [_row(plan, None, missing=TOO_MANY)]
         if usage is None:
@@ -115,8 +116,9 @@ class UsageFiles:
     ) -> Iterator[Row]:
         told, members = self._ids[plan.usage_plan_id], self._members[plan.usage_plan_id]
         before = self._plans_before.get(plan.usage_plan_id)
-        news = before is not None and self._is_news(plan.usage_plan_id, day)
-        left = set(before.members) - members if before and news else set()
+        left: set[str] = set()
+        if before is not None and self._is_news(plan.usage_plan_id, day):
+            left = set(before.members) - members
         more = {key_id for key_id in stand if key_id is not None} | left
         for key_id in sorted(told | more) if more - told else self._in_turn[plan.usage_plan_id]:
             stood = stand.get(key_id)
