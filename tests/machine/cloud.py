@@ -22,6 +22,8 @@ from keyjanitor.adapters.clients import gateway_client
 from tests.fakes import Killed
 
 CALL = 0.02  # seconds that a call on API Gateway takes
+NEVER = datetime(2000, 1, 1, tzinfo=UTC)
+A_RUN = timedelta(minutes=15, seconds=10)
 SAME_CALL = timedelta(seconds=2)  # in which two changes of a key cannot be told apart
 Body = dict[str, Any]
 Call = Callable[[], Any]
@@ -120,6 +122,7 @@ class Cloud:
         self._counted: dict[str, int] = {}
         self._made = 0
         self.denied = 0  # calls of the run that is at work
+        self.unsure: dict[str, datetime] = {}  # keys: when a change of ours may have been made
         self.touched = ""  # the key that a run was about to change last
         self.last_plans: tuple[str, ...] = ()  # of the key that was deleted last
 
@@ -204,8 +207,10 @@ class Cloud:
         key.updated = self.clock()
         if "enabled" in what:
             by = "others" if self.by == "others" else "janitor"
-            # In the seconds of our own call API Gateway's dates do not tell whose it was.
+            # In the seconds of our own call API Gateway's dates do not tell whose it was; nor for as
+            # long as a run may last whose call was answered with an error that leaves it open.
             again = before.shut_by == "janitor" and key.updated - before.updated <= SAME_CALL
+            again = again or key.updated - self.unsure.get(key_id, NEVER) <= A_RUN
             key.shut_by = "" if key.enabled else "somebody" if by == "others" and again else by
         self.watcher.key_changed("changed", before, key, self.by)
 
@@ -614,6 +619,8 @@ class _Call:
         if self.kind in ("refused", "denied", "throttled"):
             self._cloud.watcher.failed(self._operation, self._about)
         if self.kind == "refused":
+            if self._operation == "UpdateApiKey":
+                self._cloud.unsure[self._about] = self._cloud.clock()
             raise error(self._operation, "InternalServerErrorException", 500)
         if self.kind == "denied":
             self._cloud.denied += 1

@@ -390,8 +390,8 @@ class World:
         elif before is not None and after is None:
             self._gone(before, by)
         elif before is not None and after is not None:
-            if by == "others" and (before.shut_by, after.shut_by) == ("janitor", "somebody"):
-                pass  # in the seconds of our own call nobody can tell that they did
+            if by == "others" and after.shut_by == "somebody":
+                pass  # it cannot be told from our own call
             elif by == "others":
                 life, run = model.lives[after.key_id], model.run
                 life.changed = self.cloud.now.date()
