@@ -14,6 +14,8 @@ CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--out
 
 # tests/conftest.py says what is run first, and what in one process.
 PYTEST := .venv/bin/pytest --numprocesses 2 --no-loadscope-reorder
+# End-to-end tests wait for AWS's pace and for leases: three of them keep two cores busy.
+WAITING := .venv/bin/pytest --numprocesses 3 --no-loadscope-reorder -p no:randomly
 
 # Two processes a test run, and each process of the sandbox, would compile every library again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -72,11 +74,11 @@ check: ## Format, lint, types, imports, template and the quick tests (a minute)
 
 .PHONY: rest
 rest: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## What check leaves out: the slow tests and the end-to-end tests
-	@KEYJANITOR_PROFILE=test $(PYTEST) -m "slow or e2e" -p no:randomly
+	@KEYJANITOR_PROFILE=test $(WAITING) -m "slow or e2e"
 
 .PHONY: e2e
 e2e: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## The end-to-end tests alone
-	@$(PYTEST) -m e2e -p no:randomly
+	@$(WAITING) -m e2e
 
 .PHONY: docs
 docs: .venv/.made ## Write the parts of docs/ that are made from the code
