@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from keyjanitor.adapters.ledger import Change, Shelf
+from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.safety_brake import Compared
 from keyjanitor.domain.expiry.sweep_plan import Plan
@@ -21,7 +21,6 @@ from keyjanitor.domain.model.keys import (
     State,
     Tombstone,
     UsagePlan,
-    Verb,
 )
 from keyjanitor.domain.model.records import (
     AlertRow,
@@ -34,6 +33,7 @@ from keyjanitor.domain.model.records import (
     Row,
     row_id,
 )
+from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.domain.requests.census import Admissions
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
@@ -239,18 +239,8 @@ class Memory:
     def holders(self) -> Counter[tuple[str, str | None]]:
         return Counter((row.tier, row.owner) for row in self.rows.values())
 
-    def shelf(self, today: date) -> Shelf:
-        parked = [row for row in self.gone.values() if row.state is State.PARKED]
-        return Shelf(
-            due=tuple(row for row in parked if row.purge_on and row.purge_on <= today),
-            oldest=tuple(
-                sorted(parked, key=lambda row: (row.parked_on or date.min, row.key_id))[:9]
-            ),
-            stepped={
-                Verb.PARK: sum(row.parked_on == today for row in self.gone.values()),
-                Verb.PURGE: sum(row.purged_on == today for row in self.gone.values()),
-            },
-        )
+    def shelf(self, today: date, until: date | None = None) -> Shelf:
+        return Shelf.of(self.gone.values(), today, until)
 
     def shelf_of(self, day: date) -> list[Row]:
         return [

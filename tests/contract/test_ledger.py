@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.ledger import Change, Ledger, Shelf
+from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.record_codec import from_values, to_values
 from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
 from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
+from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
 from tests.builders import (
     DAY,

@@ -8,14 +8,13 @@ of alerts in `alertbook`. Which role may read or write which partition is in tem
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from heapq import nsmallest
 from typing import Any
 
 from keyjanitor.adapters.dynamodb import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.adapters.record_codec import from_values, to_values
-from keyjanitor.domain.model.keys import DAY, LIVE_STATES, State, Verb
+from keyjanitor.domain.model.keys import DAY, LIVE_STATES, State
 from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
@@ -25,6 +24,7 @@ from keyjanitor.domain.model.records import (
     RequestRow,
     Row,
 )
+from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.errors import AlreadyRunning, ClaimLost, Held
 
 CLOSED_ROWS_KEPT = timedelta(days=400)
@@ -35,7 +35,6 @@ REPORT = "report"  # of publish_report
 READING = "reading"  # of pull_usage
 
 RESTORES = 100  # of one key, whose ids are followed
-TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
 ADMISSIONS = {"pk": "ADMISSIONS", "sk": "admissions"}
@@ -55,25 +54,6 @@ class Change:
     after: Row
     announcements: tuple[Announcement, ...] = ()
     taken: tuple[Announcement, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """What the shelf holds for tonight: whose time has come, what was done on this date already.
-
-    `oldest` are a few parked keys, the one that was parked first before all others. `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
-    those whose restore has begun; `usage_plan_ids` the plans that parked keys would come back into.
-    """
-
-    due: tuple[Row, ...] = ()
-    oldest: tuple[Row, ...] = ()
-    stepped: Mapping[Verb, int] = field(default_factory=dict)
-    restored: tuple[Row, ...] = ()
-    unfinished: tuple[Row, ...] = ()
-    ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
-    usage_plan_ids: frozenset[str] = frozenset()
-    parked_ids: frozenset[str] = frozenset()  # of keys that can be restored
-    closed: tuple[str, ...] = ()  # ids of parked keys whose tombstone is known not to open
 
 
 class Ledger:
@@ -119,44 +99,7 @@ class Ledger:
 
         Due are those that are to be purged by today, or by another date.
         """
-        due: list[Row] = []
-        restored: list[Row] = []
-        unfinished: list[Row] = []
-        ids: set[str] = set()
-        plans: set[str] = set()
-        parked_ids: set[str] = set()
-        parked_rows: list[Row] = []
-        parked = purged = 0
-        for row in self._shelf():
-            if row.state is not State.GONE:
-                ids.add(row.key_id)
-            parked += row.parked_on == today
-            purged += row.purged_on == today
-            if row.state is State.RESTORED and row.claim is not None:
-                restored.append(row)
-            if row.state is not State.PARKED:
-                continue
-            plans.update(row.usage_plan_ids)
-            parked_ids.add(row.key_id)
-            if row.purge_on is not None and row.purge_on <= (until or today):
-                due.append(row)
-            if row.claim is not None and row.claim.verb is Verb.RESTORE:
-                unfinished.append(row)
-            if row.claim is not None and row.claim.verb is Verb.PURGE:
-                continue  # a run that died may have destroyed its tombstone
-            parked_rows.append(row)
-        stepped = {Verb.PARK: parked, Verb.PURGE: purged}
-        return Shelf(
-            due=tuple(due),
-            oldest=tuple(nsmallest(TOMBSTONES_TRIED, parked_rows, key=_shelf_age)),
-            stepped=stepped,
-            restored=tuple(restored),
-            unfinished=tuple(unfinished),
-            ids=frozenset(ids),
-            usage_plan_ids=frozenset(plans),
-            parked_ids=frozenset(parked_ids),
-            closed=tuple(sorted(row.key_id for row in parked_rows if row.closed_since)),
-        )
+        return Shelf.of(self._shelf(), today, until)
 
     def shelf_of(self, day: date) -> list[Row]:
         """The parked keys that the sweeps of a date disabled or parked."""
@@ -352,10 +295,6 @@ def row_writes(table: Table, before: Row | None, after: Row) -> list[Write]:
 
 def _partition(row: Row) -> str:
     return "KEY" if row.state in LIVE_STATES else "SHELF"
-
-
-def _shelf_age(row: Row) -> tuple[date, str]:
-    return row.parked_on or date.min, row.key_id
 
 
 def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:

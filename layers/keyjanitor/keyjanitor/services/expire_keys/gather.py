@@ -13,7 +13,7 @@ from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.event_bus import Bus
 from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.kms import Sealer
-from keyjanitor.adapters.ledger import Change, Ledger, Shelf
+from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.night import Night
@@ -22,6 +22,7 @@ from keyjanitor.domain.expiry.transitions import issued
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.domain.requests.import_file import asked_for
 from keyjanitor.errors import (
     AccessDenied,

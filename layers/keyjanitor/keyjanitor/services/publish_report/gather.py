@@ -8,7 +8,7 @@ from typing import NamedTuple
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.ledger import Ledger, Shelf
+from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
@@ -21,6 +21,7 @@ from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnin
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Verb
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row
+from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.domain.report.document import Line, Morning
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
