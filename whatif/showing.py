@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import key_lines
 from keyjanitor.domain.expiry.ladder import climb
@@ -38,7 +38,7 @@ def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
         mode=Mode.OBSERVE,
         policy=judged.bound.policy,
         checkup=checkup,
-        findings=examine(checkup),
+        findings=find_problems(checkup),
         counts={},
         nights={},
         ladder=climb(judged.night, judged.bound, judged.plan),

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, ServedStage, Stage
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
@@ -140,7 +140,7 @@ def test_only_the_stacks_of_what_is_found_are_asked_for() -> None:
     stacks = Stacks({PLAN_ID: "shop"})
     [alone, *_] = [
         finding
-        for finding in examine(looked_at(Gateway(plans=unlimited), stacks))
+        for finding in find_problems(looked_at(Gateway(plans=unlimited), stacks))
         if finding.kind == "plans_without_limits"
     ]
     assert stacks.asked == ["api1", PLAN_ID]
@@ -172,7 +172,7 @@ def test_what_cannot_be_read_is_unknown_and_named_and_the_rest_goes_on(
     assert checkup.unread == (f"{named}: {error}",)
     assert set(checkup.stages) == stages
     assert (checkup.plans is None) is (what == "plans")
-    assert not {"keys_that_guard_nothing"} & {finding.kind for finding in examine(checkup)}
+    assert not {"keys_that_guard_nothing"} & {finding.kind for finding in find_problems(checkup)}
 
 
 def test_a_stage_of_no_deployment_serves_nothing_that_is_known() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.findings import KINDS
 from tests.unit.test_doctor import PLANTED
 
@@ -35,7 +35,7 @@ def test_a_finding_says_what_it_is_why_it_matters_and_how_it_is_mended(kind: str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_is_that_of_the_smallest_account_with_the_finding(kind: str) -> None:
-    [finding] = examine(PLANTED[kind]())
+    [finding] = find_problems(PLANTED[kind]())
     [shown] = re.findall(
         r"^```(?:sh|toml)\n(.*?)^```$", section(kind), flags=re.DOTALL | re.MULTILINE
     )

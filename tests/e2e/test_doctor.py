@@ -18,7 +18,7 @@ from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.rate_limiter import Pace
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
 from keyjanitor.domain.model.keys import State
@@ -115,7 +115,7 @@ class Ward:
     def findings(self) -> dict[str, Finding]:
         checkup = self.checkup()
         assert checkup.unread == ()
-        return {finding.kind: finding for finding in examine(checkup)}
+        return {finding.kind: finding for finding in find_problems(checkup)}
 
     def type(self, finding: Finding) -> None:
         """Types the finding's command into a shell, and it succeeds."""
@@ -426,7 +426,7 @@ def test_what_aws_does_not_tell_is_no_finding(ward: Ward, operation: str) -> Non
     ward.sandbox.misbehave(fail_next={operation: ["AccessDeniedException"] * 2})
     checkup = ward.checkup()
     assert checkup.unread
-    assert "keys_that_guard_nothing" not in {finding.kind for finding in examine(checkup)}
+    assert "keys_that_guard_nothing" not in {finding.kind for finding in find_problems(checkup)}
 
 
 def test_the_plans_of_a_stack_are_named_by_it(ward: Ward) -> None:

@@ -17,7 +17,7 @@ from keyjanitor.adapters.history_bucket import History
 from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.rate_limiter import Pace
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.services.publish_report.checkup import check_up
@@ -129,7 +129,7 @@ class Neighbours:
             time_is_up=lambda: False,
         )
         assert checkup.unread == ()
-        return {finding.kind: finding for finding in examine(checkup)}
+        return {finding.kind: finding for finding in find_problems(checkup)}
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
 from keyjanitor.domain.model.apis import LimitedPlan, Method
@@ -67,11 +67,11 @@ POLICY = "# layers/policy/policy.toml, then: sam build && sam deploy"
 
 def found(checkup: Checkup, kind: str) -> Finding | None:
     """The finding of a kind, if there is one."""
-    return next((one for one in examine(checkup) if one.kind == kind), None)
+    return next((one for one in find_problems(checkup) if one.kind == kind), None)
 
 
 def kinds(checkup: Checkup) -> set[str]:
-    return {finding.kind for finding in examine(checkup)}
+    return {finding.kind for finding in find_problems(checkup)}
 
 
 def beside(*others: ApiKey, **more: Any) -> Checkup:
@@ -89,19 +89,19 @@ def stack_key(key_id: str = "theirs", stack: str = "shop-dev", **more: Any) -> A
 
 
 def test_a_healthy_account_has_no_finding() -> None:
-    assert examine(a_checkup()) == ()
-    assert examine(a_checkup(*(a_key(f"k{n}") for n in range(50)))) == ()
+    assert find_problems(a_checkup()) == ()
+    assert find_problems(a_checkup(*(a_key(f"k{n}") for n in range(50)))) == ()
 
 
 def test_an_account_of_which_nothing_is_known_has_no_finding() -> None:
     unknown = a_checkup(rows=None, evidence=None, plans=None, stages={}, stacks={})
-    assert examine(replace(unknown, parked_plans=None)) == ()
+    assert find_problems(replace(unknown, parked_plans=None)) == ()
 
 
 def test_what_frees_most_slots_comes_first_then_by_kind() -> None:
     keys = [a_key(f"x{n}", name="twin") for n in range(3)]
     checkup = beside(*keys, rows={KEY_ID: a_row()})
-    assert [(one.kind, one.slots) for one in examine(checkup)] == [
+    assert [(one.kind, one.slots) for one in find_problems(checkup)] == [
         ("keys_in_no_plan", 3),
         ("keys_without_row", 0),
         ("shared_names", 0),
@@ -238,7 +238,7 @@ def healthy_evidence(day: date) -> Evidence:
 
 
 def test_a_disabled_key_in_a_plan_is_attached() -> None:
-    assert examine(a_checkup(a_key(enabled=False))) == ()
+    assert find_problems(a_checkup(a_key(enabled=False))) == ()
 
 
 @pytest.mark.parametrize(("keys", "loop"), [(3, "for id in x00 x01 x02; do "), (11, "jq -r ")])
@@ -257,7 +257,7 @@ OPEN = {STAGE: a_served_stage(requires_keys=False)}
 
 
 def test_keys_that_guard_nothing() -> None:
-    assert examine(a_checkup(a_key("k0"), a_key("k1"), stages=OPEN)) == (
+    assert find_problems(a_checkup(a_key("k0"), a_key("k1"), stages=OPEN)) == (
         Finding(
             kind="keys_that_guard_nothing",
             what="2 keys are in usage plans on whose stages no method requires a key (api1:prod)",
@@ -273,13 +273,13 @@ def test_keys_that_guard_nothing() -> None:
 
 
 def test_one_method_that_asks_for_a_key_is_guarded() -> None:
-    assert examine(a_checkup(stages={STAGE: a_served_stage()})) == ()
+    assert find_problems(a_checkup(stages={STAGE: a_served_stage()})) == ()
 
 
 def test_keys_of_a_plan_that_opens_no_stage_lock_everybody_out_who_holds_one() -> None:
     checkup = without_stages()
     assert kinds(checkup) == {"keys_in_plans_without_stages"}
-    [finding] = examine(checkup)
+    [finding] = find_problems(checkup)
     assert finding.what == (
         "1 key is in a usage plan that opens no stage, everybody who holds one gets 403: 'external'"
     )
@@ -307,7 +307,7 @@ def test_a_key_that_opens_a_stage_by_another_plan_or_by_itself_is_not_shut_out()
 def test_a_key_guards_something_as_long_as_one_of_its_stages_asks_for_it() -> None:
     plan = a_limited_plan(stages=(STAGE, "api2:web"))
     stages = {**OPEN, "api2:web": a_served_stage("api2:web")}
-    assert examine(a_checkup(plans=(plan,), stages=stages)) == ()
+    assert find_problems(a_checkup(plans=(plan,), stages=stages)) == ()
     both = {**OPEN, "api2:web": a_served_stage("api2:web", requires_keys=False)}
     assert kinds(a_checkup(plans=(plan,), stages=both)) == {"keys_that_guard_nothing"}
 
@@ -316,7 +316,7 @@ def test_a_stage_that_the_key_itself_names_counts_like_those_of_its_plans() -> N
     """Keys of SAM and of the Serverless Framework have `stageKeys` beside their plans."""
     key = a_key(stage_keys=("api1/prod", "api2/web"))
     stages = {**OPEN, "api2:web": a_served_stage("api2:web")}
-    assert examine(a_checkup(key, stages=stages)) == ()
+    assert find_problems(a_checkup(key, stages=stages)) == ()
     stages["api2:web"] = a_served_stage("api2:web", requires_keys=False)
     finding = found(a_checkup(key, stages=stages), "keys_that_guard_nothing")
     assert finding is not None
@@ -350,7 +350,7 @@ def test_a_key_of_two_plans_guards_nothing_only_if_neither_asks_for_it() -> None
     ids=["stage unread", "an authorizer names the key", "no method told"],
 )
 def test_a_stage_that_may_look_at_keys_is_guarded(stages: Any) -> None:
-    assert examine(a_checkup(stages=stages)) == ()
+    assert find_problems(a_checkup(stages=stages)) == ()
 
 
 def test_an_authorizer_that_names_no_key_guards_none() -> None:
@@ -429,7 +429,7 @@ def test_keys_that_guard_nothing_and_are_protected_can_only_be_looked_at() -> No
 
 def test_shared_names() -> None:
     keys = [a_key("a", name="test"), a_key("b", name="test"), a_key("c", name="x")]
-    assert examine(a_checkup(*keys, a_key("d", name="x"), a_key("e", name="test"))) == (
+    assert find_problems(a_checkup(*keys, a_key("d", name="x"), a_key("e", name="test"))) == (
         Finding(
             kind="shared_names",
             what="5 keys share 2 names; 3 are called 'test'",
@@ -447,11 +447,11 @@ def test_shared_names() -> None:
 
 
 def test_names_that_differ_in_case_are_not_shared() -> None:
-    assert examine(a_checkup(a_key("a", name="Test"), a_key("b", name="test"))) == ()
+    assert find_problems(a_checkup(a_key("a", name="Test"), a_key("b", name="test"))) == ()
 
 
 def test_keys_without_a_name_do_not_share_it() -> None:
-    assert examine(a_checkup(a_key("a", name=""), a_key("b", name=""))) == (
+    assert find_problems(a_checkup(a_key("a", name=""), a_key("b", name=""))) == (
         Finding(
             kind="keys_without_name",
             what="2 keys have no name",
@@ -483,7 +483,7 @@ def test_hostile_names_stand_in_no_command_and_in_one_line_of_text(name: str) ->
     plan = a_limited_plan(name=name, throttle=None, quota=None)
     owned = [stack_key(f"s{n}", stack=name) for n in range(2)]
     checkup = beside(*twins, *owned, plans=(plan,), stages=OPEN, stacks={PLAN_ID: name})
-    for finding in examine(checkup):
+    for finding in find_problems(checkup):
         assert finding.what.isprintable()
         assert len(finding.what) < 400
         commands = [one for one in finding.command.splitlines() if not one.startswith("#")]
@@ -507,7 +507,7 @@ def test_a_stacks_odd_name_is_one_word_of_its_command() -> None:
 
 def test_keys_owned_by_stacks() -> None:
     keys = [stack_key("a"), stack_key("b"), a_key("c", description="Managed by Terraform"), a_key()]
-    assert examine(a_checkup(*keys)) == (
+    assert find_problems(a_checkup(*keys)) == (
         Finding(
             kind="keys_owned_by_stacks",
             what="3 keys are owned by other tools: stack shop-dev (2), description 'Managed by "
@@ -578,7 +578,7 @@ def test_marks_are_those_of_the_policy() -> None:
 
 
 def test_keys_without_a_row() -> None:
-    assert examine(a_checkup(a_key("a"), a_key("b"), rows={"a": a_row("a")})) == (
+    assert find_problems(a_checkup(a_key("a"), a_key("b"), rows={"a": a_row("a")})) == (
         Finding(
             kind="keys_without_row",
             what="1 key has no row in the ledger",
@@ -604,12 +604,12 @@ def test_keys_without_a_row() -> None:
     ids=["made today", "being restored", "no ledger", "no sweep yet", "only issued keys yet"],
 )
 def test_a_key_that_is_to_have_no_row_yet_is_no_finding(keys: list[ApiKey], rows: Any) -> None:
-    assert examine(a_checkup(*keys, rows=rows)) == ()
+    assert find_problems(a_checkup(*keys, rows=rows)) == ()
 
 
 def test_rows_without_a_key() -> None:
     rows = {KEY_ID: a_row(), "gone": a_row("gone", missing_since=YESTERDAY)}
-    assert examine(a_checkup(rows=rows)) == (
+    assert find_problems(a_checkup(rows=rows)) == (
         Finding(
             kind="rows_without_key",
             what="1 key of the ledger is no more in API Gateway",
@@ -637,7 +637,7 @@ def test_rows_without_a_key() -> None:
     ids=["claimed", "stepped today", "adopted today", "restored today"],
 )
 def test_a_row_that_moves_today_is_no_finding(row: Row) -> None:
-    assert examine(a_checkup(rows={KEY_ID: a_row(), "gone": row})) == ()
+    assert find_problems(a_checkup(rows={KEY_ID: a_row(), "gone": row})) == ()
 
 
 # --- plans without limits -------------------------------------------------------------------------
@@ -654,7 +654,7 @@ def busy(requests: int) -> Checkup:
 
 
 def test_plans_without_limits() -> None:
-    assert examine(busy(8_640)) == (
+    assert find_problems(busy(8_640)) == (
         Finding(
             kind="plans_without_limits",
             what="1 usage plan has neither throttle nor quota: 'external'",
@@ -681,7 +681,7 @@ def test_plans_without_limits() -> None:
     ids=["throttle", "quota", "one method's throttle"],
 )
 def test_a_plan_with_any_limit_has_limits(limits: dict[str, Any]) -> None:
-    assert examine(a_checkup(plans=(replace(UNLIMITED, **limits),))) == ()
+    assert find_problems(a_checkup(plans=(replace(UNLIMITED, **limits),))) == ()
 
 
 @pytest.mark.parametrize(
@@ -813,7 +813,7 @@ SECOND = a_limited_plan("plan2", name="second", stages=("api2:web",))
 
 
 def test_plans_without_keys() -> None:
-    assert examine(with_plan(SECOND)) == (
+    assert find_problems(with_plan(SECOND)) == (
         Finding(
             kind="plans_without_keys",
             what="1 usage plan has no key: 'second'",
@@ -832,7 +832,7 @@ def test_plans_without_keys() -> None:
 
 
 def test_a_plan_with_a_key_has_one() -> None:
-    assert examine(used(YESTERDAY)) == ()
+    assert find_problems(used(YESTERDAY)) == ()
 
 
 def empty_reading(**more: Any) -> Any:
@@ -871,7 +871,7 @@ def test_a_plan_that_a_tiers_next_key_goes_into_is_not_deleted() -> None:
 
 def test_plans_not_used() -> None:
     checkup = with_plan(SECOND, "k1", keys=[a_key("k1")])
-    assert examine(checkup) == (
+    assert find_problems(checkup) == (
         Finding(
             kind="plans_not_used",
             what="1 usage plan has keys of which none was used for 90 days: 'second'",
@@ -905,7 +905,7 @@ def test_a_use_within_ninety_days_is_use() -> None:
 
 def test_a_use_that_only_the_ledger_remembers_is_use() -> None:
     rows = {KEY_ID: a_row(), "k1": a_row("k1", last_used=days_ago(10))}
-    assert examine(replace(used(None), rows=rows)) == ()
+    assert find_problems(replace(used(None), rows=rows)) == ()
 
 
 @pytest.mark.parametrize(
@@ -918,7 +918,7 @@ def test_a_use_that_only_the_ledger_remembers_is_use() -> None:
     ids=["the key is young", "moved here lately", "came into a plan lately"],
 )
 def test_a_plan_that_had_no_ninety_days_is_not_called_unused(checkup: Checkup) -> None:
-    assert examine(checkup) == ()
+    assert find_problems(checkup) == ()
 
 
 def test_an_old_reading_proves_no_ninety_days_of_silence() -> None:
@@ -958,7 +958,7 @@ def silent(**more: Any) -> Checkup:
 
 
 def test_silent_plans() -> None:
-    assert examine(silent()) == (
+    assert find_problems(silent()) == (
         Finding(
             kind="silent_plans",
             what="In 1 usage plan no request was ever seen: 'second'",
@@ -1001,7 +1001,9 @@ def test_an_unread_plan_is_neither_silent_nor_unused(reading: dict[str, Any]) ->
         assert checkup.evidence is not None
         plans = dict(checkup.evidence.plans)
         plans["plan2"] = replace(plans["plan2"], **reading)
-        assert examine(replace(checkup, evidence=replace(checkup.evidence, plans=plans))) == ()
+        assert (
+            find_problems(replace(checkup, evidence=replace(checkup.evidence, plans=plans))) == ()
+        )
 
 
 def test_the_plans_that_the_policy_believes_already_stay_in_its_line() -> None:
@@ -1045,7 +1047,7 @@ def twins(twin: LimitedPlan = TWIN, **more: Any) -> Checkup:
 
 
 def test_plans_alike() -> None:
-    assert examine(twins()) == (
+    assert find_problems(twins()) == (
         Finding(
             kind="plans_alike",
             what="2 usage plans could be 1, for they open the same stages with the same limits: "
@@ -1163,7 +1165,7 @@ BARE = {STAGE: a_served_stage(), "api2:web": a_served_stage("api2:web")}
 
 def test_stages_without_plan() -> None:
     checkup = a_checkup(stages=BARE, stacks={"api2": None})
-    assert examine(checkup) == (
+    assert find_problems(checkup) == (
         Finding(
             kind="stages_without_plan",
             what="1 stage has methods that require a key, and no usage plan: api2:web",
@@ -1242,7 +1244,7 @@ def test_every_kind_is_planted_here() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finding_comes_alone_with_a_command_that_a_shell_or_the_policy_takes(kind: str) -> None:
-    [finding] = examine(PLANTED[kind]())
+    [finding] = find_problems(PLANTED[kind]())
     assert finding.kind == kind
     if finding.command.startswith(POLICY):
         parse_policy(f"{finding.command}\n[tiers.unclaimed]\nidle_days = 'never'\n")
@@ -1334,7 +1336,7 @@ def checkups(draw: st.DrawFn) -> Checkup:
 
 @given(checkups())
 def test_no_finding_is_empty_or_frees_more_than_there_is(checkup: Checkup) -> None:
-    findings = examine(checkup)
+    findings = find_problems(checkup)
     assert len({finding.kind for finding in findings}) == len(findings)
     for finding in findings:
         assert finding.kind in KINDS
@@ -1362,7 +1364,7 @@ def test_the_order_of_the_input_does_not_matter(checkup: Checkup, chance: random
         stacks=dict(shuffled(checkup.stacks.items())),
         evidence=replace(checkup.evidence, plans=dict(shuffled(checkup.evidence.plans.items()))),
     )
-    assert examine(other) == examine(checkup)
+    assert find_problems(other) == find_problems(checkup)
 
 
 UNKNOWN: tuple[dict[str, Any], ...] = (
@@ -1375,8 +1377,8 @@ UNKNOWN: tuple[dict[str, Any], ...] = (
 
 @given(checkups(), st.sampled_from(UNKNOWN))
 def test_what_is_not_known_makes_no_finding(checkup: Checkup, unknown: dict[str, Any]) -> None:
-    known = {finding.kind: set(finding.about) for finding in examine(checkup)}
-    for finding in examine(replace(checkup, **unknown)):
+    known = {finding.kind: set(finding.about) for finding in find_problems(checkup)}
+    for finding in find_problems(replace(checkup, **unknown)):
         assert known.get(finding.kind, set()).issuperset(finding.about)
 
 
@@ -1384,7 +1386,7 @@ def test_what_is_not_known_makes_no_finding(checkup: Checkup, unknown: dict[str,
 def test_nobody_is_told_to_delete_a_key_or_to_touch_what_a_stack_owns(checkup: Checkup) -> None:
     owned = {key.key_id for key in checkup.keys if key.tags and "keyjanitor:keep" not in key.tags}
     owned |= {one for one, stack in checkup.stacks.items() if stack}
-    for finding in examine(checkup):
+    for finding in find_problems(checkup):
         typed = [line for line in finding.command.splitlines() if not line.startswith("#")]
         assert "delete-api-key" not in finding.command
         for line in typed:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.keys_file import dates_ahead
 from keyjanitor.domain.expiry.sweep_plan import Correct, Verdict
@@ -127,7 +127,7 @@ def test_what_a_dead_run_did_to_a_key_of_a_missing_tier_takes_no_other_tiers_day
 
 def test_keys_of_a_missing_tier_are_a_finding_of_their_own() -> None:
     checkup = a_checkup(policy=MISSPELT, rows={KEY_ID: an_issued_row(tier="partners")})
-    [finding] = [one for one in examine(checkup) if one.kind == "keys_without_tier"]
+    [finding] = [one for one in find_problems(checkup) if one.kind == "keys_without_tier"]
     assert finding.about == (KEY_ID,)
     assert "partners (1)" in finding.what
 
@@ -217,4 +217,4 @@ def test_a_plan_that_the_policy_may_mean_is_not_deleted_or_given_to_another_tier
     evidence = an_evidence(a_reading(KEY_ID), second_reading, used={KEY_ID: TODAY - DAY})
     policy = a_policy(a_tier(), a_tier("vip", usage_plans=("typo",)))
     checkup = a_checkup(plans=(a_limited_plan(), second), evidence=evidence, policy=policy)
-    assert [one.kind for one in examine(checkup)] == ["policy_plans_unclear"]
+    assert [one.kind for one in find_problems(checkup)] == ["policy_plans_unclear"]

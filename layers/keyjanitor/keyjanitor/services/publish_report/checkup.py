@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.ownership import Owners
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.ownership import STACK_TAG
 from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, ServedStage, Stage
@@ -68,7 +68,7 @@ def _changeable(checkup: Checkup) -> list[str]:
     apis = {stage.partition(":")[0] for stage in checkup.stages}
     found = {
         part
-        for finding in examine(checkup)
+        for finding in find_problems(checkup)
         for one in finding.about
         for part in (one, one.partition(":")[0])
     }

@@ -12,7 +12,7 @@ from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
-from keyjanitor.domain.doctor.checks import examine
+from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.night import Night
@@ -104,7 +104,7 @@ def gather_morning(
         mode=place.mode,
         policy=policy,
         checkup=checkup,
-        findings=examine(checkup),
+        findings=find_problems(checkup),
         counts=sources.ledger.counts(today - DAY * COUNTED, today),
         nights=sources.ledger.nights(today, today),
         ladder=account.ladder,
