@@ -112,9 +112,10 @@ def proxy_before(upstream: str) -> Iterator[Proxy]:
     ) as process:
         try:
             proxy = Proxy(port)
-            deadline = time.monotonic() + WAIT
-            while not proxy.is_ready():
-                assert time.monotonic() < deadline, "microburst did not start"
+            while (
+                not proxy.is_ready()
+            ):  # the test's own timeout ends it, however busy the machine is
+                assert process.poll() is None, "microburst did not start"
                 time.sleep(0.1)
             yield proxy
         finally:
