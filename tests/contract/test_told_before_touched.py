@@ -58,6 +58,34 @@ def dates_told(account: Account, detail_type: str, name: str) -> list[str]:
     return [one["Detail"][name] for one in account.events if one["DetailType"] == detail_type]
 
 
+@pytest.mark.life("K-1007")
+@pytest.mark.parametrize("nights_down", [3, 20])
+def test_a_tombstone_stays_until_its_owner_was_told_how_long_it_does(
+    an_account: AccountMaker, nights_down: int
+) -> None:
+    account = an_account(policy=a_policy(a_tier(warn_days=1, grace_days=1, retain_days=7)))
+    account.key(KEY_ID, idle=60)
+    account.night()
+    nights(account, 1)
+    account.pass_day()
+    account.around = Down("events.put_events")
+    account.night()
+    parked_on = account.today
+    assert (row_of(account).state, row_of(account).purge_on) == ("parked", parked_on + DAY * 7)
+    nights(account, nights_down)
+    assert row_of(account).state == "parked"
+    assert dates_told(account, "Key Parked", "restorable_until") == []
+    account.around = lambda name, call: call()
+    nights(account, 1)
+    until = account.today + DAY * 7
+    assert dates_told(account, "Key Parked", "restorable_until") == [str(until)]
+    assert row_of(account).purge_on == until
+    nights(account, 6)
+    assert row_of(account).state == "parked"
+    nights(account, 1)
+    assert row_of(account).state == "purged"
+
+
 @pytest.mark.life("K-1002")
 @pytest.mark.parametrize("down", [EVERYTHING, ("sns.publish",), ("events.put_events",)])
 def test_a_key_that_nobody_was_told_of_is_never_disabled(

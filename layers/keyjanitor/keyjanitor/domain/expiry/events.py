@@ -12,6 +12,7 @@ from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import (
     DISABLED,
     EXPIRING,
+    PARKED,
     Announcement,
     Row,
 )
@@ -65,7 +66,7 @@ def _what(row: Row) -> tuple[str, dict[str, date | None]]:
         case State.DISABLED:
             return DISABLED, {"park_on": row.park_on}
         case State.PARKED:
-            return "Key Parked", {"restorable_until": row.purge_on}
+            return PARKED, {"restorable_until": row.purge_on}
         case State.PURGED:
             return "Key Purged", {}
         case State.ACTIVE:

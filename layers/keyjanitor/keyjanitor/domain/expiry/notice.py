@@ -1,7 +1,8 @@
 """Decides what was told of a key and what was not: a notice begins when it is told. Pure.
 
 Two things tell of a warning: its event, which waits in the outbox until the bus has it, and the
-digest of its night, of which the night's row remembers the keys. Of a disabling its event tells.
+digest of its night, of which the night's row remembers the keys. Of a disabling and of a parking
+their events tell.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,13 +15,14 @@ from keyjanitor.domain.model.records import (
     DISABLED,
     EXPIRING,
     NEW_KEYS,
+    PARKED,
     Announcement,
     NightRow,
     Row,
 )
 
-NOTICES = frozenset({EXPIRING, DISABLED})
-_DATE_OF = {EXPIRING: "disable_on", DISABLED: "park_on"}
+NOTICES = frozenset({EXPIRING, DISABLED, PARKED})
+_DATE_OF = {EXPIRING: "disable_on", DISABLED: "park_on", PARKED: "restorable_until"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ def untold(
 
     `waiting` is the outbox, `nights` the rows of `digest_days`. An agreed end was told by the answer
     that agreed on it, `Key Issued` or `Key Rotated`; one of that answer and `Key Expiring` is enough.
+    A parked key has no row among `rows`: while its `Key Parked` waits, it was not told until when it
+    can be restored.
     """
     found: dict[str, Untold] = {}
     answers: set[object] = set()
@@ -89,12 +93,17 @@ def untold(
             if not _is_agreed(row):
                 found[row.key_id] = Untold(f"the digest of {day}", day)
     for one, day in notices:
-        told = rows.get(str(one.detail.get("key_id")))
-        if told is None or not _is_of(one, told):
-            continue
-        if not _is_agreed(told) or told.key_id in answers:
-            found[told.key_id] = Untold(f"its event {one.detail_type}", day)
+        key_id = str(one.detail.get("key_id"))
+        if one.detail_type == PARKED or _is_missed(one, rows.get(key_id), answers):
+            found[key_id] = Untold(f"its event {one.detail_type}", day)
     return found
+
+
+def _is_missed(notice: Announcement, row: Row | None, answers: set[object]) -> bool:
+    """Whether the step that a living key has before it was not told while this event waits."""
+    if row is None or not _is_of(notice, row):
+        return False
+    return not _is_agreed(row) or row.key_id in answers
 
 
 def as_told_today(
@@ -131,7 +140,7 @@ def _is_of(notice: Announcement, row: Row) -> bool:
         return False
     if notice.detail_type == EXPIRING:
         return row.state is State.WARNED and row.warned_on == written_on(notice)
-    return row.state is State.DISABLED
+    return row.state is (State.PARKED if notice.detail_type == PARKED else State.DISABLED)
 
 
 def _is_agreed(row: Row) -> bool:

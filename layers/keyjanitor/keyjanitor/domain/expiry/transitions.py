@@ -184,6 +184,8 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
 
 def notice_began(row: Row) -> date | None:
     """The date from which the notice of a key's next step counts; None if it has no next step."""
+    if row.state is State.PARKED:
+        return row.told_on or row.parked_on
     if row.state not in (State.WARNED, State.DISABLED):
         return None
     disabled_on = row.disabled_on if row.state is State.DISABLED else None
@@ -192,7 +194,9 @@ def notice_began(row: Row) -> date | None:
 
 
 def next_step_on(row: Row) -> date | None:
-    """The written date of a key's next step: of a disabled one its parking."""
+    """The written date of a key's next step: of a disabled one its parking, of a parked one its purge."""
+    if row.state is State.PARKED:
+        return row.purge_on
     return row.park_on if row.state is State.DISABLED else row.disable_on
 
 
@@ -207,6 +211,8 @@ def told_late(row: Row, today: date) -> Row:
     if began is None or on is None or agreed or began >= today:
         return row
     later = max(on, today + (on - began))
+    if row.state is State.PARKED:
+        return replace(row, told_on=today, purge_on=later)
     if row.state is State.DISABLED:
         return replace(row, told_on=today, park_on=later)
     return replace(row, told_on=today, disable_on=later)

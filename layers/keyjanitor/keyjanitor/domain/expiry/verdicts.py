@@ -136,7 +136,7 @@ class _Judge:
         return notes
 
     def purges(self) -> list[Purge]:
-        """Parked keys whose time has run out."""
+        """Parked keys whose time has run out, if their owners were told how long that is."""
         if self._night.warnings_only:
             return []
         return [
@@ -145,6 +145,7 @@ class _Judge:
             if row.purge_on is not None
             and row.purge_on <= self._today
             and not _is_being_restored(row, self._today)
+            and row.key_id not in self._night.untold
         ]
 
     def verdict(self, key: ApiKey) -> Verdict:

@@ -218,6 +218,7 @@ class AlertRow:
 
 EXPIRING = "Key Expiring"
 DISABLED = "Key Disabled"
+PARKED = "Key Parked"
 ISSUED = "Key Issued"
 ROTATED = "Key Rotated"
 NEW_KEYS = frozenset({ISSUED, ROTATED})

@@ -8,9 +8,14 @@ from keyjanitor.adapters import event_bus as bus
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
-from keyjanitor.domain.expiry.notice import as_told_today, digest_days, not_in_a_digest
+from keyjanitor.domain.expiry.notice import (
+    as_told_today,
+    digest_days,
+    not_in_a_digest,
+    written_on,
+)
 from keyjanitor.domain.expiry.transitions import told_late
-from keyjanitor.domain.model.records import Announcement, Row
+from keyjanitor.domain.model.records import PARKED, Announcement, Row
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError
 from keyjanitor.services.expire_keys.sweep_state import SweepState
 
@@ -64,7 +69,7 @@ class Outbox:
             moves: dict[str, tuple[Row, Row]] = {}
             batch: list[Announcement] = []
             for one in waiting:
-                row = self._sweep.rows.get(str(one.detail.get("key_id")))
+                row = self._row_of(one)
                 told, after = as_told_today(one, row, self._today)
                 if told is None:
                     logger.info("event %s tells of nothing any more", one.announcement_id)
@@ -82,6 +87,15 @@ class Outbox:
             self._write_late(taken, moves)
             if len(taken) < len(batch):
                 logger.error("%d events were refused and wait", len(batch) - len(taken))
+
+    def _row_of(self, event: Announcement) -> Row | None:
+        """The row of an event's key; of a key that was parked on a date before it is read now."""
+        key_id = str(event.detail.get("key_id"))
+        row = self._sweep.rows.get(key_id)
+        if row is None and event.detail_type == PARKED and written_on(event) != self._today:
+            row = self._outside.ledger.row_of_any(key_id)
+            return row if row is not None and row.key_id == key_id else None
+        return row
 
     def _write_late(
         self, taken: Iterable[Announcement], moves: Mapping[str, tuple[Row, Row]]
