@@ -5,7 +5,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-WAIT = 45.0  # seconds until a test gives up on what happens in the background: never a measure
+WAIT = 300.0  # seconds until a test gives up on what happens in the background: never a measure
 
 
 def calls_of(act: Callable[[], object]) -> int:

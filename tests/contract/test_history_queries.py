@@ -330,6 +330,7 @@ DUCKDB = """
 import json, sys, duckdb
 asked = json.load(sys.stdin)
 connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+connection.execute("SET enable_progress_bar = false")  # it shows what takes two seconds or more
 for view in asked["views"]:
     connection.execute(view)
 found = {name: connection.sql(query).fetchall() for name, query in asked["queries"].items()}

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_a_mapping_made_by_hand_is_refused_too(sandbox: Sandbox, stack: Deployed
 def test_a_record_was_sent_when_the_sandboxs_clock_says(sandbox: Sandbox, stack: Deployed) -> None:
     sandbox.set_clock(THEN)
     sent = stack.send()
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     [record] = stack.records(sent)
     at = int(record["attributes"]["SentTimestamp"])
     first = int(record["attributes"]["ApproximateFirstReceiveTimestamp"])
@@ -233,7 +234,7 @@ def test_a_record_tells_who_sent_it(sandbox: Sandbox, stack: Deployed, name: str
     portal = sandbox.client("sqs", **sandbox.role(name, may_send))
     by_role = portal.send_message(QueueUrl=stack.queue, MessageBody="{}")["MessageId"]
     by_root = stack.send()
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     sender = {r["messageId"]: r["attributes"]["SenderId"] for r in stack.records()}
     role_id = sandbox.client("iam").get_role(RoleName=name)["Role"]["RoleId"]
     assert (sender[by_role], sender[by_root]) == (f"{role_id}:sandbox", ACCOUNT)
@@ -241,7 +242,7 @@ def test_a_record_tells_who_sent_it(sandbox: Sandbox, stack: Deployed, name: str
 
 def test_an_event_made_up_has_what_a_real_one_has(sandbox: Sandbox, stack: Deployed) -> None:
     sent = stack.send()
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     [real] = stack.records(sent)
     [made] = sqs_event(stack.queue_arn, [{}])["Records"]
     assert made.keys() == real.keys()
@@ -287,7 +288,7 @@ def test_a_function_makes_its_message_visible_by_the_records_receipt(
     sandbox: Sandbox, stack: Deployed, how: str
 ) -> None:
     soon = stack.send(failures=1, again=1, how=how)
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     assert stack.counts(soon) == ["1", "2"]
     later = stack.send(failures=1, again=30, how=how)
     stack.wait_for_records(1, later)
@@ -302,7 +303,7 @@ def test_messages_in_flight_can_be_delivered_again_at_once(
     stack.wait_for_records(1, sent)
     stack.rest()
     assert sandbox.redeliver(stack.queue) == 1
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     assert stack.counts(sent) == ["1", "2"]
 
 
@@ -315,7 +316,7 @@ def test_what_always_fails_is_a_dead_letter_and_can_be_moved_back(
         stack.wait_for_records(count)
         stack.rest()
         sandbox.redeliver(stack.queue)
-    sandbox.wait_for_queue(stack.queue, 8)
+    sandbox.wait_for_queue(stack.queue, WAIT)
     assert sandbox.move_back(stack.dead_letters, stack.queue) == 1
     assert sandbox.move_back(stack.dead_letters, stack.queue) == 0
     records = stack.wait_for_records(3)
@@ -354,9 +355,9 @@ def test_a_function_that_dies_leaves_its_messages_to_be_delivered_again(
     sent = stack.send(calls=5)
     stack.wait_for_records(1, sent)
     # Whether the message is still being worked on does not matter: it may come twice.
-    for _ in range(2 * int(WAIT)):
-        time.sleep(0.5)
-        if not sandbox.redeliver(stack.queue):
+    for _ in range(int(WAIT / 5)):
+        sandbox.redeliver(stack.queue)
+        with suppress(TimeoutError):
+            sandbox.wait_for_queue(stack.queue, 5)
             break
-    sandbox.wait_for_queue(stack.queue, WAIT)
     assert int(stack.counts(sent)[-1]) > 1

@@ -309,7 +309,7 @@ def test_the_samples_are_sent_as_the_readme_says(world: World) -> None:
             *(world, "remote", "invoke", "RequestQueue", "--stack-name", "keyjanitor"),
             *("--event-file", str(events / f"{name}_key.json")),
         )
-    world.sandbox.wait_for_queue(queue, 60)
+    world.sandbox.wait_for_queue(queue, 240)
     told = answers(world)
     assert len(told) == 1 + len(SAMPLES)
     codes = {one[0][1]["action"]: one[0][1]["code"] for one in told.values()}

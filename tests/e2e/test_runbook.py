@@ -443,7 +443,7 @@ def requests_wait(at: Operator) -> None:
 
 def the_queue_is_read_again(at: Operator) -> None:
     at.types("Requests wait 2", UUID=mapping_of(at.account.world))
-    at.account.world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 30)
+    at.account.world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 240)
     told = answers(at.account.world)
     assert {told[name][0][1]["code"] for name in ("waiting", "waiting-too")} == {"unknown_tier"}
 
@@ -490,7 +490,7 @@ def dead_letters_are_moved_back(at: Operator) -> None:
     *_, printed = at.types("Dead letters 5")
     [task] = json.loads(printed)["Results"]
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
-    world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 30)
+    world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 240)
     [once, again] = answers(world)["asked"]
     assert [once] == before
     assert (again[0], again[1]["key_id"]) == (once[0], once[1]["key_id"])
@@ -605,7 +605,7 @@ def a_leaked_key_is_revoked(at: Operator) -> None:
     [key_id] = at.account.keys["leaked"]
     at.account.edit("revoke_key", lambda text: text.replace("a1b2c3d4e5", key_id))
     at.types("A key leaked 2")
-    at.account.world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 30)
+    at.account.world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 240)
     assert answers(at.account.world)["portal-7f3c9a52-revoke"][0][0] == "Key Revoked"
     assert key_id not in set(at.account.world.keys())
 
@@ -797,7 +797,7 @@ def requests_are_sent(world: World) -> list[str]:
     queue = world.stack.outputs["RequestQueueUrl"]
     letters = world.stack.outputs["RequestDeadLetterQueueUrl"]
     world.sandbox.send_requests(queue, [issue("asked"), issue("leaked")])
-    world.sandbox.wait_for_queue(queue, 60)
+    world.sandbox.wait_for_queue(queue, 240)
     with denied(world, "ProvisionKeysRole", "apigateway:GET"):
         assert len(serve(world, [issue("late"), "no json"])) == 1  # the other is a dead letter
     world.sandbox.send_requests(letters, [issue("asked")])
