@@ -320,7 +320,7 @@ def test_a_replaced_key_that_is_disabled_stays_so_with_its_dates() -> None:
         (State.WARNED, days_ago(19), days_ago(5)),
         (State.DISABLED, days_ago(4), in_days(10)),
         (State.ACTIVE, None, days_ago(5)),
-        (State.PARKED, None, days_ago(5)),
+        (State.PURGED, None, days_ago(5)),
     ],
 )
 def test_notice_of_a_next_step_begins_with_the_last_that_was_said_of_it(
@@ -329,6 +329,15 @@ def test_notice_of_a_next_step_begins_with_the_last_that_was_said_of_it(
     row = a_full_row(state)
     assert notice_began(row) == began
     assert next_step_on(row) == on
+
+
+def test_how_long_a_parked_key_is_restorable_counts_from_the_day_on_which_it_was_told() -> None:
+    row = a_full_row(State.PARKED, told_on=None, parked_on=days_ago(3), purge_on=in_days(4))
+    assert (notice_began(row), next_step_on(row)) == (days_ago(3), in_days(4))
+    late = told_late(row, TODAY)
+    assert late == replace(row, told_on=TODAY, purge_on=in_days(7))
+    assert told_late(late, TODAY) == late
+    assert told_late(row, days_ago(3)) == row
 
 
 def test_no_notice_begins_without_a_date() -> None:

@@ -185,7 +185,7 @@ def enabled(row: Row, today: date, key: ApiKey) -> Row:
 def notice_began(row: Row) -> date | None:
     """The date from which the notice of a key's next step counts; None if it has no next step."""
     if row.state is State.PARKED:
-        return row.told_on or row.parked_on
+        return max((day for day in (row.parked_on, row.told_on) if day), default=None)
     if row.state not in (State.WARNED, State.DISABLED):
         return None
     disabled_on = row.disabled_on if row.state is State.DISABLED else None
