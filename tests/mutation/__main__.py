@@ -43,13 +43,13 @@ QUICK = 5.0  # seconds that all the tests of a mutant's first round take without
 # Each rule, and the tests that have to find a mistake in it. What others would find besides does not
 # count: a rule's own tests are those that somebody runs who changes it.
 RULES: Mapping[str, tuple[str, ...]] = {
-    "domain/expiry/verdicts": ("unit/test_verdicts", "unit/test_plan", "unit/test_life_of_a_key"),
+    "domain/expiry/verdicts": ("unit/test_verdicts", "unit/test_plan"),
     "domain/expiry/key_use": ("unit/test_key_use",),
     "domain/expiry/next_step": ("unit/test_next_step",),
     "domain/expiry/ownership": ("unit/test_ownership",),
     "domain/expiry/transitions": ("unit/test_transitions",),
-    "domain/expiry/sweep_plan": ("unit/test_plan", "unit/test_life_of_a_key"),
-    "domain/expiry/safety_brake": ("unit/test_comparison", "unit/test_safety_brake"),
+    "domain/expiry/sweep_plan": ("unit/test_plan",),
+    "domain/expiry/safety_brake": ("unit/test_comparison",),
     "domain/expiry/comparison_file": ("unit/test_comparison",),
     "domain/expiry/notice": ("unit/test_telling",),
     "domain/expiry/ladder": ("unit/test_outlook", "unit/test_plan"),
@@ -113,7 +113,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "domain/model/invocation": ("unit/test_requests",),
     "domain/model/safe_text": ("unit/test_harmless",),
     "domain/model/key_ids": ("contract/test_key_ids",),
-    "domain/model/records": ("unit/test_ownership", "unit/test_life_of_a_key"),
+    "domain/model/records": ("unit/test_ownership",),
     "domain/model/keys": ("unit/test_words",),
     "domain/model/policy": ("unit/test_policy", "unit/test_tiers", "unit/test_plan"),
     "domain/model/policy_fields": ("unit/test_policy", "unit/test_policy_fuzz"),
