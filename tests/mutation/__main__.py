@@ -551,6 +551,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="leave out the tests that take long")
     parser.add_argument("--processes", type=int, default=PROCESSES)
     asked = parser.parse_args()
+    if unknown := [name for name in asked.modules if name not in RULES]:
+        parser.error(f"no rules: {', '.join(unknown)}; there are {', '.join(RULES)}")
     runner = Runner(asked.modules, asked)
     ended = pytest.main(
         ["-q", "-p", "no:randomly", "-p", "no:xdist", "-p", "no:cacheprovider", "-p", "no:timeout", "-s",
