@@ -17,10 +17,12 @@ from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, ApiKey, State, Verb
 from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Owned
 from keyjanitor.domain.model.records import (
+    Burst,
     Claim,
     Row,
     end_is_announced,
     is_our_update,
+    row_id,
     stands_disabled,
     was_agreed,
 )
@@ -149,6 +151,7 @@ def test_a_key_was_taken_at_its_agreed_end_if_that_had_come(
         ({"expires_on": TODAY, "warned_on": TODAY, "disable_on": in_days(2)}, False),
         ({"expires_on": TODAY, "warned_on": None, "disable_on": in_days(1)}, False),
         ({"expires_on": None, "disable_on": in_days(3)}, False),
+        ({"expires_on": None, "warned_on": TODAY, "disable_on": in_days(1)}, False),
         ({"expires_on": in_days(3), "disable_on": None}, False),
     ],
 )
@@ -220,3 +223,12 @@ def test_a_run_did_not_disable_a_key_that_is_enabled_or_older_than_what_it_saw()
     key = a_key(enabled=False, last_updated_date=BEGAN)
     assert a_claim(updated=BEGAN).may_have_disabled(key)
     assert not a_claim(updated=BEGAN + SECOND).may_have_disabled(key)
+
+
+def test_a_request_is_remembered_by_its_id_and_its_sender() -> None:
+    assert row_id("r1", "AROASENDER") == "r1 AROASENDER"
+
+
+def test_a_burst_is_named_by_tier_limit_sender_and_minute() -> None:
+    burst = Burst("external", "new_keys_per_day", "AROASENDER", BEGAN, ENDED, 3)
+    assert burst.name == "external new_keys_per_day AROASENDER 2026-11-21T03:00Z"

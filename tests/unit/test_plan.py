@@ -10,6 +10,7 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
+    Missing,
     Park,
     Plan,
     Purge,
@@ -311,6 +312,37 @@ def test_the_verdicts_of_an_approved_plan_say_who_goes_and_who_waits() -> None:
         reasons.Idle(74, days_ago(74)),
         reasons.Idle(74, days_ago(74)),
     ]
+
+
+def test_an_approved_plan_has_the_words_of_its_steps() -> None:
+    plan = planned(warn("w"), disable("d"), park("k"), allowance=0)
+    assert [one.word for one in plan.verdicts] == ["keep", "keep", "keep"]
+    approved = plan.approved(plan.pairs)
+    assert [one.word for one in approved.verdicts] == ["warn", "disable", "park"]
+
+
+def test_a_plan_holds_what_it_was_made_of() -> None:
+    key, row = a_key("k1"), a_row("k1")
+    kept = Verdict(key, row, TIER, "keep", reasons.KeepTag())
+    plan = plan_night(
+        today=TODAY,
+        verdicts=[kept],
+        notes=[Missing(a_row("k2"))],
+        purges=[],
+        allowance=7,
+        stepped={Verb.WARN: 1},
+        pressure=CALM,
+    )
+    assert plan == Plan(
+        today=TODAY,
+        verdicts=(kept,),
+        notes=(Missing(a_row("k2")),),
+        steps=(),
+        due=(),
+        stepped={Verb.WARN: 1},
+        allowance=7,
+        pressure=CALM,
+    )
 
 
 def test_nothing_is_approved_twice() -> None:

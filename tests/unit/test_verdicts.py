@@ -190,7 +190,7 @@ def taken_back(row: Row, *, used: int, key: ApiKey | None = None) -> tuple[Any, 
 def test_a_used_key_loses_the_dates_that_were_announced() -> None:
     row = a_warned_row()
     assert taken_back(row, used=1) == (Clear(row, State.ACTIVE),)
-    for row in (a_row(disable_on=TODAY), a_row(park_on=TODAY)):
+    for row in (a_row(disable_on=TODAY), a_row(park_on=TODAY), a_warned_row(disable_on=None)):
         assert taken_back(row, used=1) == (Clear(row, State.ACTIVE),)
     assert taken_back(a_row(), used=1) == ()
 
@@ -210,6 +210,9 @@ def test_a_disabled_key_without_a_warning_or_with_a_shield_is_not_given_back() -
     kept = a_key(enabled=False, tags={"keyjanitor:keep": ""})
     row = a_disabled_row()
     assert taken_back(row, used=1, key=kept) == (Clear(row, State.DISABLED),)
+    patient = a_policy(a_tier(idle_days=3_000, never_used_days=3_000))
+    never = plan(key, rows=[a_disabled_row()], policy=patient)
+    assert (*never.notes, *never.steps) == (Clear(a_disabled_row(), State.DISABLED),)
     cleared = a_disabled_row(warned_on=None, park_on=None)
     assert taken_back(cleared, used=1, key=key) == ()
 
@@ -217,7 +220,7 @@ def test_a_disabled_key_without_a_warning_or_with_a_shield_is_not_given_back() -
 def test_what_is_unknown_or_ends_later_keeps_its_dates() -> None:
     row = a_warned_row(disable_in=3)
     assert plan(a_key(tags=None), rows=[row]).notes == ()
-    ends = a_warned_row(ends_on=in_days(30), disable_in=3)
+    ends = a_warned_row(expires_on=in_days(30), disable_in=3)
     assert plan(a_key(), rows=[ends]).notes == ()
 
 
@@ -248,6 +251,8 @@ def test_the_words_of_verdicts_that_do_nothing() -> None:
     assert verdict(a_key(tags={"keyjanitor:keep": ""})) == keep
     nobody = a_policy(a_tier(contact=None))
     assert verdict(a_key(), policy=nobody) == ("protected", reasons.NoContact("external"), None)
+    never = a_policy(a_tier(idle_days="never"))
+    assert verdict(a_key(), policy=never) == ("protected", reasons.TierNever("external"), None)
     gone = a_row(tier="gone", issued=True)
     assert verdict(a_key(), gone) == ("unknown", reasons.TierMissing("gone"), None)
     unread = an_evidence(a_reading(usage_plan_id="p9", members_read=False))
@@ -280,9 +285,9 @@ def test_only_a_key_that_was_made_under_our_eyes_was_never_used(
 @pytest.mark.parametrize(
     ("more", "because"),
     [
-        ({"ends_on": in_days(15)}, reasons.EndsLater(in_days(15))),
-        ({"ends_on": in_days(14)}, reasons.Ends(in_days(14))),
-        ({"ends_on": days_ago(3)}, reasons.Ends(days_ago(3))),
+        ({"expires_on": in_days(15)}, reasons.EndsLater(in_days(15))),
+        ({"expires_on": in_days(14)}, reasons.Ends(in_days(14))),
+        ({"expires_on": days_ago(3)}, reasons.Ends(days_ago(3))),
     ],
 )
 def test_an_agreed_end_is_due_from_its_warning_on(more: dict[str, Any], because: Any) -> None:
@@ -291,12 +296,12 @@ def test_an_agreed_end_is_due_from_its_warning_on(more: dict[str, Any], because:
 
 
 def test_an_end_asks_for_the_tags_of_its_key_and_parks_none_that_a_stage_names() -> None:
-    row = a_row(ends_on=TODAY)
+    row = a_row(expires_on=TODAY)
     assert verdict(a_key(tags=None), row)[1] == reasons.TagsUnread()
     staged = a_key(stage_keys=("api1:prod",))
     assert verdict(staged, row)[1] == reasons.Ends(TODAY)
     disabled = a_key(enabled=False, stage_keys=("api1:prod",))
-    assert verdict(disabled, a_disabled_row(ends_on=TODAY))[1] == reasons.StageKeys()
+    assert verdict(disabled, a_disabled_row(expires_on=TODAY))[1] == reasons.StageKeys()
 
 
 # --- keys in no plan ------------------------------------------------------------------------------
@@ -312,6 +317,9 @@ def test_a_key_is_an_orphan_for_the_nights_on_which_every_plan_was_read() -> Non
     assert orphan(complete_since=days_ago(13)) == reasons.Orphan(14)
     assert orphan(complete_since=days_ago(12)) == reasons.OrphanSoon(13, 14)
     assert orphan(complete_since=None) == reasons.OrphanSoon(0, 14)
+    # From the first day of the first reading on it may have been in none.
+    first = days_ago(13)
+    assert orphan(first_day=first, complete_since=first) == reasons.Orphan(14)
 
 
 def test_an_orphan_counts_from_the_night_after_its_last_sign_of_life() -> None:
@@ -328,3 +336,4 @@ def test_a_tier_that_never_expires_keys_has_no_orphans_but_that_of_unclaimed_key
     issued = a_row(tier="inner", issued=True)
     assert orphan(issued) == reasons.TierNever("inner")
     assert isinstance(orphan(), reasons.Orphan)
+    assert isinstance(orphan(a_row(issued=True)), reasons.Orphan)

@@ -116,7 +116,7 @@ class _Judge:
                 return None  # the restore writes its row itself
             begun = self._night.begun.get(key.key_id)
             plans = self._use.plans_of(key.key_id)
-            return Adopt(key, begun.tier if begun else tier.name, plans, begun)
+            return Adopt(key, tier.name, plans, begun)
         if row.restored_on == self._today and row.missing_since is None:
             return None  # tonight's evidence knows it by its former id, if at all
         if row.tier != tier.name or row.missing_since is not None:
