@@ -109,7 +109,7 @@ takeouts: .venv/.made ## Take each fix of tests/machine/takeouts out (B=B5: one)
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -W ignore -m tests.machine.takeouts $(B)
 
 .PHONY: mutants
-mutants: .venv/.made ## Put every small mistake into the rules and name those that no test finds (RULES=decide for one; an hour)
+mutants: .venv/.made ## Put every small mistake into the rules and name those that no test finds (RULES=domain/expiry/verdicts for one; half an hour)
 	@PYTHONPATH=layers/keyjanitor:. .venv/bin/python -m tests.mutation $(RULES)
 
 .PHONY: chaos

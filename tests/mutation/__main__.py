@@ -135,13 +135,13 @@ class Map:
     seconds: dict[str, float]
 
     def tests_of(self, mutant: Mutant, function: tuple[int, int] | None) -> list[str]:
-        """The tests that run a mutant's lines; where that is not known, those of its function."""
+        """The tests that run a mutant's lines; else those of its function; of a constant all of them."""
         lines = self.lines[mutant.module]  # of the rule's own tests
         found = _names(lines, range(mutant.lines[0], mutant.lines[1] + 1))
         if mutant.where and not found and function is not None:
             found = _names(lines, range(function[0] + 1, function[1] + 1))
         if not mutant.where:
-            found = _names(lines, lines)
+            found = {name for name in self.seconds if file_of(name) in RULES[mutant.module]}
         return self.in_order(found)
 
     def in_order(self, tests: Iterable[str]) -> list[str]:

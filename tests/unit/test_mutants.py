@@ -5,6 +5,8 @@ import tomllib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.mutation.__main__ import LAYER, ROOT, RULES, SURVIVORS, Map, put_in_defaults
 from tests.mutation.mutants import mutants_of
 
@@ -52,14 +54,18 @@ def test_two_mistakes_of_one_text_have_two_names() -> None:
     assert len(names) == len(set(names)) == 4
 
 
-def test_the_tests_of_a_mutant_are_those_that_run_its_lines_or_else_its_function() -> None:
+def test_the_tests_of_a_mutant_are_those_that_run_its_lines_or_else_its_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     lines = {6: ["a", "b"], 7: ["b"], 8: ["b"], 9: ["a"]}
-    known = Map({"m": lines}, {"a": 0.1, "b": 0.2})
+    monkeypatch.setitem(RULES, "m", ("unit/test_m",))
+    seconds = {"a": 0.1, "b": 0.2, "tests/unit/test_m.py::c": 0.3}
+    known = Map({"m": lines}, seconds)
     tests = {m.name: known.tests_of(m, (4, 9)) for m in mutants_of("m", SOURCE)}
     assert tests["m:judge: note(row) -> pass"] == ["b"]
     assert tests["m:judge: return row -> return None"] == ["a"]
     assert tests["m:judge: days >= LIMIT -> days > LIMIT"] == ["a", "b"]
-    assert tests["m:constants: 20 -> 21"] == ["a", "b"]
+    assert tests["m:constants: 20 -> 21"] == ["tests/unit/test_m.py::c"]
     nothing_known = Map({"m": {8: ["b"]}}, {"b": 0.2})
     (last,) = (m for m in mutants_of("m", SOURCE) if m.was == "return row")
     assert nothing_known.tests_of(last, (4, 9)) == ["b"]

@@ -453,3 +453,10 @@ def test_of_a_plan_that_says_not_how_far_it_was_read_the_night_before_has_read_a
     gone = row("k1", missing=DELETED, plan_id="gone")
     assert rows(before=before) == [gone]
     assert rows(before=before, day=days_ago(2)) == []
+
+
+def test_of_a_plan_that_could_not_be_read_its_members_have_a_row_or_else_the_plan_itself() -> None:
+    earlier = [row(None, missing="an earlier reason")]
+    assert rows(unread("k1"), earlier=earlier) == [row("k1", missing=FAILED)]
+    assert rows(unread(), earlier=earlier) == [row(None, missing=FAILED)]
+    assert rows(unread("k1"), earlier=[row("k1", 7, 93), *earlier]) == [row("k1", 7, 93)]
