@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import ministack.app as ministack
@@ -362,6 +363,24 @@ class KeyConditions:
             if simple and simple[2] in values:
                 return item.get((names or {}).get(simple[1], simple[1])) == values[simple[2]]
         return self._evaluate(expression, item, values, names, slot=slot)
+
+
+class ParsedPolicies:
+    """A policy's text is parsed once, and not for each item of each call that it may allow."""
+
+    def __init__(self) -> None:
+        self._parse: Callable[[str | dict[str, Any]], list[Any]]
+        self._parse = iam_evaluator.parse_policy_document
+        self._parse_text = lru_cache(maxsize=1_000)(self._parse)
+
+    def install(self) -> None:
+        iam_evaluator.parse_policy_document = self.parse
+
+    def parse(self, document: str | dict[str, Any]) -> list[Any]:
+        """The statements of a policy; none is changed by the decisions on it."""
+        if isinstance(document, str):
+            return list(self._parse_text(document))
+        return self._parse(document)
 
 
 class FastTemplates:

@@ -88,6 +88,7 @@ class Server:
             completions.KeyConditions(),
             completions.CompiledLayers(),
             completions.FastTemplates(),
+            completions.ParsedPolicies(),
             LogTargets(),
             EventSources(clock),
             MoveTasks(),
