@@ -350,7 +350,11 @@ class World:
                 by, faults = self.cloud.by, self.cloud.faults
                 self.cloud.by = "others"
                 op = [about if part == "it" else part for part in one.op]
+                changed = self.model.lives[about].changed if about in self.model.lives else None
                 self.do(op, indent="      meanwhile: ")
+                if name == "UpdateApiKey" and about in self.cloud.keys:
+                    # Our call comes in the same second, and writes over the date of theirs.
+                    self.model.lives[about].changed = changed
                 if op[0] == "disable" and about in self.cloud.keys:
                     # In the second of our own call nobody can tell whose it was.
                     self.cloud.keys[about].shut_by = "somebody"
