@@ -155,6 +155,13 @@ def test_a_cleared_key_that_stays_disabled_keeps_the_date_of_its_disabling() -> 
     assert (after.state, after.disabled_on, after.park_on) == (State.DISABLED, days_ago(4), None)
 
 
+def test_who_enables_a_key_in_the_second_of_its_disabling_has_changed_it() -> None:
+    row = a_full_row(State.DISABLED)
+    enabled_again = noted(Clear(row, State.ACTIVE), row, TODAY)
+    assert (enabled_again.state, enabled_again.our_update) == (State.ACTIVE, None)
+    assert noted(Clear(row, State.DISABLED), row, TODAY).our_update == row.our_update
+
+
 def test_a_corrected_key_is_missing_no_more_and_one_that_was_issued_keeps_its_tier() -> None:
     row = a_full_row(issued=False)
     assert noted(Correct(row, "internal"), row, TODAY) == replace(

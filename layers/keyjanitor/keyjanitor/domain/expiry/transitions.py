@@ -65,9 +65,12 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
     """The row after what only the ledger learns."""
     match note:
         case Clear():
+            # Who enabled the key may have done so in the second of our disabling: that is their change.
+            enabled_again = row.state is State.DISABLED and note.state is State.ACTIVE
             return replace(
                 row,
                 state=note.state,
+                our_update=None if enabled_again else row.our_update,
                 warned_on=None,
                 told_on=None,
                 disable_on=None,
