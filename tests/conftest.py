@@ -18,10 +18,6 @@ from tests.fakes import Account, Clients, clients_in_memory
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 
-# Whether a test passes does not depend on how busy the machine is.
-settings.register_profile("no_clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("no_clock")
-
 REGION = "us-east-1"
 SESSION: Any = boto3.session.Session(region_name=REGION)  # one, for it reads AWS's models once
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
