@@ -545,6 +545,7 @@ MIXED = "aB3" * 20
         ({"owner": MIXED[:32]}, "owner"),
         ({"request_id": MIXED[:32]}, "request_id"),
         ({"deliver_to": f"arn:aws:iam::1:role/{MIXED}"}, "deliver_to"),
+        ({"reason": f"arn:aws:iam::123456789012:role/{MIXED}"}, "reason"),
         ({"reason": "x" * 4_000 + " " + OF_OURS}, "reason"),
     ],
 )
