@@ -256,3 +256,10 @@ def test_the_page_for_contributors_names_folders_that_there_are() -> None:
     text = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
     for folder in re.findall(r"`((?:tests|docs|sandbox|functions)/[\w/]*)`", text):
         assert (REPOSITORY / folder).is_dir(), folder
+
+
+def test_the_floor_of_coverage_is_set_and_measures_branches_of_what_runs_in_an_account() -> None:
+    coverage = PROJECT["tool"]["coverage"]
+    assert coverage["run"]["branch"] is True
+    assert coverage["run"]["source"] == ["layers/keyjanitor/keyjanitor", "functions"]
+    assert 98 <= coverage["report"]["fail_under"] <= 100  # raise it here too: it only rises
