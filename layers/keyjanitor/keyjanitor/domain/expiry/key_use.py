@@ -117,7 +117,9 @@ class KeyUse:
         """The day on which a key was last used, by the readings or by the ledger."""
         used = self._evidence.last_use(key.key_id)
         remembered = row.last_used if row is not None else None
-        return max((day for day in (used, remembered) if day is not None), default=None)
+        if used is None or remembered is None:
+            return used or remembered
+        return max(used, remembered)
 
     def unknown(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
         """What keeps anybody from knowing that the key is not used, or whose it is."""
