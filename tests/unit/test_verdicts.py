@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry import reasons
+from keyjanitor.domain.expiry.notice import Untold
 from keyjanitor.domain.expiry.sweep_plan import (
     Adopt,
     Clear,
@@ -49,7 +50,7 @@ TIERS = a_policy(EXTERNAL, INNER)
 def plan(
     *keys: ApiKey, policy: Policy = TIERS, pressure: Pressure | None = None, **night: Any
 ) -> Plan:
-    gathered = {name: night.pop(name) for name in ("rung", "begun") if name in night}
+    gathered = {name: night.pop(name) for name in ("rung", "begun", "untold") if name in night}
     tonight = replace(a_night(*keys, **night), **gathered)
     return decide(tonight, bound(policy, tonight.evidence), pressure)
 
@@ -175,6 +176,13 @@ def test_a_tombstone_is_destroyed_on_its_date_unless_a_restore_has_begun_within_
 ) -> None:
     assert plan(shelf=[row]).steps == ((Purge(row),) if purged else ())
     assert plan(shelf=[row], warnings_only="a hold").due == ()
+
+
+def test_a_tombstone_stays_while_something_of_its_key_could_not_be_told() -> None:
+    row = a_parked_row()
+    waits = {row.key_id: Untold("its event", YESTERDAY)}
+    assert plan(shelf=[row], untold=waits).due == ()
+    assert plan(shelf=[row], untold={"another": waits[row.key_id]}).due == (Purge(row),)
 
 
 # --- what is taken back ---------------------------------------------------------------------------
