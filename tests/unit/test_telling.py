@@ -209,6 +209,20 @@ def test_a_warning_that_is_told_late_says_the_later_date() -> None:
     )
 
 
+def test_a_parking_that_waits_for_the_bus_was_not_told_and_moves_the_purge() -> None:
+    event = Announcement(f"{TODAY}#KeyParked", "Key Parked", {"key_id": KEY_ID})
+    assert untold({}, [event], {})[KEY_ID].since == TODAY
+    row = Row(KEY_ID, State.PARKED, "external", parked_on=TODAY, purge_on=TODAY + DAY * 90)
+    told_event, after = as_told_today(event, row, LATER)
+    assert after == replace(row, told_on=LATER, purge_on=LATER + DAY * 90)
+    assert told_event is not None
+    assert next_step_on(after) == LATER + DAY * 90
+    assert str(LATER + DAY * 90) in told_event.detail.values()
+    # Of a key that is only disabled, no parking can be told.
+    disabled = a_disabled_row()
+    assert as_told_today(event, disabled, LATER) == (event, None)
+
+
 def test_the_oldest_that_waits_is_an_event_or_a_digest() -> None:
     row = a_warned_row(LATER)
     assert oldest_untold([row], [], told(row)) is None

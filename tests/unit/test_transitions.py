@@ -347,6 +347,15 @@ def test_how_long_a_parked_key_is_restorable_counts_from_the_day_on_which_it_was
     assert told_late(row, days_ago(3)) == row
 
 
+def test_notice_of_a_purge_begins_with_the_parking_or_with_its_late_telling() -> None:
+    row = a_full_row(State.PARKED, parked_on=days_ago(4), told_on=None, purge_on=in_days(90))
+    assert (notice_began(row), next_step_on(row)) == (days_ago(4), in_days(90))
+    told = replace(row, told_on=days_ago(3))
+    assert notice_began(told) == days_ago(3)
+    assert notice_began(replace(row, parked_on=None)) is None
+    assert told_late(row, TODAY) == replace(row, told_on=TODAY, purge_on=in_days(94))
+
+
 def test_no_notice_begins_without_a_date() -> None:
     row = a_row(KEY_ID, State.WARNED)
     assert notice_began(row) is None
