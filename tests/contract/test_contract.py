@@ -707,6 +707,20 @@ def test_a_field_that_holds_a_value_is_repeated_nowhere() -> None:
     assert [body.text(name) for name in ("name", "key_id", "tier")] == [None, None, "x"]
 
 
+def test_a_number_of_more_than_twenty_digits_is_read_as_no_whole_one() -> None:
+    def read_as(digits: int) -> Any:
+        return read(f'{{"request_id": "r1", "more": {"1" * digits}}}').document["more"]
+
+    assert read_as(20) == 11_111_111_111_111_111_111
+    assert isinstance(read_as(20), int)
+    assert isinstance(read_as(21), float)
+
+
+def test_of_what_is_wrong_with_a_field_three_hundred_characters_are_told() -> None:
+    many: dict[str, Any] = {f"field{number}": number for number in range(500)}
+    assert len(refused(a_document(**many)).reason) == 300
+
+
 def test_of_a_name_that_stands_there_twice_a_hundred_characters_are_told() -> None:
     name = "x" * 101
     body = read(f'{{"request_id": "r1", "{name}": 1, "{name}": 2}}')

@@ -353,6 +353,14 @@ def test_a_tier_that_the_policy_does_not_know() -> None:
         assert judge_asker(a_request(action), an_issued_row(tier="gone"), POLICY) == of_a_key
 
 
+def test_a_found_key_of_a_tier_that_is_gone_is_the_admins_of_unclaimed() -> None:
+    policy = a_policy(an_issuing_tier(), an_issuing_tier("unclaimed", admins=("AROAOTHER",)))
+    found = an_issued_row(tier="gone", issued=False, sender=None)
+    for sender, code in (("AROAOTHER", None), (ADMIN, Code.SENDER_NOT_ALLOWED)):
+        request = a_request(Action.REVOKE, sender=sender)
+        assert code_of(judge_asker(request, found, policy)) == code
+
+
 @pytest.mark.parametrize("action", OF_A_KEY)
 def test_a_key_that_the_ledger_does_not_know(action: Action) -> None:
     assert judge_asker(a_request(action), None, POLICY) == Refusal(

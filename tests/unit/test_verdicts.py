@@ -18,6 +18,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Missing,
     Plan,
     Purge,
+    Verdict,
 )
 from keyjanitor.domain.expiry.verdicts import decide, tier_of
 from keyjanitor.domain.model.keys import ApiKey, State, Verb
@@ -38,6 +39,7 @@ from tests.builders import (
     a_tier,
     a_warned_row,
     an_evidence,
+    at,
     bound,
     days_ago,
     in_days,
@@ -79,6 +81,20 @@ def test_while_it_is_not_clear_which_tier_names_a_plan_a_key_has_the_one_by_whic
     assert tier_of(a_row(tier="inner"), ("p1", "p9"), UNCLEAR) == (INNER, unclear)
     assert tier_of(None, ("p1", "p9"), UNCLEAR) == (EXTERNAL, unclear)
     assert tier_of(a_row(tier="inner"), ("p1",), UNCLEAR) == (EXTERNAL, None)
+
+
+def test_while_a_plan_is_not_clear_each_of_its_keys_has_the_tier_by_which_it_was_known() -> None:
+    policy = a_policy(EXTERNAL, INNER, a_tier("vip", usage_plans=("lost",)))
+    reading = a_reading("k1", "k2", usage_plan_id="p9", name="another")
+    tonight = plan(
+        a_key("k1"),
+        a_key("k2"),
+        policy=policy,
+        rows=[a_row("k1", tier="inner"), a_row("k2", tier="external")],
+        evidence=an_evidence(reading),
+    )
+    assert [one.tier.name for one in tonight.verdicts] == ["inner", "external"]
+    assert {type(one.because) for one in tonight.verdicts} == {reasons.TierUnclear}
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -267,6 +283,41 @@ def test_the_words_of_verdicts_that_do_nothing() -> None:
     assert verdict(a_key(), evidence=unread) == ("unknown", reasons.MembersUnread("p9"), None)
 
 
+def test_a_verdict_holds_all_that_was_known_of_the_key() -> None:
+    row = a_row(our_update=a_key().last_updated_date)
+    evidence = an_evidence(used={KEY_ID: days_ago(3)})
+    tonight = plan(a_key(), rows=[row], evidence=evidence)
+    assert tonight.today == TODAY
+    assert tonight.verdicts == (
+        Verdict(
+            key=a_key(),
+            row=row,
+            tier=EXTERNAL,
+            word="keep",
+            because=reasons.WithinPatience(3, days_ago(3), 60),
+            usage_plan_ids=(PLAN_ID,),
+            idle_since=days_ago(3),
+            last_used=days_ago(3),
+        ),
+    )
+
+
+def test_a_shield_comes_before_a_tier_that_is_not_known() -> None:
+    key, row = a_key(tags={"keyjanitor:keep": ""}), a_row(tier="gone", issued=True)
+    assert verdict(key, row) == ("protected", reasons.KeepTag(), None)
+
+
+def test_what_is_not_known_of_a_key_matters_only_past_its_limit() -> None:
+    used = an_evidence(used={KEY_ID: YESTERDAY})
+    within = reasons.WithinPatience(1, YESTERDAY, 60)
+    assert verdict(a_key(tags=None), evidence=used) == ("keep", within, None)
+
+
+def test_a_key_that_was_never_used_has_the_shorter_limit() -> None:
+    idle = reasons.Idle(20, days_ago(20), never_used=True)
+    assert verdict(a_key(age=20), a_row(our_update=at(days_ago(20)))) == ("warn", idle, idle)
+
+
 @pytest.mark.parametrize(
     ("more", "first", "never"),
     [
@@ -310,6 +361,8 @@ def test_an_end_asks_for_the_tags_of_its_key_and_parks_none_that_a_stage_names()
     assert verdict(staged, row)[1] == reasons.Ends(TODAY)
     disabled = a_key(enabled=False, stage_keys=("api1:prod",))
     assert verdict(disabled, a_disabled_row(expires_on=TODAY))[1] == reasons.StageKeys()
+    parked = verdict(a_key(enabled=False), a_disabled_row(expires_on=TODAY))
+    assert parked == ("park", reasons.Ends(TODAY), None)
 
 
 # --- keys in no plan ------------------------------------------------------------------------------
