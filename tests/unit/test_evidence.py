@@ -988,3 +988,11 @@ def test_what_was_proven_to_be_used_stays_so_night_after_night(nights: list[Any]
 
 def test_the_plan_of_a_usage_is_told_by_its_words() -> None:
     assert a_usage_plan() == UsagePlan(PLAN_ID, "external", (STAGE,), True)
+
+
+def test_the_order_in_which_plans_are_answered_decides_nothing() -> None:
+    first, second = (answer("k1", usage_plan_id=plan_id) for plan_id in ("b", "a"))
+    there, _ = take_evidence(TODAY, [first, second], None)
+    back, _ = take_evidence(TODAY, [second, first], None)
+    assert there == back
+    assert there.members() == back.members() == {"k1": ["a", "b"]}

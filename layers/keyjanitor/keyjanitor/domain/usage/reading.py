@@ -30,7 +30,8 @@ def take_evidence(
 
     Also gives the usage of the plans that were read, for the history.
     """
-    answers = list(answers)
+    # The order of the answers decides nothing: of two equally patient tiers a key gets the same.
+    answers = sorted(answers, key=lambda answer: answer.plan.usage_plan_id)
     readings: dict[str, PlanReading] = {}
     usages: dict[str, PlanUsage] = {}
     known_before = known_ids(before)
