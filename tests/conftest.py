@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import count
+from threading import Lock
 from types import ModuleType
 from typing import Any
 
@@ -122,12 +123,28 @@ class LongestFirst:
 def moto_clients() -> Clients:
     """Clients of the moto account, with a sealing key and an alert topic in it."""
     clients = {name: SESSION.client(name) for name in ("dynamodb", "s3", "kms", "events", "sns")}
+    answer_one_call_at_a_time(clients["dynamodb"])
     return Clients(
         **clients,
         key_arn=clients["kms"].create_key()["KeyMetadata"]["Arn"],
         topic_arn=a_topic_that_is_heard(clients["sns"]),
         counter=count(1),
     )
+
+
+def answer_one_call_at_a_time(client: Any) -> None:
+    """Makes moto answer as DynamoDB does, which carries out the writes to an item one by one.
+
+    Moto answers in the thread that asks, and checks the condition of a transaction before it writes
+    without a lock: of writers at once two can win (seen).
+    """
+    lock, answer = Lock(), client._make_api_call
+
+    def one_at_a_time(*what: Any) -> Any:
+        with lock:
+            return answer(*what)
+
+    client._make_api_call = one_at_a_time
 
 
 def a_topic_that_is_heard(sns: Any) -> str:
