@@ -9,6 +9,7 @@ import queue
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.machine.world import virtual_time
 
 PROCESSES = 2
 EVERY = 5  # seconds between two lines of progress
-BARS = " .:-=+*#%@"
+NOT_LIVED = "not lived"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -65,7 +66,10 @@ def _soak(seed: int, seconds: float, processes: int, most: int) -> int:
     count = _watch(workers, results, seconds)
     for one in workers:
         one.join(5)
-    return count.report(seed)
+    ended = [one.exitcode for one in workers]
+    if any(ended):
+        print(f"\na process of the soak ended early; exit codes: {ended}")
+    return count.report(seed) or int(any(ended))
 
 
 class _Count:
@@ -136,18 +140,30 @@ def _work(seed: int, step: int, until: float, most: int, results: Any) -> None:
             if time.time() > until:
                 return
             story = write(seed + number * step)
-            lived = live(story, functions)
-            broken = None
-            if lived.broken is not None:
-                broken = _broken(story, lived.broken, known, functions)
-            results.put(
-                {
-                    "key_nights": lived.key_nights,
-                    "ran": dict(lived.ran),
-                    "chapters": story.setup["chapters"],
-                    "broken": broken,
-                }
-            )
+            results.put(_lived(story, known, functions))
+
+
+def _lived(story: Story, known: set[str], functions: Any) -> dict[str, Any]:
+    """What came of a story; one that the machine itself cannot live counts as broken."""
+    try:
+        lived = live(story, functions)
+    except Exception:  # noqa: BLE001 - a mistake of the machine is shown, and the soak goes on
+        told = f"the machine could not live the story:\n{traceback.format_exc()}"
+        return {
+            "key_nights": 0,
+            "ran": {},
+            "chapters": story.setup["chapters"],
+            "broken": (story.seed, NOT_LIVED, told, str(story.seed)),
+        }
+    broken = None
+    if lived.broken is not None:
+        broken = _broken(story, lived.broken, known, functions)
+    return {
+        "key_nights": lived.key_nights,
+        "ran": dict(lived.ran),
+        "chapters": story.setup["chapters"],
+        "broken": broken,
+    }
 
 
 def _broken(

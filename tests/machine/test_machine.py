@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from keyjanitor.adapters.rate_limiter import Pace
+from tests.machine import soak
 from tests.machine.live import live, shorten, tell
 from tests.machine.stories import CHAPTERS, Story, calm, write
 from tests.machine.world import virtual_time
@@ -62,3 +63,18 @@ def test_a_story_is_always_the_same(functions: dict[str, ModuleType]) -> None:
 def test_no_chapter_stands_alone_in_no_story() -> None:
     told = {name for seed in range(2_000) for name in write(seed).setup["chapters"]}
     assert told >= {one.__name__ for one in CHAPTERS}
+
+
+def test_a_story_that_the_machine_cannot_live_fails_the_soak(
+    functions: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("a mistake of the machine")
+
+    monkeypatch.setattr(soak, "live", fails)
+    seed, rule, text, again = soak._lived(calm(5), set(), functions)["broken"]
+    assert (seed, rule, again) == (calm(5).seed, soak.NOT_LIVED, str(calm(5).seed))
+    assert "a mistake of the machine" in text
+    count = soak._Count()
+    count.add(soak._lived(calm(5), set(), functions))
+    assert count.report(5) == 1

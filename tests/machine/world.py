@@ -1071,6 +1071,8 @@ class World:
         s3, bucket = self.account.clients.s3._target, self.account.bucket
         names = sorted(n for n in s3._latest(bucket) if n.startswith(prefix))
         names = [n for n in names if self.object(n) is not None]
+        if how == "seal":  # only a whole file has one
+            names = [n for n in names if n not in self.damaged]
         if not names:
             return
         name = names[number % len(names)]
@@ -1098,6 +1100,8 @@ class World:
         if self.last_digest is None:
             return
         name = f"plans/{self.last_digest}.json"
+        if name in self.damaged:
+            return
         document = json.loads(self.object(name) or b"{}")
         if not document:
             return
