@@ -38,7 +38,7 @@ from keyjanitor.domain.requests.census import Admissions
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.evidence import Evidence
-from keyjanitor.errors import CallFailed, ClaimLost, Held, KeysFull, TombstoneClosed
+from keyjanitor.errors import AccountFull, CallFailed, ClaimLost, Held, TombstoneUnreadable
 
 JANITOR = 3  # the hour at which keyjanitor changes keys; everybody else does so at noon
 
@@ -113,7 +113,7 @@ class Gateway:
 
     def import_keys(self, keys: Sequence[NewKey]) -> None:
         if len(self.living) + len(keys) > self.key_limit:
-            raise KeysFull
+            raise AccountFull
         for new in keys:
             key_id = self.new_id()
             self._create(key_id, new.value, name=new.name, description=new.description)
@@ -427,7 +427,7 @@ class Files:
 
     def dig_up(self, key_id: str, _: object) -> tuple[Tombstone, Secret]:
         if not self.open:
-            raise TombstoneClosed(key_id, "KMS says no", for_now=True)
+            raise TombstoneUnreadable(key_id, "KMS says no", transient=True)
         return self.tombstones[key_id]
 
     def has_tombstone(self, key_id: str) -> bool:

@@ -39,7 +39,7 @@ from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
-from keyjanitor.errors import CallFailed, ImportRefused, KeyjanitorError, KeysFull, ValueTaken
+from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, KeyjanitorError, ValueConflict
 from keyjanitor.services.expire_keys.gather import Outside
 from keyjanitor.services.provision_keys.responder import Counterparts
 from keyjanitor.services.publish_report.gather import Sources
@@ -255,7 +255,7 @@ class FakeApiGateway:
         if not SHORTEST_VALUE <= len(value.reveal()) <= LONGEST_VALUE:
             raise CallFailed("CreateApiKey", "BadRequestException")
         if value in self._values.values():
-            raise ValueTaken
+            raise ValueConflict
         self._made += 1
         key_id = f"made{self._made:06}"
         self._keys[key_id] = ApiKey(
@@ -274,7 +274,7 @@ class FakeApiGateway:
     def import_keys(self, keys: Sequence[NewKey]) -> None:
         ids = {value: key_id for key_id, value in self._values.items()}
         if len(self._keys) + len({new.value for new in keys} - set(ids)) > self.key_limit:
-            raise KeysFull
+            raise AccountFull
         if any(self._is_bad(new, ids.get(new.value)) for new in keys):
             raise ImportRefused(len(keys), "BadRequestException")
         for new in keys:

@@ -32,12 +32,12 @@ from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import (
     AccessDenied,
+    AccountFull,
     CallFailed,
     ImportRefused,
     KeyjanitorError,
-    KeysFull,
     UnexpectedAnswer,
-    ValueTaken,
+    ValueConflict,
 )
 from tests.builders import STAGE, a_new_key, an_issuing_tier
 from tests.fakes import value_of
@@ -544,7 +544,7 @@ def create(gateway: ApiGateway) -> str:
 
 def test_a_value_that_is_taken(stubbed: Stubbed) -> None:
     stubbed.fails("create_api_key", "ConflictException", 409, "API Key already exists")
-    with pytest.raises(ValueTaken):
+    with pytest.raises(ValueConflict):
         create(stubbed.gateway)
 
 
@@ -592,7 +592,7 @@ def test_keys_are_imported_by_one_call_all_or_none(stubbed: Stubbed) -> None:
 
 def test_a_full_account_takes_no_import_and_is_not_asked_again(stubbed: Stubbed) -> None:
     stubbed.fails("import_api_keys", "LimitExceededException", 429)
-    with pytest.raises(KeysFull) as err:
+    with pytest.raises(AccountFull) as err:
         stubbed.gateway.import_keys(NEW)
     assert (stubbed.pace.rate, stubbed.pace.throttled) == (3, 0)
     assert nothing_shows(err.value)
@@ -1057,7 +1057,7 @@ def test_what_botocore_refuses_carries_no_value() -> None:
 
 def test_a_taken_value_is_not_told(stubbed: Stubbed) -> None:
     stubbed.fails("create_api_key", "ConflictException", 409, f"{VALUE} already exists")
-    with pytest.raises(ValueTaken) as err:
+    with pytest.raises(ValueConflict) as err:
         create(stubbed.gateway)
     assert nothing_shows(err.value)
 

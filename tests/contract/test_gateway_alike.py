@@ -18,7 +18,7 @@ from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.domain.requests.import_file import NewKey, describe
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.plan_usage import UsagePage
-from keyjanitor.errors import CallFailed, ImportRefused, KeysFull, ValueTaken
+from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, ValueConflict
 from sandbox.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_new_key, at
 from tests.fakes import FakeApiGateway, FakeOwners, value_of
@@ -336,7 +336,7 @@ def test_a_key_is_created_disabled_and_in_no_plan(side: Side) -> None:
 
 def test_a_value_is_had_once(side: Side) -> None:
     key_id = create(side)
-    with pytest.raises(ValueTaken):
+    with pytest.raises(ValueConflict):
         create(side, name="another")
     assert listed(side) == [key_id]
 
@@ -624,14 +624,14 @@ def test_a_full_account_imports_nobody_and_overwrites_still(side: Side) -> None:
     side.limit(keys=3)
     imported(side, *new[:2])
     before = everything(side)
-    with pytest.raises(KeysFull):
+    with pytest.raises(AccountFull):
         side.gateway.import_keys(new[2:])
-    with pytest.raises(KeysFull):
+    with pytest.raises(AccountFull):
         side.gateway.import_keys(new)
     assert everything(side) == before
     imported(side, new[2])
     imported(side, *new[:3])
-    with pytest.raises(KeysFull):
+    with pytest.raises(AccountFull):
         side.gateway.import_keys(new[3:])
     assert len(listed(side)) == 3
 
@@ -662,7 +662,7 @@ def test_one_bad_row_spoils_the_whole_import(side: Side, how: str) -> None:
 def test_a_full_account_is_told_of_before_a_bad_row(side: Side) -> None:
     side.limit(keys=1)
     bad = [a_new_key(number, usage_plan_ids=("nobody",)) for number in range(2)]
-    with pytest.raises(KeysFull):
+    with pytest.raises(AccountFull):
         side.gateway.import_keys(bad)
     with pytest.raises(ImportRefused):
         side.gateway.import_keys(bad[:1])

@@ -25,7 +25,7 @@ from keyjanitor.errors import (
     CallFailed,
     EvidenceDamaged,
     KeyjanitorError,
-    TombstoneClosed,
+    TombstoneUnreadable,
     UnknownPlan,
 )
 from tests.builders import (
@@ -347,9 +347,9 @@ def test_a_tombstone_of_which_a_word_was_changed_does_not_open(
     assert set(document) == {*OTHERWISE, "version", "sealed_value", "encryption_context"}
     changed = {**document, field: OTHERWISE[field]}
     corrupted(json.dumps(changed).encode())(either, bucket)
-    with pytest.raises(TombstoneClosed) as err:
+    with pytest.raises(TombstoneUnreadable) as err:
         history.dig_up(KEY_ID, sealer)
-    assert not err.value.for_now
+    assert not err.value.transient
     assert "not what was sealed" in err.value.reason
 
 
@@ -361,7 +361,7 @@ def test_two_tombstones_that_were_swapped_stay_closed(
     history.bury(other, VALUE, sealer)
     body = either.s3.get_object(Bucket=bucket, Key="tombstones/another.json")["Body"].read()
     corrupted(body)(either, bucket)
-    with pytest.raises(TombstoneClosed):
+    with pytest.raises(TombstoneUnreadable):
         history.dig_up(KEY_ID, sealer)
 
 
@@ -399,9 +399,9 @@ def test_a_tombstone_to_which_something_happened_stays_closed_for_good(
 ) -> None:
     history.bury(sealed(sealer), VALUE, sealer)
     accident(either, bucket)
-    with pytest.raises(TombstoneClosed) as err:
+    with pytest.raises(TombstoneUnreadable) as err:
         history.dig_up(KEY_ID, sealer)
-    assert (err.value.key_id, err.value.for_now) == (KEY_ID, False)
+    assert (err.value.key_id, err.value.transient) == (KEY_ID, False)
 
 
 def test_a_tombstone_that_was_removed_by_s3_rm_is_there_and_opens(
@@ -439,9 +439,9 @@ def test_a_tombstone_that_cannot_be_read_right_now_may_be_opened_later(
     tombstone = sealed(sealer)
     history.bury(tombstone, VALUE, watched)
     broken[0] = True
-    with pytest.raises(TombstoneClosed) as err:
+    with pytest.raises(TombstoneUnreadable) as err:
         history.dig_up(KEY_ID, watched)
-    assert err.value.for_now
+    assert err.value.transient
     broken[0] = False
     assert history.dig_up(KEY_ID, watched) == (tombstone, VALUE)
 
@@ -455,7 +455,7 @@ def test_no_error_of_a_tombstone_holds_its_value(
     watched = Sealer(Watched(either.kms, "kms", around), either.key_arn)
     history = History(either.s3, bucket)
     history.bury(sealed(sealer), VALUE, sealer)
-    with pytest.raises(TombstoneClosed) as err:
+    with pytest.raises(TombstoneUnreadable) as err:
         history.dig_up(KEY_ID, watched)
     shown = "".join(traceback.format_exception(err.value)) + repr(vars(err.value))
     assert VALUE.reveal() not in shown
@@ -485,7 +485,7 @@ def test_only_a_tombstone_that_reads_back_and_opens_is_buried(
         return answer
 
     history = History(Watched(either.s3, "s3", around), bucket)
-    with pytest.raises(TombstoneClosed):
+    with pytest.raises(TombstoneUnreadable):
         history.bury(sealed(sealer), VALUE, sealer)
 
 
@@ -500,7 +500,7 @@ def test_a_tombstone_that_may_not_be_written_or_opened_is_not_buried(
 
     sealer = Sealer(Watched(either.kms, "kms", around), either.key_arn)
     history = History(Watched(either.s3, "s3", around), bucket)
-    with pytest.raises((TombstoneClosed, AccessDenied)):
+    with pytest.raises((TombstoneUnreadable, AccessDenied)):
         history.bury(sealed(sealer), VALUE, sealer)
 
 

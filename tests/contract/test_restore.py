@@ -12,10 +12,10 @@ from keyjanitor.domain.model.keys import Mode, State
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.errors import (
     AccessDenied,
+    AccountFull,
     CallFailed,
     ClaimLost,
     KeyjanitorError,
-    KeysFull,
     ModeRefused,
     NotRestorable,
     UnexpectedAnswer,
@@ -485,7 +485,7 @@ def test_a_full_account_leaves_the_key_parked_and_its_tombstone_closed(account: 
         raise CallFailed("CreateApiKey", "LimitExceededException")
 
     account.around = Calls(apigateway_create_disabled=full)
-    with pytest.raises(KeysFull):
+    with pytest.raises(AccountFull):
         brought_back(account, row)
     assert (the_row(account).state, the_row(account).claim) == (State.PARKED, None)
     account.around = Calls()
@@ -493,10 +493,10 @@ def test_a_full_account_leaves_the_key_parked_and_its_tombstone_closed(account: 
 
 
 @pytest.mark.parametrize(
-    ("failing", "for_now"), [("s3_get_object", True), ("kms_decrypt", True), (None, False)]
+    ("failing", "transient"), [("s3_get_object", True), ("kms_decrypt", True), (None, False)]
 )
 def test_whether_it_is_of_use_to_try_again_is_said(
-    account: Account, failing: str | None, for_now: bool
+    account: Account, failing: str | None, transient: bool
 ) -> None:
     row = parked(account)
     if failing:
@@ -505,9 +505,9 @@ def test_whether_it_is_of_use_to_try_again_is_said(
         account.history.destroy_tombstone(KEY_ID)
     with pytest.raises(NotRestorable) as err:
         brought_back(account, row)
-    assert err.value.for_now is for_now
+    assert err.value.transient is transient
     assert the_row(account).state is State.PARKED
-    if for_now:
+    if transient:
         assert account.enabled(brought_back(account, the_row(account)))
 
 

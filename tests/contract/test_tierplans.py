@@ -13,7 +13,7 @@ from keyjanitor.adapters.request_store import Register
 from keyjanitor.domain.model.keys import UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate, Tier
 from keyjanitor.domain.requests.plan_shape import Shape, plan_name
-from keyjanitor.errors import AccessDenied, Busy, CallFailed, KeyjanitorError, PlanRefused
+from keyjanitor.errors import AccessDenied, CallFailed, Contended, KeyjanitorError, PlanRefused
 from keyjanitor.services.provision_keys.tier_plans import LOOKS, TierPlans
 from tests.builders import STAGE, TODAY, a_usage_plan, an_issuing_tier, at
 from tests.fakes import Calls, Clients, FakeApiGateway, Watched
@@ -219,7 +219,7 @@ def test_while_another_run_makes_the_plan_a_run_waits_for_it(town: Town) -> None
 def test_a_plan_that_another_run_takes_long_to_make_is_tried_again_later(town: Town) -> None:
     assert town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
     run = town.run("run-2")
-    with pytest.raises(Busy, match="the usage plan of tier external"):
+    with pytest.raises(Contended, match="the usage plan of tier external"):
         run.plan_for(TIER)
     assert (town.made, len(town.pauses)) == (0, LOOKS)
     # It is no refusal: the same run may ask again.

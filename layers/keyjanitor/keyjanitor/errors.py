@@ -193,7 +193,7 @@ class InvalidRequest(KeyjanitorError):
         self.reason = reason
 
 
-class Busy(KeyjanitorError):
+class Contended(KeyjanitorError):
     """Somebody else is at work on it right now; `what` says on what. Try again soon."""
 
     def __init__(self, what: str) -> None:
@@ -201,7 +201,7 @@ class Busy(KeyjanitorError):
         self.what = what
 
 
-class Unproven(KeyjanitorError):
+class ReadBackFailed(KeyjanitorError):
     """A key was imported but does not read back as it must; it is tried again, not announced."""
 
     def __init__(self, name: str, reason: str) -> None:
@@ -220,7 +220,7 @@ class PlanRefused(KeyjanitorError):
         self.reason = reason
 
 
-class KeysFull(KeyjanitorError):
+class AccountFull(KeyjanitorError):
     """The account holds as many API keys as AWS allows; nothing was created."""
 
     def __init__(self) -> None:
@@ -236,7 +236,7 @@ class ImportRefused(KeyjanitorError):
         self.code = code
 
 
-class ValueTaken(KeyjanitorError):
+class ValueConflict(KeyjanitorError):
     """CreateApiKey: another key already has this value."""
 
     def __init__(self) -> None:
@@ -244,26 +244,26 @@ class ValueTaken(KeyjanitorError):
 
 
 class NotRestorable(KeyjanitorError):
-    """A parked key cannot come back: `reason` says why; `for_now`: it may, if tried again."""
+    """A parked key cannot come back: `reason` says why; `transient`: it may, if tried again."""
 
-    def __init__(self, key_id: str, reason: str, *, for_now: bool = False) -> None:
+    def __init__(self, key_id: str, reason: str, *, transient: bool = False) -> None:
         super().__init__(f"key {key_id} cannot be restored: {reason}")
         self.key_id = key_id
         self.reason = reason
-        self.for_now = for_now
+        self.transient = transient
 
 
-class TombstoneClosed(KeyjanitorError):
+class TombstoneUnreadable(KeyjanitorError):
     """A tombstone is missing or cannot be opened, so nothing may rely on it.
 
-    `for_now`: S3 or KMS failed, which may pass.
+    `transient`: S3 or KMS failed, which may pass.
     """
 
-    def __init__(self, key_id: str, reason: str, *, for_now: bool = False) -> None:
+    def __init__(self, key_id: str, reason: str, *, transient: bool = False) -> None:
         super().__init__(f"tombstones/{key_id}.json cannot be opened: {reason}")
         self.key_id = key_id
         self.reason = reason
-        self.for_now = for_now
+        self.transient = transient
 
 
 class TooManyFailed(KeyjanitorError):

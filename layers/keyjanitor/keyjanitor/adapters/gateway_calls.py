@@ -70,11 +70,11 @@ class GatewayCalls:
             params["position"] = position
 
     def call(
-        self, operation: str, call: Callable[..., Any], *, repeatable: bool = True, **params: Any
+        self, operation: str, call: Callable[..., Any], *, idempotent: bool = True, **params: Any
     ) -> Any:
         """One call, paced; repeated while AWS says that it is only for now.
 
-        What is not `repeatable` is repeated only if AWS says that it was not carried out. Raises
+        What is not `idempotent` is repeated only if AWS says that it was not carried out. Raises
         AccessDenied and CallFailed, neither with the parameters in it: they may be values, which
         botocore's own errors print (measured: AF-124). No id that may be a value
         leaves this method, and none but the real ones is sent.
@@ -90,17 +90,17 @@ class GatewayCalls:
             except ClientError as err:
                 self._pace.answered()
                 failed = refusal(err, operation, _ACTIONS[operation])
-                sure = repeatable or _status(err) < SERVER_ERROR
-                for_now = self._is_for_now(err)
-                if for_now and code_of(err) == "ConflictException":
+                sure = idempotent or _status(err) < SERVER_ERROR
+                transient = self._is_transient(err)
+                if transient and code_of(err) == "ConflictException":
                     # Another conflict than one that stays however often it is tried (seen: AF-108).
                     failed = CallFailed(operation, "ConcurrentModification")
-                if attempt == TRIES or not for_now or not sure:
+                if attempt == TRIES or not transient or not sure:
                     break
             except (BotoConnectionError, HTTPClientError) as err:
                 self._pace.answered()
                 failed = refusal(err, operation, _ACTIONS[operation])
-                if attempt == TRIES or not repeatable:
+                if attempt == TRIES or not idempotent:
                     break
             except BotoCoreError as err:
                 failed = refusal(err, operation, _ACTIONS[operation])
@@ -122,7 +122,7 @@ class GatewayCalls:
                 list(self.items("GetApiKeys", self.client.get_api_keys, includeValues=False))
         return self._ids.real(params)
 
-    def _is_for_now(self, err: ClientError) -> bool:
+    def _is_transient(self, err: ClientError) -> bool:
         """Whether to try again. Both 429s share their status: only the code tells them apart (doc: AF-121)."""
         code = code_of(err)
         if code in ("TooManyRequestsException", "ThrottlingException"):

@@ -8,7 +8,13 @@ from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.domain.model.aws_answers import text_of
 from keyjanitor.domain.model.keys import ApiKey, Secret
 from keyjanitor.domain.requests.import_file import NewKey, key_file
-from keyjanitor.errors import CallFailed, ImportRefused, KeysFull, UnexpectedAnswer, ValueTaken
+from keyjanitor.errors import (
+    AccountFull,
+    CallFailed,
+    ImportRefused,
+    UnexpectedAnswer,
+    ValueConflict,
+)
 
 # How AWS says that a row of an import is bad, or its plan.
 REFUSED = frozenset({"BadRequestException", "NotFoundException"})
@@ -124,11 +130,11 @@ class GatewayKeys:
         customer_id: str,
         tags: Mapping[str, str],
     ) -> str:
-        """Creates a key that opens nothing yet, and gives its id; raises ValueTaken.
+        """Creates a key that opens nothing yet, and gives its id; raises ValueConflict.
 
         That a deleted key's value can be used again is a belief (believed: AF-215).
 
-        There is no client token: after a lost answer the second try says ValueTaken (seen: AF-125).
+        There is no client token: after a lost answer the second try says ValueConflict (seen: AF-125).
         """
         params: dict[str, Any] = {"name": name, "value": value.reveal(), "enabled": False}
         if description:
@@ -143,14 +149,14 @@ class GatewayKeys:
             )
         except CallFailed as err:
             if err.code == "ConflictException":
-                raise ValueTaken from None
+                raise ValueConflict from None
             raise
 
     def import_keys(self, keys: Sequence[NewKey]) -> None:
         """Creates keys, enabled and in their plans, all of them or none (doc: AF-234).
 
         The same values again overwrite (doc: AF-232): it may be repeated for as long as nobody else can have
-        changed the keys. Raises KeysFull if there is no room, ImportRefused if a row is bad, and
+        changed the keys. Raises AccountFull if there is no room, ImportRefused if a row is bad, and
         CallFailed: then it may have been carried out.
         """
         try:
@@ -163,7 +169,7 @@ class GatewayKeys:
             )
         except CallFailed as err:
             if err.code == "LimitExceededException":
-                raise KeysFull from None
+                raise AccountFull from None
             if err.code in REFUSED:
                 raise ImportRefused(len(keys), err.code) from None
             raise

@@ -128,7 +128,7 @@ class GatewayPlans:
         if shape.quota is not None:
             params["quota"] = {"limit": shape.quota.limit, "period": shape.quota.period}
         call = self._calls.client.create_usage_plan
-        return str(self._calls.call("CreateUsagePlan", call, repeatable=False, **params)["id"])
+        return str(self._calls.call("CreateUsagePlan", call, idempotent=False, **params)["id"])
 
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
         """Puts a key into a plan; in it already is a success. False: there is no such plan."""

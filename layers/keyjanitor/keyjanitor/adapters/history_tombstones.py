@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.bucket import Bucket
 from keyjanitor.adapters.kms import Sealer, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
-from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed
+from keyjanitor.errors import AccessDenied, CallFailed, TombstoneUnreadable
 
 logger = Logger(child=True)
 
@@ -33,7 +33,7 @@ class TombstoneFiles:
         """Writes a tombstone, reads it back and opens it.
 
         Returns only if what lies in the bucket, and under no delete marker, opens to `value`; else
-        raises TombstoneClosed.
+        raises TombstoneUnreadable.
         """
         name = _tombstone_name(tombstone.key_id)
         try:
@@ -42,33 +42,33 @@ class TombstoneFiles:
             )
             body = self._bucket.get(name)
         except CallFailed as err:
-            raise TombstoneClosed(tombstone.key_id, str(err), for_now=True) from err
+            raise TombstoneUnreadable(tombstone.key_id, str(err), transient=True) from err
         written, opened = self._open(tombstone.key_id, body, sealer)
         if opened != value or written != tombstone:
-            raise TombstoneClosed(tombstone.key_id, "it does not hold what was written")
+            raise TombstoneUnreadable(tombstone.key_id, "it does not hold what was written")
 
     def dig_up(self, key_id: str, sealer: Sealer) -> tuple[Tombstone, Secret]:
-        """Reads and opens a tombstone, also one under a delete marker; raises TombstoneClosed."""
+        """Reads and opens a tombstone, also one under a delete marker; raises TombstoneUnreadable."""
         try:
             body = self._tombstone(key_id)
         except (AccessDenied, CallFailed) as err:
-            raise TombstoneClosed(key_id, str(err), for_now=True) from err
+            raise TombstoneUnreadable(key_id, str(err), transient=True) from err
         return self._open(key_id, body, sealer)
 
     def _open(self, key_id: str, body: bytes | None, sealer: Sealer) -> tuple[Tombstone, Secret]:
         try:
             if body is None:
-                raise TombstoneClosed(key_id, "there is none")
+                raise TombstoneUnreadable(key_id, "there is none")
             tombstone = read_tombstone(json.loads(body))
             if tombstone.key_id != key_id:
-                raise TombstoneClosed(key_id, f"it is that of another key; {ALTERED}")
+                raise TombstoneUnreadable(key_id, f"it is that of another key; {ALTERED}")
             return tombstone, sealer.open(tombstone.sealed_value, tombstone_context(tombstone))
         except (AccessDenied, CallFailed) as err:
             if isinstance(err, CallFailed) and err.code in CLOSED:
-                raise TombstoneClosed(key_id, f"{err}; {ALTERED}") from err
-            raise TombstoneClosed(key_id, str(err), for_now=True) from err
+                raise TombstoneUnreadable(key_id, f"{err}; {ALTERED}") from err
+            raise TombstoneUnreadable(key_id, str(err), transient=True) from err
         except (ValueError, KeyError, TypeError) as err:
-            raise TombstoneClosed(key_id, f"it is damaged ({type(err).__name__})") from None
+            raise TombstoneUnreadable(key_id, f"it is damaged ({type(err).__name__})") from None
 
     def has_tombstone(self, key_id: str) -> bool:
         """Whether there is one, opened or not."""

@@ -16,13 +16,13 @@ from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Announcement, Claim, Row
 from keyjanitor.errors import (
+    AccountFull,
     CallFailed,
     ClaimLost,
-    KeysFull,
     NotRestorable,
-    TombstoneClosed,
+    TombstoneUnreadable,
     UnexpectedAnswer,
-    ValueTaken,
+    ValueConflict,
 )
 from keyjanitor.services.claims import Keeper, forget_tombstone
 
@@ -42,7 +42,7 @@ def restore(
 
     The key is created disabled and under a marker name, attached, renamed and then enabled, so
     that what is half done opens nothing and can be told from somebody's living key. Raises
-    NotRestorable or KeysFull (the row stays parked), ClaimLost, and what the adapters raise.
+    NotRestorable or AccountFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
     claimed, tombstone, new_id = _build(row, today, outside)
     lost = _attach(tombstone.usage_plan_ids, new_id, outside)
@@ -106,17 +106,17 @@ def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]
     try:
         tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
         new_id = _built(claimed, outside) or _create(tombstone, value, outside)
-    except (NotRestorable, TombstoneClosed) as err:
+    except (NotRestorable, TombstoneUnreadable) as err:
         # For now the claim stays: it tells whoever comes next that there may be a key already. Else
         # ClaimLost says that another run, which has restored it, is why nothing is there.
-        if not err.for_now:
+        if not err.transient:
             outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
-        raise NotRestorable(row.key_id, str(err), for_now=err.for_now) from err
+        raise NotRestorable(row.key_id, str(err), transient=err.transient) from err
     except CallFailed as err:
         if err.code != "LimitExceededException":
             raise
         outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
-        raise KeysFull from None
+        raise AccountFull from None
     if claimed.new_key_id != new_id:
         built = Change(claimed, replace(claimed, new_key_id=new_id))
         try:
@@ -183,7 +183,7 @@ def _create(tombstone: Tombstone, value: Secret, outside: Keeper) -> str:
             # Tags that AWS itself has set cannot be set by anybody else.
             tags={k: v for k, v in tombstone.tags.items() if not k.startswith("aws:")},
         )
-    except ValueTaken:
+    except ValueConflict:
         new_id = outside.gateway.key_named(marker, value)
         if new_id is None:
             raise NotRestorable(

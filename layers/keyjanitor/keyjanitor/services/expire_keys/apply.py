@@ -25,13 +25,13 @@ from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row, was_agreed
 from keyjanitor.errors import (
     AccessDenied,
+    AccountFull,
     CallFailed,
     ClaimLost,
     Held,
     KeyjanitorError,
-    KeysFull,
     NotRestorable,
-    TombstoneClosed,
+    TombstoneUnreadable,
     TooManyFailed,
     UnexpectedAnswer,
 )
@@ -48,9 +48,9 @@ ENOUGH = 10  # steps, of which more than half have to fail before their run does
 STEP_FAILURES = (
     AccessDenied,
     CallFailed,
-    KeysFull,
+    AccountFull,
     NotRestorable,
-    TombstoneClosed,
+    TombstoneUnreadable,
     UnexpectedAnswer,
 )
 

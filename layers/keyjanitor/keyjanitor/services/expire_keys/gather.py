@@ -29,7 +29,7 @@ from keyjanitor.errors import (
     CallFailed,
     EmptyListing,
     NoEvidence,
-    TombstoneClosed,
+    TombstoneUnreadable,
     UnexpectedAnswer,
 )
 from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
@@ -172,15 +172,15 @@ def _open_oldest(
     If none of the oldest opens, nothing may rely on new ones: unless each of them is damaged by
     itself, and what is sealed now does open. One that is damaged is named, and passed over.
     """
-    opened, for_now, closed = False, False, []
+    opened, transient, closed = False, False, []
     changes: list[Change] = []
     for row in shelf.oldest:
         try:
             outside.history.dig_up(row.key_id, outside.sealer)
-        except TombstoneClosed as err:
+        except TombstoneUnreadable as err:
             logger.error("key %s: %s", row.key_id, err)
-            for_now |= err.for_now
-            if not err.for_now:
+            transient |= err.transient
+            if not err.transient:
                 closed.append(row.key_id)
                 changes.append(Change(row, replace(row, closed_since=row.closed_since or today)))
             continue
@@ -191,7 +191,7 @@ def _open_oldest(
         outside.ledger.commit([one for one in changes if one.before != one.after])
     if opened or not shelf.oldest:
         return True, tuple(closed)
-    if not for_now and (not acting or _seals(outside.sealer)):
+    if not transient and (not acting or _seals(outside.sealer)):
         return True, tuple(closed)
     logger.error("nothing is parked tonight: no tombstone opens")
     return False, tuple(closed)

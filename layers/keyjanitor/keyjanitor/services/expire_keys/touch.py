@@ -13,7 +13,7 @@ from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.records import Row
-from keyjanitor.errors import AccessDenied, CallFailed, TombstoneClosed
+from keyjanitor.errors import AccessDenied, CallFailed, TombstoneUnreadable
 from keyjanitor.services.expire_keys.claim import Claims
 from keyjanitor.services.expire_keys.second_look import other_plans, why_not
 from keyjanitor.services.expire_keys.sweep_state import SweepState
@@ -80,7 +80,7 @@ class Steps:
         self._claims.finish(claimed, parked(claimed, self._today, self._bound), Verb.PARK)
 
     def _bury(self, step: Park, row: Row, key: ApiKey, value: Secret) -> None:
-        """Writes the tombstone and opens it; raises what KMS and S3 raise, and TombstoneClosed."""
+        """Writes the tombstone and opens it; raises what KMS and S3 raise, and TombstoneUnreadable."""
         try:
             tombstone = Tombstone(
                 key_id=row.key_id,
@@ -100,7 +100,7 @@ class Steps:
             sealed = self._outside.sealer.seal(value, tombstone_context(tombstone))
             tombstone = replace(tombstone, sealed_value=sealed)
             self._outside.history.bury(tombstone, value, self._outside.sealer)
-        except (AccessDenied, CallFailed, TombstoneClosed):
+        except (AccessDenied, CallFailed, TombstoneUnreadable):
             self._sweep.outcome.unopened += 1
             raise
 

@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.requests.import_file import ROWS
 from keyjanitor.domain.requests.key_request import Code, Refusal
-from keyjanitor.errors import ImportRefused, KeyjanitorError, KeysFull
+from keyjanitor.errors import AccountFull, ImportRefused, KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import PendingKey
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
@@ -49,7 +49,7 @@ class Importing:
             return []
         try:
             self._gateway.import_keys([one.as_new_key() for one in pending])
-        except KeysFull:
+        except AccountFull:
             return self._into_what_is_left(pending)
         except ImportRefused as err:
             return self._found_or_halved(pending, err, again=again)

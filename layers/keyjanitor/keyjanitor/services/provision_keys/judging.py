@@ -7,7 +7,7 @@ from keyjanitor.domain.model.records import Grant, Row, Status
 from keyjanitor.domain.requests.admission import end_of_life, judge_asker, judge_bounds
 from keyjanitor.domain.requests.census import Want
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
-from keyjanitor.errors import Busy, KeyjanitorError, PlanRefused
+from keyjanitor.errors import Contended, KeyjanitorError, PlanRefused
 from keyjanitor.services.provision_keys.looking import look_up, refusal_of
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import SlotRequest, Task
@@ -50,7 +50,7 @@ def _verdict(
     """Judges a request that no run has judged yet: what a new key is granted, or a refusal.
 
     None for a restore that may be, and for a request that an earlier run has judged. `rotated` are the
-    keys that this run rotates, to which it adds; raises Busy for a second rotation of one.
+    keys that this run rotates, to which it adds; raises Contended for a second rotation of one.
     """
     if task.row.status is not Status.TAKEN:
         return None
@@ -60,7 +60,7 @@ def _verdict(
     if refusal is not None or task.request.action is Action.RESTORE or old is None:
         return refusal
     if old.key_id in rotated:
-        raise Busy(f"key {old.key_id}")
+        raise Contended(f"key {old.key_id}")
     rotated.add(old.key_id)
     return _like(old, task.request.today, responder, plans)
 

@@ -5,7 +5,7 @@ from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.admission import judge_asker, judge_key, judge_life
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
-from keyjanitor.errors import Busy, TombstoneClosed
+from keyjanitor.errors import Contended, TombstoneUnreadable
 from keyjanitor.services.claims import settled
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import Task
@@ -14,14 +14,14 @@ from keyjanitor.services.provision_keys.tasks import Task
 def look_up(task: Task, responder: Responder) -> Row | None:
     """The row of the key that a request names, with every claim of a run that died settled.
 
-    Raises Busy while a sweep is at work on the key.
+    Raises Contended while a sweep is at work on the key.
     """
     outside, request = responder.outside, task.request
     row = outside.ledger.row_of_any(request.key_id)
     if row is not None and row.claim is not None and row.claim.verb is not Verb.RESTORE:
         lease = outside.ledger.lease_until()
         if lease is not None and lease > responder.run.now():
-            raise Busy(f"key {row.key_id}")
+            raise Contended(f"key {row.key_id}")
         if row.state in LIVE_STATES:
             key = outside.gateway.key(row.key_id)
             bound = BoundPolicy(responder.policy, {}, frozenset())
@@ -33,7 +33,7 @@ def look_up(task: Task, responder: Responder) -> Row | None:
 def refusal_of(task: Task, responder: Responder) -> Refusal | None:
     """Whether a request for a rotation, revocation or restore is refused, looking at the key.
 
-    Raises Busy if the key is changed meanwhile, and what the adapters raise.
+    Raises Contended if the key is changed meanwhile, and what the adapters raise.
     """
     outside, policy, request = responder.outside, responder.policy, task.request
     row = look_up(task, responder)
@@ -45,8 +45,8 @@ def refusal_of(task: Task, responder: Responder) -> Refusal | None:
         try:
             tombstone, _ = outside.history.dig_up(row.key_id, outside.sealer)
             key = _as_key(tombstone)
-        except TombstoneClosed as err:
-            if err.for_now:
+        except TombstoneUnreadable as err:
+            if err.transient:
                 raise
             if request.action is Action.RESTORE:
                 closed = Refusal(Code.NOT_RESTORABLE, str(err))
@@ -63,7 +63,7 @@ def refusal_of(task: Task, responder: Responder) -> Refusal | None:
         # A sweep may have disabled it between the two looks, at the row and at the key.
         stands = outside.ledger.row_of_any(row.key_id)
         if stands is None or stands.version != row.version:
-            raise Busy(f"key {row.key_id}")
+            raise Contended(f"key {row.key_id}")
     return refusal or closed
 
 

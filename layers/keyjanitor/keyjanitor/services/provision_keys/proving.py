@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.requests.import_file import batch_of_name
-from keyjanitor.errors import KeyjanitorError, Unproven
+from keyjanitor.errors import KeyjanitorError, ReadBackFailed
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import PendingKey, ProvenKey
 
@@ -36,7 +36,7 @@ def prove(pending: Sequence[PendingKey], responder: Responder) -> list[ProvenKey
     proven = []
     for one in pending:
         if fault := _fault(one, keys, members):
-            responder.defer([one.task], Unproven(one.name, fault))
+            responder.defer([one.task], ReadBackFailed(one.name, fault))
         else:
             proven.append(ProvenKey(one.task, one.grant, keys[one.name]))
     return proven

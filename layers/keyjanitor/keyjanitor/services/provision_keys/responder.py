@@ -28,7 +28,7 @@ from keyjanitor.domain.requests.body import Body
 from keyjanitor.domain.requests.events import REFUSED, answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.domain.requests.key_values import new_value
-from keyjanitor.errors import Busy, KeyjanitorError
+from keyjanitor.errors import Contended, KeyjanitorError
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.receiving import NotRequest
 from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
@@ -124,14 +124,14 @@ class Responder:
     def admit(self, task: Task) -> None:
         """Writes down that a request is to be carried out, as often as it takes.
 
-        Raises Busy if another run has changed the request's row.
+        Raises Contended if another run has changed the request's row.
         """
         if task.row.status is not Status.TAKEN:
             return
         change = RequestChange(task.row, replace(task.row, status=Status.ADMITTED))
         written = self.outside.register.commit([change])[0]
         if written is None:
-            raise Busy(f"request {task.row.request_id}")
+            raise Contended(f"request {task.row.request_id}")
         task.row = written
 
     # --- answering --------------------------------------------------------------------------------

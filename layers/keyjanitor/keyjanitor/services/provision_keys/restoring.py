@@ -6,7 +6,7 @@ from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.domain.requests.events import RESTORED, answer
 from keyjanitor.domain.requests.key_request import Code, Refusal
-from keyjanitor.errors import KeysFull, NotRestorable
+from keyjanitor.errors import AccountFull, NotRestorable
 from keyjanitor.services.provision_keys.looking import look_up
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import Task
@@ -34,10 +34,10 @@ def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | No
     try:
         restore(row, request.today, outside, policy, tell)
     except NotRestorable as err:
-        if err.for_now:
+        if err.transient:
             raise
         return Refusal(Code.NOT_RESTORABLE, err.reason)
-    except KeysFull as err:
+    except AccountFull as err:
         return Refusal(Code.CAPACITY_EXHAUSTED, str(err))
     task.counted = True
     return responder.answer(task, RESTORED, told)

@@ -10,7 +10,7 @@ from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
 from keyjanitor.domain.model.records import FINAL, Claim, RequestRow, Row, Status
 from keyjanitor.domain.requests.events import REVOKED
 from keyjanitor.domain.requests.key_request import KeyRequest, Refusal
-from keyjanitor.errors import Busy, CallFailed
+from keyjanitor.errors import CallFailed, Contended
 from keyjanitor.services.provision_keys.looking import look_up, refusal_of
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import Task
@@ -72,7 +72,7 @@ def _revoked(row: Row, request: KeyRequest) -> Row:
 def _end_what_makes_it(row: Row, responder: Responder) -> None:
     """Answers the requests for which this key was made and not delivered: they are over with it.
 
-    Before it is deleted, so that no run takes one up and makes the key again. Raises Busy while
+    Before it is deleted, so that no run takes one up and makes the key again. Raises Contended while
     another run is at work on one.
     """
     register, run = responder.outside.register, responder.run
@@ -81,7 +81,7 @@ def _end_what_makes_it(row: Row, responder: Responder) -> None:
             continue
         held = asked.held_until is not None and asked.held_until > run.now()
         if held and asked.holder != run.holder:
-            raise Busy(f"request {name}")
+            raise Contended(f"request {name}")
         after = replace(
             asked,
             status=Status.ANSWERED,
@@ -93,7 +93,7 @@ def _end_what_makes_it(row: Row, responder: Responder) -> None:
         )
         told = responder.announcement(asked, REVOKED, dict(after.detail))
         if register.commit([RequestChange(asked, after, announcements=(told,))])[0] is None:
-            raise Busy(f"request {name}")
+            raise Contended(f"request {name}")
 
 
 def _detail_of_undelivered(
@@ -127,4 +127,4 @@ def _make_answers_final(row: Row, responder: Responder) -> None:
         # One that waits in the outbox would still carry the value: this takes its place.
         instead = (told,) if told.announcement_id in waiting else ()
         if register.commit([RequestChange(asked, after, announcements=instead)])[0] is None:
-            raise Busy(f"request {request_id}")
+            raise Contended(f"request {request_id}")

@@ -16,7 +16,7 @@ from keyjanitor.domain.requests.census import (
     with_refused,
 )
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
-from keyjanitor.errors import Busy, EmptyListing, KeyjanitorError
+from keyjanitor.errors import Contended, EmptyListing, KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import SlotRequest
 
@@ -45,7 +45,7 @@ class Slots:
                 if self._counted_in(requests):
                     self._admit_restores(requests)
                     return
-            raise Busy("the count of the keys")
+            raise Contended("the count of the keys")
         except KeyjanitorError as err:
             self._responder.defer([one.task for one in requests], err)
 
@@ -89,7 +89,7 @@ class Slots:
         """Refuses those that are refused `for_good`; defers those that wait for other runs alone."""
         for one, refusal, stands in zip(requests, refusals, for_good, strict=True):
             if refusal is not None and stands is None:
-                self._responder.defer([one.task], Busy("a slot that it may have"))
+                self._responder.defer([one.task], Contended("a slot that it may have"))
             elif refusal is not None:
                 one.task.refusal = stands
 

@@ -10,7 +10,7 @@ from keyjanitor.domain.model.records import FINAL, RequestRow, Status, row_id
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.admission import is_in_a_tier, judge_dates, judge_stranger
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
-from keyjanitor.errors import Busy, InvalidRequest, KeyjanitorError
+from keyjanitor.errors import Contended, InvalidRequest, KeyjanitorError
 from keyjanitor.services.provision_keys.receiving import beside_the_first
 from keyjanitor.services.provision_keys.responder import Responder, log_deferred
 from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
@@ -105,7 +105,7 @@ def _take_up(
             told = responder.announcement(row, row.detail_type, dict(row.detail))
             again.append(Taken(one, row, refusal, announcement=told))
         elif row is not None and row.held_until is not None and row.held_until > run.now():
-            log_deferred([one], Busy(f"request {row.request_id}"))
+            log_deferred([one], Contended(f"request {row.request_id}"))
             deferred.append(one)
         else:
             mine = row or new_row(one, run.clock)
@@ -121,7 +121,7 @@ def _take_up(
         return Taking([], [*deferred, *unheld])
     for (one, refusal), row in zip(free, written, strict=True):
         if row is None:
-            log_deferred([one], Busy(f"request {one.row_id}"))
+            log_deferred([one], Contended(f"request {one.row_id}"))
             deferred.append(one)
         else:
             taken.append(Taken(one, row, refusal))

@@ -9,7 +9,7 @@ from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.request_store import Register
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan, plan_name
-from keyjanitor.errors import Busy, CallFailed, EmptyListing, KeyjanitorError, PlanRefused
+from keyjanitor.errors import CallFailed, Contended, EmptyListing, KeyjanitorError, PlanRefused
 
 LOOKS = 5  # at what another run makes, a second apart
 
@@ -45,7 +45,7 @@ class TierPlans:
         """The id of the plan with the tier's stages and limits.
 
         One that the tier names, or that we made, or else a new one. Raises PlanRefused if API
-        Gateway will not have it, and Busy if another run makes it right now.
+        Gateway will not have it, and Contended if another run makes it right now.
         """
         if tier.name in self._failed:
             raise self._failed[tier.name]
@@ -100,7 +100,7 @@ class TierPlans:
             if made := self._register.made_plans().get(name):
                 return made
         else:
-            raise Busy(f"the usage plan of tier {tier.name}")
+            raise Contended(f"the usage plan of tier {tier.name}")
         # A run that died may have made it and not have said so.
         self._listed = None
         try:
