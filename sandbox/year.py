@@ -17,7 +17,7 @@ from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import Clock, SweepRequest
-from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, UsagePlan, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, SweepAction, UsagePlan
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import LadderRow, row_id
 from keyjanitor.domain.requests.plan_shape import Shape
@@ -259,7 +259,7 @@ class Year:
             lambda: at(self.today, JANITOR),
         )
         outcome = sweeper.apply(checked.plan)
-        parked = gathered.night.stepped[Verb.PARK] + outcome.applied[Verb.PARK]
+        parked = gathered.night.stepped[SweepAction.PARK] + outcome.applied[SweepAction.PARK]
         self.ledger.remember(self.today, parked=parked)
         self.month.did.update({str(verb): count for verb, count in outcome.applied.items()})
         return plan.for_mode(run.mode), checked.brake is not None

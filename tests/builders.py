@@ -14,7 +14,7 @@ from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.apis import LimitedPlan, Method, ServedStage
-from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, UsagePlan, Verb
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone, UsagePlan
 from keyjanitor.domain.model.policy import (
     Alerts,
     BoundPolicy,
@@ -345,7 +345,7 @@ def a_night(
     rows: Iterable[Row] = (),
     evidence: Evidence | None = None,
     shelf: Sequence[Row] = (),
-    stepped: Mapping[Verb, int] | None = None,
+    stepped: Mapping[SweepAction, int] | None = None,
     warnings_only: str | None = None,
     tombstones_open: bool = True,
 ) -> Night:

@@ -20,7 +20,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Purge,
     Step,
     Warn,
-    verb_of,
+    action_of,
 )
 from keyjanitor.domain.expiry.transitions import (
     REGRETTED_WITHIN,
@@ -31,7 +31,7 @@ from keyjanitor.domain.expiry.transitions import (
     warned,
 )
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
@@ -77,7 +77,7 @@ class Replay:
 
     def __init__(self, policy: Policy, plan_names: Mapping[str, str]) -> None:
         self.counts: list[Count] = []
-        self.did: Counter[Verb] = Counter()
+        self.did: Counter[SweepAction] = Counter()
         self.shut: list[Shut] = []
         self.braked: list[tuple[date, Brake]] = []  # nights that the brake stopped, and were let go
         self._compared: Compared | None = None
@@ -117,7 +117,7 @@ class Replay:
             comparison = comparison.accepting({one.key_id for one in comparison.found})
         self._compared = comparison.swept()
         for step in plan.steps:
-            self.did[verb_of(step)] += 1
+            self.did[action_of(step)] += 1
             self._take(step, night.day, bound)
         self._swept, self._rung = night.day, plan.pressure.above
         self._look_at_the_backlog(plan)

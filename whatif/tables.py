@@ -14,7 +14,7 @@ from keyjanitor.domain.expiry.outlook import NightAhead
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, Reason
 from keyjanitor.domain.expiry.safety_brake import Brake
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Verdict
-from keyjanitor.domain.model.keys import DAY, Verb
+from keyjanitor.domain.model.keys import DAY, SweepAction
 from keyjanitor.domain.model.safe_text import harmless, visible
 from whatif.account import Account
 from whatif.difference import Difference, Moved
@@ -277,7 +277,7 @@ def _measured(replay: Replay) -> dict[str, str]:
     shut, high = replay.shut, highest(replay)
     regretted = sum(one.regretted for one in shut)
     numbers = {
-        "warned": replay.did[Verb.WARN],
+        "warned": replay.did[SweepAction.WARN],
         "disabled": len(shut),
         "parked": sum(one.parked_on is not None for one in shut),
         "came back: used, renewed or changed after that": sum(

@@ -28,7 +28,7 @@ from keyjanitor.domain.capacity.forecast import Forecast, Growth
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import UNCOUNTED, Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.records import Burst, CountRow, LadderRow, RungRow
 from keyjanitor.domain.requests.events import answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
@@ -552,7 +552,12 @@ def a_brake(cause: Cause) -> Alert:
         since=TODAY - DAY,
         causes=(CauseCount(cause, 1_800, plans),),
     )
-    due = {Verb.PARK: 80, Verb.PURGE: 0, Verb.DISABLE: 280, Verb.WARN: 1_800}
+    due = {
+        SweepAction.PARK: 80,
+        SweepAction.PURGE: 0,
+        SweepAction.DISABLE: 280,
+        SweepAction.WARN: 1_800,
+    }
     return alerts.brake(TODAY, brake, due, "0123456789abcdef", ["k1  idle"], {"plan1": "one"})
 
 

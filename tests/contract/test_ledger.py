@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.record_codec import from_values, to_values
-from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
 from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
 from keyjanitor.domain.model.shelf import Shelf
@@ -73,7 +73,7 @@ by_type: dict[Any, st.SearchStrategy[Any]] = {
     date | None: st.none() | dates,
     datetime | None: st.none() | st.datetimes(datetime(2000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     tuple[str, ...]: st.lists(ids).map(tuple),
-    Claim | None: st.none() | st.builds(Claim, st.sampled_from(Verb), dates),
+    Claim | None: st.none() | st.builds(Claim, st.sampled_from(SweepAction), dates),
     State: st.sampled_from(State),
     Mapping[str, object]: st.dictionaries(
         st.text(min_size=1), st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text()
@@ -106,7 +106,7 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
         date | None: TODAY,
         datetime | None: datetime(2026, 11, 21, 3, 4, 5, 678, tzinfo=UTC),
         tuple[str, ...]: ("one", "two"),
-        Claim | None: Claim(Verb.PARK, TODAY),
+        Claim | None: Claim(SweepAction.PARK, TODAY),
         State: State.WARNED,
         Owner | None: Mark("tag", "terraform=1"),
         Mapping[str, object]: {
@@ -197,7 +197,9 @@ def test_rows_that_are_closed_expire_after_four_hundred_days(
         a_row("gone", State.GONE, missing_since=TODAY),
         a_row("restored", State.RESTORED, restored_on=TODAY),
         a_row("revoked", State.REVOKED, revoked_on=TODAY),
-        a_row("restoring", State.RESTORED, restored_on=TODAY, claim=Claim(Verb.RESTORE, TODAY)),
+        a_row(
+            "restoring", State.RESTORED, restored_on=TODAY, claim=Claim(SweepAction.RESTORE, TODAY)
+        ),
         a_row("parked", State.PARKED),
         a_row("active"),
     )
@@ -297,7 +299,7 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
     assert ledger.shelf(TODAY) == Shelf(
         (due,),
         (older, due, last),
-        {Verb.PARK: 2, Verb.PURGE: 1},
+        {SweepAction.PARK: 2, SweepAction.PURGE: 1},
         ids=ids,
         parked_ids=frozenset({"due", "older", "today"}),
     )

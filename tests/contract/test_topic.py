@@ -12,7 +12,7 @@ from keyjanitor.adapters.alert_topic import Topic
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import Brake
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import AccessDenied, CallFailed
 from tests.builders import DAY, TODAY, a_policy, a_warned_row
@@ -92,7 +92,7 @@ def test_an_alert_is_one_publish_with_a_text_for_people_and_a_form_for_programs(
 
 def a_brake(new: int) -> Alert:
     brake = Brake(new=new, worst=new, on=TODAY, allowance=500, usual=0, since=TODAY - DAY)
-    return alerts.brake(TODAY, brake, {Verb.WARN: new}, "0123456789abcdef", ["k0"], {})
+    return alerts.brake(TODAY, brake, {SweepAction.WARN: new}, "0123456789abcdef", ["k0"], {})
 
 
 def test_a_digest_and_a_brake_carry_severity_and_kind() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from tests.builders import (
     CONTACT,
     DAY,
@@ -144,7 +144,7 @@ def test_a_tier_that_is_no_more_has_no_contact() -> None:
     assert "Tier gone, contact nobody: 1 key" in told.text.splitlines()
 
 
-DUE = {Verb.PARK: 80, Verb.PURGE: 0, Verb.DISABLE: 280, Verb.WARN: 1200}
+DUE = {SweepAction.PARK: 80, SweepAction.PURGE: 0, SweepAction.DISABLE: 280, SweepAction.WARN: 1200}
 LOWERED = CauseCount(Cause.LIMIT_LOWERED, 1180, (("plan1", 900), ("plan2", 280)))
 NAMES = {"plan1": "external"}
 STOPPED = CauseCount(Cause.USE_STOPPED, 20, (("plan1", 20),))

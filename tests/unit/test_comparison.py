@@ -30,7 +30,7 @@ from keyjanitor.domain.expiry.safety_brake import (
     compare,
 )
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import Policy, Pressure, Rung
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import UnexpectedAnswer
@@ -288,7 +288,10 @@ def a_past(
 
 
 def a_night_plan(
-    *verdicts: Verdict, stepped: Mapping[Verb, int] = {}, pressure: Pressure = CALM, **more: Any
+    *verdicts: Verdict,
+    stepped: Mapping[SweepAction, int] = {},
+    pressure: Pressure = CALM,
+    **more: Any,
 ) -> Plan:
     values: dict[str, Any] = {"notes": (), "steps": (), "due": (), "allowance": ALLOWANCE, **more}
     return Plan(TODAY, verdicts, stepped=stepped, pressure=pressure, **values)
@@ -607,7 +610,7 @@ def test_an_allowance_that_was_raised_tonight_is_that_of_the_night_before() -> N
     assert of([a_past()] * 1_019, a_compared(), allowance=500).allowance == 50
     assert allowance(a_compared(), 40) == 40
     assert allowance(None, 500) == 500
-    parked = of([a_past()] * 1_000, a_compared(), allowance=500, stepped={Verb.PARK: 200})
+    parked = of([a_past()] * 1_000, a_compared(), allowance=500, stepped={SweepAction.PARK: 200})
     assert parked.allowance == 60
 
 

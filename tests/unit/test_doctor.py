@@ -16,7 +16,7 @@ from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
 from keyjanitor.domain.model.apis import LimitedPlan, Method
-from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Owned, Quota, Rate
 from keyjanitor.domain.model.policy_file import parse_policy
@@ -629,7 +629,7 @@ def test_rows_without_a_key() -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        a_row("gone", claim=Claim(Verb.PARK, TODAY)),
+        a_row("gone", claim=Claim(SweepAction.PARK, TODAY)),
         a_row("gone", stepped_on=TODAY),
         a_row("gone", adopted_on=TODAY),
         a_row("gone", restored_on=TODAY),

@@ -12,7 +12,7 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.domain.model.records import Row
@@ -397,11 +397,14 @@ def severity(verdict: Verdict) -> int:
 @given(
     st.integers(0, 120),
     st.integers(0, 60),
-    st.dictionaries(st.sampled_from([Verb.WARN, Verb.DISABLE, Verb.PARK]), st.integers(0, 90)),
+    st.dictionaries(
+        st.sampled_from([SweepAction.WARN, SweepAction.DISABLE, SweepAction.PARK]),
+        st.integers(0, 90),
+    ),
     st.floats(0.01, 1.0),
 )
 def test_steps_never_exceed_the_allowance(
-    idle: int, warned: int, stepped: dict[Verb, int], max_share: float
+    idle: int, warned: int, stepped: dict[SweepAction, int], max_share: float
 ) -> None:
     ids = [f"k{index:03}" for index in range(idle + warned)]
     night = a_night(
@@ -412,9 +415,9 @@ def test_steps_never_exceed_the_allowance(
     )
     policy = a_policy(max_share=max_share)
     plan = planned((night, policy))
-    allowed = policy.sweep.allowance(len(ids) + stepped.get(Verb.PARK, 0))
+    allowed = policy.sweep.allowance(len(ids) + stepped.get(SweepAction.PARK, 0))
     assert plan.allowance == allowed
-    for kind, verb, due in ((Warn, Verb.WARN, idle), (Disable, Verb.DISABLE, warned)):
+    for kind, verb, due in ((Warn, SweepAction.WARN, idle), (Disable, SweepAction.DISABLE, warned)):
         taken = sum(isinstance(step, kind) for step in plan.steps)
         assert taken == min(due, max(0, allowed - stepped.get(verb, 0)))
     waiting = [v for v in plan.verdicts if isinstance(v.because, reasons.AwaitsAllowance)]

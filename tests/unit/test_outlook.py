@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook
-from keyjanitor.domain.model.keys import DAY, Mode, State, Verb
+from keyjanitor.domain.model.keys import DAY, Mode, State, SweepAction
 from keyjanitor.domain.model.policy import Rung, Sweep
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.services.expire_keys.gather import gather
@@ -50,10 +50,10 @@ def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
         nights.append(
             NightAhead(
                 date=today,
-                warn=did[Verb.WARN],
-                disable=did[Verb.DISABLE],
-                park=did[Verb.PARK],
-                purge=did[Verb.PURGE],
+                warn=did[SweepAction.WARN],
+                disable=did[SweepAction.DISABLE],
+                park=did[SweepAction.PARK],
+                purge=did[SweepAction.PURGE],
                 keys=len(account.gateway.living),
                 brake=swept.brake,
             )

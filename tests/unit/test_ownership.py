@@ -13,7 +13,7 @@ from keyjanitor.domain.expiry.ownership import (
     protection,
 )
 from keyjanitor.domain.model.key_ids import shown_id
-from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Owned
 from keyjanitor.domain.model.records import (
@@ -189,7 +189,7 @@ SECOND = DAY / 86_400
 
 def a_claim(**more: Any) -> Claim:
     values: dict[str, Any] = {"at": BEGAN, "until": ENDED, "enabled": True, "updated": None, **more}
-    return Claim(Verb.DISABLE, TODAY, **values)
+    return Claim(SweepAction.DISABLE, TODAY, **values)
 
 
 @pytest.mark.parametrize(

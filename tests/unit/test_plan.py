@@ -16,12 +16,12 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Purge,
     Verdict,
     Warn,
+    action_of,
     digest_of,
     key_id_of,
     plan_night,
-    verb_of,
 )
-from keyjanitor.domain.model.keys import Mode, Verb
+from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Sweep
 from tests.builders import (
     CALM,
@@ -75,7 +75,7 @@ def planned(
     *steps: Step,
     enables: Sequence[Enable] = (),
     allowance: int = 20,
-    stepped: dict[Verb, int] | None = None,
+    stepped: dict[SweepAction, int] | None = None,
 ) -> Plan:
     words = {Warn: "warn", Disable: "disable", Park: "park"}
     return plan_night(
@@ -95,7 +95,7 @@ def planned(
 
 
 def ids(plan: Plan) -> list[tuple[str, str]]:
-    return [(str(verb_of(step)), key_id_of(step)) for step in plan.steps]
+    return [(str(action_of(step)), key_id_of(step)) for step in plan.steps]
 
 
 # --- the allowance --------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_the_allowance_counts_all_keys_of_the_account() -> None:
 
 def test_the_allowance_of_a_date_counts_the_keys_that_were_parked_on_it() -> None:
     keys = [a_key(f"k{n:03}", age=1) for n in range(400)]
-    plan = a_plan(*keys, policy=a_policy(max_share=0.5), stepped={Verb.PARK: 100})
+    plan = a_plan(*keys, policy=a_policy(max_share=0.5), stepped={SweepAction.PARK: 100})
     assert plan.allowance == 250
 
 
@@ -149,7 +149,12 @@ def test_what_was_done_on_the_date_already_counts_against_its_allowance() -> Non
     plan = planned(
         *(make(f"{verb}{n}") for verb, make in MAKERS.items() for n in range(5)),
         allowance=3,
-        stepped={Verb.WARN: 2, Verb.DISABLE: 3, Verb.PARK: 4, Verb.PURGE: 1},
+        stepped={
+            SweepAction.WARN: 2,
+            SweepAction.DISABLE: 3,
+            SweepAction.PARK: 4,
+            SweepAction.PURGE: 1,
+        },
     )
     assert ids(plan) == [("warn", "warn0"), ("purge", "purge0"), ("purge", "purge1")]
 
@@ -251,10 +256,10 @@ def test_every_kind_of_step_is_named_with_its_number_deletions_first() -> None:
         purge("p"),
     ]
     assert list(planned(*steps, allowance=1).kinds.items()) == [
-        (Verb.PARK, 2),
-        (Verb.PURGE, 1),
-        (Verb.DISABLE, 3),
-        (Verb.WARN, 1),
+        (SweepAction.PARK, 2),
+        (SweepAction.PURGE, 1),
+        (SweepAction.DISABLE, 3),
+        (SweepAction.WARN, 1),
     ]
 
 
@@ -330,7 +335,7 @@ def test_a_plan_holds_what_it_was_made_of() -> None:
         notes=[Missing(a_row("k2"))],
         purges=[],
         allowance=7,
-        stepped={Verb.WARN: 1},
+        stepped={SweepAction.WARN: 1},
         pressure=CALM,
     )
     assert plan == Plan(
@@ -339,7 +344,7 @@ def test_a_plan_holds_what_it_was_made_of() -> None:
         notes=(Missing(a_row("k2")),),
         steps=(),
         due=(),
-        stepped={Verb.WARN: 1},
+        stepped={SweepAction.WARN: 1},
         allowance=7,
         pressure=CALM,
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.record_codec import from_values, to_values
-from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.records import Claim, Grant, RequestRow, Row, Status
 from tests.builders import (
     PLAN_ID,
@@ -160,7 +160,7 @@ def test_plain_values_are_values_of_plain_types() -> None:
             return {list}.union(*map(types, value))
         return {type(value)}
 
-    row = a_row(claim=Claim(Verb.PARK, TODAY), usage_plan_ids=("p",), our_update=at(TODAY))
+    row = a_row(claim=Claim(SweepAction.PARK, TODAY), usage_plan_ids=("p",), our_update=at(TODAY))
     request = a_request_row(grant=a_grant(expires_on=TODAY), detail={"n": 1})
     plain = {dict, list, str, int, bool, type(None)}
     assert types(to_values(row)) | types(to_values(request)) <= plain

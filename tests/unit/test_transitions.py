@@ -25,7 +25,7 @@ from keyjanitor.domain.expiry.transitions import (
     told_late,
     warned,
 )
-from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.policy import MOST_DAYS
 from keyjanitor.domain.model.records import Claim, Grant, RequestRow, Row, Status
 from tests.builders import (
@@ -65,7 +65,7 @@ def a_full_row(state: State = State.WARNED, **more: Any) -> Row:
         "usage_plan_ids": ("plan0",),
         "rotated_to": "k9",
         "failed_on": days_ago(2),
-        "claim": Claim(Verb.DISABLE, TODAY),
+        "claim": Claim(SweepAction.DISABLE, TODAY),
         **more,
     }
     return a_row(KEY_ID, state, **values)

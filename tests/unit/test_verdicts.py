@@ -21,7 +21,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Verdict,
 )
 from keyjanitor.domain.expiry.verdicts import decide, tier_of
-from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy, Pressure, Rung, Unbound
 from keyjanitor.domain.model.records import Claim, Row
 from tests.builders import (
@@ -171,7 +171,7 @@ def test_a_key_that_is_not_listed_is_noted_and_its_row_closed_after_30_days(
 # --- purges ---------------------------------------------------------------------------------------
 
 
-def restoring(days: int, verb: Verb = Verb.RESTORE) -> Row:
+def restoring(days: int, verb: SweepAction = SweepAction.RESTORE) -> Row:
     return replace(a_parked_row(), claim=Claim(verb, days_ago(days)))
 
 
@@ -184,7 +184,7 @@ def restoring(days: int, verb: Verb = Verb.RESTORE) -> Row:
         (replace(a_parked_row(), purge_on=None), False),
         (restoring(29), False),
         (restoring(30), True),
-        (restoring(1, Verb.PARK), True),
+        (restoring(1, SweepAction.PARK), True),
     ],
 )
 def test_a_tombstone_is_destroyed_on_its_date_unless_a_restore_has_begun_within_30_days(

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
-from keyjanitor.domain.model.keys import Mode, State, Verb
+from keyjanitor.domain.model.keys import Mode, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.domain.model.policy_file import parse_policy
@@ -68,7 +68,7 @@ def test_what_would_have_been_parked_and_what_came_back_is_found(tmp_path: Path)
         Shut("idle", in_days(14), ("plan1",), parked_on=in_days(28)),
         Shut("pause", in_days(14), ("plan1",), parked_on=in_days(28), back_on=in_days(40)),
     ]
-    assert found.did == {Verb.WARN: 2, Verb.DISABLE: 2, Verb.PARK: 2}
+    assert found.did == {SweepAction.WARN: 2, SweepAction.DISABLE: 2, SweepAction.PARK: 2}
     counts = [(count.recorded, count.replayed) for count in found.counts]
     # Parked on night 28, gone on night 29; used on day 40, which night 41 reads.
     assert counts == [(3, 3)] * 29 + [(3, 1)] * 12 + [(3, 2)] * (NIGHTS - 41)
@@ -281,7 +281,7 @@ def test_a_use_that_shows_late_gives_a_key_back(tmp_path: Path) -> None:
 
     found = replay(record(tmp_path, account, 30, each=show))
     assert steps(found)["idle"] == (in_days(14), None, in_days(13))
-    assert found.did[Verb.ENABLE] == 1
+    assert found.did[SweepAction.ENABLE] == 1
 
 
 def test_who_comes_back_after_more_than_a_month_is_no_regret(tmp_path: Path) -> None:

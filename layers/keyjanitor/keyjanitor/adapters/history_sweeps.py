@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.bucket import DAMAGE, Bucket, compressed
 from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.safety_brake import Compared
-from keyjanitor.domain.expiry.sweep_plan import KINDS, Plan, Purge, digest_of, key_id_of, verb_of
+from keyjanitor.domain.expiry.sweep_plan import KINDS, Plan, Purge, action_of, digest_of, key_id_of
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.errors import CallFailed, PlanNotAsSaved, UnexpectedAnswer, UnknownPlan
 
@@ -24,7 +24,7 @@ class SweepFiles:
 
     def put_plan(self, plan: Plan) -> None:
         """Saves a plan of which not all may be done tonight, so that it can be looked at and approved."""
-        deletions_first = sorted(plan.due, key=lambda step: KINDS.index(verb_of(step)))
+        deletions_first = sorted(plan.due, key=lambda step: KINDS.index(action_of(step)))
         document = {
             "version": 1,
             "date": str(plan.today),
@@ -33,7 +33,7 @@ class SweepFiles:
             "kinds": plan.kinds,
             "due": [
                 [
-                    verb_of(step),
+                    action_of(step),
                     key_id_of(step),
                     "" if isinstance(step, Purge) else str(step.because),
                 ]
@@ -53,7 +53,7 @@ class SweepFiles:
         if body is None:
             raise UnknownPlan(digest)
         try:
-            pairs = frozenset((verb, key_id) for verb, key_id, _ in json.loads(body)["due"])
+            pairs = frozenset((action, key_id) for action, key_id, _ in json.loads(body)["due"])
             as_saved = digest_of(pairs) == digest
         except (ValueError, KeyError, TypeError):
             as_saved = False

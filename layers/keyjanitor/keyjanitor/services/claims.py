@@ -10,7 +10,7 @@ from keyjanitor.adapters.kms import Sealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.domain.expiry.events import announce
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
-from keyjanitor.domain.model.keys import ApiKey, Verb
+from keyjanitor.domain.model.keys import ApiKey, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
 
@@ -46,11 +46,11 @@ def settled(
     if row.claim is None:
         return Change(row, after)
     match row.claim.verb:
-        case Verb.DISABLE if key is not None and row.claim.may_have_disabled(key):
+        case SweepAction.DISABLE if key is not None and row.claim.may_have_disabled(key):
             after = replace(disabled(after, today, bound, key), disabled_on=row.claim.on)
-        case Verb.PARK if key is None and outside.history.has_tombstone(row.key_id):
+        case SweepAction.PARK if key is None and outside.history.has_tombstone(row.key_id):
             after = replace(parked(after, today, bound), parked_on=row.claim.on)
-        case Verb.ENABLE if key is not None and key.enabled:
+        case SweepAction.ENABLE if key is not None and key.enabled:
             after = enabled(after, today, key)
         case _:
             return Change(row, after)

@@ -12,7 +12,7 @@ from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.expiry.row_reasons import Restored, RestoredWithout
 from keyjanitor.domain.expiry.transitions import enabled
-from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Announcement, Claim, Row
 from keyjanitor.errors import (
@@ -100,8 +100,8 @@ def _reason(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> Restore
 
 def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
     """Claims the row, and gives it with its tombstone and the id of the key under its marker name."""
-    begun = row.claim if row.claim and row.claim.verb is Verb.RESTORE else None
-    claim = Change(row, replace(row, claim=begun or Claim(Verb.RESTORE, today)))
+    begun = row.claim if row.claim and row.claim.verb is SweepAction.RESTORE else None
+    claim = Change(row, replace(row, claim=begun or Claim(SweepAction.RESTORE, today)))
     claimed = outside.ledger.commit_one(claim)
     try:
         tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
@@ -160,7 +160,7 @@ def _is_ended(row: Row | None) -> bool:
     """Whether somebody revokes the key or purges it, or has done so."""
     if row is None:
         return False
-    purging = row.claim is not None and row.claim.verb is Verb.PURGE
+    purging = row.claim is not None and row.claim.verb is SweepAction.PURGE
     return row.state in (State.REVOKED, State.PURGED) or purging
 
 

@@ -26,7 +26,7 @@ from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
 from keyjanitor.domain.expiry.response import heading, running
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import PullRequest
-from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
 from keyjanitor.domain.requests.census import BURST_ENDS
@@ -311,7 +311,7 @@ def _with_unwritten(
     counted = dict(nights)
     for day in (today - DAY, today):
         night = counted.get(day, NightRow(day))
-        parked = ledger.shelf(day).stepped.get(Verb.PARK, 0)
+        parked = ledger.shelf(day).stepped.get(SweepAction.PARK, 0)
         counted[day] = replace(night, parked=max(night.parked, parked))
     return counted
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import SAM_INVOKE, Alert
-from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.model.safe_text import harmless
@@ -27,10 +27,10 @@ CAUSES = {
     Cause.BEFORE_FIRST_READING: "idle since before the first reading",
 }
 STEPS = {
-    Verb.PARK: "to be parked: deleted from API Gateway, with a tombstone",
-    Verb.PURGE: "to be purged: their tombstones destroyed, for good",
-    Verb.DISABLE: "to be disabled",
-    Verb.WARN: "to be warned",
+    SweepAction.PARK: "to be parked: deleted from API Gateway, with a tombstone",
+    SweepAction.PURGE: "to be purged: their tombstones destroyed, for good",
+    SweepAction.DISABLE: "to be disabled",
+    SweepAction.WARN: "to be warned",
 }
 
 
@@ -119,7 +119,7 @@ def _warned_key(row: Row) -> dict[str, Any]:
 def brake(
     today: date,
     brake: Brake,
-    kinds: Mapping[Verb, int],
+    kinds: Mapping[SweepAction, int],
     digest: str,
     samples: Sequence[str],
     plan_names: Mapping[str, str],
@@ -172,7 +172,7 @@ def _cause_lines(cause: CauseCount, plan_names: Mapping[str, str]) -> Iterator[s
 
 
 def _brake_form(
-    today: date, brake: Brake, kinds: Mapping[Verb, int], digest: str
+    today: date, brake: Brake, kinds: Mapping[SweepAction, int], digest: str
 ) -> dict[str, Any]:
     """The alert's document."""
     return {

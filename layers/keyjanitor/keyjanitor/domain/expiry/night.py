@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from keyjanitor.domain.expiry.notice import Untold
-from keyjanitor.domain.model.keys import ApiKey, Verb
+from keyjanitor.domain.model.keys import ApiKey, SweepAction
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
 
@@ -26,7 +26,7 @@ class Night:
     rows: Mapping[str, Row]
     shelf: Sequence[Row]
     evidence: Evidence
-    stepped: Mapping[Verb, int]
+    stepped: Mapping[SweepAction, int]
     warnings_only: str | None = None
     tombstones_open: bool = True
     rung: float | None = None

@@ -17,11 +17,11 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Purge,
     Step,
     Warn,
-    verb_of,
+    action_of,
 )
 from keyjanitor.domain.expiry.transitions import disabled, enabled, learnt, parked, warned
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.keys import DAY, Mode, State, Verb
+from keyjanitor.domain.model.keys import DAY, Mode, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
@@ -125,13 +125,13 @@ class _Account:
         else:
             plan = plan.braked()
         steps = tuple(self._taken(plan, today))
-        did = Counter(map(verb_of, steps))
+        did = Counter(map(action_of, steps))
         return NightAhead(
             date=today,
-            warn=did[Verb.WARN],
-            disable=did[Verb.DISABLE],
-            park=did[Verb.PARK],
-            purge=did[Verb.PURGE],
+            warn=did[SweepAction.WARN],
+            disable=did[SweepAction.DISABLE],
+            park=did[SweepAction.PARK],
+            purge=did[SweepAction.PURGE],
             keys=len(self._keys),
             brake=seen.brake,
         )

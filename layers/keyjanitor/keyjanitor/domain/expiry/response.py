@@ -12,7 +12,7 @@ from keyjanitor.domain.expiry.reasons import TierMissing
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Plan, count_kinds
 from keyjanitor.domain.model.invocation import SweepRequest
-from keyjanitor.domain.model.keys import Mode, Verb
+from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Unbound
 from keyjanitor.domain.model.records import LadderRow
 from keyjanitor.errors import AlreadyRunning
@@ -85,10 +85,10 @@ def _done(
     return {
         "keys": len(plan.verdicts) if plan else 0,
         "verdicts": plan.counts if plan else dict.fromkeys(VERDICT_WORDS, 0),
-        "applied": applied or {str(verb): 0 for verb in Verb},
+        "applied": applied or {str(action): 0 for action in SweepAction},
         "remaining": remaining,
         "digest": plan.digest if plan else None,
-        "due": {str(verb): number for verb, number in plan.kinds.items()} if plan else None,
+        "due": {str(action): number for action, number in plan.kinds.items()} if plan else None,
         "saved_plan": f"plans/{plan.digest}.json" if plan and saved else None,
     }
 
@@ -129,9 +129,9 @@ def _approved(
     """Every kind of step, deletions first: what was approved, and what of it is still due."""
     return {
         "digest": run.approve,
-        "saved": {str(verb): number for verb, number in count_kinds(approved).items()},
+        "saved": {str(action): number for action, number in count_kinds(approved).items()},
         "still_due": {
-            str(verb): number for verb, number in count_kinds(approved & plan.pairs).items()
+            str(action): number for action, number in count_kinds(approved & plan.pairs).items()
         },
     }
 

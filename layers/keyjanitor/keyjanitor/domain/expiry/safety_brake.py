@@ -15,7 +15,7 @@ from typing import Literal
 
 from keyjanitor.domain.expiry.reasons import Idle, NoContact, Orphan, OrphanSoon, TierNever
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
-from keyjanitor.domain.model.keys import DAY, Verb
+from keyjanitor.domain.model.keys import DAY, SweepAction
 from keyjanitor.domain.model.policy import Never, Policy, Rung, Sweep, Tier
 from keyjanitor.domain.usage.evidence import Evidence
 
@@ -267,7 +267,7 @@ def compare(
             for verdict in plan.verdicts
             if verdict.past is not None and verdict.key.key_id in tonight.lowered
         )
-    keys = len(plan.verdicts) + plan.stepped.get(Verb.PARK, 0)
+    keys = len(plan.verdicts) + plan.stepped.get(SweepAction.PARK, 0)
     allowance = plan.allowance
     if before is not None:
         # An edit that raises the allowance does not hide what it brings on the same night.

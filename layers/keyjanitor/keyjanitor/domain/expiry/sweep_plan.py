@@ -16,7 +16,7 @@ from keyjanitor.domain.expiry.reasons import (
     Orphan,
     Reason,
 )
-from keyjanitor.domain.model.keys import ApiKey, Mode, State, Verb
+from keyjanitor.domain.model.keys import ApiKey, Mode, State, SweepAction
 from keyjanitor.domain.model.policy import Pressure, Tier
 from keyjanitor.domain.model.records import Row
 
@@ -136,22 +136,22 @@ class Forget:
 
 Note = Adopt | Clear | Correct | Missing | Forget
 
-_VERB: dict[type, Verb] = {
-    Warn: Verb.WARN,
-    Disable: Verb.DISABLE,
-    Park: Verb.PARK,
-    Purge: Verb.PURGE,
-    Enable: Verb.ENABLE,
+_ACTION: dict[type, SweepAction] = {
+    Warn: SweepAction.WARN,
+    Disable: SweepAction.DISABLE,
+    Park: SweepAction.PARK,
+    Purge: SweepAction.PURGE,
+    Enable: SweepAction.ENABLE,
 }
-BRAKED = (Verb.DISABLE, Verb.PARK, Verb.PURGE)
+BRAKED = (SweepAction.DISABLE, SweepAction.PARK, SweepAction.PURGE)
 # As they are told, what takes away most first.
-KINDS = (Verb.PARK, Verb.PURGE, Verb.DISABLE, Verb.WARN)
+KINDS = (SweepAction.PARK, SweepAction.PURGE, SweepAction.DISABLE, SweepAction.WARN)
 BRAKE_IS_ON = "the safety brake is on"
 
 
-def verb_of(step: Step) -> Verb:
+def action_of(step: Step) -> SweepAction:
     """The word for a step in `applied`, in the digest and in the allowance."""
-    return _VERB[type(step)]
+    return _ACTION[type(step)]
 
 
 def key_id_of(step: Step) -> str:
@@ -189,7 +189,7 @@ class Plan:
     notes: tuple[Note, ...]
     steps: tuple[Step, ...]
     due: tuple[DueStep, ...]
-    stepped: Mapping[Verb, int]
+    stepped: Mapping[SweepAction, int]
     allowance: int
     pressure: Pressure
 
@@ -207,23 +207,23 @@ class Plan:
     @property
     def pairs(self) -> frozenset[tuple[str, str]]:
         """What is due, as pairs of action and key id."""
-        return frozenset((verb_of(step), key_id_of(step)) for step in self.due)
+        return frozenset((action_of(step), key_id_of(step)) for step in self.due)
 
     def for_mode(self, mode: Mode) -> "Plan":
         """The part of the plan that a mode carries out; `observe` carries out nothing."""
-        verbs: tuple[Verb, ...] = {
+        actions: tuple[SweepAction, ...] = {
             Mode.OBSERVE: (),
-            Mode.DISABLE: (Verb.ENABLE, Verb.WARN, Verb.DISABLE),
-            Mode.PARK: (Verb.ENABLE, Verb.WARN, *BRAKED),
+            Mode.DISABLE: (SweepAction.ENABLE, SweepAction.WARN, SweepAction.DISABLE),
+            Mode.PARK: (SweepAction.ENABLE, SweepAction.WARN, *BRAKED),
         }[mode]
         return replace(
             self,
-            steps=tuple(step for step in self.steps if verb_of(step) in verbs),
-            due=tuple(step for step in self.due if verb_of(step) in verbs),
+            steps=tuple(step for step in self.steps if action_of(step) in actions),
+            due=tuple(step for step in self.due if action_of(step) in actions),
         )
 
     @property
-    def kinds(self) -> dict[Verb, int]:
+    def kinds(self) -> dict[SweepAction, int]:
         """How many keys are due to which kind of step, every kind, deletions first."""
         return count_kinds(self.pairs)
 
@@ -243,7 +243,7 @@ class Plan:
         Who approves a plan has seen these very keys; that is why it takes a digest.
         """
         given_back = tuple(step for step in self.steps if isinstance(step, Enable))
-        go = tuple(step for step in self.due if (verb_of(step), key_id_of(step)) in pairs)
+        go = tuple(step for step in self.due if (action_of(step), key_id_of(step)) in pairs)
         return self.going((*given_back, *go))
 
     def going(self, steps: tuple[Step, ...], because: str | None = None) -> "Plan":
@@ -282,10 +282,10 @@ def word_of(step: Warn | Disable | Park) -> VerdictWord:
             assert_never(step)
 
 
-def count_kinds(pairs: Iterable[tuple[str, str]]) -> dict[Verb, int]:
+def count_kinds(pairs: Iterable[tuple[str, str]]) -> dict[SweepAction, int]:
     """How many pairs of action and key id there are of each kind, every kind, deletions first."""
     counted = Counter(action for action, _ in pairs)
-    return {verb: counted[verb] for verb in KINDS}
+    return {action: counted[action] for action in KINDS}
 
 
 def digest_of(pairs: Iterable[tuple[str, str]]) -> str:
@@ -302,7 +302,7 @@ def plan_night(
     purges: Sequence[Purge],
     enables: Sequence[Enable] = (),
     allowance: int,
-    stepped: Mapping[Verb, int],
+    stepped: Mapping[SweepAction, int],
     pressure: Pressure,
 ) -> Plan:
     """Cuts what is due down to the allowance; who has to wait is kept tonight, and told so.
@@ -315,11 +315,11 @@ def plan_night(
         for kind in (Warn, Disable, Park)
     )
     by_date = sorted(purges, key=_first_due)
-    kinds: tuple[tuple[Verb, Sequence[DueStep]], ...] = (
-        (Verb.WARN, warns),
-        (Verb.DISABLE, disables),
-        (Verb.PARK, parks),
-        (Verb.PURGE, by_date),
+    kinds: tuple[tuple[SweepAction, Sequence[DueStep]], ...] = (
+        (SweepAction.WARN, warns),
+        (SweepAction.DISABLE, disables),
+        (SweepAction.PARK, parks),
+        (SweepAction.PURGE, by_date),
     )
     whole = Plan(
         today=today,
@@ -332,7 +332,9 @@ def plan_night(
         pressure=pressure,
     )
     within = (
-        step for verb, steps in kinds for step in steps[: max(0, allowance - stepped.get(verb, 0))]
+        step
+        for action, steps in kinds
+        for step in steps[: max(0, allowance - stepped.get(action, 0))]
     )
     return whole.going((*sorted(enables, key=key_id_of), *within))
 

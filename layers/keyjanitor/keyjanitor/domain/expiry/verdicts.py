@@ -28,7 +28,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Warn,
     plan_night,
 )
-from keyjanitor.domain.model.keys import DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure, Tier
 from keyjanitor.domain.model.records import Row, stands_disabled
 
@@ -54,7 +54,9 @@ def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -
         purges=judge.purges(),
         enables=judge.enables,
         # The keys that were parked on this date count: its allowance is one, whatever its runs did.
-        allowance=bound.policy.sweep.allowance(len(night.keys) + night.stepped.get(Verb.PARK, 0)),
+        allowance=bound.policy.sweep.allowance(
+            len(night.keys) + night.stepped.get(SweepAction.PARK, 0)
+        ),
         stepped=night.stepped,
         pressure=judge.pressure,
     )
@@ -269,7 +271,9 @@ class _Judge:
 def _is_being_restored(row: Row, today: date) -> bool:
     """Whether a restore has begun that may yet end; one that has failed for long holds up nothing."""
     claim = row.claim
-    return claim is not None and claim.verb is Verb.RESTORE and today - claim.on < RESTORE_TRIED
+    return (
+        claim is not None and claim.verb is SweepAction.RESTORE and today - claim.on < RESTORE_TRIED
+    )
 
 
 def _first_created_on(key: ApiKey, row: Row | None) -> date | None:

@@ -96,7 +96,7 @@ class State(StrEnum):
 LIVE_STATES = frozenset({State.ACTIVE, State.WARNED, State.DISABLED})
 
 
-class Verb(StrEnum):
+class SweepAction(StrEnum):
     """What is done to a key; the words of `applied` in a sweep's answer."""
 
     ADOPT = "adopt"

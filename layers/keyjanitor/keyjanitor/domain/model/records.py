@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, DAY, ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Owner
 
 
@@ -18,7 +18,7 @@ class Claim:
     happened to the key at another time is not the run's doing.
     """
 
-    verb: Verb
+    verb: SweepAction
     on: date
     at: datetime | None = None
     until: datetime | None = None

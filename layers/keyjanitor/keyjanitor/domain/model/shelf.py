@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from heapq import nsmallest
 
-from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.records import Row
 
 TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
@@ -21,7 +21,7 @@ class Shelf:
 
     due: tuple[Row, ...] = ()
     oldest: tuple[Row, ...] = ()
-    stepped: Mapping[Verb, int] = field(default_factory=dict)
+    stepped: Mapping[SweepAction, int] = field(default_factory=dict)
     restored: tuple[Row, ...] = ()
     unfinished: tuple[Row, ...] = ()
     ids: frozenset[str] = frozenset()  # of keys that are no more, whatever a list of before says
@@ -53,12 +53,12 @@ class Shelf:
             parked_ids.add(row.key_id)
             if row.purge_on is not None and row.purge_on <= (until or today):
                 due.append(row)
-            if row.claim is not None and row.claim.verb is Verb.RESTORE:
+            if row.claim is not None and row.claim.verb is SweepAction.RESTORE:
                 unfinished.append(row)
-            if row.claim is not None and row.claim.verb is Verb.PURGE:
+            if row.claim is not None and row.claim.verb is SweepAction.PURGE:
                 continue  # a run that died may have destroyed its tombstone
             parked_rows.append(row)
-        stepped = {Verb.PARK: parked, Verb.PURGE: purged}
+        stepped = {SweepAction.PARK: parked, SweepAction.PURGE: purged}
         return cls(
             due=tuple(due),
             oldest=tuple(nsmallest(TOMBSTONES_TRIED, parked_rows, key=_shelf_age)),

@@ -17,10 +17,10 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Purge,
     Step,
     Warn,
+    action_of,
     key_id_of,
-    verb_of,
 )
-from keyjanitor.domain.model.keys import State, Verb
+from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row, was_agreed
 from keyjanitor.errors import (
@@ -143,29 +143,29 @@ class Sweeper:
 
     def _bring_back(self, row: Row) -> None:
         if row.state is State.PARKED:
-            self._attempt(Verb.RESTORE, row.key_id, lambda: self._steps.restore(row))
+            self._attempt(SweepAction.RESTORE, row.key_id, lambda: self._steps.restore(row))
         else:
-            self._attempt(Verb.ENABLE, row.key_id, lambda: self._steps.enable(row))
+            self._attempt(SweepAction.ENABLE, row.key_id, lambda: self._steps.enable(row))
 
     def _take(self, step: Step) -> None:
         """One step; a key whose step fails is left, unless too many fail."""
-        verb, key_id = verb_of(step), key_id_of(step)
+        action, key_id = action_of(step), key_id_of(step)
         match step:
             case Disable():
-                self._attempt(verb, key_id, lambda: self._steps.disable(step))
+                self._attempt(action, key_id, lambda: self._steps.disable(step))
             case Park():
-                self._attempt(verb, key_id, lambda: self._steps.park(step))
+                self._attempt(action, key_id, lambda: self._steps.park(step))
             case Purge():
                 self._sweep.rows[key_id] = step.row
-                self._attempt(verb, key_id, lambda: self._steps.purge(step))
+                self._attempt(action, key_id, lambda: self._steps.purge(step))
             case Enable():
-                self._attempt(verb, key_id, lambda: self._steps.enable(self._sweep.rows[key_id]))
+                self._attempt(action, key_id, lambda: self._steps.enable(self._sweep.rows[key_id]))
             case Warn():
                 raise AssertionError("warnings are given in batches")
             case _:
                 assert_never(step)
 
-    def _attempt(self, verb: Verb, key_id: str, act: Callable[[], None]) -> None:
+    def _attempt(self, action: SweepAction, key_id: str, act: Callable[[], None]) -> None:
         """One key's step; raises Held, and TooManyFailed as soon as nothing at all goes well."""
         self._claims.begin()
         self._tried += 1
@@ -175,22 +175,22 @@ class Sweeper:
             logger.info(str(err))
         except STEP_FAILURES as err:
             self._failed_steps += 1
-            self._leave(verb, key_id, err)
+            self._leave(action, key_id, err)
             if self._failed_steps == self._tried >= ENOUGH:
                 raise TooManyFailed(self._failed_steps, self._tried, str(err)) from err
             self._last_failure = err
 
-    def _leave(self, verb: Verb, key_id: str, err: KeyjanitorError) -> None:
+    def _leave(self, action: SweepAction, key_id: str, err: KeyjanitorError) -> None:
         """Names a key whose step failed, and remembers it: it goes last the next night.
 
         Its claim stays if API Gateway may have carried the call out: the next run asks.
         """
-        logger.error("key %s was left alone (%s): %s", key_id, verb, err)
+        logger.error("key %s was left alone (%s): %s", key_id, action, err)
         self.outcome.failed.append(key_id)
         row = self._sweep.rows.get(key_id)
-        if row is None or verb is Verb.RESTORE:
+        if row is None or action is SweepAction.RESTORE:
             return
-        denied = isinstance(err, AccessDenied) and verb is not Verb.PURGE
+        denied = isinstance(err, AccessDenied) and action is not SweepAction.PURGE
         before = row if self._claims.touching and not denied else self._claims.unclaimed or row
         claim = row.claim if before is row else None
         change = Change(row, replace(before, claim=claim, failed_on=self._sweep.today))
@@ -216,4 +216,4 @@ class Sweeper:
             except ClaimLost as err:
                 logger.info(str(err))
             except STEP_FAILURES as err:
-                self._leave(Verb.RESTORE, row.key_id, err)
+                self._leave(SweepAction.RESTORE, row.key_id, err)

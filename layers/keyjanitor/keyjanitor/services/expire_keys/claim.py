@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.ledger import Change
-from keyjanitor.domain.model.keys import ApiKey, Verb
+from keyjanitor.domain.model.keys import ApiKey, SweepAction
 from keyjanitor.domain.model.records import Claim, Row
 from keyjanitor.services.expire_keys.sweep_state import SweepState
 
@@ -36,7 +36,7 @@ class Claims:
     def claim(
         self,
         row: Row,
-        verb: Verb,
+        action: SweepAction,
         read: Row,
         judged: ApiKey | None = None,
         *,
@@ -48,7 +48,7 @@ class Claims:
         """
         at = self._clock()
         claim = Claim(
-            verb,
+            action,
             self._sweep.today,
             at,
             at + timedelta(milliseconds=self._sweep.deadline.remaining_ms()) + ENDS_LATE,
@@ -67,13 +67,13 @@ class Claims:
         self._sweep.outcome.left_alone[row.key_id] = why
         self.finish(self._sweep.rows[row.key_id], replace(row, claim=None))
 
-    def finish(self, claimed: Row, after: Row, verb: Verb | None = None) -> None:
+    def finish(self, claimed: Row, after: Row, action: SweepAction | None = None) -> None:
         """Writes down what was done, and with it the event that tells so."""
-        announcements = (self._sweep.event(after),) if verb else ()
+        announcements = (self._sweep.event(after),) if action else ()
         written = self._sweep.commit([Change(claimed, after, announcements)])
         if not written:
             # The claim stands in the row; the next run brings it to an end.
             logger.error("key %s: its row was changed under a claim", claimed.key_id)
             return
-        if verb:
-            self._sweep.outcome.applied[verb] += 1
+        if action:
+            self._sweep.outcome.applied[action] += 1

@@ -19,7 +19,7 @@ from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
 from keyjanitor.domain.expiry.transitions import issued
-from keyjanitor.domain.model.keys import ApiKey, State, Verb
+from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.model.shelf import Shelf
@@ -155,11 +155,11 @@ def gather_for_undo(
     return rows, bound
 
 
-def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[Verb, int]:
+def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[SweepAction, int]:
     """How many keys took which step on this date already."""
     return {
-        Verb.WARN: sum(row.warned_on == today for row in rows.values()),
-        Verb.DISABLE: sum(row.disabled_on == today for row in rows.values()),
+        SweepAction.WARN: sum(row.warned_on == today for row in rows.values()),
+        SweepAction.DISABLE: sum(row.disabled_on == today for row in rows.values()),
         **shelf.stepped,
     }
 

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Forget, Note, Step, Warn
 from keyjanitor.domain.expiry.transitions import adopted, noted, warned
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
 from keyjanitor.services.expire_keys.sweep_state import SweepState
@@ -32,7 +32,7 @@ class Notes:
             changes[change.after.key_id] = change
         written = self._sweep.commit(changes.values(), unless_held=True)
         new = {note.key.key_id for note in notes if isinstance(note, Adopt)}
-        self._sweep.outcome.applied[Verb.ADOPT] += sum(row.key_id in new for row in written)
+        self._sweep.outcome.applied[SweepAction.ADOPT] += sum(row.key_id in new for row in written)
 
     def _is_gone(self, row: Row) -> bool:
         """Whether API Gateway says that it has no such key: that lists leave it out is no proof."""
@@ -65,7 +65,7 @@ class Notes:
             after = warned(step, row, self._sweep.today)
             changes.append(Change(row, after, (self._sweep.event(after),)))
         written = self._sweep.commit(changes, unless_held=True)
-        self._sweep.outcome.applied[Verb.WARN] += len(written)
+        self._sweep.outcome.applied[SweepAction.WARN] += len(written)
 
 
 def warnings(steps: Sequence[Step]) -> Iterator[list[Warn]]:

@@ -17,7 +17,7 @@ from keyjanitor.domain.expiry.response import answer, running
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepRequest
-from keyjanitor.domain.model.keys import DAY, Mode, Verb
+from keyjanitor.domain.model.keys import DAY, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
@@ -127,7 +127,9 @@ class SweepRun:
         try:
             return sweeper.apply(plan)
         finally:
-            parked = gathered.night.stepped[Verb.PARK] + sweeper.outcome.applied[Verb.PARK]
+            parked = (
+                gathered.night.stepped[SweepAction.PARK] + sweeper.outcome.applied[SweepAction.PARK]
+            )
             self.outside.ledger.remember(plan.today, parked=parked)
 
     def undo(self, request: SweepRequest, day: date) -> dict[str, Any]:
@@ -189,7 +191,7 @@ def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, outside: Outsi
     known = outside.ledger.ladder()
     if known is None or known.date <= plan.today:
         outside.ledger.put_ladder(ladder)
-    earlier = outside.history.keys(plan.today) if gathered.night.stepped[Verb.PARK] else ()
+    earlier = outside.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
     outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
 

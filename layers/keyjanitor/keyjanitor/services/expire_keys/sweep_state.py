@@ -7,7 +7,7 @@ from datetime import date
 
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.events import announce
-from keyjanitor.domain.model.keys import Verb
+from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.services.deadline import Deadline
@@ -16,9 +16,9 @@ from keyjanitor.services.expire_keys.gather import Outside
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run did: keys by verb, what its deadline left over, why it was stopped, if it was."""
+    """What a run did: keys by action, what its deadline left over, why it was stopped, if it was."""
 
-    applied: Counter[Verb] = field(default_factory=Counter)
+    applied: Counter[SweepAction] = field(default_factory=Counter)
     remaining: int = 0
     held: str | None = None
     unopened: int = 0  # tombstones that could not be opened
@@ -28,7 +28,7 @@ class Outcome:
 
     @property
     def counts(self) -> dict[str, int]:
-        return {str(verb): self.applied[verb] for verb in Verb}
+        return {str(action): self.applied[action] for action in SweepAction}
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import disabled_by_us
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Purge
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
-from keyjanitor.domain.model.keys import ApiKey, Secret, State, Tombstone, Verb
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import AccessDenied, CallFailed, TombstoneUnreadable
@@ -38,7 +38,7 @@ class Steps:
         if self._is_owned(row):
             return
         claimed = self._claims.claim(
-            replace(row, **laid_out(step.because)), Verb.DISABLE, row, step.key
+            replace(row, **laid_out(step.because)), SweepAction.DISABLE, row, step.key
         )
         if reason := self._why_not(step, self._outside.gateway.key(row.key_id), row):
             self._claims.give_up(row, reason)
@@ -50,7 +50,7 @@ class Steps:
             return
         touched = replace(step.key, enabled=False, last_updated_date=updated)
         self._claims.finish(
-            claimed, disabled(claimed, self._today, self._bound, touched), Verb.DISABLE
+            claimed, disabled(claimed, self._today, self._bound, touched), SweepAction.DISABLE
         )
 
     def park(self, step: Park) -> None:
@@ -64,7 +64,7 @@ class Steps:
                 last_used=step.last_used,
                 usage_plan_ids=step.usage_plan_ids,
             ),
-            Verb.PARK,
+            SweepAction.PARK,
             row,
             step.key,
         )
@@ -77,7 +77,7 @@ class Steps:
         self._bury(step, claimed, key, value)
         self._claims.touching = True
         self._outside.gateway.delete(row.key_id)
-        self._claims.finish(claimed, parked(claimed, self._today, self._bound), Verb.PARK)
+        self._claims.finish(claimed, parked(claimed, self._today, self._bound), SweepAction.PARK)
 
     def _bury(self, step: Park, row: Row, key: ApiKey, value: Secret) -> None:
         """Writes the tombstone and opens it; raises what KMS and S3 raise, and TombstoneUnreadable."""
@@ -108,17 +108,17 @@ class Steps:
         if self._is_nearly_restored(step.row):
             self._sweep.outcome.left_alone[step.row.key_id] = "it lives again; its restore goes on"
             return
-        row = self._claims.claim(step.row, Verb.PURGE, step.row)
+        row = self._claims.claim(step.row, SweepAction.PURGE, step.row)
         self._claims.touching = True
-        if step.row.claim is not None and step.row.claim.verb is Verb.RESTORE:
+        if step.row.claim is not None and step.row.claim.verb is SweepAction.RESTORE:
             self._clear_away(step.row)
         self._outside.history.destroy_tombstone(row.key_id)
         gone = replace(row, state=State.PURGED, purged_on=self._today, failed_on=None, claim=None)
-        self._claims.finish(row, gone, Verb.PURGE)
+        self._claims.finish(row, gone, SweepAction.PURGE)
 
     def _is_nearly_restored(self, row: Row) -> bool:
         """Whether a restore that did not come to its end has already enabled the key."""
-        if row.new_key_id is None or row.claim is None or row.claim.verb is not Verb.RESTORE:
+        if row.new_key_id is None or row.claim is None or row.claim.verb is not SweepAction.RESTORE:
             return False
         key = self._outside.gateway.key(row.new_key_id)
         return key is not None and not is_half_built(key)
@@ -129,7 +129,7 @@ class Steps:
             self._outside.gateway.delete(built)
 
     def enable(self, row: Row, *, unless_held: bool = False) -> None:
-        claimed = self._claims.claim(row, Verb.ENABLE, row, unless_held=unless_held)
+        claimed = self._claims.claim(row, SweepAction.ENABLE, row, unless_held=unless_held)
         key = self._outside.gateway.key(row.key_id)
         if key is None:
             self._claims.give_up(row, "it is no more")
@@ -142,11 +142,11 @@ class Steps:
             self._claims.touching = True
             updated = self._outside.gateway.set_enabled(row.key_id, enabled=True)
             key = replace(key, enabled=True, last_updated_date=updated or key.last_updated_date)
-        self._claims.finish(claimed, enabled(claimed, self._today, key), Verb.ENABLE)
+        self._claims.finish(claimed, enabled(claimed, self._today, key), SweepAction.ENABLE)
 
     def restore(self, row: Row) -> None:
         restore(row, self._today, self._outside, self._bound.policy)
-        self._sweep.outcome.applied[Verb.RESTORE] += 1
+        self._sweep.outcome.applied[SweepAction.RESTORE] += 1
 
     def _is_owned(self, row: Row) -> bool:
         """Asks CloudFormation about the key right before it is touched; an owner is written down."""

@@ -1,6 +1,6 @@
 """Looks at the key that a request names, and says whether the request is refused."""
 
-from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State, Tombstone, Verb
+from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State, SweepAction, Tombstone
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.admission import judge_asker, judge_key, judge_life
@@ -18,7 +18,7 @@ def look_up(task: Task, responder: Responder) -> Row | None:
     """
     outside, request = responder.outside, task.request
     row = outside.ledger.row_of_any(request.key_id)
-    if row is not None and row.claim is not None and row.claim.verb is not Verb.RESTORE:
+    if row is not None and row.claim is not None and row.claim.verb is not SweepAction.RESTORE:
         lease = outside.ledger.lease_until()
         if lease is not None and lease > responder.run.now():
             raise Contended(f"key {row.key_id}")
@@ -73,7 +73,7 @@ def no_more(row: Row) -> Refusal:
 
 
 def _out_of_time(request: KeyRequest, row: Row, policy: Policy) -> Refusal | None:
-    if row.claim and row.claim.verb is Verb.PURGE:
+    if row.claim and row.claim.verb is SweepAction.PURGE:
         return Refusal(Code.NOT_RESTORABLE, f"the time of key {row.key_id} has run out")
     if row.state is State.PARKED:
         return judge_life(row, request.today, policy)

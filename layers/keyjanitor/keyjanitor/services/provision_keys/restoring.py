@@ -2,7 +2,7 @@
 
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.row_reasons import RestoredWithout
-from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.domain.requests.events import RESTORED, answer
 from keyjanitor.domain.requests.key_request import Code, Refusal
@@ -21,7 +21,7 @@ def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | No
         _delete_half_built(row, responder)
         state = row.state if row else "forgotten"
         return Refusal(Code.NOT_RESTORABLE, f"key {request.key_id} is {state}")
-    if row.state is State.PARKED and row.claim and row.claim.verb is Verb.PURGE:
+    if row.state is State.PARKED and row.claim and row.claim.verb is SweepAction.PURGE:
         return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is being revoked, or purged")
     if row.state is not State.PARKED:  # an earlier run has done it
         return responder.answer_of_key(task, RESTORED, row, row, **_as_restored(row))

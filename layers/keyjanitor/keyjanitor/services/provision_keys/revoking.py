@@ -6,7 +6,7 @@ from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.events import VERSION
 from keyjanitor.domain.expiry.explained import in_words
-from keyjanitor.domain.model.keys import LIVE_STATES, State, Verb
+from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.records import FINAL, Claim, RequestRow, Row, Status
 from keyjanitor.domain.requests.events import REVOKED
 from keyjanitor.domain.requests.key_request import KeyRequest, Refusal
@@ -43,7 +43,7 @@ def _destroy(task: Task, row: Row, responder: Responder) -> Row:
     outside = responder.outside
     # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
     # relies on a tombstone that is about to go.
-    claim = None if row.state in LIVE_STATES else Claim(Verb.PURGE, task.request.today)
+    claim = None if row.state in LIVE_STATES else Claim(SweepAction.PURGE, task.request.today)
     row = outside.ledger.commit_one(Change(row, replace(row, claim=claim)))
     task.freed = row.state in LIVE_STATES
     if there := row.key_id if task.freed else half_built(row, outside):

@@ -18,7 +18,7 @@ from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
-from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Verb
+from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row
 from keyjanitor.domain.model.shelf import Shelf
@@ -112,7 +112,7 @@ def gather_morning(
         use=use,
         lines=lines,
         lines_of=lines_of,
-        purged=account.shelf.stepped[Verb.PURGE],
+        purged=account.shelf.stepped[SweepAction.PURGE],
         ahead=ahead,
         ahead_mode=ahead_mode,
         warn_on=warn_on,
