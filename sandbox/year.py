@@ -16,7 +16,7 @@ from keyjanitor.domain.expiry.ladder import climb
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.invocation import Clock, SweepRequest
+from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, SweepAction, UsagePlan
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import LadderRow, row_id
@@ -240,7 +240,7 @@ class Year:
 
     def sweep(self, approve: str | None = None) -> tuple[Plan, bool]:
         """One sweep of tonight, as expire_keys does it: its plan, and whether that refused itself."""
-        run = SweepRequest(time=at(self.today, 3), mode=Mode.PARK, approve=approve)
+        run = SweepInvocation(time=at(self.today, 3), mode=Mode.PARK, approve=approve)
         held = self.ledger.hold() is not None
         gathered = gather(self.today, self._outside, self.policy, acting=not held)
         plan = decide(gathered.night, gathered.bound)
@@ -367,7 +367,7 @@ class Year:
             holder=messages[0].message_id,
             until=noon + timedelta(minutes=15),
             deadline=FOREVER,
-            clock=Clock(noon, 36),
+            window=ReplayWindow(noon, 36),
             now=lambda: noon,
         )
         if left := Provisioner(self._counterparts, self.policy, run).serve(messages):

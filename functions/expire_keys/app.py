@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor import __version__
 from keyjanitor.adapters.settings import SweepSettings, read_policy
 from keyjanitor.adapters.system_clock import now
-from keyjanitor.domain.model.invocation import Clock, SweepRequest
+from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
 from keyjanitor.services.expire_keys.gather import Outside
 from keyjanitor.services.expire_keys.run import serve
 
@@ -25,7 +25,9 @@ outside = Outside.of(settings)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One sweep, or what an operator asked for: a hold, its end, an approval, an undo."""
     metrics.add_metric("SweepFinished", MetricUnit.Count, 0)  # until it has
-    run = SweepRequest.parse(event, settings.mode, Clock(now(), settings.replay_window_hours))
+    run = SweepInvocation.parse(
+        event, settings.mode, ReplayWindow(now(), settings.replay_window_hours)
+    )
     # API Gateway's dates follow the real clock, but in a simulation the event's.
     gateway_clock = now if settings.replay_window_hours else lambda: run.time
     return serve(run, outside, policy, context, now, gateway_clock)

@@ -9,7 +9,7 @@ from keyjanitor import __version__
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.settings import ProvisionSettings, read_policy
 from keyjanitor.adapters.system_clock import now, pause
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.domain.requests.sqs_message import read_records
 from keyjanitor.services.provision_keys.responder import Counterparts, Run
@@ -28,6 +28,6 @@ queue = wiring.request_queue(settings.request_queue_url, settings.request_dead_l
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Serves a batch; what it answers names the messages that have to come again."""
     messages = read_records(event)
-    run = Run.of(context, Clock(now(), settings.replay_window_hours), now, pause, new_value)
+    run = Run.of(context, ReplayWindow(now(), settings.replay_window_hours), now, pause, new_value)
     left = serve(messages, outside, queue, policy, run)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in left]}

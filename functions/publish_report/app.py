@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor import __version__
 from keyjanitor.adapters.settings import PublishSettings, read_policy
 from keyjanitor.adapters.system_clock import now
-from keyjanitor.domain.model.invocation import Clock, PullRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
 from keyjanitor.services.publish_report.gather import Place, Sources
 from keyjanitor.services.publish_report.run import serve
 
@@ -25,7 +25,7 @@ sources = Sources.of(settings)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Writes the report of a date, and answers with where it is and what the doctor found."""
     metrics.add_metric("ReportPublished", MetricUnit.Count, 0)  # until it is
-    run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
     place = Place(account, region, settings.mode, settings.history_bucket)
     return serve(run, place, sources, policy, context, now)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor import __version__
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.adapters.system_clock import now
-from keyjanitor.domain.model.invocation import Clock, PullRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
 from keyjanitor.services.pull_usage.night_reading import Sources
 from keyjanitor.services.pull_usage.run import serve
 
@@ -28,5 +28,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     all is read answers `unfinished`; the next run of the date goes on where it was.
     """
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
-    run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     return serve(run, sources, context, now)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor import __version__
 from keyjanitor.adapters.settings import WatchSettings, read_policy
 from keyjanitor.adapters.system_clock import now
-from keyjanitor.domain.model.invocation import Clock, PullRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
 from keyjanitor.services.watch_capacity import Sights, serve
 
 UNITS = {"QuotaShare": MetricUnit.Percent, "Regret": MetricUnit.Percent}
@@ -25,7 +25,7 @@ sights = Sights.of(settings)
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One look: what it found, and what it told."""
-    run = PullRequest.parse(event, Clock(now(), settings.replay_window_hours))
+    run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     answer, measured = serve(run, sights, policy, context, now)
     for name, value in measured.items():
         metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)

@@ -9,11 +9,11 @@ from typing import Any
 import fastjsonschema
 import pytest
 
-from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import Mode
 
 EVENTS = Path(__file__).parents[2] / "events"
-CLOCK = Clock(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)
+WINDOW = ReplayWindow(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)
 FILLED_IN = {"<DIGEST>": "0123456789abcdef"}
 SCHEMA = (
     Path(__file__).parents[2] / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
@@ -34,7 +34,7 @@ def the_event(name: str) -> Any:
 @pytest.mark.parametrize("name", sorted(path.stem for path in EVENTS.glob("*.json")))
 def test_every_file_is_an_event_that_its_function_understands(name: str) -> None:
     if name.startswith(("pull_usage", "watch_capacity", "publish_report")):
-        PullRequest.parse(the_event(name), CLOCK)
+        Invocation.parse(the_event(name), WINDOW)
     elif name.endswith("_key"):
         fits_the_schema(the_event(name))
     elif name.startswith("provision_keys"):
@@ -42,12 +42,12 @@ def test_every_file_is_an_event_that_its_function_understands(name: str) -> None
             fits_the_schema(json.loads(record["body"]))
     else:
         assert name.startswith("expire_keys")
-        SweepRequest.parse(the_event(name), Mode.PARK, CLOCK)
+        SweepInvocation.parse(the_event(name), Mode.PARK, WINDOW)
 
 
 def test_there_is_one_for_each_thing_that_an_operator_does_by_hand() -> None:
     parsed = {
-        name: SweepRequest.parse(the_event(f"expire_keys_{name}"), Mode.PARK, CLOCK)
+        name: SweepInvocation.parse(the_event(f"expire_keys_{name}"), Mode.PARK, WINDOW)
         for name in ("dry_run", "approve", "undo", "undo_some", "hold", "resume")
     }
     assert parsed["dry_run"].mode is Mode.OBSERVE

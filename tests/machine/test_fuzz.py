@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.ownership import Owners
 from keyjanitor.adapters.rate_limiter import Pace
-from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import ApiKey, Mode
 from keyjanitor.domain.requests.body import Body, check, read
 from keyjanitor.domain.requests.sqs_message import read_records
@@ -170,12 +170,12 @@ def test_any_record_of_the_queue_is_a_message(record: dict[str, Any]) -> None:
     assert message.message_id == record["messageId"]
     assert ":" not in message.sender
     assert 0 < message.comes_again_after <= 900
-    assert message.today(CLOCK) <= CLOCK.now.date()
+    assert message.today(WINDOW) <= WINDOW.now.date()
 
 
 # --- events ---------------------------------------------------------------------------------------
 
-CLOCK = Clock(at(TODAY, 3), 36)
+WINDOW = ReplayWindow(at(TODAY, 3), 36)
 EVENT_FIELDS = ["time", "mode", "approve", "undo", "key_ids", "hold", "resume"]
 TIMES = st.sampled_from([f"{TODAY}T03:15:00Z", f"{TODAY}T23:59:60Z", f"{TODAY}", "now"])
 EVENTS: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
@@ -196,7 +196,7 @@ REFUSED = (InvalidEvent, ModeRefused, OutsideReplayWindow)
 @FUZZ
 def test_an_event_of_a_sweep_is_right_or_refused(event: dict[str, Any], mode: Mode) -> None:
     try:
-        run = SweepRequest.parse(event, mode, CLOCK)
+        run = SweepInvocation.parse(event, mode, WINDOW)
     except InvalidEvent as err:
         _says(err)
     except REFUSED:  # of its time, or of a mode that is less than what is asked for
@@ -213,13 +213,13 @@ def test_an_event_of_a_sweep_is_right_or_refused(event: dict[str, Any], mode: Mo
 @FUZZ
 def test_an_event_of_a_reading_is_right_or_refused(event: Any) -> None:
     try:
-        run = PullRequest.parse(event, CLOCK)
+        run = Invocation.parse(event, WINDOW)
     except InvalidEvent as err:
         _says(err)
     except OutsideReplayWindow:
         assert "time" in event
     else:
-        assert CLOCK.is_near(run.time)
+        assert WINDOW.is_near(run.time)
 
 
 # --- what AWS answers -----------------------------------------------------------------------------

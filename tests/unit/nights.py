@@ -13,7 +13,7 @@ from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, Comparison
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import ApiKey, Mode
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
@@ -198,7 +198,7 @@ class Account:
 
     def sweep(self, mode: Mode = Mode.PARK, *, approve: str | None = None) -> Swept:
         """One sweep of tonight, as expire_keys does it."""
-        run = SweepRequest(time=at(self.today, 2), mode=mode, approve=approve)
+        run = SweepInvocation(time=at(self.today, 2), mode=mode, approve=approve)
         if self.ledger.held:
             mode = Mode.OBSERVE
         gathered = gather(self.today, self.outside, self.policy, acting=mode is not Mode.OBSERVE)

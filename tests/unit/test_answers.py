@@ -6,7 +6,7 @@ from keyjanitor import __version__
 from keyjanitor.domain.expiry.response import answer
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode
 from tests.builders import (
     DAY,
@@ -24,7 +24,7 @@ from tests.builders import (
     bound,
 )
 
-RUN = SweepRequest(time=at(TODAY, 2), mode=Mode.PARK)
+RUN = SweepInvocation(time=at(TODAY, 2), mode=Mode.PARK)
 BRAKE = Brake(
     new=60,
     worst=60,
@@ -121,7 +121,7 @@ def test_the_answer_names_the_mode_that_the_sweep_really_had() -> None:
 
 
 def test_the_answer_says_why_a_sweep_had_to_observe() -> None:
-    run = SweepRequest(time=at(TODAY, 2), mode=Mode.OBSERVE, observed_because="too old")
+    run = SweepInvocation(time=at(TODAY, 2), mode=Mode.OBSERVE, observed_because="too old")
     assert answer(run)["observed_because"] == "too old"
     assert "observed_because" not in answer(RUN)
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.sqs_message import Message, read_records
 from tests.builders import DAY, TODAY, YESTERDAY
 from tests.fakes import sqs_event
 
 NOW = datetime(2026, 11, 21, 2, 15, tzinfo=UTC)
-CLOCK = Clock(NOW, 36)
+WINDOW = ReplayWindow(NOW, 36)
 SENT = datetime(2026, 11, 20, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
@@ -120,13 +120,13 @@ def test_the_messages_of_an_event_come_in_its_order() -> None:
 def test_a_request_is_of_the_date_it_was_sent_on_if_that_is_near(
     sent_at: datetime | None, today: Any
 ) -> None:
-    assert a_message(sent_at).today(CLOCK) == today
+    assert a_message(sent_at).today(WINDOW) == today
 
 
 def test_without_a_window_every_date_is_believed() -> None:
     for sent_at in (NOW - DAY * 300, NOW + DAY * 300):
-        assert a_message(sent_at).today(Clock(NOW, 0)) == sent_at.date()
-    assert a_message(None).today(Clock(NOW, 0)) == TODAY
+        assert a_message(sent_at).today(ReplayWindow(NOW, 0)) == sent_at.date()
+    assert a_message(None).today(ReplayWindow(NOW, 0)) == TODAY
 
 
 # --- again ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from keyjanitor.adapters.kms import delivery_context
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.request_store import Register, RequestChange
 from keyjanitor.domain.expiry.events import announce
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import ISSUED, ROTATED, Announcement, RequestRow, Status
 from keyjanitor.domain.requests import body as contract
@@ -249,7 +249,7 @@ class Office:
             sealer=nobody,
             bus=cast("Bus", self.bus),
         )
-        run = Run("run", UNTIL, Deadline(lambda: 1_000, 0), Clock(NOW, 36), lambda: NOW)
+        run = Run("run", UNTIL, Deadline(lambda: 1_000, 0), ReplayWindow(NOW, 36), lambda: NOW)
         self.desk = Responder(outside, policy, run)
 
     def take(self, **document: Any) -> Taken:

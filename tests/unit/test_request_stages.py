@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from keyjanitor.adapters.request_store import Register
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.records import RequestRow, Status, row_id
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.key_request import Action, Code
@@ -27,7 +27,7 @@ from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
 from tests.builders import ASKER, TODAY, a_document, a_policy, a_request_row, an_issuing_tier, at
 
 NOW = at(TODAY, 3)
-CLOCK = Clock(NOW, 36)
+WINDOW = ReplayWindow(NOW, 36)
 POLICY = a_policy(an_issuing_tier(senders=(ASKER,)))
 STRANGER = "AROASTRANGER"
 
@@ -138,7 +138,7 @@ def test_a_stranger_is_told_what_is_wrong_first(
     document: dict[str, Any], moved: bool, code: Code
 ) -> None:
     request = a_received(a_message(sender=STRANGER, moved=moved, **document), sender=STRANGER)
-    assert refusal_of_a_stranger(request, POLICY, CLOCK).code is code
+    assert refusal_of_a_stranger(request, POLICY, WINDOW).code is code
 
 
 # --- conflicts ------------------------------------------------------------------------------------
@@ -171,7 +171,7 @@ def test_a_request_that_is_seen_for_the_first_time_gets_a_row_of_the_day_on_whic
 ):
     sent = NOW - timedelta(days=1)
     request = a_received(replace(a_message(), sent_at=sent))
-    assert new_row(request, CLOCK) == RequestRow(
+    assert new_row(request, WINDOW) == RequestRow(
         request_id=row_id("r1", ASKER),
         digest=request.body.digest,
         sender=ASKER,
@@ -179,12 +179,12 @@ def test_a_request_that_is_seen_for_the_first_time_gets_a_row_of_the_day_on_whic
         action="issue",
         received_on=sent.date(),
     )
-    assert new_row(a_received(action="explode"), CLOCK).action == ""
+    assert new_row(a_received(action="explode"), WINDOW).action == ""
 
 
 def test_what_fits_the_contract_becomes_a_task() -> None:
     taken = Taken(a_received(), a_request_row())
-    (task,) = check([taken], CLOCK)
+    (task,) = check([taken], WINDOW)
     assert isinstance(task, Task)
     assert (task.request.action, task.row, task.refusal) == (Action.ISSUE, taken.row, None)
     assert (task.makes_a_key, task.takes_a_slot, task.is_open) == (True, True, True)
@@ -197,13 +197,13 @@ def test_what_fits_the_contract_becomes_a_task() -> None:
 def test_new_and_restored_keys_take_a_slot(
     action: str, makes_a_key: bool, takes_a_slot: bool
 ) -> None:
-    (task,) = check([Taken(a_received(action=action), a_request_row(action=action))], CLOCK)
+    (task,) = check([Taken(a_received(action=action), a_request_row(action=action))], WINDOW)
     assert isinstance(task, Task)
     assert (task.makes_a_key, task.takes_a_slot) == (makes_a_key, takes_a_slot)
 
 
 def test_what_does_not_fit_is_refused_and_no_task() -> None:
-    (taken,) = check([Taken(a_received(version=2), a_request_row())], CLOCK)
+    (taken,) = check([Taken(a_received(version=2), a_request_row())], WINDOW)
     assert not isinstance(taken, Task)
     assert taken.refusal is not None
     assert taken.refusal.code is Code.INVALID_REQUEST
@@ -214,7 +214,7 @@ PAST = {"action": "protect", "until": str(TODAY - timedelta(days=1))}
 
 @pytest.mark.parametrize("status", [Status.TAKEN, Status.ADMITTED])
 def test_dates_are_judged_until_a_request_is_admitted(status: Status) -> None:
-    (task,) = check([Taken(a_received(**PAST), a_request_row(status=status))], CLOCK)
+    (task,) = check([Taken(a_received(**PAST), a_request_row(status=status))], WINDOW)
     assert isinstance(task, Task)
     assert (task.refusal is not None) is (status is Status.TAKEN)
 
@@ -223,5 +223,5 @@ def test_what_is_over_or_refused_already_is_not_checked() -> None:
     answered = Taken(a_received(), a_request_row(), answered=True)
     (_, refusal) = conflicts_apart([a_received(), a_received(name="another")], {})[1]
     refused = Taken(a_received(version=2), a_request_row(), refusal=refusal)
-    assert check([answered, refused], CLOCK) == [answered, refused]
+    assert check([answered, refused], WINDOW) == [answered, refused]
     assert refused.refusal == refusal

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.model.invocation import Clock, PullRequest, SweepRequest
+from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
 from tests.builders import TODAY, YESTERDAY
 
 NOW = datetime(2026, 11, 21, 2, 15, tzinfo=UTC)
-CLOCK = Clock(NOW, 36)
+WINDOW = ReplayWindow(NOW, 36)
 DIGEST = "0123456789abcdef"
 
 
-def sweep(event: Any, deployed: Mode = Mode.PARK, clock: Clock = CLOCK) -> SweepRequest:
-    return SweepRequest.parse(event, deployed, clock)
+def sweep(event: Any, deployed: Mode = Mode.PARK, window: ReplayWindow = WINDOW) -> SweepInvocation:
+    return SweepInvocation.parse(event, deployed, window)
 
 
 def hours(number: float) -> str:
@@ -28,14 +28,14 @@ def hours(number: float) -> str:
 
 @pytest.mark.parametrize("deployed", list(Mode))
 def test_an_empty_event_is_a_sweep_of_this_moment_in_the_deployed_mode(deployed: Mode) -> None:
-    assert sweep({}, deployed) == SweepRequest(time=NOW, mode=deployed)
+    assert sweep({}, deployed) == SweepInvocation(time=NOW, mode=deployed)
     assert sweep({}).today == TODAY
 
 
 def test_the_date_is_the_one_of_the_events_time() -> None:
     assert sweep({"time": "2026-11-20T23:59:59Z"}).today == YESTERDAY
-    assert PullRequest.parse({"time": "2026-11-20T23:59:59Z"}, CLOCK).today == YESTERDAY
-    assert PullRequest.parse({}, CLOCK) == PullRequest(NOW)
+    assert Invocation.parse({"time": "2026-11-20T23:59:59Z"}, WINDOW).today == YESTERDAY
+    assert Invocation.parse({}, WINDOW) == Invocation(NOW)
 
 
 @pytest.mark.parametrize("time", ["2026-11-21T02:15:00+00:00", "2026-11-21T02:15:00.000Z"])
@@ -60,7 +60,7 @@ def test_utc_may_be_written_in_its_other_ways(time: str) -> None:
 )
 def test_what_an_operator_may_ask_for(event: dict[str, Any], more: dict[str, Any]) -> None:
     values: dict[str, Any] = {"time": NOW, "mode": Mode.PARK, **more}
-    assert sweep(event) == SweepRequest(**values)
+    assert sweep(event) == SweepInvocation(**values)
 
 
 @pytest.mark.parametrize("mode", ["observe", "disable"])
@@ -75,7 +75,7 @@ def test_a_lower_mode_than_the_deployed_one_may_be_asked_for(mode: str) -> None:
 def test_a_time_inside_the_replay_window_may_act(away: int) -> None:
     request = sweep({"time": hours(away)})
     assert (request.mode, request.observed_because) == (Mode.PARK, None)
-    assert PullRequest.parse({"time": hours(away)}, CLOCK).time == NOW + timedelta(hours=away)
+    assert Invocation.parse({"time": hours(away)}, WINDOW).time == NOW + timedelta(hours=away)
 
 
 @pytest.mark.parametrize("away", [-36.01, 36.01])
@@ -101,11 +101,11 @@ def test_anything_but_a_sweep_is_refused_outside_the_replay_window(event: dict[s
 
 def test_a_reading_outside_the_replay_window_is_refused() -> None:
     with pytest.raises(OutsideReplayWindow):
-        PullRequest.parse({"time": hours(37)}, CLOCK)
+        Invocation.parse({"time": hours(37)}, WINDOW)
 
 
 def test_a_window_of_0_lifts_the_limit() -> None:
-    request = sweep({"time": "2030-01-01T00:00:00Z"}, clock=Clock(NOW, 0))
+    request = sweep({"time": "2030-01-01T00:00:00Z"}, window=ReplayWindow(NOW, 0))
     assert (request.mode, request.observed_because) == (Mode.PARK, None)
 
 
@@ -183,16 +183,16 @@ def test_an_event_that_does_not_fit_is_told_with_its_field_and_what_is_allowed(
 @pytest.mark.parametrize("event", [{"mode": "park"}, {"tiem": 1}, {"hold": "x"}])
 def test_a_reading_takes_a_time_and_nothing_else(event: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent, match="allowed: time"):
-        PullRequest.parse(event, CLOCK)
+        Invocation.parse(event, WINDOW)
 
 
 def test_a_date_to_come_is_outside_any_window() -> None:
     tomorrow = f"{NOW.date() + timedelta(days=1)}T00:00:00Z"
     assert sweep({"time": tomorrow}).mode is Mode.OBSERVE
     with pytest.raises(OutsideReplayWindow, match="a date to come"):
-        PullRequest.parse({"time": tomorrow}, CLOCK)
+        Invocation.parse({"time": tomorrow}, WINDOW)
 
 
 def test_a_hold_is_put_whatever_mode_the_event_names() -> None:
-    deployed = SweepRequest.parse({"hold": "stop", "mode": "park"}, Mode.DISABLE, CLOCK)
+    deployed = SweepInvocation.parse({"hold": "stop", "mode": "park"}, Mode.DISABLE, WINDOW)
     assert (deployed.hold, deployed.mode) == ("stop", Mode.DISABLE)

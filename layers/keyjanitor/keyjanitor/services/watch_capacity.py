@@ -25,7 +25,7 @@ from keyjanitor.domain.capacity.forecast import DAYS, forecast
 from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
 from keyjanitor.domain.expiry.response import heading, running
 from keyjanitor.domain.model.alert import Alert
-from keyjanitor.domain.model.invocation import PullRequest
+from keyjanitor.domain.model.invocation import Invocation
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
@@ -76,7 +76,7 @@ class Look:
 
 
 def serve(
-    request: PullRequest,
+    request: Invocation,
     sights: Sights,
     policy: Policy,
     context: LambdaContext,
@@ -95,7 +95,7 @@ def serve(
 
 
 def watch(
-    request: PullRequest,
+    request: Invocation,
     sights: Sights,
     policy: Policy,
     context: LambdaContext,

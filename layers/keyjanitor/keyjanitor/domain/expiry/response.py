@@ -11,7 +11,7 @@ from keyjanitor.domain.expiry.alert_text import causes_form
 from keyjanitor.domain.expiry.reasons import TierMissing
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Plan, count_kinds
-from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Unbound
 from keyjanitor.domain.model.records import LadderRow
@@ -31,7 +31,7 @@ def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
 
 
 def answer(
-    run: SweepRequest,
+    run: SweepInvocation,
     *,
     mode: Mode | None = None,
     plan: Plan | None = None,
@@ -124,7 +124,7 @@ def _brake(brake: Brake) -> dict[str, Any]:
 
 
 def _approved(
-    run: SweepRequest, plan: Plan, approved: frozenset[tuple[str, str]]
+    run: SweepInvocation, plan: Plan, approved: frozenset[tuple[str, str]]
 ) -> dict[str, Any]:
     """Every kind of step, deletions first: what was approved, and what of it is still due."""
     return {

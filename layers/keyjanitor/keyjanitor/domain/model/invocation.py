@@ -11,31 +11,31 @@ from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class ReplayWindow:
     """The real time, and how far (hours) an event's may be from it; 0 lifts the limit."""
 
     now: datetime
-    replay_window_hours: float
+    hours: float
 
     def is_near(self, time: datetime) -> bool:
         """Whether an event of this time may touch something.
 
         A date that has not come yet is never near: what is read now proves nothing of it.
         """
-        if self.replay_window_hours == 0:
+        if self.hours == 0:
             return True
         if time.date() > self.now.date():
             return False
-        return abs(time - self.now) <= timedelta(hours=self.replay_window_hours)
+        return abs(time - self.now) <= timedelta(hours=self.hours)
 
     def must_be_near(self, time: datetime) -> None:
         """Raises OutsideReplayWindow."""
         if not self.is_near(time):
-            raise OutsideReplayWindow(time, self.now, self.replay_window_hours)
+            raise OutsideReplayWindow(time, self.now, self.hours)
 
 
 @dataclass(frozen=True, slots=True)
-class PullRequest:
+class Invocation:
     """What pull_usage was asked for."""
 
     time: datetime
@@ -45,16 +45,16 @@ class PullRequest:
         return self.time.date()
 
     @classmethod
-    def parse(cls, event: Mapping[str, Any], clock: Clock) -> "PullRequest":
+    def parse(cls, event: Mapping[str, Any], window: ReplayWindow) -> "Invocation":
         """Raises InvalidEvent, and OutsideReplayWindow: a reading of now proves nothing of then."""
         _known_fields(event, {"time"})
-        request = cls(_time(event, clock))
-        clock.must_be_near(request.time)
+        request = cls(_time(event, window))
+        window.must_be_near(request.time)
         return request
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRequest:
+class SweepInvocation:
     """What expire_keys was asked for; at most one of `approve`, `undo`, `hold` and `resume`.
 
     `observed_because` says why a sweep that might do more may only observe.
@@ -77,7 +77,9 @@ class SweepRequest:
         return self.time.date()
 
     @classmethod
-    def parse(cls, event: Mapping[str, Any], deployed: Mode, clock: Clock) -> "SweepRequest":
+    def parse(
+        cls, event: Mapping[str, Any], deployed: Mode, window: ReplayWindow
+    ) -> "SweepInvocation":
         """The request in `event`; without `mode` in the deployed one.
 
         A sweep whose time is outside the replay window observes. Raises InvalidEvent, ModeRefused,
@@ -87,17 +89,17 @@ class SweepRequest:
         asked = [name for name in ("approve", "undo", "hold", "resume") if name in event]
         if len(asked) > 1:
             raise InvalidEvent(asked[1], f"does not go with {asked[0]}; send one at a time")
-        time = _time(event, clock)
+        time = _time(event, window)
         # A hold must be possible whatever else the event says.
         mode = deployed if {"hold", "resume"} & set(asked) else _mode(event, deployed)
         observed_because = None
         if asked:
-            clock.must_be_near(time)
+            window.must_be_near(time)
             if mode is Mode.OBSERVE and asked[0] in ("approve", "undo"):
                 raise ModeRefused(asked[0], deployed)
-        elif mode is not Mode.OBSERVE and not clock.is_near(time):
+        elif mode is not Mode.OBSERVE and not window.is_near(time):
             mode = Mode.OBSERVE
-            observed_because = str(OutsideReplayWindow(time, clock.now, clock.replay_window_hours))
+            observed_because = str(OutsideReplayWindow(time, window.now, window.hours))
         if "key_ids" in event and "undo" not in event:
             raise InvalidEvent("key_ids", "goes only with undo")
         if event.get("resume", True) is not True:
@@ -111,7 +113,7 @@ class SweepRequest:
             hold=_text(event, "hold", r"(?s).{1,500}", "a text of 1 to 500 characters: why"),
             resume="resume" in event,
             observed_because=observed_because,
-            is_near=clock.is_near(time),
+            is_near=window.is_near(time),
         )
 
 
@@ -123,9 +125,9 @@ def _known_fields(event: Mapping[str, Any], known: set[str]) -> None:
             raise InvalidEvent(str(name), f"is not a field; allowed: {', '.join(sorted(known))}")
 
 
-def _time(event: Mapping[str, Any], clock: Clock) -> datetime:
+def _time(event: Mapping[str, Any], window: ReplayWindow) -> datetime:
     if "time" not in event:
-        return clock.now
+        return window.now
     allowed = 'must be a UTC time such as "2026-11-21T02:15:00Z"'
     value = event["time"]
     if not isinstance(value, str):

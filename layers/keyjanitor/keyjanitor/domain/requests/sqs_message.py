@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 
 SOONEST = 30  # seconds until a message that was left is tried again, doubled each time
 LATEST = 900
@@ -44,11 +44,11 @@ class Message:
             attributes=record.get("messageAttributes") or {},
         )
 
-    def today(self, clock: Clock) -> date:
+    def today(self, window: ReplayWindow) -> date:
         """The date of the request: when it was sent, if that is near enough to be believed."""
-        if self.sent_at is not None and clock.is_near(self.sent_at):
+        if self.sent_at is not None and window.is_near(self.sent_at):
             return self.sent_at.date()
-        return clock.now.date()
+        return window.now.date()
 
     @property
     def comes_again_after(self) -> int:

@@ -11,7 +11,7 @@ from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
 from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
-from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.errors import AccessDenied, CallFailed, PlanNotAsSaved, UnknownPlan
 from keyjanitor.services.expire_keys.gather import Outside
@@ -43,7 +43,7 @@ def compared(plan: Plan, night: Night, bound: BoundPolicy, history: History) -> 
     return compare(plan, night.evidence, bound.policy, night.rows, before)
 
 
-def check(plan: Plan, comparison: Comparison, run: SweepRequest, outside: Outside) -> Checked:
+def check(plan: Plan, comparison: Comparison, run: SweepInvocation, outside: Outside) -> Checked:
     """What may be carried out of a plan.
 
     While the brake is on, nothing is done but to give keys back; the plan is saved under its digest
@@ -78,7 +78,7 @@ def check(plan: Plan, comparison: Comparison, run: SweepRequest, outside: Outsid
     return Checked(plan, saved=plan.waiting > 0)
 
 
-def _approved(run: SweepRequest, outside: Outside) -> Pairs | None:
+def _approved(run: SweepInvocation, outside: Outside) -> Pairs | None:
     """The pairs of the plan that was approved for this date, by this run or one before it."""
     if run.approve is not None:
         pairs = outside.history.plan(run.approve)

@@ -16,7 +16,7 @@ from keyjanitor.domain.expiry.ladder import climb
 from keyjanitor.domain.expiry.response import answer, running
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.invocation import SweepRequest
+from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import DAY, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row
@@ -34,7 +34,7 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 
 
 def serve(
-    request: SweepRequest,
+    request: SweepInvocation,
     outside: Outside,
     policy: Policy,
     context: LambdaContext,
@@ -75,7 +75,7 @@ class SweepRun:
     deadline: Deadline
     gateway_clock: Callable[[], datetime]
 
-    def sweep(self, request: SweepRequest) -> dict[str, Any]:
+    def sweep(self, request: SweepInvocation) -> dict[str, Any]:
         """Gather, decide, check, apply."""
         ledger = self.outside.ledger
         held = ledger.hold()
@@ -132,7 +132,7 @@ class SweepRun:
             )
             self.outside.ledger.remember(plan.today, parked=parked)
 
-    def undo(self, request: SweepRequest, day: date) -> dict[str, Any]:
+    def undo(self, request: SweepInvocation, day: date) -> dict[str, Any]:
         """Takes back what the sweeps of a date did."""
         rows, bound = gather_for_undo(request.today, self.outside, self.policy)
         outcome = self._sweeper(request.today, rows, bound).undo(day, request.key_ids)
@@ -157,7 +157,7 @@ class SweepRun:
         return forecast(keys, self.policy.service_quota, today).growth
 
 
-def allowed(request: SweepRequest, outside: Outside) -> SweepRequest:
+def allowed(request: SweepInvocation, outside: Outside) -> SweepInvocation:
     """The request, or one that only observes and says why; raises what keeps an approval from acting.
 
     A look at an older date leaves no trace. That no person would be told is remembered of the night.

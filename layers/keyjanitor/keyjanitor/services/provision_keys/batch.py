@@ -59,7 +59,7 @@ class Provisioner:
         reading = receive(messages, self._outside.register)
         unread = reading.unread + self._turn_back(reading.no_requests)
         taking = self._taken(reading.requests)
-        checked = check(taking.taken, self.desk.run.clock)
+        checked = check(taking.taken, self.desk.run.window)
         self.desk.refuse(checked)
         tasks = [one for one in checked if isinstance(one, Task)]
         for part in _parts([task for task in tasks if task.is_open]):
@@ -81,14 +81,14 @@ class Provisioner:
 
     def _taken(self, requests: Sequence[Received]) -> Taking:
         """Takes the requests, but those of strangers, which it refuses at once."""
-        register, policy, clock = self._outside.register, self.desk.policy, self.desk.run.clock
+        register, policy, window = self._outside.register, self.desk.policy, self.desk.run.window
         try:
             known = register.requests(sorted({one.row_id for one in requests}))
         except KeyjanitorError as err:
             log_deferred(requests, err)
             return Taking([], list(requests))
         refusals = {
-            one: refusal_of_a_stranger(one, policy, clock)
+            one: refusal_of_a_stranger(one, policy, window)
             for one in strangers(requests, known, policy)
         }
         lost = self.desk.turn_away(refusals)

@@ -27,7 +27,7 @@ class Issuing:
 
     def make(self, requests: Sequence[SlotRequest]) -> None:
         """Makes a key for each request, and answers it."""
-        today = self._responder.run.clock.now.date()
+        today = self._responder.run.window.now.date()
         prefix = batch_prefix(today, secrets.token_hex(4))
         pending = self._sealing.seal(requests, prefix)
         there = [one for one in pending if one.value is None]

@@ -20,7 +20,7 @@ from keyjanitor.adapters.request_store import Register, RequestChange
 from keyjanitor.adapters.settings import ProvisionSettings
 from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Announcement, RequestRow, Row, Status
@@ -73,7 +73,7 @@ class Run:
     holder: str
     until: datetime
     deadline: Deadline
-    clock: Clock
+    window: ReplayWindow
     now: Callable[[], datetime]
     pause: Callable[[float], None] = pause
     new_value: Callable[[], Secret] = new_value
@@ -82,7 +82,7 @@ class Run:
     def of(
         cls,
         context: LambdaContext,
-        clock: Clock,
+        window: ReplayWindow,
         now: Callable[[], datetime],
         pause: Callable[[float], None],
         new_value: Callable[[], Secret],
@@ -93,7 +93,7 @@ class Run:
             holder=context.aws_request_id,
             until=now() + left + UNANSWERED,
             deadline=Deadline.before_the_end_of(context),
-            clock=clock,
+            window=window,
             now=now,
             pause=pause,
             new_value=new_value,

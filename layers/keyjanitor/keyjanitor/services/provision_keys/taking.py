@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keyjanitor.adapters.request_store import RequestChange
-from keyjanitor.domain.model.invocation import Clock
+from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import FINAL, RequestRow, Status, row_id
 from keyjanitor.domain.requests import body as contract
@@ -41,12 +41,12 @@ def strangers(
     ]
 
 
-def refusal_of_a_stranger(request: Received, policy: Policy, clock: Clock) -> Refusal:
+def refusal_of_a_stranger(request: Received, policy: Policy, window: ReplayWindow) -> Refusal:
     """Why a request is refused whose sender no tier names. Pure."""
     if any(message.moved for message in request.messages):
         return Refusal(Code.SEND_AGAIN, SAY_SEND_AGAIN)
     try:
-        today = request.messages[0].today(clock)
+        today = request.messages[0].today(window)
         fits = contract.check(request.body, request.sender, today)
     except InvalidRequest as err:
         return Refusal(Code.INVALID_REQUEST, str(err))
@@ -108,7 +108,7 @@ def _take_up(
             log_deferred([one], Contended(f"request {row.request_id}"))
             deferred.append(one)
         else:
-            mine = row or new_row(one, run.clock)
+            mine = row or new_row(one, run.window)
             held = replace(mine, holder=run.holder, held_until=run.until)
             changes.append(RequestChange(row, held))
             free.append((one, refusal))
@@ -129,7 +129,7 @@ def _take_up(
     return Taking([*again, *taken], deferred)
 
 
-def new_row(request: Received, clock: Clock) -> RequestRow:
+def new_row(request: Received, window: ReplayWindow) -> RequestRow:
     """The row of a request that is seen for the first time. Pure."""
     action = request.body.text("action") or ""
     return RequestRow(
@@ -138,20 +138,20 @@ def new_row(request: Received, clock: Clock) -> RequestRow:
         sender=request.sender,
         status=Status.TAKEN,
         action=action if action in list(Action) else "",
-        received_on=request.messages[0].today(clock),
+        received_on=request.messages[0].today(window),
     )
 
 
-def check(taken: Sequence[Taken], clock: Clock) -> list[Taken]:
+def check(taken: Sequence[Taken], window: ReplayWindow) -> list[Taken]:
     """The same requests, the open ones as tasks if they fit the contract, or else with a refusal."""
-    return [_checked(one, clock) if one.is_open else one for one in taken]
+    return [_checked(one, window) if one.is_open else one for one in taken]
 
 
-def _checked(taken: Taken, clock: Clock) -> Taken:
+def _checked(taken: Taken, window: ReplayWindow) -> Taken:
     if taken.refusal is not None:
         return taken
     try:
-        today = taken.received.messages[0].today(clock)
+        today = taken.received.messages[0].today(window)
         request = contract.check(taken.body, taken.row.sender, today)
     except InvalidRequest as err:
         taken.refusal = Refusal(Code.INVALID_REQUEST, str(err))

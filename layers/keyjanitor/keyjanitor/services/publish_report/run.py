@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters.ledger import REPORT
 from keyjanitor.domain.expiry.response import heading, running
-from keyjanitor.domain.model.invocation import PullRequest
+from keyjanitor.domain.model.invocation import Invocation
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.report.document import report
 from keyjanitor.domain.report.html import render
@@ -26,7 +26,7 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 
 
 def serve(
-    request: PullRequest,
+    request: Invocation,
     place: Place,
     sources: Sources,
     policy: Policy,
@@ -44,7 +44,7 @@ def serve(
 
 
 def publish(
-    request: PullRequest,
+    request: Invocation,
     made_at: datetime,
     place: Place,
     sources: Sources,

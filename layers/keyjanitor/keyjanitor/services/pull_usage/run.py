@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters.ledger import READING
 from keyjanitor.domain.expiry.response import heading, running
-from keyjanitor.domain.model.invocation import PullRequest
+from keyjanitor.domain.model.invocation import Invocation
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.services.deadline import Deadline
@@ -22,7 +22,7 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 
 
 def serve(
-    request: PullRequest,
+    request: Invocation,
     sources: Sources,
     context: LambdaContext,
     now: Callable[[], datetime],
@@ -36,7 +36,7 @@ def serve(
         return running(request.time, err)
 
 
-def pull(request: PullRequest, sources: Sources, deadline: Deadline) -> dict[str, Any]:
+def pull(request: Invocation, sources: Sources, deadline: Deadline) -> dict[str, Any]:
     """Reads tonight, if it was not read, and says what its evidence proves."""
     evidence = sources.history.evidence(request.today)
     night = NightReading(request.today, sources, deadline)
