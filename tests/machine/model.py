@@ -804,7 +804,7 @@ class Model:
                 life.purge_said = date.fromisoformat(str(detail["restorable_until"]))
             case "Key Renewed":
                 life.renewed = max(at.date(), life.renewed or at.date())
-                if life.ends is not None and life.ends <= self.now.date():
+                if life.ends is not None and life.ends <= at.date():  # by the day it was asked
                     life.ends = None
             case "Key Protected":
                 until = date.fromisoformat(str(detail["protected_until"]))

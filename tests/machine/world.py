@@ -433,7 +433,8 @@ class World:
             self.model.parks(key)
             stone = self._buried(key)
             life = self.model.lives[key.key_id]
-            life.parked_name, life.parked_plans = stone["name"], self.cloud.last_plans
+            # Its plans as the last look saw them: who moves it in the seconds after that is too late.
+            life.parked_name, life.parked_plans = stone["name"], tuple(stone["usage_plan_ids"])
         elif by == "provision_keys":
             asked = self._revoke_of(key.key_id)
             if asked is not None:
