@@ -154,7 +154,7 @@ format: .venv/.made
 lint: .venv/.made
 	@echo "ruff check"; .venv/bin/ruff check .
 imports: .venv/.made
-	@echo "import-linter"; found="$$(PYTHONPATH=layers/keyjanitor .venv/bin/lint-imports --no-cache 2>&1)" || { echo "$$found"; exit 1; }
+	@echo "import-linter"; found="$$(PYTHONPATH=layers/keyjanitor:cli .venv/bin/lint-imports --no-cache 2>&1)" || { echo "$$found"; exit 1; }
 types: .venv/.made
 	@echo "mypy"; .venv/bin/mypy
 template: .venv-sam/.made

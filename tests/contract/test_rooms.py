@@ -12,10 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "layers/keyjanitor/keyjanitor"
+COMMAND = ROOT / "cli/keyjanitor_cli"
 CONFIG = ROOT / "pyproject.toml"
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 # Each contract by the first words of its name, the module that an import is planted in, and the import.
+# A module is of the package, or with its whole path of the command.
 PLANTED = {
     "Rooms": ("domain/model/keys", "keyjanitor.services.lease"),
     "Inside the domain": ("domain/usage/summary", "keyjanitor.domain.report.html"),
@@ -34,7 +36,20 @@ PLANTED = {
         "adapters/event_bus",
         "keyjanitor.adapters.record_codec",
     ),
+    "The command calls no service": (
+        "keyjanitor_cli/commands/operating",
+        "keyjanitor.services.lease",
+    ),
+    "Inside the command": ("keyjanitor_cli/console", "keyjanitor_cli.session"),
+    "AWS's SDK is one module's alone": ("keyjanitor_cli/commands/operating", "boto3"),
+    "What the command shows": ("keyjanitor_cli/shapes", "rich"),
 }
+
+
+def dotted(module: str) -> str:
+    """The name of a module of PLANTED in full."""
+    name = module.replace("/", ".")
+    return name if name.startswith("keyjanitor_cli") else f"keyjanitor.{name}"
 
 
 def broken(folder: Path, *planted: tuple[str, str]) -> dict[str, str]:
@@ -42,9 +57,12 @@ def broken(folder: Path, *planted: tuple[str, str]) -> dict[str, str]:
 
     The texts are by the contracts' names, without white space, for it breaks its lines.
     """
-    shutil.copytree(PACKAGE, folder / "keyjanitor", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in (PACKAGE, COMMAND):
+        shutil.copytree(
+            package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__")
+        )
     for module, name in planted:
-        path = folder / "keyjanitor" / f"{module}.py"
+        path = folder / f"{dotted(module).replace('.', '/')}.py"
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         path.write_text(f"{text}\nimport {name}\n" if name else text, encoding="utf-8")
     ran = subprocess.run(
@@ -84,17 +102,16 @@ def test_a_contract_breaks_by_its_planted_import(contract: str, tmp_path: Path) 
     module, name = PLANTED[contract]
     said = broken(tmp_path, (module, name))
     [text] = [text for title, text in said.items() if title.startswith(contract)]
-    importer = module.replace("/", ".")
     if contract == "No circles":  # it names one import of the circle of two, either of them
         assert re.search(
             r"services\..*-(\.lease->\.watch_capacity|\.watch_capacity->\.lease)\(", text
         )
     else:
-        assert f"keyjanitor.{importer}->{name}(l." in text
+        assert f"{dotted(module)}->{name}(l." in text
 
 
-@pytest.mark.parametrize("module", ["unplaced", "domain/unplaced"])
+@pytest.mark.parametrize("module", ["unplaced", "domain/unplaced", "keyjanitor_cli/unplaced"])
 def test_a_module_that_is_in_no_layer_breaks_the_layers(module: str, tmp_path: Path) -> None:
     said = broken(tmp_path, (module, ""))
     assert len(said) == 1
-    assert f"-keyjanitor.{module.replace('/', '.')}(" in next(iter(said.values()))
+    assert f"-{dotted(module)}(" in next(iter(said.values()))
