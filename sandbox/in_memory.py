@@ -181,7 +181,7 @@ class Gateway:
         self.deleted.append(key_id)
 
 
-class Owners:
+class Ownership:
     """The tags of all keys, and their stacks."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -239,10 +239,10 @@ class Memory:
     def holders(self) -> Counter[tuple[str, str | None]]:
         return Counter((row.tier, row.owner) for row in self.rows.values())
 
-    def shelf(self, today: date, until: date | None = None) -> Shelf:
+    def parked_keys(self, today: date, until: date | None = None) -> Shelf:
         return Shelf.of(self.gone.values(), today, until)
 
-    def shelf_of(self, day: date) -> list[Row]:
+    def parked_on_sweep(self, day: date) -> list[Row]:
         return [
             row
             for row in self.gone.values()
@@ -328,7 +328,7 @@ class Memory:
             self.outbox.pop(one.announcement_id, None)
 
 
-class Register:
+class RequestStore:
     """What the ledger remembers of requests."""
 
     def __init__(self, ledger: Memory) -> None:
@@ -366,7 +366,7 @@ class Register:
         return True
 
 
-class AlertBook:
+class AlertStore:
     """What was told and stands."""
 
     def __init__(self) -> None:
@@ -403,10 +403,10 @@ class Files:
     def put_evidence(self, evidence: Evidence) -> None:
         self.evidences[evidence.day] = evidence
 
-    def put_plan(self, plan: Plan) -> None:
+    def save_sweep_plan(self, plan: Plan) -> None:
         self.saved[plan.digest] = plan.pairs
 
-    def plan(self, digest: str) -> frozenset[tuple[str, str]]:
+    def saved_sweep_plan(self, digest: str) -> frozenset[tuple[str, str]]:
         return self.saved[digest]
 
     def compared_before(self, day: date) -> Compared | None:
@@ -422,10 +422,10 @@ class Files:
     def put_approval(self, digest: str, day: date, moment: datetime) -> None:
         pass
 
-    def bury(self, tombstone: Tombstone, value: Secret, _: object) -> None:
+    def put_tombstone(self, tombstone: Tombstone, value: Secret, _: object) -> None:
         self.tombstones[tombstone.key_id] = tombstone, value
 
-    def dig_up(self, key_id: str, _: object) -> tuple[Tombstone, Secret]:
+    def open_tombstone(self, key_id: str, _: object) -> tuple[Tombstone, Secret]:
         if not self.open:
             raise TombstoneUnreadable(key_id, "KMS says no", transient=True)
         return self.tombstones[key_id]
@@ -437,7 +437,7 @@ class Files:
         self.tombstones.pop(key_id, None)
 
 
-class Sealer:
+class ValueSealer:
     """Nothing leaves this account, so nothing is sealed in it."""
 
     def seal(self, value: Secret, context: Mapping[str, str]) -> str:  # noqa: ARG002
@@ -465,8 +465,8 @@ class Told:
         return []
 
 
-class Letters:
+class DeadLetterQueues:
     """Dead-letter queues in which nothing lies."""
 
-    def waiting(self) -> dict[str, int]:
+    def message_counts(self) -> dict[str, int]:
         return {}

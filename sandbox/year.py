@@ -28,10 +28,13 @@ from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import check, compared
-from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather
-from keyjanitor.services.provision_keys.batch import Provisioner
-from keyjanitor.services.provision_keys.responder import Counterparts, Run
-from keyjanitor.services.watch_capacity import Look, Sights, look, tell
+from keyjanitor.services.expire_keys.gather import Adapters as SweepAdapters
+from keyjanitor.services.expire_keys.gather import Gathered, gather
+from keyjanitor.services.provision_keys.batch import RequestBatch
+from keyjanitor.services.provision_keys.responder import Adapters as ProvisionAdapters
+from keyjanitor.services.provision_keys.responder import Run
+from keyjanitor.services.watch_capacity import Adapters as WatchAdapters
+from keyjanitor.services.watch_capacity import CapacityReading, publish_alerts, take_count
 from sandbox import in_memory
 from sandbox.audit import Auditor
 from sandbox.in_memory import JANITOR, at
@@ -130,9 +133,9 @@ class Year:
         self.meter = meter or Meter()
         self.gateway = in_memory.Gateway(self.plot.first)
         self.gateway.key_limit = policy.service_quota
-        self.stacks = in_memory.Owners(self.gateway)
+        self.stacks = in_memory.Ownership(self.gateway)
         self.ledger = in_memory.Memory()
-        self.register = in_memory.Register(self.ledger)
+        self.request_store = in_memory.RequestStore(self.ledger)
         self.files = in_memory.Files()
         self.told = in_memory.Told()
         self.auditor = Auditor(self)
@@ -146,11 +149,13 @@ class Year:
         self.back = 0  # keys that their owners had back
         self.regretted = 0  # of these, within thirty days
         before = (self.gateway, self.stacks, self.ledger)
-        after = (self.files, in_memory.Sealer(), self.told)
-        seen = (self.gateway, self.ledger, in_memory.AlertBook(), self.files, self.told)
-        self._outside = Outside(*cast("Any", (*before, *after, self.told)))
-        self._counterparts = Counterparts(*cast("Any", (*before, self.register, *after)))
-        self._sights = Sights(*cast("Any", (*seen, in_memory.Letters())))
+        after = (self.files, in_memory.ValueSealer(), self.told)
+        seen = (self.gateway, self.ledger, in_memory.AlertStore(), self.files, self.told)
+        self._adapters = SweepAdapters(*cast("Any", (*before, *after, self.told)))
+        self._provision_adapters = ProvisionAdapters(
+            *cast("Any", (*before, self.request_store, *after))
+        )
+        self._watch_adapters = WatchAdapters(*cast("Any", (*seen, in_memory.DeadLetterQueues())))
         self._plan_ids = self._lay_down_plans()
         for key in world.keys:
             self._make(key)
@@ -242,18 +247,18 @@ class Year:
         """One sweep of tonight, as expire_keys does it: its plan, and whether that refused itself."""
         run = SweepInvocation(time=at(self.today, 3), mode=Mode.PARK, approve=approve)
         held = self.ledger.hold() is not None
-        gathered = gather(self.today, self._outside, self.policy, acting=not held)
+        gathered = gather(self.today, self._adapters, self.policy, acting=not held)
         plan = decide(gathered.night, gathered.bound)
         if held:
             return plan, False
         self.ledger.remember(self.today, swept=True)
         self.ledger.put_ladder(self._ladder(gathered, plan))
-        seen = compared(plan, gathered.night, gathered.bound, self._outside.history)
-        checked = check(plan.for_mode(run.mode), seen, run, self._outside)
+        seen = compared(plan, gathered.night, gathered.bound, self._adapters.history)
+        checked = check(plan.for_mode(run.mode), seen, run, self._adapters)
         sweeper = Sweeper(
             self.today,
             gathered.night.rows,
-            self._outside,
+            self._adapters,
             gathered.bound,
             FOREVER,
             lambda: at(self.today, JANITOR),
@@ -370,23 +375,29 @@ class Year:
             window=ReplayWindow(noon, 36),
             now=lambda: noon,
         )
-        if left := Provisioner(self._counterparts, self.policy, run).serve(messages):
+        if left := RequestBatch(self._provision_adapters, self.policy, run).serve(messages):
             raise AssertionError(f"{len(left)} requests were left")
         names = [row_id(one["request_id"], PORTAL) for one in bodies]
-        return [dict(self.register.asked[name].detail) for name in names]
+        return [dict(self.request_store.asked[name].detail) for name in names]
 
     # --- evenings ---------------------------------------------------------------------------------
 
     def evening(self) -> None:
         """The day's last look at the account, as watch_capacity takes it."""
-        found = look(self.today, at(self.today, 3), self._sights, self.policy)
+        found = take_count(self.today, at(self.today, 3), self._watch_adapters, self.policy)
         now = at(self.today, 23)
-        tell(found.situation, self._sights, self.policy, lambda: now, now + timedelta(hours=1))
+        publish_alerts(
+            found.situation,
+            self._watch_adapters,
+            self.policy,
+            lambda: now,
+            now + timedelta(hours=1),
+        )
         self.alerts += [(self.today, alert) for alert in self.told.alerts[len(self.alerts) :]]
         self.counts.append(found.situation.count.keys)
         self._note(found)
 
-    def _note(self, found: Look) -> None:
+    def _note(self, found: CapacityReading) -> None:
         month, seen = self.month, found.situation.forecast
         month.keys, month.without, month.regret = self.counts[-1], self.without[-1], found.regret
         month.rung = max((one for one in (month.rung, self.rungs[-1]) if one), default=None)

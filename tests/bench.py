@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.report.html import render
 from keyjanitor.domain.usage.reading import take_evidence
@@ -52,7 +52,7 @@ def of_the_rules() -> Iterator[tuple[str, float]]:
     yield "decide on every key", best_of(lambda: decide(night, bound))
     yield "judge a night's usage", best_of(lambda: take_evidence(TODAY, read_usage(), None))
     evidence, usages = take_evidence(TODAY, read_usage(), None)
-    history, lines = History(Bucket(), "bucket"), lines_of_a_night()
+    history, lines = HistoryBucket(Bucket(), "bucket"), lines_of_a_night()
 
     def write() -> None:
         files = UsageFiles(evidence, usages, None)

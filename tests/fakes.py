@@ -19,14 +19,14 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from keyjanitor.adapters.alert_store import AlertBook
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_store import AlertStore
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.event_bus import Bus
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.event_bus import EventBus
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
 from keyjanitor.domain.model.key_ids import shown_id
@@ -40,11 +40,11 @@ from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, KeyjanitorError, ValueConflict
-from keyjanitor.services.expire_keys.gather import Outside
-from keyjanitor.services.provision_keys.responder import Counterparts
-from keyjanitor.services.publish_report.gather import Sources
-from keyjanitor.services.pull_usage.night_reading import Sources as Readings
-from keyjanitor.services.watch_capacity import Sights
+from keyjanitor.services.expire_keys.gather import Adapters as SweepAdapters
+from keyjanitor.services.provision_keys.responder import Adapters as ProvisionAdapters
+from keyjanitor.services.publish_report.gather import Adapters as ReportAdapters
+from keyjanitor.services.pull_usage.night_reading import Adapters as ReadingAdapters
+from keyjanitor.services.watch_capacity import Adapters as WatchAdapters
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan, at
 from tests.events_schema import check_event
 from tests.rights import Guard, Listener
@@ -337,7 +337,7 @@ class FakeApiGateway:
         return True
 
 
-class FakeOwners:
+class FakeOwnership:
     """The tags of all keys of a fake API Gateway, and the stacks that own some."""
 
     def __init__(self, gateway: FakeApiGateway) -> None:
@@ -673,7 +673,7 @@ class FakeKms:
         return {"Plaintext": plain}
 
 
-class RegisterOfOneSender(Register):
+class RequestStoreOfOneSender(RequestStore):
     """A register whose requests can be asked for by their bare ids too, where only one sender asks."""
 
     def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
@@ -692,10 +692,10 @@ class FakeQueue:
         self.dead: list[Message] = []
         self.is_shut = False  # its dead-letter queue
 
-    def come_again_soon(self, messages: Sequence[Message]) -> None:
+    def shorten_visibility(self, messages: Sequence[Message]) -> None:
         self.heard = {one.message_id: one.comes_again_after for one in messages}
 
-    def bury(self, messages: Sequence[Message]) -> list[Message]:
+    def send_to_dead_letters(self, messages: Sequence[Message]) -> list[Message]:
         if self.is_shut:
             return list(messages)
         self.dead += messages
@@ -739,13 +739,13 @@ def sqs_event(
     }
 
 
-class FakeLetters:
+class FakeDeadLetterQueues:
     """The dead-letter queues, and how much lies in them."""
 
     def __init__(self) -> None:
         self.count = {"RequestDeadLetterQueue": 0, "RunDeadLetterQueue": 0}
 
-    def waiting(self) -> dict[str, int]:
+    def message_counts(self) -> dict[str, int]:
         return dict(self.count)
 
 
@@ -920,8 +920,8 @@ class Account:
 
     def __post_init__(self) -> None:
         self.gateway = FakeApiGateway(at_the_sweep(self.today))
-        self.owners = FakeOwners(self.gateway)
-        self.letters = FakeLetters()
+        self.owners = FakeOwnership(self.gateway)
+        self.dead_letters = FakeDeadLetterQueues()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = at_the_sweep(self.today)
@@ -947,7 +947,7 @@ class Account:
             self._role,
             ("expire_keys", "pull_usage", "provision_keys", "watch_capacity", "publish_report"),
         )
-        self.outside = Outside(
+        self.adapters = SweepAdapters(
             gateway=sweeper.gateway,
             owners=sweeper.owners,
             ledger=sweeper.ledger,
@@ -956,21 +956,21 @@ class Account:
             bus=sweeper.bus,
             topic=sweeper.topic,
         )
-        counterparts = Counterparts(
+        provision_adapters = ProvisionAdapters(
             gateway=server.gateway,
             owners=server.owners,
             ledger=server.ledger,
-            register=Register(server.table),
+            request_store=RequestStore(server.table),
             history=server.history,
             sealer=server.sealer,
             bus=server.bus,
         )
         for function, values in (
-            (self.expire_keys, {"outside": self.outside, "policy": self.policy}),
+            (self.expire_keys, {"adapters": self.adapters, "policy": self.policy}),
             (
                 self.pull_usage,
                 {
-                    "sources": Readings(
+                    "adapters": ReadingAdapters(
                         gateway=reader.gateway,
                         history=reader.history,
                         ledger=reader.ledger,
@@ -981,13 +981,13 @@ class Account:
                 self.watch_capacity,
                 {
                     "policy": self.policy,
-                    "sights": Sights(
+                    "adapters": WatchAdapters(
                         gateway=watcher.gateway,
                         ledger=watcher.ledger,
-                        book=AlertBook(watcher.table),
+                        alert_store=AlertStore(watcher.table),
                         history=watcher.history,
                         topic=watcher.topic,
-                        letters=watcher.letters,
+                        dead_letters=watcher.dead_letters,
                     ),
                 },
             ),
@@ -995,7 +995,7 @@ class Account:
                 self.publish_report,
                 {
                     "policy": self.policy,
-                    "sources": Sources(
+                    "adapters": ReportAdapters(
                         gateway=publisher.gateway,
                         owners=publisher.owners,
                         ledger=publisher.ledger,
@@ -1005,7 +1005,7 @@ class Account:
             ),
             (
                 self.provision_keys,
-                {"outside": counterparts, "policy": self.policy, "queue": server.queue},
+                {"adapters": provision_adapters, "policy": self.policy, "queue": server.queue},
             ),
         ):
             for name, value in {**values, "settings": settings, "now": self._now}.items():
@@ -1026,18 +1026,18 @@ class Account:
 
         table, topic = (
             Table(client("dynamodb"), self.table),
-            Topic(client("sns"), self.clients.topic_arn),
+            AlertTopic(client("sns"), self.clients.topic_arn),
         )
         return _Role(
             gateway=watched("apigateway", self.gateway),
             owners=watched("owners", self.owners),
             table=table,
             ledger=Ledger(table),
-            history=History(client("s3"), self.bucket),
-            sealer=Sealer(client("kms"), self.clients.key_arn),
-            bus=Bus(client("events"), "default"),
+            history=HistoryBucket(client("s3"), self.bucket),
+            sealer=ValueSealer(client("kms"), self.clients.key_arn),
+            bus=EventBus(client("events"), "default"),
             topic=topic,
-            letters=watched("letters", self.letters),
+            dead_letters=watched("dead_letters", self.dead_letters),
             queue=Watched(self.queue, "queue", lambda _, call: call(), guard),
         )
 
@@ -1179,16 +1179,16 @@ class Account:
         return Ledger(Table(self.clients.dynamodb, self.table))
 
     @property
-    def register(self) -> Register:
-        return RegisterOfOneSender(Table(self.clients.dynamodb, self.table))
+    def request_store(self) -> RequestStore:
+        return RequestStoreOfOneSender(Table(self.clients.dynamodb, self.table))
 
     @property
-    def history(self) -> History:
-        return History(self.clients.s3, self.bucket)
+    def history(self) -> HistoryBucket:
+        return HistoryBucket(self.clients.s3, self.bucket)
 
     @property
-    def sealer(self) -> Sealer:
-        return Sealer(self.clients.kms, self.clients.key_arn)
+    def sealer(self) -> ValueSealer:
+        return ValueSealer(self.clients.kms, self.clients.key_arn)
 
     def row(self, key_id: str) -> Row | None:
         """A key's row, wherever it is."""
@@ -1207,7 +1207,7 @@ class Account:
             key_id = name.removeprefix("tombstones/").removesuffix(".json")
             if key_id in damaged:
                 continue
-            tombstone, value = self.history.dig_up(key_id, self.sealer)
+            tombstone, value = self.history.open_tombstone(key_id, self.sealer)
             opened[key_id] = (tombstone, value.reveal())
         return opened
 
@@ -1261,7 +1261,7 @@ class Account:
         self.today = snapshot.today
         self.real_now = at_the_sweep(self.today)
         self.gateway = snapshot.gateway.copy()
-        self.owners = FakeOwners(self.gateway)
+        self.owners = FakeOwnership(self.gateway)
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         for first in range(0, len(snapshot.items), 25):
@@ -1288,11 +1288,11 @@ class _Role:
     owners: Any
     table: Table
     ledger: Ledger
-    history: History
-    sealer: Sealer
-    bus: Bus
-    topic: Topic
-    letters: Any
+    history: HistoryBucket
+    sealer: ValueSealer
+    bus: EventBus
+    topic: AlertTopic
+    dead_letters: Any
     queue: Any
 
 

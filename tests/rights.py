@@ -292,9 +292,11 @@ _OTHERS: dict[str, Callable[[Mapping[str, Any]], list[Ask]]] = {
     "sns.get_topic_attributes": lambda _: [Ask("sns:GetTopicAttributes", arn("AlertTopic"))],
     "owners.tags": lambda _: [Ask("tag:GetResources", "*")],
     "owners.stack_of": lambda _: [Ask("cloudformation:DescribeStackResources", "*")],
-    "letters.waiting": lambda _: [Ask("sqs:GetQueueAttributes", arn(q)) for q in _DEAD_LETTERS],
-    "queue.bury": lambda _: [Ask("sqs:SendMessage", arn("RequestDeadLetterQueue"))],
-    "queue.come_again_soon": lambda _: [Ask("sqs:ChangeMessageVisibility", arn("RequestQueue"))],
+    "dead_letters.message_counts": lambda _: [
+        Ask("sqs:GetQueueAttributes", arn(q)) for q in _DEAD_LETTERS
+    ],
+    "queue.send_to_dead_letters": lambda _: [Ask("sqs:SendMessage", arn("RequestDeadLetterQueue"))],
+    "queue.shorten_visibility": lambda _: [Ask("sqs:ChangeMessageVisibility", arn("RequestQueue"))],
 }
 
 
@@ -372,7 +374,7 @@ class Guard:
 
     def _denied(self, name: str, ask: Ask) -> Exception:
         who = f"arn:aws:iam::123456789012:role/{self._role}"
-        if name.startswith(("apigateway.", "owners.", "letters.", "queue.")):
+        if name.startswith(("apigateway.", "owners.", "dead_letters.", "queue.")):
             return AccessDenied(str(ask), who)
         message = f"User: {who} is not authorized to perform: {ask} (Mode={self._mode})"
         answer: Any = {"Error": {"Code": "AccessDeniedException", "Message": message}}

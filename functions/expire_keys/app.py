@@ -10,14 +10,14 @@ from keyjanitor import __version__
 from keyjanitor.adapters.settings import SweepSettings, read_policy
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
-from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.expire_keys.gather import Adapters
 from keyjanitor.services.expire_keys.run import serve
 
 logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = SweepSettings.read()
-outside = Outside.of(settings)
+adapters = Adapters.of(settings)
 
 
 @logger.inject_lambda_context
@@ -30,4 +30,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     )
     # API Gateway's dates follow the real clock, but in a simulation the event's.
     gateway_clock = now if settings.replay_window_hours else lambda: run.time
-    return serve(run, outside, policy, context, now, gateway_clock)
+    return serve(run, adapters, policy, context, now, gateway_clock)

@@ -12,14 +12,14 @@ from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.domain.requests.sqs_message import read_records
-from keyjanitor.services.provision_keys.responder import Counterparts, Run
+from keyjanitor.services.provision_keys.responder import Adapters, Run
 from keyjanitor.services.provision_keys.run import serve
 
 logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = ProvisionSettings.read()
-outside = Counterparts.of(settings)
+adapters = Adapters.of(settings)
 queue = wiring.request_queue(settings.request_queue_url, settings.request_dead_letter_queue_url)
 
 
@@ -29,5 +29,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """Serves a batch; what it answers names the messages that have to come again."""
     messages = read_records(event)
     run = Run.of(context, ReplayWindow(now(), settings.replay_window_hours), now, pause, new_value)
-    left = serve(messages, outside, queue, policy, run)
+    left = serve(messages, adapters, queue, policy, run)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in left]}

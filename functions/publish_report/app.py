@@ -10,14 +10,14 @@ from keyjanitor import __version__
 from keyjanitor.adapters.settings import PublishSettings, read_policy
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
-from keyjanitor.services.publish_report.gather import Place, Sources
+from keyjanitor.services.publish_report.gather import Adapters, Place
 from keyjanitor.services.publish_report.run import serve
 
 logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = PublishSettings.read()
-sources = Sources.of(settings)
+adapters = Adapters.of(settings)
 
 
 @logger.inject_lambda_context
@@ -28,4 +28,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
     place = Place(account, region, settings.mode, settings.history_bucket)
-    return serve(run, place, sources, policy, context, now)
+    return serve(run, place, adapters, policy, context, now)

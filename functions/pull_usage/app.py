@@ -10,13 +10,13 @@ from keyjanitor import __version__
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
-from keyjanitor.services.pull_usage.night_reading import Sources
+from keyjanitor.services.pull_usage.night_reading import Adapters
 from keyjanitor.services.pull_usage.run import serve
 
 logger = Logger(code_version=__version__)
 metrics = Metrics()
 settings = PullSettings.read()
-sources = Sources.of(settings)
+adapters = Adapters.of(settings)
 
 
 @logger.inject_lambda_context
@@ -29,4 +29,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
-    return serve(run, sources, context, now)
+    return serve(run, adapters, context, now)

@@ -10,7 +10,7 @@ from keyjanitor import __version__
 from keyjanitor.adapters.settings import WatchSettings, read_policy
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
-from keyjanitor.services.watch_capacity import Sights, serve
+from keyjanitor.services.watch_capacity import Adapters, serve
 
 UNITS = {"QuotaShare": MetricUnit.Percent, "Regret": MetricUnit.Percent}
 
@@ -18,7 +18,7 @@ logger = Logger(code_version=__version__)
 metrics = Metrics()
 policy = read_policy()
 settings = WatchSettings.read()
-sights = Sights.of(settings)
+adapters = Adapters.of(settings)
 
 
 @logger.inject_lambda_context
@@ -26,7 +26,7 @@ sights = Sights.of(settings)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One look: what it found, and what it told."""
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
-    answer, measured = serve(run, sights, policy, context, now)
+    answer, measured = serve(run, adapters, policy, context, now)
     for name, value in measured.items():
         metrics.add_metric(name, UNITS.get(name, MetricUnit.Count), value)
     return answer

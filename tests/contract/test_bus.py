@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.adapters.event_bus import BATCH, ROOM, Bus, batches
+from keyjanitor.adapters.event_bus import BATCH, ROOM, EventBus, batches
 from keyjanitor.domain.model.records import Announcement
 from keyjanitor.errors import AccessDenied, CallFailed
 
@@ -60,7 +60,7 @@ def test_events_are_put_together_and_those_that_the_bus_took_are_given(
         },
         {"Entries": ENTRIES},
     )
-    assert Bus(client, "bus").put(EVENTS) == [EVENTS[0], EVENTS[2]]
+    assert EventBus(client, "bus").put(EVENTS) == [EVENTS[0], EVENTS[2]]
 
 
 def test_ten_at_once_is_what_aws_takes() -> None:
@@ -70,13 +70,13 @@ def test_ten_at_once_is_what_aws_takes() -> None:
 def test_a_call_that_fails_puts_nothing(client: Any, aws: Stubber) -> None:
     aws.add_client_error("put_events", "InternalException", "no", 500)
     with pytest.raises(CallFailed, match="InternalException"):
-        Bus(client, "bus").put(EVENTS)
+        EventBus(client, "bus").put(EVENTS)
 
 
 def test_access_denied_names_the_action_and_the_bus(client: Any, aws: Stubber) -> None:
     aws.add_client_error("put_events", "AccessDeniedException", "no", 400)
     with pytest.raises(AccessDenied, match="events:PutEvents on bus"):
-        Bus(client, "bus").put(EVENTS)
+        EventBus(client, "bus").put(EVENTS)
 
 
 def test_what_others_wrote_goes_over_the_wire_as_it_is(client: Any, aws: Stubber) -> None:
@@ -90,7 +90,7 @@ def test_what_others_wrote_goes_over_the_wire_as_it_is(client: Any, aws: Stubber
         "Detail": detail,
     }
     aws.add_response("put_events", {"Entries": [{"EventId": "1"}]}, {"Entries": [entry]})
-    assert Bus(client, "bus").put([event]) == [event]
+    assert EventBus(client, "bus").put([event]) == [event]
     assert json.loads(detail) == {"owner": text}
 
 

@@ -13,7 +13,7 @@ import fastjsonschema
 import pytest
 from botocore.stub import Stubber
 
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import (
     Cleared,
@@ -593,7 +593,7 @@ class Published:
 def test_every_alert_goes_out_in_the_form_that_its_schema_says() -> None:
     sns = Published()
     for alert in every_alert():
-        Topic(sns, "arn:aws:sns:us-east-1:123456789012:alerts").publish(alert)
+        AlertTopic(sns, "arn:aws:sns:us-east-1:123456789012:alerts").publish(alert)
     seen = set()
     for call in sns.calls:
         forms = json.loads(call["Message"])

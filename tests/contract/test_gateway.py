@@ -24,7 +24,7 @@ from botocore.stub import ANY, Stubber
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import gateway_client
-from keyjanitor.adapters.rate_limiter import RECOVERY, Pace
+from keyjanitor.adapters.rate_limiter import RECOVERY, RateLimiter
 from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.domain.requests.import_file import key_file
@@ -73,7 +73,7 @@ class Stubbed:
         )
         self.aws = Stubber(self.client)
         self.clock = Clock()
-        self.pace = Pace(3, monotonic=lambda: self.clock.now, sleep=self.clock.sleep)
+        self.pace = RateLimiter(3, monotonic=lambda: self.clock.now, sleep=self.clock.sleep)
         self.gateway = ApiGateway(self.client, self.pace)
 
     def answers(self, method: str, answer: Mapping[str, Any], **params: Any) -> None:
@@ -727,7 +727,7 @@ def test_nor_is_one_whose_answer_was_lost(error: Exception) -> None:
             raise error
 
     with pytest.raises(CallFailed, match=type(error).__name__) as err:
-        plan(ApiGateway(Client(), Pace(3, sleep=lambda _: None)))
+        plan(ApiGateway(Client(), RateLimiter(3, sleep=lambda _: None)))
     assert len(tries) == 1
     assert nothing_shows(err.value)
 
@@ -848,7 +848,7 @@ def test_a_connection_that_fails_is_tried_again_ten_times_in_all(
             if tries[0] <= failures:
                 raise error
 
-    gateway = ApiGateway(Client(), Pace(3, sleep=lambda _: None))
+    gateway = ApiGateway(Client(), RateLimiter(3, sleep=lambda _: None))
     if succeeds:
         gateway.delete("k0")
     else:
@@ -891,7 +891,7 @@ def on_the_wire(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ApiGateway]:
             return AWSResponse("https://x", status, given, Raw(left.pop(0)))
 
         client.meta.events.register("before-send.api-gateway", answer)
-        return ApiGateway(client, Pace(3, sleep=lambda _: None))
+        return ApiGateway(client, RateLimiter(3, sleep=lambda _: None))
 
     return make
 
@@ -969,7 +969,7 @@ def test_an_import_on_the_wire(monkeypatch: pytest.MonkeyPatch) -> None:
         return AWSResponse("https://x", 201, cast("Any", {}), raw)
 
     client.meta.events.register("before-send.api-gateway", answer)
-    ApiGateway(client, Pace(3)).import_keys(NEW)
+    ApiGateway(client, RateLimiter(3)).import_keys(NEW)
     (request,) = sent
     path, _, query = request.url.partition("?")
     assert (request.method, path) == ("POST", "https://apigateway.us-east-1.amazonaws.com/apikeys")
@@ -1071,7 +1071,7 @@ def test_an_error_before_the_call_is_one_of_ours() -> None:
             return call
 
     with pytest.raises(CallFailed, match="NoCredentialsError"):
-        ApiGateway(Client(), Pace(3)).delete("k0")
+        ApiGateway(Client(), RateLimiter(3)).delete("k0")
 
 
 SECRETS = (VALUE, NEW[1].value.reveal(), "Name,Key,Description")
@@ -1128,7 +1128,7 @@ def test_no_error_of_an_import_nor_what_it_came_from_holds_a_value(how: str) -> 
         def import_api_keys(self, **_: Any) -> None:
             raise failure
 
-    gateway = ApiGateway(Client(), Pace(3, sleep=lambda _: None))
+    gateway = ApiGateway(Client(), RateLimiter(3, sleep=lambda _: None))
     assert any(secret in shown(failure) for secret in SECRETS) or how == "credentials"
     with pytest.raises(KeyjanitorError) as err:
         gateway.import_keys(NEW)
@@ -1144,7 +1144,7 @@ def test_what_botocore_refuses_of_an_import_is_not_told() -> None:
             Stubbed().client.import_api_keys(body=[body], **params)
 
     with pytest.raises(CallFailed, match="ImportApiKeys failed: ParamValidationError") as err:
-        ApiGateway(Client(), Pace(3)).import_keys([wrong])
+        ApiGateway(Client(), RateLimiter(3)).import_keys([wrong])
     assert not any(secret in shown(err.value) for secret in SECRETS)
 
 

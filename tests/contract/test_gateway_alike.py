@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import pytest
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.domain.requests.import_file import NewKey, describe
@@ -21,7 +21,7 @@ from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, ValueConflict
 from sandbox.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_new_key, at
-from tests.fakes import FakeApiGateway, FakeOwners, value_of
+from tests.fakes import FakeApiGateway, FakeOwnership, value_of
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
 CREATED = at(TODAY - DAY * 100)
@@ -55,7 +55,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.gateway = FakeApiGateway(NOW)
-        self.owners = FakeOwners(self.gateway)
+        self.owners = FakeOwnership(self.gateway)
         self._made = 0
 
     def set_clock(self, now: datetime) -> None:
@@ -108,8 +108,8 @@ class Real:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self.gateway = ApiGateway(sandbox.client("apigateway"), Pace(1_000))
-        self.owners = Owners(
+        self.gateway = ApiGateway(sandbox.client("apigateway"), RateLimiter(1_000))
+        self.owners = Ownership(
             sandbox.client("resourcegroupstaggingapi"), sandbox.client("cloudformation")
         )
         self.set_clock(NOW)
@@ -706,6 +706,6 @@ def test_the_stack_of_a_key(side: Side) -> None:
 
 
 def test_the_fake_has_every_method_of_the_real_one() -> None:
-    for fake, real in ((FakeApiGateway, ApiGateway), (FakeOwners, Owners)):
+    for fake, real in ((FakeApiGateway, ApiGateway), (FakeOwnership, Ownership)):
         public = {name for name in vars(real) if not name.startswith("_")}
         assert public <= set(vars(fake))

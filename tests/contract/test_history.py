@@ -16,8 +16,8 @@ from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer, tombstone_context
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.domain.usage.evidence_file import to_document
 from keyjanitor.errors import (
@@ -52,16 +52,16 @@ def bucket(either: Clients) -> str:
 
 
 @pytest.fixture
-def history(either: Clients, bucket: str) -> History:
-    return History(either.s3, bucket)
+def history(either: Clients, bucket: str) -> HistoryBucket:
+    return HistoryBucket(either.s3, bucket)
 
 
 @pytest.fixture
-def sealer(either: Clients) -> Sealer:
-    return Sealer(either.kms, either.key_arn)
+def sealer(either: Clients) -> ValueSealer:
+    return ValueSealer(either.kms, either.key_arn)
 
 
-def sealed(sealer: Sealer, value: Secret = VALUE, **more: Any) -> Tombstone:
+def sealed(sealer: ValueSealer, value: Secret = VALUE, **more: Any) -> Tombstone:
     tombstone = a_tombstone(KEY_ID, **more)
     return replace(tombstone, sealed_value=sealer.seal(value, tombstone_context(tombstone)))
 
@@ -79,7 +79,7 @@ def lines(clients: Clients, bucket: str, name: str) -> list[Any]:
 # --- evidence -------------------------------------------------------------------------------------
 
 
-def test_evidence_comes_back_as_it_was_written(history: History) -> None:
+def test_evidence_comes_back_as_it_was_written(history: HistoryBucket) -> None:
     evidence = an_evidence(
         used={KEY_ID: YESTERDAY}, left_plans_on={"k9": YESTERDAY}, gone=frozenset({"k8"})
     )
@@ -88,14 +88,14 @@ def test_evidence_comes_back_as_it_was_written(history: History) -> None:
     assert history.evidence(TODAY) == evidence
 
 
-def test_a_dates_evidence_is_written_once_and_stays(history: History) -> None:
+def test_a_dates_evidence_is_written_once_and_stays(history: HistoryBucket) -> None:
     first = an_evidence(used={KEY_ID: YESTERDAY})
     assert history.put_evidence(first)
     assert not history.put_evidence(an_evidence())
     assert history.evidence(TODAY) == first
 
 
-def test_the_evidence_before_a_date_is_the_latest_that_is_older(history: History) -> None:
+def test_the_evidence_before_a_date_is_the_latest_that_is_older(history: HistoryBucket) -> None:
     assert history.evidence_before(TODAY) is None
     for back in (0, 3, 4, 5, 401):
         history.put_evidence(an_evidence(day=TODAY - DAY * back))
@@ -124,7 +124,7 @@ DAMAGED: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_evidence_is_named_with_the_command_that_takes_it_away(
-    either: Clients, history: History, bucket: str, body: bytes
+    either: Clients, history: HistoryBucket, bucket: str, body: bytes
 ) -> None:
     name = f"evidence/{TODAY}.json.gz"
     put = either.s3.put_object(Bucket=bucket, Key=name, Body=body)
@@ -138,7 +138,7 @@ def test_damaged_evidence_is_named_with_the_command_that_takes_it_away(
 
 @pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
 def test_damaged_evidence_is_passed_over_for_that_before_it_and_reported(
-    either: Clients, history: History, bucket: str, body: bytes
+    either: Clients, history: HistoryBucket, bucket: str, body: bytes
 ) -> None:
     older = an_evidence(day=TODAY - DAY * 3)
     names: list[str] = []
@@ -157,7 +157,7 @@ def test_damaged_evidence_is_passed_over_for_that_before_it_and_reported(
 @given(st.binary(max_size=300), st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_lies_in_the_bucket_no_reader_raises_an_error_that_is_not_ours(
-    either: Clients, history: History, bucket: str, body: bytes, packed: bool
+    either: Clients, history: HistoryBucket, bucket: str, body: bytes, packed: bool
 ) -> None:
     for name in (f"evidence/{TODAY}.json.gz", f"usage/dt={TODAY}/usage.jsonl.gz"):
         either.s3.put_object(Bucket=bucket, Key=name, Body=gzip.compress(body) if packed else body)
@@ -170,7 +170,7 @@ def test_whatever_lies_in_the_bucket_no_reader_raises_an_error_that_is_not_ours(
 
 
 def test_a_days_usage_is_written_whole_again(
-    history: History, either: Clients, bucket: str
+    history: HistoryBucket, either: Clients, bucket: str
 ) -> None:
     history.put_usage(TODAY, [{"plan_id": "p", "key_id": "k", "used": 1, "remaining": None}] * 3)
     history.put_usage(TODAY, [{"plan_id": "p", "key_id": "k", "used": 2, "remaining": 5}])
@@ -180,7 +180,9 @@ def test_a_days_usage_is_written_whole_again(
     ]
 
 
-def test_the_keys_file_has_a_line_a_key(history: History, either: Clients, bucket: str) -> None:
+def test_the_keys_file_has_a_line_a_key(
+    history: HistoryBucket, either: Clients, bucket: str
+) -> None:
     history.put_keys(TODAY, iter([{"key_id": "a", "name": "ä\nb"}, {"key_id": "b", "name": ""}]))
     assert lines(either, bucket, f"keys/dt={TODAY}/keys.jsonl.gz") == [
         {"key_id": "a", "name": "ä\nb"},
@@ -188,7 +190,7 @@ def test_the_keys_file_has_a_line_a_key(history: History, either: Clients, bucke
     ]
 
 
-def test_what_a_daily_file_holds_can_be_read_back(history: History) -> None:
+def test_what_a_daily_file_holds_can_be_read_back(history: HistoryBucket) -> None:
     assert (history.usage(TODAY), history.keys(TODAY)) == ([], [])
     history.put_usage(TODAY, [{"plan_id": "p", "key_id": None, "stages": ("api1:prod",)}])
     history.put_keys(TODAY, [{"key_id": "a", "name": "ä\n\u2028"}, {"key_id": "b", "name": "<b>"}])
@@ -212,7 +214,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("body", DAMAGES.values(), ids=DAMAGES)
 def test_a_daily_file_that_is_damaged_is_taken_for_missing_and_stops_nobody(
-    history: History, either: Clients, bucket: str, body: bytes
+    history: HistoryBucket, either: Clients, bucket: str, body: bytes
 ) -> None:
     for name in (f"usage/dt={TODAY}/usage.jsonl.gz", f"keys/dt={TODAY}/keys.jsonl.gz"):
         either.s3.put_object(Bucket=bucket, Key=name, Body=body)
@@ -236,9 +238,9 @@ def test_evidence_that_meets_another_write_of_its_name_is_written_or_there(
             raise refused("PutObject", "ConditionalRequestConflict", 409)
         return call()
 
-    history = History(Watched(either.s3, "s3", around), bucket)
+    history = HistoryBucket(Watched(either.s3, "s3", around), bucket)
     assert history.put_evidence(evidence) is not other_wrote
-    assert History(either.s3, bucket).evidence(evidence.day) == evidence
+    assert HistoryBucket(either.s3, bucket).evidence(evidence.day) == evidence
 
 
 def test_evidence_that_always_meets_another_write_is_an_error(
@@ -252,30 +254,32 @@ def test_evidence_that_always_meets_another_write_is_an_error(
         return call()
 
     with pytest.raises(CallFailed, match="ConditionalRequestConflict"):
-        History(Watched(either.s3, "s3", around), bucket).put_evidence(
+        HistoryBucket(Watched(either.s3, "s3", around), bucket).put_evidence(
             an_evidence(a_reading(KEY_ID))
         )
 
 
-def test_a_saved_plan_gives_its_pairs_back(history: History, either: Clients, bucket: str) -> None:
+def test_a_saved_plan_gives_its_pairs_back(
+    history: HistoryBucket, either: Clients, bucket: str
+) -> None:
     plan = a_plan(a_key(age=400))
-    history.put_plan(plan)
-    assert history.plan(plan.digest) == frozenset({("warn", KEY_ID)})
+    history.save_sweep_plan(plan)
+    assert history.saved_sweep_plan(plan.digest) == frozenset({("warn", KEY_ID)})
     history.put_approval(plan.digest, TODAY, at(TODAY))
     name = f"plans/{plan.digest}.approved-{TODAY}.json"
     approval = json.loads(either.s3.get_object(Bucket=bucket, Key=name)["Body"].read())
     assert (approval["digest"], approval["date"]) == (plan.digest, str(TODAY))
 
 
-def test_a_plan_that_was_not_saved_is_unknown(history: History) -> None:
+def test_a_plan_that_was_not_saved_is_unknown(history: HistoryBucket) -> None:
     with pytest.raises(UnknownPlan):
-        history.plan("0123456789abcdef")
+        history.saved_sweep_plan("0123456789abcdef")
 
 
 # --- tombstones -----------------------------------------------------------------------------------
 
 
-def test_a_tombstone_opens_to_what_was_buried(history: History, sealer: Sealer) -> None:
+def test_a_tombstone_opens_to_what_was_buried(history: HistoryBucket, sealer: ValueSealer) -> None:
     tombstone = sealed(
         sealer,
         name='ä, "b"',
@@ -287,15 +291,15 @@ def test_a_tombstone_opens_to_what_was_buried(history: History, sealer: Sealer) 
         last_used=YESTERDAY,
     )
     assert not history.has_tombstone(KEY_ID)
-    history.bury(tombstone, VALUE, sealer)
+    history.put_tombstone(tombstone, VALUE, sealer)
     assert history.has_tombstone(KEY_ID)
-    assert history.dig_up(KEY_ID, sealer) == (tombstone, VALUE)
+    assert history.open_tombstone(KEY_ID, sealer) == (tombstone, VALUE)
 
 
 def test_the_value_is_in_a_tombstone_only_as_it_was_sealed(
-    history: History, sealer: Sealer, either: Clients, bucket: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     body = either.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read()
     assert VALUE.reveal().encode() not in body
 
@@ -308,14 +312,14 @@ def corrupted(body: bytes) -> Callable[[Clients, str], None]:
 
 
 def under_another_context(clients: Clients, bucket: str) -> None:
-    sealer = Sealer(clients.kms, clients.key_arn)
+    sealer = ValueSealer(clients.kms, clients.key_arn)
     document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
     document["sealed_value"] = sealer.seal(VALUE, tombstone_context(a_tombstone("another")))
     corrupted(json.dumps(document).encode())(clients, bucket)
 
 
 def another_value(clients: Clients, bucket: str) -> None:
-    sealer = Sealer(clients.kms, clients.key_arn)
+    sealer = ValueSealer(clients.kms, clients.key_arn)
     document = json.loads(clients.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
     document["sealed_value"] = sealer.seal(Secret("x" * 40), tombstone_context(a_tombstone(KEY_ID)))
     corrupted(json.dumps(document).encode())(clients, bucket)
@@ -339,30 +343,30 @@ OTHERWISE: dict[str, Any] = {
 
 @pytest.mark.parametrize("field", OTHERWISE)
 def test_a_tombstone_of_which_a_word_was_changed_does_not_open(
-    history: History, sealer: Sealer, either: Clients, bucket: str, field: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str, field: str
 ) -> None:
     """Else who may write into the bucket has a key come back into plans that it never was in."""
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     document = json.loads(either.s3.get_object(Bucket=bucket, Key=NAME)["Body"].read())
     assert set(document) == {*OTHERWISE, "version", "sealed_value", "encryption_context"}
     changed = {**document, field: OTHERWISE[field]}
     corrupted(json.dumps(changed).encode())(either, bucket)
     with pytest.raises(TombstoneUnreadable) as err:
-        history.dig_up(KEY_ID, sealer)
+        history.open_tombstone(KEY_ID, sealer)
     assert not err.value.transient
     assert "not what was sealed" in err.value.reason
 
 
 def test_two_tombstones_that_were_swapped_stay_closed(
-    history: History, sealer: Sealer, either: Clients, bucket: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
     other = a_tombstone("another")
     other = replace(other, sealed_value=sealer.seal(VALUE, tombstone_context(other)))
-    history.bury(other, VALUE, sealer)
+    history.put_tombstone(other, VALUE, sealer)
     body = either.s3.get_object(Bucket=bucket, Key="tombstones/another.json")["Body"].read()
     corrupted(body)(either, bucket)
     with pytest.raises(TombstoneUnreadable):
-        history.dig_up(KEY_ID, sealer)
+        history.open_tombstone(KEY_ID, sealer)
 
 
 def another_name(clients: Clients, bucket: str) -> None:
@@ -376,7 +380,7 @@ def marked_as_deleted(clients: Clients, bucket: str) -> None:
 
 
 def missing(clients: Clients, bucket: str) -> None:
-    History(clients.s3, bucket).destroy_tombstone(KEY_ID)
+    HistoryBucket(clients.s3, bucket).destroy_tombstone(KEY_ID)
 
 
 ACCIDENTS: dict[str, Callable[[Clients, str], None]] = {
@@ -391,29 +395,29 @@ ACCIDENTS: dict[str, Callable[[Clients, str], None]] = {
 
 @pytest.mark.parametrize("accident", ACCIDENTS.values(), ids=ACCIDENTS)
 def test_a_tombstone_to_which_something_happened_stays_closed_for_good(
-    history: History,
-    sealer: Sealer,
+    history: HistoryBucket,
+    sealer: ValueSealer,
     either: Clients,
     bucket: str,
     accident: Callable[[Clients, str], None],
 ) -> None:
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     accident(either, bucket)
     with pytest.raises(TombstoneUnreadable) as err:
-        history.dig_up(KEY_ID, sealer)
+        history.open_tombstone(KEY_ID, sealer)
     assert (err.value.key_id, err.value.transient) == (KEY_ID, False)
 
 
 def test_a_tombstone_that_was_removed_by_s3_rm_is_there_and_opens(
-    history: History, sealer: Sealer, either: Clients, bucket: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
     older = sealed(sealer, name="as it was parked before")
-    history.bury(older, VALUE, sealer)
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(older, VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     for _ in range(2):
         marked_as_deleted(either, bucket)
     assert history.has_tombstone(KEY_ID)
-    opened, value = history.dig_up(KEY_ID, sealer)
+    opened, value = history.open_tombstone(KEY_ID, sealer)
     assert (opened.name, value) == (a_tombstone(KEY_ID).name, VALUE)
     history.destroy_tombstone(KEY_ID)
     assert not history.has_tombstone(KEY_ID)
@@ -425,7 +429,7 @@ def test_a_tombstone_that_was_removed_by_s3_rm_is_there_and_opens(
     "code", ["AccessDenied", "AccessDeniedException", "InternalError", "KMSInvalidStateException"]
 )
 def test_a_tombstone_that_cannot_be_read_right_now_may_be_opened_later(
-    sealer: Sealer, either: Clients, bucket: str, call: str, code: str
+    sealer: ValueSealer, either: Clients, bucket: str, call: str, code: str
 ) -> None:
     broken = [False]
 
@@ -434,37 +438,37 @@ def test_a_tombstone_that_cannot_be_read_right_now_may_be_opened_later(
             raise refused("Any", code, 500)
         return do()
 
-    watched = Sealer(Watched(either.kms, "kms", around), either.key_arn)
-    history = History(Watched(either.s3, "s3", around), bucket)
+    watched = ValueSealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = HistoryBucket(Watched(either.s3, "s3", around), bucket)
     tombstone = sealed(sealer)
-    history.bury(tombstone, VALUE, watched)
+    history.put_tombstone(tombstone, VALUE, watched)
     broken[0] = True
     with pytest.raises(TombstoneUnreadable) as err:
-        history.dig_up(KEY_ID, watched)
+        history.open_tombstone(KEY_ID, watched)
     assert err.value.transient
     broken[0] = False
-    assert history.dig_up(KEY_ID, watched) == (tombstone, VALUE)
+    assert history.open_tombstone(KEY_ID, watched) == (tombstone, VALUE)
 
 
 def test_no_error_of_a_tombstone_holds_its_value(
-    sealer: Sealer, either: Clients, bucket: str
+    sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
     def around(name: str, do: Callable[[], Any]) -> Any:
         raise refused(VALUE.reveal(), "InternalError", 500)
 
-    watched = Sealer(Watched(either.kms, "kms", around), either.key_arn)
-    history = History(either.s3, bucket)
-    history.bury(sealed(sealer), VALUE, sealer)
+    watched = ValueSealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = HistoryBucket(either.s3, bucket)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     with pytest.raises(TombstoneUnreadable) as err:
-        history.dig_up(KEY_ID, watched)
+        history.open_tombstone(KEY_ID, watched)
     shown = "".join(traceback.format_exception(err.value)) + repr(vars(err.value))
     assert VALUE.reveal() not in shown
 
 
 def test_the_tombstones_of_a_key_and_of_one_whose_id_begins_so_are_destroyed_apart(
-    history: History, sealer: Sealer, either: Clients, bucket: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     either.s3.put_object(Bucket=bucket, Key=f"tombstones/{KEY_ID}0.json", Body=b"x")
     history.destroy_tombstone(KEY_ID)
     assert versions(either, bucket) == [f"tombstones/{KEY_ID}0.json"]
@@ -476,7 +480,7 @@ def test_the_tombstones_of_a_key_and_of_one_whose_id_begins_so_are_destroyed_apa
     ids=[*ACCIDENTS, "of another value", "with another name", "under a delete marker"],
 )
 def test_only_a_tombstone_that_reads_back_and_opens_is_buried(
-    sealer: Sealer, either: Clients, bucket: str, accident: Callable[[Clients, str], None]
+    sealer: ValueSealer, either: Clients, bucket: str, accident: Callable[[Clients, str], None]
 ) -> None:
     def around(name: str, call: Callable[[], Any]) -> Any:
         answer = call()
@@ -484,9 +488,9 @@ def test_only_a_tombstone_that_reads_back_and_opens_is_buried(
             accident(either, bucket)
         return answer
 
-    history = History(Watched(either.s3, "s3", around), bucket)
+    history = HistoryBucket(Watched(either.s3, "s3", around), bucket)
     with pytest.raises(TombstoneUnreadable):
-        history.bury(sealed(sealer), VALUE, sealer)
+        history.put_tombstone(sealed(sealer), VALUE, sealer)
 
 
 @pytest.mark.parametrize("denied", ["s3.put_object", "s3.get_object", "kms.decrypt"])
@@ -498,19 +502,19 @@ def test_a_tombstone_that_may_not_be_written_or_opened_is_not_buried(
             raise refused("Any", "AccessDenied", 403)
         return call()
 
-    sealer = Sealer(Watched(either.kms, "kms", around), either.key_arn)
-    history = History(Watched(either.s3, "s3", around), bucket)
+    sealer = ValueSealer(Watched(either.kms, "kms", around), either.key_arn)
+    history = HistoryBucket(Watched(either.s3, "s3", around), bucket)
     with pytest.raises((TombstoneUnreadable, AccessDenied)):
-        history.bury(sealed(sealer), VALUE, sealer)
+        history.put_tombstone(sealed(sealer), VALUE, sealer)
 
 
 def test_every_version_of_a_tombstone_is_destroyed_and_no_others(
-    history: History, sealer: Sealer, either: Clients, bucket: str
+    history: HistoryBucket, sealer: ValueSealer, either: Clients, bucket: str
 ) -> None:
     for owner in ("one", "two", "three"):
-        history.bury(sealed(sealer, owner=owner), VALUE, sealer)
+        history.put_tombstone(sealed(sealer, owner=owner), VALUE, sealer)
     either.s3.delete_object(Bucket=bucket, Key=NAME)
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     either.s3.put_object(Bucket=bucket, Key=f"{NAME}.copy", Body=b"x")
     history.destroy_tombstone(KEY_ID)
     assert versions(either, bucket) == [f"{NAME}.copy"]
@@ -535,13 +539,13 @@ def test_the_versions_of_all_pages_are_destroyed() -> None:
             {**listed, "KeyMarker": NAME, "VersionIdMarker": "v1"},
         )
         aws.add_response("delete_object", {}, {"Bucket": "bucket", "Key": NAME, "VersionId": "v0"})
-        History(client, "bucket").destroy_tombstone(KEY_ID)
+        HistoryBucket(client, "bucket").destroy_tombstone(KEY_ID)
         aws.assert_no_pending_responses()
 
 
 # --- errors ---------------------------------------------------------------------------------------
 
-CALLS: dict[str, Callable[[History], Any]] = {
+CALLS: dict[str, Callable[[HistoryBucket], Any]] = {
     "evidence": lambda history: history.evidence(TODAY),
     "evidence_before": lambda history: history.evidence_before(TODAY),
     "put_evidence": lambda history: history.put_evidence(an_evidence()),
@@ -549,8 +553,8 @@ CALLS: dict[str, Callable[[History], Any]] = {
     "put_usage": lambda history: history.put_usage(TODAY, []),
     "keys": lambda history: history.keys(TODAY),
     "put_keys": lambda history: history.put_keys(TODAY, []),
-    "put_plan": lambda history: history.put_plan(a_plan(a_key())),
-    "plan": lambda history: history.plan("0123456789abcdef"),
+    "put_plan": lambda history: history.save_sweep_plan(a_plan(a_key())),
+    "plan": lambda history: history.saved_sweep_plan("0123456789abcdef"),
     "put_approval": lambda history: history.put_approval("0123456789abcdef", TODAY, at(TODAY)),
     "has_tombstone": lambda history: history.has_tombstone(KEY_ID),
     "destroy_tombstone": lambda history: history.destroy_tombstone(KEY_ID),
@@ -558,7 +562,9 @@ CALLS: dict[str, Callable[[History], Any]] = {
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_a_call_that_fails_says_so_in_an_error_of_ours(call: Callable[[History], Any]) -> None:
+def test_a_call_that_fails_says_so_in_an_error_of_ours(
+    call: Callable[[HistoryBucket], Any],
+) -> None:
     class Raises:
         def __init__(self, err: Exception) -> None:
             self._err = err
@@ -570,16 +576,16 @@ def test_a_call_that_fails_says_so_in_an_error_of_ours(call: Callable[[History],
             return fail
 
     with pytest.raises(CallFailed, match="InternalError"):
-        call(History(Raises(refused("Any", "InternalError", 500)), "bucket"))
+        call(HistoryBucket(Raises(refused("Any", "InternalError", 500)), "bucket"))
     with pytest.raises(AccessDenied, match="s3:"):
-        call(History(Raises(refused("Any", "AccessDenied", 403)), "bucket"))
+        call(HistoryBucket(Raises(refused("Any", "AccessDenied", 403)), "bucket"))
     with pytest.raises(CallFailed, match="EndpointConnectionError"):
-        call(History(Raises(EndpointConnectionError(endpoint_url="https://x")), "bucket"))
+        call(HistoryBucket(Raises(EndpointConnectionError(endpoint_url="https://x")), "bucket"))
 
 
 def test_a_tombstone_of_a_key_with_a_name_of_another_is_no_other_keys(
-    history: History, sealer: Sealer
+    history: HistoryBucket, sealer: ValueSealer
 ) -> None:
-    history.bury(sealed(sealer), VALUE, sealer)
+    history.put_tombstone(sealed(sealer), VALUE, sealer)
     assert not history.has_tombstone(KEY_ID[:-1])
-    assert replace(history.dig_up(KEY_ID, sealer)[0], sealed_value="").key_id == KEY_ID
+    assert replace(history.open_tombstone(KEY_ID, sealer)[0], sealed_value="").key_id == KEY_ID

@@ -25,7 +25,7 @@ from keyjanitor.errors import CallFailed
 from sandbox.population import ODD_NAMES, Habit, Kind, SimulatedKey, population
 from tests.builders import DAY, a_policy, a_tier, at
 from tests.contract.test_template import tables
-from tests.fakes import Account, FakeApiGateway, FakeOwners, clients_in_memory
+from tests.fakes import Account, FakeApiGateway, FakeOwnership, clients_in_memory
 from tests.template import ROOT
 
 pytestmark = pytest.mark.slow
@@ -243,7 +243,7 @@ class World:
 def a_world(account: Account) -> World:
     world = World(account)
     account.gateway = Metered(FIRST)
-    account.owners = FakeOwners(account.gateway)
+    account.owners = FakeOwnership(account.gateway)
     account.wire()
     for name, stages in STAGES.items():
         plan = UsagePlan(PLANS[name], name, stages, has_quota=name == "external")

@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.model.key_ids import KeyIds, may_be_value, shown_id
 from keyjanitor.domain.model.keys import ApiKey, State
@@ -132,14 +132,14 @@ def on_boto(account: Account) -> Boto:
     """Has the functions reach the account by the real adapter."""
     account.wire()
     boto = Boto(account.gateway)
-    gateway = ApiGateway(boto, Pace(1_000_000))
-    account.outside = account.outside._replace(gateway=gateway)
-    account.expire_keys.outside = account.outside  # type: ignore[attr-defined]
+    gateway = ApiGateway(boto, RateLimiter(1_000_000))
+    account.adapters = account.adapters._replace(gateway=gateway)
+    account.expire_keys.adapters = account.adapters  # type: ignore[attr-defined]
     for function, name in (
-        (account.pull_usage, "sources"),
-        (account.watch_capacity, "sights"),
-        (account.publish_report, "sources"),
-        (account.provision_keys, "outside"),
+        (account.pull_usage, "adapters"),
+        (account.watch_capacity, "adapters"),
+        (account.publish_report, "adapters"),
+        (account.provision_keys, "adapters"),
     ):
         setattr(function, name, getattr(function, name)._replace(gateway=gateway))
     return boto
@@ -192,8 +192,8 @@ def test_a_request_names_such_a_key_as_it_is_called_and_reaches_it(
 def test_a_revoked_one_that_is_no_more_is_a_success(an_account: AccountMaker) -> None:
     account = an_account()
     on_boto(account)
-    assert account.outside.gateway.key(CALLED) is None
-    account.outside.gateway.delete(CALLED)
+    assert account.adapters.gateway.key(CALLED) is None
+    account.adapters.gateway.delete(CALLED)
 
 
 def test_one_that_is_rotated_does_not_show_its_id(
@@ -304,6 +304,6 @@ def test_tags_are_those_of_the_key_as_it_is_called_and_no_stack_is_asked_about_i
                 ]
             }
 
-    owners = Owners(Tagging(), None)
+    owners = Ownership(Tagging(), None)
     assert owners.tags() == {CALLED: {"a": "b"}}
     assert owners.stack_of(CALLED) is None

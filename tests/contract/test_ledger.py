@@ -224,10 +224,10 @@ def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger:
     ledger.commit([Change(two, replace(two, owner="somebody"))])
     restored = Change(one, replace(one, state=State.RESTORED))
     assert not ledger.commit_together(restored, Change(two, replace(two, reason="late")))
-    assert ledger.shelf(TODAY).oldest[0] == one
+    assert ledger.parked_keys(TODAY).oldest[0] == one
     (now,) = ledger.live_rows().values()
     assert ledger.commit_together(restored, Change(now, replace(now, reason="in time"), (told(),)))
-    assert ledger.shelf(TODAY).oldest == ()
+    assert ledger.parked_keys(TODAY).oldest == ()
     assert ledger.unsent() == [told()]
 
 
@@ -296,7 +296,7 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
         a_row("live"),
     )
     ids = frozenset({"due", "older", "today", "purged", "restored"})
-    assert ledger.shelf(TODAY) == Shelf(
+    assert ledger.parked_keys(TODAY) == Shelf(
         (due,),
         (older, due, last),
         {SweepAction.PARK: 2, SweepAction.PURGE: 1},
@@ -316,7 +316,7 @@ def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_park
         a_row("restored", State.RESTORED, parked_on=YESTERDAY),
         a_row("purged", State.PURGED, parked_on=YESTERDAY),
     )
-    assert ledger.shelf_of(YESTERDAY) == [disabled, parked]
+    assert ledger.parked_on_sweep(YESTERDAY) == [disabled, parked]
 
 
 # --- nights ---------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ class Raises:
 CALLS: dict[str, Callable[[Ledger], Any]] = {
     "live_rows": lambda ledger: ledger.live_rows(),
     "row": lambda ledger: ledger.row("k"),
-    "shelf": lambda ledger: ledger.shelf(TODAY),
+    "shelf": lambda ledger: ledger.parked_keys(TODAY),
     "commit": lambda ledger: ledger.commit([Change(None, a_row())]),
     "commit_together": lambda ledger: ledger.commit_together(Change(None, a_row())),
     "night": lambda ledger: ledger.night(TODAY),

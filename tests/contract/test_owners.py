@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
-from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.errors import AccessDenied, CallFailed
 
 ASKED = {"ResourceTypeFilters": ["apigateway"], "ResourcesPerPage": 100}
@@ -18,7 +18,7 @@ class Stubbed:
     def __init__(self) -> None:
         self.tagging, self.tags = self._client("resourcegroupstaggingapi")
         self.cloudformation, self.stacks = self._client("cloudformation")
-        self.owners = Owners(self.tagging, self.cloudformation)
+        self.owners = Ownership(self.tagging, self.cloudformation)
 
     @staticmethod
     def _client(service: Any) -> tuple[Any, Stubber]:
@@ -195,7 +195,7 @@ def test_a_connection_that_fails_leaves_it_unknown() -> None:
 
             return call
 
-    owners = Owners(Down(), Down())
+    owners = Ownership(Down(), Down())
     with pytest.raises(CallFailed):
         owners.tags()
     with pytest.raises(CallFailed):

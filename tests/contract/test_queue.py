@@ -65,17 +65,17 @@ def test_messages_become_visible_by_tens(client: Any, aws: Stubber) -> None:
     changed(aws, [entry(index, index) for index in range(10)])
     changed(aws, [entry(index, 10 + index) for index in range(10)])
     changed(aws, [entry(0, 20)])
-    RequestQueue(client, URL, DEAD).come_again_soon(messages(21))
+    RequestQueue(client, URL, DEAD).shorten_visibility(messages(21))
 
 
 def test_each_message_comes_again_by_how_often_it_came(client: Any, aws: Stubber) -> None:
     changed(aws, [entry(0, 0, 30), entry(1, 0, 60), entry(2, 0, 900)])
     often = [messages(1, received)[0] for received in (1, 2, 9)]
-    RequestQueue(client, URL, DEAD).come_again_soon(often)
+    RequestQueue(client, URL, DEAD).shorten_visibility(often)
 
 
 def test_without_messages_nobody_is_asked(client: Any, aws: Stubber) -> None:
-    RequestQueue(client, URL, DEAD).come_again_soon([])
+    RequestQueue(client, URL, DEAD).shorten_visibility([])
 
 
 def test_a_message_that_failed_does_not_keep_the_others(
@@ -89,7 +89,7 @@ def test_a_message_that_failed_does_not_keep_the_others(
     changed(aws, [entry(index, index) for index in range(10)], failed)
     changed(aws, [entry(0, 10)])
     with caplog.at_level(logging.INFO):
-        RequestQueue(client, URL, DEAD).come_again_soon(messages(11))
+        RequestQueue(client, URL, DEAD).shorten_visibility(messages(11))
     (record,) = caplog.records
     assert record.getMessage() == (
         "messages that come again only later, by code: "
@@ -105,7 +105,7 @@ def test_a_call_that_fails_is_no_error(
 ) -> None:
     """What comes again comes by itself, only later."""
     aws.add_client_error("change_message_visibility_batch", code, BODY, 400)
-    RequestQueue(client, URL, DEAD).come_again_soon(messages(25))
+    RequestQueue(client, URL, DEAD).shorten_visibility(messages(25))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert BODY not in caplog.text
@@ -124,7 +124,7 @@ def test_nor_is_a_call_that_was_never_made(
         def change_message_visibility_batch(self, **_: Any) -> Any:
             raise err
 
-    RequestQueue(Raises(), URL, DEAD).come_again_soon(messages(1))
+    RequestQueue(Raises(), URL, DEAD).shorten_visibility(messages(1))
     (record,) = caplog.records
     assert record.levelname == "WARNING"
     assert BODY not in caplog.text
@@ -134,7 +134,7 @@ def test_a_message_without_a_receipt_keeps_nobody(client: Any, aws: Stubber) -> 
     """A function that is tried out by hand is given what it is given."""
     nameless = Message("m0", BODY, "", None)
     changed(aws, [{"Id": "0", "ReceiptHandle": "", "VisibilityTimeout": 30}])
-    RequestQueue(client, URL, DEAD).come_again_soon([nameless])
+    RequestQueue(client, URL, DEAD).shorten_visibility([nameless])
 
 
 def test_what_can_never_be_a_request_goes_to_the_dead_letters_with_its_attributes(
@@ -153,7 +153,7 @@ def test_what_can_never_be_a_request_goes_to_the_dead_letters_with_its_attribute
     aws.add_response("send_message", {}, {**expected, "MessageAttributes": {}})
     bare = messages(2)
     buried = [replace(bare[0], attributes=attributes), bare[1]]
-    assert RequestQueue(client, URL, DEAD).bury(buried) == []
+    assert RequestQueue(client, URL, DEAD).send_to_dead_letters(buried) == []
 
 
 def test_what_the_dead_letter_queue_refuses_is_left_and_its_body_is_not_logged(
@@ -164,6 +164,6 @@ def test_what_the_dead_letter_queue_refuses_is_left_and_its_body_is_not_logged(
         "send_message", {}, {"QueueUrl": DEAD, "MessageBody": BODY, "MessageAttributes": {}}
     )
     both = messages(2)
-    assert RequestQueue(client, URL, DEAD).bury(both) == both[:1]
+    assert RequestQueue(client, URL, DEAD).send_to_dead_letters(both) == both[:1]
     assert "sqs:SendMessage" in caplog.text
     assert BODY not in caplog.text

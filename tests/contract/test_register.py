@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.kms import delivery_context
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.adapters.request_store import RequestChange, RequestStore
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Announcement, Grant, RequestRow, Row, Status
 from keyjanitor.domain.requests.census import Admissions, Batch
@@ -44,8 +44,8 @@ def table(either: Clients) -> Table:
 
 
 @pytest.fixture
-def register(table: Table) -> Register:
-    return Register(table)
+def request_store(table: Table) -> RequestStore:
+    return RequestStore(table)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def ledger(table: Table) -> Ledger:
     return Ledger(table)
 
 
-def written(register: Register, *rows: RequestRow) -> list[RequestRow]:
+def written(request_store: RequestStore, *rows: RequestRow) -> list[RequestRow]:
     """Writes new rows; gives them with their version."""
-    done = register.commit([RequestChange(None, row) for row in rows])
+    done = request_store.commit([RequestChange(None, row) for row in rows])
     return [row for row in done if row is not None]
 
 
@@ -71,7 +71,7 @@ def ids(rows: list[RequestRow | None]) -> list[str | None]:
 
 
 def test_every_field_of_a_request_and_of_its_grant_goes_through_the_table(
-    register: Register,
+    request_store: RequestStore,
 ) -> None:
     """A new field must not be forgotten."""
     grant = a_grant(owner=UGLY, name=UGLY, expires_on=in_days(9), rotates="k0", sender=None)
@@ -99,102 +99,102 @@ def test_every_field_of_a_request_and_of_its_grant_goes_through_the_table(
         name for name in get_type_hints(RequestRow) if getattr(row, name) == getattr(new, name)
     ] == []
     assert [name for name in get_type_hints(Grant) if getattr(grant, name) == ""] == []
-    assert register.commit([RequestChange(None, row)]) == [row]
-    assert register.requests(["r1"]) == {"r1": row}
+    assert request_store.commit([RequestChange(None, row)]) == [row]
+    assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_a_request_that_was_just_seen(register: Register) -> None:
-    (row,) = written(register, a_request_row())
+def test_a_request_that_was_just_seen(request_store: RequestStore) -> None:
+    (row,) = written(request_store, a_request_row())
     assert row == a_request_row(version=1)
-    assert register.requests(["r1"]) == {"r1": row}
+    assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_those_requests_are_known_that_were_ever_seen(register: Register) -> None:
-    rows = written(register, *(a_request_row(f"r{number:03}") for number in range(130)))
+def test_those_requests_are_known_that_were_ever_seen(request_store: RequestStore) -> None:
+    rows = written(request_store, *(a_request_row(f"r{number:03}") for number in range(130)))
     assert len(rows) == 130
     asked = ["never", *(row.request_id for row in rows[5:])]
-    assert register.requests(asked) == {row.request_id: row for row in rows[5:]}
-    assert register.requests([]) == {}
+    assert request_store.requests(asked) == {row.request_id: row for row in rows[5:]}
+    assert request_store.requests([]) == {}
 
 
-def test_odd_ids_are_ids_too(register: Register) -> None:
+def test_odd_ids_are_ids_too(request_store: RequestStore) -> None:
     odd = [" " + "0" * 64, "!", "~" * 128, 'quo"te', "a,b", "#", "r1"]
-    rows = written(register, *(a_request_row(request_id) for request_id in odd))
-    assert register.requests(odd) == {row.request_id: row for row in rows}
+    rows = written(request_store, *(a_request_row(request_id) for request_id in odd))
+    assert request_store.requests(odd) == {row.request_id: row for row in rows}
 
 
-def test_a_request_goes_on_from_what_is_written_down(register: Register) -> None:
-    (taken,) = written(register, a_request_row(holder="run", held_until=UNTIL))
+def test_a_request_goes_on_from_what_is_written_down(request_store: RequestStore) -> None:
+    (taken,) = written(request_store, a_request_row(holder="run", held_until=UNTIL))
     steps = [
         replace(taken, status=Status.SEALED, grant=a_grant()),
         replace(taken, status=Status.ANSWERED, grant=None, detail={"version": 1}, holder=None),
     ]
     row = taken
     for version, after in enumerate(steps, 2):
-        (next_row,) = register.commit([RequestChange(row, after)])
+        (next_row,) = request_store.commit([RequestChange(row, after)])
         assert next_row == replace(after, version=version)
         row = next_row
-        assert register.requests(["r1"]) == {"r1": row}
+        assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_of_two_who_see_a_request_first_one_takes_it(register: Register) -> None:
+def test_of_two_who_see_a_request_first_one_takes_it(request_store: RequestStore) -> None:
     one, other = (a_request_row(holder=holder) for holder in ("one", "other"))
-    assert ids(register.commit([RequestChange(None, one)])) == ["r1"]
-    assert register.commit([RequestChange(None, other)]) == [None]
-    assert register.requests(["r1"])["r1"].holder == "one"
+    assert ids(request_store.commit([RequestChange(None, one)])) == ["r1"]
+    assert request_store.commit([RequestChange(None, other)]) == [None]
+    assert request_store.requests(["r1"])["r1"].holder == "one"
 
 
-def test_of_two_who_read_the_same_request_one_goes_on(register: Register) -> None:
-    (row,) = written(register, a_request_row())
+def test_of_two_who_read_the_same_request_one_goes_on(request_store: RequestStore) -> None:
+    (row,) = written(request_store, a_request_row())
     one, other = (RequestChange(row, replace(row, holder=holder)) for holder in ("one", "other"))
-    assert register.commit([one]) == [replace(row, holder="one", version=2)]
-    assert register.commit([other]) == [None]
-    assert register.requests(["r1"]) == {"r1": replace(row, holder="one", version=2)}
+    assert request_store.commit([one]) == [replace(row, holder="one", version=2)]
+    assert request_store.commit([other]) == [None]
+    assert request_store.requests(["r1"]) == {"r1": replace(row, holder="one", version=2)}
 
 
-def in_memory(clients: Clients) -> Register:
+def in_memory(clients: Clients) -> RequestStore:
     """For many requests, and for what happens at once.
 
     A transaction that fails at moto takes back what others have written meanwhile.
     """
-    return Register(Table(clients.dynamodb, clients.new_table()))
+    return RequestStore(Table(clients.dynamodb, clients.new_table()))
 
 
 def test_of_many_who_take_the_same_requests_at_once_each_has_his_own(clients: Clients) -> None:
-    register = in_memory(clients)
+    request_store = in_memory(clients)
 
     def take(holder: str) -> set[str | None]:
         changes = [
             RequestChange(None, a_request_row(f"r{number}", holder=holder)) for number in range(9)
         ]
-        return set(ids(register.commit(changes))) - {None}
+        return set(ids(request_store.commit(changes))) - {None}
 
     with ThreadPoolExecutor(4) as pool:
         taken = list(pool.map(take, "abcd"))
     names = [f"r{number}" for number in range(9)]
     assert sorted(str(name) for one in taken for name in one) == names
-    holders = {row.request_id: row.holder for row in register.requests(names).values()}
+    holders = {row.request_id: row.holder for row in request_store.requests(names).values()}
     assert holders == {
         name: holder for holder, one in zip("abcd", taken, strict=True) for name in one
     }
 
 
 def test_the_loss_of_one_request_does_not_lose_the_others(clients: Clients) -> None:
-    register = in_memory(clients)
-    rows = written(register, *(a_request_row(f"r{number:03}") for number in range(120)))
+    request_store = in_memory(clients)
+    rows = written(request_store, *(a_request_row(f"r{number:03}") for number in range(120)))
     for lost in (rows[7], rows[110]):
-        register.commit([RequestChange(lost, replace(lost, holder="another"))])
+        request_store.commit([RequestChange(lost, replace(lost, holder="another"))])
     changes = [RequestChange(row, replace(row, holder="mine")) for row in rows]
     expected: list[str | None] = [row.request_id for row in rows]
     expected[7] = expected[110] = None
-    assert ids(register.commit(changes)) == expected
-    known = register.requests([row.request_id for row in rows])
+    assert ids(request_store.commit(changes)) == expected
+    known = request_store.requests([row.request_id for row in rows])
     assert {row.request_id for row in known.values() if row.holder == "another"} == {"r007", "r110"}
     assert {row.version for row in known.values()} == {2}
 
 
-def test_nothing_to_write_is_written(register: Register) -> None:
-    assert register.commit([]) == []
+def test_nothing_to_write_is_written(request_store: RequestStore) -> None:
+    assert request_store.commit([]) == []
 
 
 # --- with the rows and events of keys -------------------------------------------------------------
@@ -208,14 +208,14 @@ def an_answer(
 
 
 def test_an_answer_the_key_and_the_event_are_written_together(
-    register: Register, ledger: Ledger
+    request_store: RequestStore, ledger: Ledger
 ) -> None:
-    (row,) = written(register, a_request_row())
+    (row,) = written(request_store, a_request_row())
     key = an_issued_row("new", owner=UGLY, request_ids=("r1",))
-    (done,) = register.commit(
+    (done,) = request_store.commit(
         [an_answer(row, Change(None, key, (told(1),)), announcements=(told(2),))]
     )
-    assert register.requests(["r1"]) == {"r1": done}
+    assert request_store.requests(["r1"]) == {"r1": done}
     assert done == replace(
         row, status=Status.ANSWERED, detail_type="Key Issued", detail={"version": 1}, version=2
     )
@@ -228,9 +228,9 @@ def test_an_answer_the_key_and_the_event_are_written_together(
 
 @pytest.mark.parametrize("lost", ["request", "key", "new key"])
 def test_none_of_it_is_written_if_one_part_was_changed_by_others(
-    register: Register, ledger: Ledger, lost: str
+    request_store: RequestStore, ledger: Ledger, lost: str
 ) -> None:
-    (row,) = written(register, a_request_row())
+    (row,) = written(request_store, a_request_row())
     (key,) = ledger.commit([Change(None, an_issued_row("k0"))])
     change = an_answer(
         row,
@@ -240,23 +240,23 @@ def test_none_of_it_is_written_if_one_part_was_changed_by_others(
     )
     match lost:
         case "request":
-            register.commit([RequestChange(row, replace(row, holder="another"))])
+            request_store.commit([RequestChange(row, replace(row, holder="another"))])
         case "key":
             ledger.commit([Change(key, replace(key, owner="another"))])
         case _:
             ledger.commit([Change(None, an_issued_row("new", owner="another"))])
-    before = (register.requests(["r1"]), ledger.live_rows())
-    assert register.commit([change]) == [None]
-    assert (register.requests(["r1"]), ledger.live_rows(), ledger.unsent()) == (*before, [])
+    before = (request_store.requests(["r1"]), ledger.live_rows())
+    assert request_store.commit([change]) == [None]
+    assert (request_store.requests(["r1"]), ledger.live_rows(), ledger.unsent()) == (*before, [])
 
 
 def test_a_revoked_key_leaves_the_living_with_its_answer(
-    register: Register, ledger: Ledger
+    request_store: RequestStore, ledger: Ledger
 ) -> None:
-    (row,) = written(register, a_request_row())
+    (row,) = written(request_store, a_request_row())
     (key,) = ledger.commit([Change(None, an_issued_row("k0"))])
     revoked = replace(key, state=State.REVOKED, revoked_on=TODAY, revoked_by="AROASENDER")
-    assert register.commit([an_answer(row, Change(key, revoked))]) != [None]
+    assert request_store.commit([an_answer(row, Change(key, revoked))]) != [None]
     assert ledger.live_rows() == {}
     assert ledger.row_of_any("k0") == replace(revoked, version=2)
 
@@ -272,9 +272,9 @@ def test_a_revoked_key_leaves_the_living_with_its_answer(
     ],
 )
 def test_a_request_is_forgotten_long_after_its_message_can_come_back(
-    either: Clients, register: Register, table: Table, status: Status, days: int
+    either: Clients, request_store: RequestStore, table: Table, status: Status, days: int
 ) -> None:
-    written(register, a_request_row(status=status, received_on=TODAY))
+    written(request_store, a_request_row(status=status, received_on=TODAY))
     (item,) = either.dynamodb.scan(TableName=table._name)["Items"]
     expires_at = datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC)
     assert expires_at == at(TODAY, 0) + DAY * days
@@ -282,11 +282,11 @@ def test_a_request_is_forgotten_long_after_its_message_can_come_back(
 
 
 def test_the_row_of_a_revoked_key_is_kept_for_as_long_as_an_answered_request(
-    either: Clients, ledger: Ledger, register: Register, table: Table
+    either: Clients, ledger: Ledger, request_store: RequestStore, table: Table
 ) -> None:
     """So no message that comes again finds the one without the other."""
     ledger.commit([Change(None, an_issued_row("k0", State.REVOKED, revoked_on=TODAY))])
-    written(register, a_request_row(status=Status.ANSWERED, received_on=TODAY))
+    written(request_store, a_request_row(status=Status.ANSWERED, received_on=TODAY))
     expire = {
         item["expires_at"]["N"] for item in either.dynamodb.scan(TableName=table._name)["Items"]
     }
@@ -295,8 +295,8 @@ def test_the_row_of_a_revoked_key_is_kept_for_as_long_as_an_answered_request(
 
 def test_more_answers_than_one_transaction_holds(clients: Clients) -> None:
     table = Table(clients.dynamodb, clients.new_table())
-    register, ledger = Register(table), Ledger(table)
-    rows = written(register, *(a_request_row(f"r{number:03}") for number in range(60)))
+    request_store, ledger = RequestStore(table), Ledger(table)
+    rows = written(request_store, *(a_request_row(f"r{number:03}") for number in range(60)))
     changes = [
         an_answer(row, Change(None, an_issued_row(f"k{n:03}")), announcements=(told(n),))
         for n, row in enumerate(rows)
@@ -304,22 +304,22 @@ def test_more_answers_than_one_transaction_holds(clients: Clients) -> None:
     ledger.commit([Change(None, an_issued_row("k033", owner="another"))])
     expected: list[str | None] = [row.request_id for row in rows]
     expected[33] = None
-    assert ids(register.commit(changes)) == expected
+    assert ids(request_store.commit(changes)) == expected
     assert len(ledger.live_rows()) == 60
     assert ledger.unsent() == [told(n) for n in range(60) if n != 33]
 
 
 def test_of_two_answers_that_change_the_same_key_the_first_is_written(
-    register: Register, ledger: Ledger
+    request_store: RequestStore, ledger: Ledger
 ) -> None:
     """Two requests to rotate a key, sealed by two runs that died: neither may block the other."""
-    one, other = written(register, a_request_row("r1"), a_request_row("r2"))
+    one, other = written(request_store, a_request_row("r1"), a_request_row("r2"))
     (key,) = ledger.commit([Change(None, an_issued_row("k0"))])
     changes = [
         an_answer(row, Change(key, replace(key, rotated_to=f"by {row.request_id}")))
         for row in (one, other)
     ]
-    assert ids(register.commit(changes)) == ["r1", None]
+    assert ids(request_store.commit(changes)) == ["r1", None]
     assert ledger.live_rows() == {"k0": replace(key, rotated_to="by r1", version=2)}
 
 
@@ -335,10 +335,10 @@ class Counts:
 
 def test_a_transaction_is_filled_to_the_last_write() -> None:
     counts = Counts()
-    register = Register(Table(counts, "ledger"))
+    request_store = RequestStore(Table(counts, "ledger"))
     rows = [a_request_row(f"r{number:03}") for number in range(250)]
-    written(register, *rows)
-    register.commit([an_answer(row, announcements=(told(),)) for row in rows[:120]])
+    written(request_store, *rows)
+    request_store.commit([an_answer(row, announcements=(told(),)) for row in rows[:120]])
     assert counts.sizes == [100, 100, 50, 100, 100, 40]
 
 
@@ -359,7 +359,7 @@ def test_no_transaction_is_larger_than_dynamodb_takes(shapes: list[tuple[int, in
         return RequestChange(None, row, rows, tuple(told(n) for n in range(events)))
 
     changes = [a_change(number, *shape) for number, shape in enumerate(shapes)]
-    done = Register(Table(counts, "ledger")).commit(changes)
+    done = RequestStore(Table(counts, "ledger")).commit(changes)
     sizes = counts.sizes
     assert ids(done) == [change.after.request_id for change in changes]
     assert sum(sizes) == sum(1 + keys * (2 + of_keys) + events for keys, events, of_keys in shapes)
@@ -381,46 +381,48 @@ COUNTED = Admissions(
 )
 
 
-def test_nothing_was_counted_at_first(register: Register) -> None:
-    assert register.admissions() == Admissions()
+def test_nothing_was_counted_at_first(request_store: RequestStore) -> None:
+    assert request_store.admissions() == Admissions()
 
 
-def test_what_was_counted_and_admitted_is_read_as_it_was_written(register: Register) -> None:
-    assert register.put_admissions(COUNTED)
-    assert register.admissions() == replace(COUNTED, version=1)
+def test_what_was_counted_and_admitted_is_read_as_it_was_written(
+    request_store: RequestStore,
+) -> None:
+    assert request_store.put_admissions(COUNTED)
+    assert request_store.admissions() == replace(COUNTED, version=1)
     never = Admissions(version=1)
-    assert register.put_admissions(never)
-    assert register.admissions() == Admissions(version=2)
+    assert request_store.put_admissions(never)
+    assert request_store.admissions() == Admissions(version=2)
 
 
-def test_of_two_runs_that_read_the_same_count_one_raises_it(register: Register) -> None:
-    assert register.put_admissions(COUNTED)
-    read = register.admissions()
-    assert register.put_admissions(replace(read, made=10))
-    assert not register.put_admissions(replace(read, made=20))
-    assert register.admissions() == replace(read, made=10, version=2)
+def test_of_two_runs_that_read_the_same_count_one_raises_it(request_store: RequestStore) -> None:
+    assert request_store.put_admissions(COUNTED)
+    read = request_store.admissions()
+    assert request_store.put_admissions(replace(read, made=10))
+    assert not request_store.put_admissions(replace(read, made=20))
+    assert request_store.admissions() == replace(read, made=10, version=2)
 
 
-def test_of_two_runs_that_count_for_the_first_time_one_does(register: Register) -> None:
-    assert register.put_admissions(COUNTED)
-    assert not register.put_admissions(replace(COUNTED, made=20))
-    assert register.admissions() == replace(COUNTED, version=1)
+def test_of_two_runs_that_count_for_the_first_time_one_does(request_store: RequestStore) -> None:
+    assert request_store.put_admissions(COUNTED)
+    assert not request_store.put_admissions(replace(COUNTED, made=20))
+    assert request_store.admissions() == replace(COUNTED, version=1)
 
 
 def test_many_runs_at_once_lose_no_admission(clients: Clients) -> None:
-    register = in_memory(clients)
+    request_store = in_memory(clients)
 
     def raise_it(number: int) -> int:
         for attempt in range(100):
-            read = register.admissions()
+            read = request_store.admissions()
             batches = {**read.batches, f"run-{number}": Batch(UNTIL, number)}
-            if register.put_admissions(replace(read, batches=batches)):
+            if request_store.put_admissions(replace(read, batches=batches)):
                 return attempt
         raise AssertionError("never won")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(raise_it, range(8)))
-    counted = register.admissions()
+    counted = request_store.admissions()
     assert counted.version == 8
     assert counted.batches == {f"run-{number}": Batch(UNTIL, number) for number in range(8)}
 
@@ -433,18 +435,18 @@ def repeated(name: str, call: Callable[[], Any]) -> Any:
 
 
 def test_a_count_is_raised_though_the_first_answer_was_lost(
-    either: Clients, register: Register, table: Table
+    either: Clients, request_store: RequestStore, table: Table
 ) -> None:
     """Who took it for another's would count his own keys against himself."""
     watched = Watched(either.dynamodb, "dynamodb", repeated)
-    impatient = Register(Table(watched, table._name))
+    impatient = RequestStore(Table(watched, table._name))
     assert impatient.put_admissions(COUNTED)
     read = impatient.admissions()
     assert read == replace(COUNTED, version=1)
     assert impatient.put_admissions(replace(read, made=4))
     assert not impatient.put_admissions(replace(read, made=5))
-    assert not register.put_admissions(replace(read, made=4))
-    assert register.admissions() == replace(COUNTED, made=4, version=2)
+    assert not request_store.put_admissions(replace(read, made=4))
+    assert request_store.admissions() == replace(COUNTED, made=4, version=2)
 
 
 # --- usage plans ----------------------------------------------------------------------------------
@@ -452,68 +454,73 @@ def test_a_count_is_raised_though_the_first_answer_was_lost(
 SHAPE = "keyjanitor external 1f82a094"
 
 
-def test_one_run_may_make_a_plan_of_a_shape(register: Register) -> None:
-    assert register.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    assert not register.claim_plan(SHAPE, "run-2", NOW, UNTIL)
-    assert register.claim_plan("keyjanitor inner 00000000", "run-2", NOW, UNTIL)
+def test_one_run_may_make_a_plan_of_a_shape(request_store: RequestStore) -> None:
+    assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    assert not request_store.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
+    assert request_store.claim_usage_plan("keyjanitor inner 00000000", "run-2", NOW, UNTIL)
     # Lambda's own retry comes under the same id.
-    assert register.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    assert register.made_plans() == {}
+    assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    assert request_store.made_usage_plans() == {}
 
 
 def test_a_plan_is_claimed_though_the_first_answer_was_lost(either: Clients, table: Table) -> None:
     watched = Watched(either.dynamodb, "dynamodb", repeated)
-    impatient = Register(Table(watched, table._name))
-    assert impatient.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    assert not impatient.claim_plan(SHAPE, "run-2", NOW, UNTIL)
+    impatient = RequestStore(Table(watched, table._name))
+    assert impatient.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    assert not impatient.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
 
 
 def test_of_many_runs_at_once_one_may_make_a_plan(clients: Clients) -> None:
-    register = in_memory(clients)
+    request_store = in_memory(clients)
     with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: register.claim_plan(SHAPE, f"{n}", NOW, UNTIL), range(8)))
+        won = list(
+            pool.map(lambda n: request_store.claim_usage_plan(SHAPE, f"{n}", NOW, UNTIL), range(8))
+        )
     assert won.count(True) == 1
 
 
-def test_the_claim_of_a_run_that_died_ends_with_its_time(register: Register) -> None:
-    assert register.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    assert not register.claim_plan(SHAPE, "run-2", UNTIL, UNTIL + timedelta(minutes=5))
+def test_the_claim_of_a_run_that_died_ends_with_its_time(request_store: RequestStore) -> None:
+    assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    assert not request_store.claim_usage_plan(SHAPE, "run-2", UNTIL, UNTIL + timedelta(minutes=5))
     later = UNTIL + timedelta(seconds=1)
-    assert register.claim_plan(SHAPE, "run-2", later, later + timedelta(minutes=5))
-    assert not register.claim_plan(SHAPE, "run-1", later, later + timedelta(minutes=5))
+    assert request_store.claim_usage_plan(SHAPE, "run-2", later, later + timedelta(minutes=5))
+    assert not request_store.claim_usage_plan(SHAPE, "run-1", later, later + timedelta(minutes=5))
 
 
-def test_a_claim_that_is_given_back_can_be_had_at_once(register: Register) -> None:
-    assert register.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    register.give_plan_back(SHAPE)
-    assert register.made_plans() == {}
-    assert register.claim_plan(SHAPE, "run-2", NOW, UNTIL)
-    register.give_plan_back("never claimed")
+def test_a_claim_that_is_given_back_can_be_had_at_once(request_store: RequestStore) -> None:
+    assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    request_store.release_usage_plan(SHAPE)
+    assert request_store.made_usage_plans() == {}
+    assert request_store.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
+    request_store.release_usage_plan("never claimed")
 
 
-def test_a_plan_that_was_made_is_remembered_by_its_shape(register: Register) -> None:
-    assert register.claim_plan(SHAPE, "run-1", NOW, UNTIL)
-    register.plan_made(SHAPE, "plan1")
-    register.plan_made("keyjanitor inner 00000000", "plan2")
-    assert register.claim_plan("being made", "run-1", NOW, UNTIL)
-    assert register.made_plans() == {SHAPE: "plan1", "keyjanitor inner 00000000": "plan2"}
+def test_a_plan_that_was_made_is_remembered_by_its_shape(request_store: RequestStore) -> None:
+    assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
+    request_store.put_usage_plan(SHAPE, "plan1")
+    request_store.put_usage_plan("keyjanitor inner 00000000", "plan2")
+    assert request_store.claim_usage_plan("being made", "run-1", NOW, UNTIL)
+    assert request_store.made_usage_plans() == {
+        SHAPE: "plan1",
+        "keyjanitor inner 00000000": "plan2",
+    }
 
 
-def test_a_plan_that_somebody_deleted_can_be_made_again(register: Register) -> None:
-    register.plan_made(SHAPE, "plan1")
-    assert register.claim_plan(SHAPE, "run-2", NOW, UNTIL)
-    assert not register.claim_plan(SHAPE, "run-3", NOW, UNTIL)
-    register.plan_made(SHAPE, "plan2")
-    assert register.made_plans() == {SHAPE: "plan2"}
+def test_a_plan_that_somebody_deleted_can_be_made_again(request_store: RequestStore) -> None:
+    request_store.put_usage_plan(SHAPE, "plan1")
+    assert request_store.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
+    assert not request_store.claim_usage_plan(SHAPE, "run-3", NOW, UNTIL)
+    request_store.put_usage_plan(SHAPE, "plan2")
+    assert request_store.made_usage_plans() == {SHAPE: "plan2"}
 
 
 # --- beside the ledger ----------------------------------------------------------------------------
 
 
-def test_requests_and_plans_are_no_keys(register: Register, ledger: Ledger) -> None:
-    written(register, a_request_row("k0"))
-    register.put_admissions(COUNTED)
-    register.plan_made(SHAPE, "plan1")
+def test_requests_and_plans_are_no_keys(request_store: RequestStore, ledger: Ledger) -> None:
+    written(request_store, a_request_row("k0"))
+    request_store.put_admissions(COUNTED)
+    request_store.put_usage_plan(SHAPE, "plan1")
     assert ledger.live_rows() == {}
     assert ledger.row_of_any("k0") is None
     assert (ledger.hold(), ledger.lease_until(), ledger.unsent()) == (None, None, [])
@@ -567,27 +574,27 @@ def test_ids_that_lead_in_a_circle_lead_to_nobody(clients: Clients) -> None:
 
 # --- errors ---------------------------------------------------------------------------------------
 
-CALLS: dict[str, Callable[[Register], Any]] = {
-    "requests": lambda register: register.requests(["r1"]),
-    "commit": lambda register: register.commit([RequestChange(None, a_request_row())]),
-    "admissions": lambda register: register.admissions(),
-    "put_admissions": lambda register: register.put_admissions(COUNTED),
-    "made_plans": lambda register: register.made_plans(),
-    "claim_plan": lambda register: register.claim_plan(SHAPE, "run", NOW, UNTIL),
-    "give_plan_back": lambda register: register.give_plan_back(SHAPE),
-    "plan_made": lambda register: register.plan_made(SHAPE, "plan1"),
+CALLS: dict[str, Callable[[RequestStore], Any]] = {
+    "requests": lambda request_store: request_store.requests(["r1"]),
+    "commit": lambda request_store: request_store.commit([RequestChange(None, a_request_row())]),
+    "admissions": lambda request_store: request_store.admissions(),
+    "put_admissions": lambda request_store: request_store.put_admissions(COUNTED),
+    "made_plans": lambda request_store: request_store.made_usage_plans(),
+    "claim_plan": lambda request_store: request_store.claim_usage_plan(SHAPE, "run", NOW, UNTIL),
+    "give_plan_back": lambda request_store: request_store.release_usage_plan(SHAPE),
+    "plan_made": lambda request_store: request_store.put_usage_plan(SHAPE, "plan1"),
 }
 
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_call_that_fails_says_so_in_an_error_of_ours(
-    call: Callable[[Register], Any], clients: Clients
+    call: Callable[[RequestStore], Any], clients: Clients
 ) -> None:
-    def failing(err: Exception) -> Register:
+    def failing(err: Exception) -> RequestStore:
         def fail(*_: Any) -> Any:
             raise err
 
-        return Register(Table(Watched(clients.dynamodb, "dynamodb", fail), "ledger"))
+        return RequestStore(Table(Watched(clients.dynamodb, "dynamodb", fail), "ledger"))
 
     with pytest.raises(CallFailed, match="InternalServerError"):
         call(failing(refused("Any", "InternalServerError", 500)))

@@ -136,7 +136,7 @@ def a_night(account: Account) -> None:
 
 def loose_ends(account: Account, scene: Scene) -> list[str]:
     """What no delivery may leave behind, whatever it was about."""
-    rows = account.register.requests([body["request_id"] for body in scene.bodies])
+    rows = account.request_store.requests([body["request_id"] for body in scene.bodies])
     markers = [
         key_id
         for key_id in account.gateway.ids
@@ -145,7 +145,7 @@ def loose_ends(account: Account, scene: Scene) -> list[str]:
     owners = Counter(
         row.owner for row in account.ledger.live_rows().values() if row.owner and not row.rotated_to
     )
-    batches = account.register.admissions().batches.values()
+    batches = account.request_store.admissions().batches.values()
     found = {
         "keys under a marker": markers,
         "second keys of one owner": [owner for owner, keys in owners.items() if keys > 1],
@@ -357,7 +357,7 @@ def revoked(account: Account, key_id: str) -> Scene:
             purge_on=None,
             missing_since=the_row(account, key_id).missing_since,
         )
-        request = account.register.requests(["issue-1"])["issue-1"]
+        request = account.request_store.requests(["issue-1"])["issue-1"]
         expected = {
             "keys": account.gateway.ids == [BUSY],
             "row": the_row(account, key_id) == row,

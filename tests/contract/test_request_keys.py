@@ -652,7 +652,9 @@ def test_the_request_for_a_key_tells_only_of_its_end_once_the_key_is_revoked(
     new = asked(account, rotate(key_id))
     for one in (key_id, new):
         asked(account, revoke(one))
-    assert "sealed_value" not in repr([account.register.requests(["issue-1", f"rotate-{key_id}"])])
+    assert "sealed_value" not in repr(
+        [account.request_store.requests(["issue-1", f"rotate-{key_id}"])]
+    )
     account.pass_day(days)
     account.events.clear()
     account.around = calls = Calls()
@@ -695,7 +697,7 @@ def test_a_key_that_was_deleted_by_others_is_revoked_all_the_same(account: Accou
     account.gateway.delete(key_id)
     asked(account, revoke(key_id))
     assert account.states()[key_id] == "revoked"
-    assert "sealed_value" not in repr(account.register.requests(["issue-1"]))
+    assert "sealed_value" not in repr(account.request_store.requests(["issue-1"]))
 
 
 def test_a_revocation_waits_while_the_tombstone_cannot_be_opened(account: Account) -> None:

@@ -296,7 +296,7 @@ def test_a_key_that_is_restored_and_revoked_at_once_is_gone_for_good_or_alive(
         assert account.gateway.ids == [BUSY], moment
         assert account.versions("tombstones/") == [], moment
         assert "revoked" in account.states().values(), moment
-        assert "sealed_value" not in repr(account.register.requests(["issue-1"])), moment
+        assert "sealed_value" not in repr(account.request_store.requests(["issue-1"])), moment
 
 
 @pytest.mark.parametrize("first", [renew, rotate])
@@ -677,7 +677,9 @@ def disagreements(account: Account) -> list[str]:
     keys = {key_id: account.gateway.whole(key_id)[0] for key_id in account.gateway.ids}
     parked = {key_id for key_id, row in shelf.items() if row.state is State.PARKED}
     revoked = {key_id for key_id, row in shelf.items() if row.state is State.REVOKED}
-    answers = account.register.requests([one for key in revoked for one in shelf[key].request_ids])
+    answers = account.request_store.requests(
+        [one for key in revoked for one in shelf[key].request_ids]
+    )
     found = {
         "keys and rows": set(keys) == set(live),
         "enabled": all(
@@ -694,7 +696,7 @@ def disagreements(account: Account) -> list[str]:
         "events that wait": account.ledger.unsent() == [],
         "slots": not any(
             batch.until > account.real_now
-            for batch in account.register.admissions().batches.values()
+            for batch in account.request_store.admissions().batches.values()
         ),
     }
     return [what for what, agrees in found.items() if not agrees]

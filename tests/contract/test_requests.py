@@ -66,7 +66,7 @@ def fill(account: Account, keys: int) -> None:
 
 
 def request_row(account: Account, request_id: str) -> RequestRow:
-    return account.register.requests([request_id])[request_id]
+    return account.request_store.requests([request_id])[request_id]
 
 
 # --- a new key ------------------------------------------------------------------------------------
@@ -1116,7 +1116,7 @@ def test_of_200_requests_in_an_account_of_9990_keys_ten_are_issued_and_190_refus
     assert [not_a_working_key(account, body) for body in bodies[:10]] == [[]] * 10
     assert len(account.gateway.ids) == 10_000
     assert len(account.rows()) == 10
-    assert account.register.admissions().batches == {}
+    assert account.request_store.admissions().batches == {}
     assert gateway_calls(calls) == {
         "shaped_plans": 2,
         "create_plan": 1,
@@ -1127,7 +1127,8 @@ def test_of_200_requests_in_an_account_of_9990_keys_ten_are_issued_and_190_refus
     }
     assert calls.count("kms.encrypt") == 10
     statuses = Counter(
-        row.status for row in account.register.requests([b["request_id"] for b in bodies]).values()
+        row.status
+        for row in account.request_store.requests([b["request_id"] for b in bodies]).values()
     )
     assert statuses == {Status.ANSWERED: 10, Status.REFUSED: 190}
 
@@ -1301,7 +1302,7 @@ def test_a_function_that_runs_out_of_time_leaves_requests_and_loses_none(
         "Key Rotated": 1,
     }
     assert len(account.gateway.ids) == 108
-    assert account.register.admissions().batches == {}
+    assert account.request_store.admissions().batches == {}
 
 
 def test_what_is_left_comes_again_after_half_a_minute_and_then_after_twice_as_long_each_time(

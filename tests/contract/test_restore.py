@@ -40,7 +40,7 @@ def parked(account: Account, key_id: str = KEY_ID, **more: Any) -> Row:
 
 def brought_back(account: Account, row: Row) -> str:
     """Restores a parked key; gives its new id."""
-    return restore(row, account.today, account.outside, account.policy).key_id
+    return restore(row, account.today, account.adapters, account.policy).key_id
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def told_so(row: Row) -> Announcement:
 
 def test_who_restores_says_what_is_told_of_it(account: Account) -> None:
     row = parked(account)
-    live = restore(row, account.today, account.outside, account.policy, told_so)
+    live = restore(row, account.today, account.adapters, account.policy, told_so)
     detail = {"key_id": live.key_id, "state": "active", "reason": "restored"}
     assert account.ledger.unsent() == [
         Announcement("the answer", "Key Restored", detail, not_before=at(TODAY))
@@ -228,7 +228,7 @@ def test_a_key_that_comes_back_without_a_plan_says_so(account: Account) -> None:
     row = parked(account, plans=("plan3", PLAN_ID, "plan2"))
     for plan_id in ("plan2", "plan3"):
         account.gateway.delete_plan(plan_id)
-    live = restore(row, account.today, account.outside, account.policy, told_so)
+    live = restore(row, account.today, account.adapters, account.policy, told_so)
     because = "restored without its usage plans plan2 (it is no more), plan3 (it is no more)"
     assert live.reason == because
     (told,) = account.ledger.unsent()
@@ -274,7 +274,7 @@ def test_a_key_that_no_plan_takes_says_that_it_opens_nothing(account: Account, c
         raise CallFailed("CreateUsagePlanKey", code)
 
     account.around = Calls(apigateway_attach=refuses)
-    live = restore(row, account.today, account.outside, account.policy, told_so)
+    live = restore(row, account.today, account.adapters, account.policy, told_so)
     assert live.reason == (
         f"restored without its usage plans plan1 (it refuses the key, {code}); "
         "without any usage plan, so it opens nothing until it is put into one"
@@ -297,8 +297,8 @@ def test_a_plan_that_may_take_the_key_later_is_tried_again(
     row = parked(account)
     account.around = Calls(apigateway_attach=fail_once(err))
     with pytest.raises(type(err)):
-        restore(row, account.today, account.outside, account.policy, told_so)
-    live = restore(the_row(account), account.today, account.outside, account.policy, told_so)
+        restore(row, account.today, account.adapters, account.policy, told_so)
+    live = restore(the_row(account), account.today, account.adapters, account.policy, told_so)
     assert live.reason == "restored"
     assert account.gateway.whole(live.key_id)[2] == (PLAN_ID,)
 
@@ -315,7 +315,7 @@ def test_a_key_without_a_name_comes_back_if_api_gateway_refuses_an_empty_name(
         return rename(key_id, name)
 
     account.gateway.rename = refuses_none  # type: ignore[method-assign]
-    live = restore(row, account.today, account.outside, account.policy, told_so)
+    live = restore(row, account.today, account.adapters, account.policy, told_so)
     assert account.gateway.whole(live.key_id)[0].name == f"restored {KEY_ID}"
     assert account.enabled(live.key_id)
     assert "empty name" in live.reason
@@ -376,9 +376,9 @@ def test_nothing_is_told_of_a_key_that_is_not_back_yet(account: Account) -> None
     row = parked(account)
     account.around = Calls(apigateway_set_enabled=fail_once(TimeoutError()))
     with pytest.raises(TimeoutError):
-        restore(row, account.today, account.outside, account.policy, told_so)
+        restore(row, account.today, account.adapters, account.policy, told_so)
     assert account.ledger.unsent() == []
-    restore(the_row(account), account.today, account.outside, account.policy, told_so)
+    restore(the_row(account), account.today, account.adapters, account.policy, told_so)
     assert [one.announcement_id for one in account.ledger.unsent()] == ["the answer"]
 
 
@@ -516,7 +516,7 @@ def test_whether_it_is_of_use_to_try_again_is_said(
 
 def test_a_key_that_nobody_began_to_restore_is_not_half_built(account: Account) -> None:
     account.around = calls = Calls()
-    assert half_built(parked(account), account.outside) is None
+    assert half_built(parked(account), account.adapters) is None
     assert calls.count("apigateway.key_named") == 0
 
 
@@ -529,9 +529,9 @@ def test_what_a_restore_that_died_has_built_is_found(account: Account, step: str
         brought_back(account, row)
     (built,) = set(account.gateway.ids) - {"busy000000"}
     account.around = Calls()
-    assert half_built(the_row(account), account.outside) == built
+    assert half_built(the_row(account), account.adapters) == built
     account.gateway.delete(built)
-    assert half_built(the_row(account), account.outside) is None
+    assert half_built(the_row(account), account.adapters) is None
 
 
 @pytest.mark.parametrize("failing", ["s3_get_object", "kms_decrypt"])
@@ -546,7 +546,7 @@ def test_what_was_built_is_found_though_a_second_try_could_not_open_the_tombston
     with pytest.raises(NotRestorable):
         brought_back(account, the_row(account))
     (built,) = set(account.gateway.ids) - {"busy000000"}
-    assert half_built(the_row(account), account.outside) == built
+    assert half_built(the_row(account), account.adapters) == built
     assert brought_back(account, the_row(account)) == built
 
 
@@ -557,7 +557,7 @@ def test_a_living_key_with_the_value_is_not_half_built(account: Account) -> None
         brought_back(account, row)
     theirs = replace(account.gateway.whole("busy000000")[0], key_id="living", name="theirs")
     account.gateway.add_key(theirs, value_of(KEY_ID))
-    assert half_built(the_row(account), account.outside) is None
+    assert half_built(the_row(account), account.adapters) is None
 
 
 # --- undo -----------------------------------------------------------------------------------------

@@ -115,7 +115,7 @@ def test_a_revoked_key_of_an_issue_run_that_died_does_not_come_back(account: Acc
     )
     assert account.gateway.ids == [BUSY]
     assert alive_with(account, value) == []
-    row = account.register.requests(["issue-1"])["issue-1"]
+    row = account.request_store.requests(["issue-1"])["issue-1"]
     assert (row.status, row.grant) == (Status.ANSWERED, None)
 
 

@@ -23,7 +23,7 @@ from botocore.awsrequest import AWSResponse
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.adapters.ledger import Change
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Mode, Secret
 from keyjanitor.domain.model.records import Announcement
 from keyjanitor.domain.requests.import_file import NewKey
@@ -99,7 +99,7 @@ def live_nights(life: Life, mode: str) -> None:
     account.publish()  # before anything was read
     with suppress(NoEvidence):
         account.sweep()
-    account.letters.count["RequestDeadLetterQueue"] = 1
+    account.dead_letters.count["RequestDeadLetterQueue"] = 1
     for _ in range(20):
         account.night()
         account.sweep()
@@ -336,13 +336,13 @@ def test_the_guard_denies_what_the_role_may_not(functions: dict[str, ModuleType]
     account = Life(functions).account("observe")
     account.key("k1", idle=90)
     account.night()
-    roles, row = account.outside, a_row("k1")
+    roles, row = account.adapters, a_row("k1")
     forbidden: tuple[Callable[[], Any], ...] = (
         lambda: roles.gateway.set_enabled("k1", enabled=False),
         lambda: roles.gateway.delete("k1"),
         lambda: roles.ledger.remember(TODAY, swept=True),
         lambda: roles.ledger.commit_one(Change(None, row)),
-        lambda: roles.history.put_plan(a_plan()),
+        lambda: roles.history.save_sweep_plan(a_plan()),
         lambda: roles.bus.put([Announcement("1", "Key Revoked", {})]),
         lambda: roles.sealer.seal(Secret("v"), tombstone_context(a_tombstone())),
     )
@@ -447,7 +447,7 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 
 def test_the_table_names_every_method_that_talks_to_api_gateway() -> None:
-    gateway: Any = ApiGateway(None, Pace(1_000))
+    gateway: Any = ApiGateway(None, RateLimiter(1_000))
     public = {name for name in dir(gateway) if not name.startswith("_")}
     assert public == set(GATEWAY) == set(ARGUMENTS)
 
@@ -460,7 +460,7 @@ def test_the_table_of_calls_is_what_the_adapter_sends(method: str) -> None:
     )
     client.meta.events.register("before-send.api-gateway", wire)
     arguments, named = ARGUMENTS[method]
-    answer = getattr(ApiGateway(client, Pace(1_000)), method)(*arguments, **named)
+    answer = getattr(ApiGateway(client, RateLimiter(1_000)), method)(*arguments, **named)
     if isinstance(answer, Iterator):
         list(answer)
     assert {(f"apigateway:{verb}", path) for verb, path in wire.asked} == {
@@ -484,7 +484,7 @@ def test_a_conflict_of_a_membership_is_proven_by_reading_it() -> None:
         return response
 
     client.meta.events.register("before-send.api-gateway", conflict)
-    assert ApiGateway(client, Pace(1_000)).attach(ID, ID)
+    assert ApiGateway(client, RateLimiter(1_000)).attach(ID, ID)
     asked = {(f"apigateway:{verb}", path) for verb, path in wire.asked}
     (proof,) = PROOF_OF_A_MEMBER
     assert (proof.action, proof.resource.partition("::")[2]) in asked

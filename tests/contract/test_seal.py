@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ConnectTimeoutError, ParamValidationError
 from botocore.stub import Stubber
 
-from keyjanitor.adapters.kms import Sealer, delivery_context, tombstone_context
+from keyjanitor.adapters.kms import ValueSealer, delivery_context, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed
 from tests.builders import TODAY, a_tombstone, at, in_days
@@ -24,7 +24,7 @@ CONTEXT = tombstone_context(a_tombstone("k0"))
 
 
 def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clients) -> None:
-    sealer = Sealer(either.kms, either.key_arn)
+    sealer = ValueSealer(either.kms, either.key_arn)
     for value in (VALUE, "v" * 128, 'with "quotes", commas and =+/'):
         sealed = sealer.seal(Secret(value), CONTEXT)
         assert value not in sealed
@@ -82,7 +82,7 @@ def test_a_deliverys_context_names_its_recipient_and_its_request() -> None:
 
 
 def test_a_delivery_opens_for_its_own_recipient_and_request_alone(either: Clients) -> None:
-    sealer = Sealer(either.kms, either.key_arn)
+    sealer = ValueSealer(either.kms, either.key_arn)
     context = delivery_context("arn:aws:iam::123456789012:role/portal", "r1")
     sealed = sealer.seal(Secret(VALUE), context)
     assert sealer.open(sealed, context) == Secret(VALUE)
@@ -101,7 +101,7 @@ def test_a_delivery_opens_for_its_own_recipient_and_request_alone(either: Client
 
 def test_the_same_value_is_sealed_otherwise_each_time(either: Clients) -> None:
     """Who sees two deliveries cannot tell whether they hold the same."""
-    sealer = Sealer(either.kms, either.key_arn)
+    sealer = ValueSealer(either.kms, either.key_arn)
     context = delivery_context("arn:aws:iam::123456789012:role/portal", "r1")
     sealed = {sealer.seal(Secret(VALUE), context) for _ in range(3)}
     assert len(sealed) == 3
@@ -109,7 +109,7 @@ def test_the_same_value_is_sealed_otherwise_each_time(either: Clients) -> None:
 
 
 def test_what_was_tampered_with_does_not_open(either: Clients) -> None:
-    sealer = Sealer(either.kms, either.key_arn)
+    sealer = ValueSealer(either.kms, either.key_arn)
     sealed = base64.b64decode(sealer.seal(Secret(VALUE), CONTEXT))
     for other in (sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1]), sealed + b"x"):
         with pytest.raises(CallFailed):
@@ -131,7 +131,7 @@ def test_the_calls_are_as_awss_model_has_them() -> None:
             {"Plaintext": VALUE.encode(), "KeyId": ARN},
             {"KeyId": ARN, "CiphertextBlob": b"sealed", "EncryptionContext": CONTEXT},
         )
-        sealer = Sealer(client, ARN)
+        sealer = ValueSealer(client, ARN)
         assert sealer.open(sealer.seal(Secret(VALUE), CONTEXT), CONTEXT) == Secret(VALUE)
 
 
@@ -151,7 +151,7 @@ def test_the_calls_are_as_awss_model_has_them() -> None:
     ],
     ids=["seal", "open"],
 )
-def test_no_error_holds_what_was_sent(err: Exception, call: Callable[[Sealer], Any]) -> None:
+def test_no_error_holds_what_was_sent(err: Exception, call: Callable[[ValueSealer], Any]) -> None:
     class Raises:
         def __getattr__(self, name: str) -> Callable[..., Any]:
             def fail(**_: Any) -> Any:
@@ -159,7 +159,7 @@ def test_no_error_holds_what_was_sent(err: Exception, call: Callable[[Sealer], A
 
             return fail
 
-    sealer = Sealer(Raises(), ARN)
+    sealer = ValueSealer(Raises(), ARN)
     with pytest.raises(CallFailed) as caught:
         call(sealer)
     assert VALUE not in repr(caught.value) + str(caught.value)
@@ -172,4 +172,4 @@ def test_access_denied_names_the_action() -> None:
             raise refused("Encrypt", "AccessDeniedException")
 
     with pytest.raises(AccessDenied, match="kms:Encrypt"):
-        Sealer(Denies(), ARN).seal(Secret(VALUE), CONTEXT)
+        ValueSealer(Denies(), ARN).seal(Secret(VALUE), CONTEXT)

@@ -13,8 +13,8 @@ from botocore.exceptions import ParamValidationError
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import client as aws_client
-from keyjanitor.adapters.kms import Sealer, tombstone_context
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.kms import ValueSealer, tombstone_context
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.requests.key_values import new_value as really_new_value
 from keyjanitor.errors import KeyjanitorError
@@ -336,7 +336,7 @@ def test_an_import_that_is_refused_with_its_file_in_the_error_shows_no_value(
             raise refusal(params)
 
     account = an_account(policy=an_asking_policy())
-    real = ApiGateway(Client(), Pace(1000))
+    real = ApiGateway(Client(), RateLimiter(1000))
     monkeypatch.setattr(account.gateway, "import_keys", real.import_keys)
     account.ask(*issues(3))
     told = capfd.readouterr()
@@ -360,7 +360,7 @@ def test_botocore_does_not_log_what_is_sealed_when_lambdas_level_is_debug(
     """An operator who sets the function's log level to DEBUG sets the root logger's with it."""
     value = value_of(KEY_ID)
     with caplog.at_level(logging.DEBUG):
-        sealer = Sealer(aws_client("kms"), moto.key_arn)
+        sealer = ValueSealer(aws_client("kms"), moto.key_arn)
         sealed = sealer.seal(Secret(value), tombstone_context(a_tombstone(KEY_ID)))
         assert sealer.open(sealed, tombstone_context(a_tombstone(KEY_ID))) == Secret(value)
     assert shown([value], {"log": caplog.text.encode()}) == []

@@ -605,7 +605,7 @@ def test_a_mass_of_newly_idle_keys_is_saved_and_alerted_and_nothing_is_done(
     assert answer["applied"] == none_applied()
     assert answer["due"] == {"park": 0, "purge": 0, "disable": 1, "warn": MANY}
     assert all(account.enabled(key_id) for key_id in account.gateway.ids)
-    saved = account.history.plan(answer["digest"])
+    saved = account.history.saved_sweep_plan(answer["digest"])
     assert saved == {
         ("disable", "warned"),
         *(("warn", f"idle{index:02}") for index in range(MANY)),
@@ -878,14 +878,14 @@ def test_two_sweeps_that_read_the_same_rows_act_on_each_key_once(
     ids = due(account, 12)
     acted: Counter[str] = Counter()
     account.around = lambda name, call: (acted.update([name]), call())[1]
-    gathered = gather(account.today, account.outside, account.policy, acting=True)
+    gathered = gather(account.today, account.adapters, account.policy, acting=True)
     plan = decide(gathered.night, gathered.bound)
     start = Barrier(2)
 
     def sweep(_: int) -> dict[str, int]:
         deadline = Deadline(lambda: 900_000, 1)
         sweeper = Sweeper(
-            account.today, gathered.night.rows, account.outside, gathered.bound, deadline
+            account.today, gathered.night.rows, account.adapters, gathered.bound, deadline
         )
         start.wait()
         return sweeper.apply(plan).counts

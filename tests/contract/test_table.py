@@ -10,9 +10,9 @@ from botocore.exceptions import EndpointConnectionError, ParamValidationError
 from keyjanitor.adapters.dynamodb import (
     ABSENT,
     BATCH,
-    CONFLICT_TRIES,
+    MAX_CONFLICT_ATTEMPTS,
+    MAX_WRITE_ATTEMPTS,
     TRANSACTION,
-    WRITE_TRIES,
     Table,
 )
 from keyjanitor.errors import AccessDenied, CallFailed
@@ -215,7 +215,7 @@ def test_what_dynamodb_always_leaves_over_is_an_error_and_not_absent(
     names = [f"k{number}" for number in range(9)]
     with pytest.raises(CallFailed, match="BatchGetItem failed: UnprocessedKeys"):
         list(Table(client, "ledger").get_all("KEY", names))
-    assert len(client.asked) == CONFLICT_TRIES
+    assert len(client.asked) == MAX_CONFLICT_ATTEMPTS
 
 
 # --- one item, while a transaction has it ---------------------------------------------------------
@@ -267,7 +267,7 @@ def test_a_write_of_an_item_that_transactions_always_have_is_an_error(
     table = Table(Watched(either.dynamodb, "dynamodb", around), either.new_table())
     with pytest.raises(CallFailed, match="TransactionConflictException"):
         table.put_now(ITEM)
-    assert len(tries) == WRITE_TRIES
+    assert len(tries) == MAX_WRITE_ATTEMPTS
 
 
 # --- together -------------------------------------------------------------------------------------

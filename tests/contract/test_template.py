@@ -19,7 +19,7 @@ from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import FORGET_AFTER, PlanAnswer
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.usage_file import UsageFiles
-from keyjanitor.services.watch_capacity import Look, measures
+from keyjanitor.services.watch_capacity import CapacityReading, metrics_of
 from sandbox.stack import LOCAL
 from tests.builders import (
     KEY_ID,
@@ -1083,7 +1083,9 @@ def emitted() -> set[str]:
     all_known = Situation(
         TODAY, CountRow(TODAY, 1), yesterday=None, forecast=Forecast(Growth(1, 1, 1), 1, 1, 1)
     )
-    return (names - {""}) | set(measures(Look(all_known, regret=1.0, evidence_age=1), SHIPPED))
+    return (names - {""}) | set(
+        metrics_of(CapacityReading(all_known, regret=1.0, evidence_age=1), SHIPPED)
+    )
 
 
 def widgets() -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ import pytest
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.keys import UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate, Tier
 from keyjanitor.domain.requests.plan_shape import Shape, plan_name
 from keyjanitor.errors import AccessDenied, CallFailed, Contended, KeyjanitorError, PlanRefused
-from keyjanitor.services.provision_keys.tier_plans import LOOKS, TierPlans
+from keyjanitor.services.provision_keys.tier_plans import MAX_CLAIM_ATTEMPTS, TierPlans
 from tests.builders import STAGE, TODAY, a_usage_plan, an_issuing_tier, at
 from tests.fakes import Calls, Clients, FakeApiGateway, Watched
 
@@ -30,7 +30,7 @@ class Town:
 
     def __init__(self, clients: Clients) -> None:
         self.gateway = FakeApiGateway(NOW)
-        self.register = Register(Table(clients.dynamodb, clients.new_table()))
+        self.request_store = RequestStore(Table(clients.dynamodb, clients.new_table()))
         self.calls = Calls()
         self.now = NOW
         self.pauses: list[float] = []  # the seconds that were waited, in no time
@@ -46,7 +46,7 @@ class Town:
         self.calls = Calls(**{f"apigateway_{name}": other for name, other in instead.items()})
         gateway = cast("ApiGateway", Watched(self.gateway, "apigateway", self.calls))
         return TierPlans(
-            gateway, self.register, holder, until, clock=lambda: self.now, pause=self.pause
+            gateway, self.request_store, holder, until, clock=lambda: self.now, pause=self.pause
         )
 
     def plan(self, plan_id: str, name: str, shape: Shape = SHAPE) -> str:
@@ -88,7 +88,7 @@ def test_a_plan_that_the_tier_names_is_taken_if_it_has_its_shape(town: Town, nam
     tier = an_issuing_tier(usage_plans=("another", named))
     town.plan("plan1", "partners")
     assert town.run().plan_for(tier) == "plan1"
-    assert town.register.made_plans() == {}
+    assert town.request_store.made_usage_plans() == {}
     assert town.made == 0
 
 
@@ -109,7 +109,7 @@ def test_a_plan_of_another_shape_is_left_alone_and_another_is_made(town: Town, h
     before = town.plans()
     made = town.run().plan_for(TIER)
     assert town.plans() == {**before, made: (NAME, SHAPE)}
-    assert town.register.made_plans() == {NAME: made}
+    assert town.request_store.made_usage_plans() == {NAME: made}
 
 
 def test_a_plan_whose_stages_differ_in_their_limits_has_no_shape_to_fit(town: Town) -> None:
@@ -128,7 +128,7 @@ def test_of_several_plans_that_fit_all_runs_take_the_same(town: Town) -> None:
     for number in (3, 1, 2):
         town.plan(f"plan{number}", "external")
     town.plan("plan0", NAME)
-    town.register.plan_made(NAME, "plan0")
+    town.request_store.put_usage_plan(NAME, "plan0")
     assert town.run("run-1").plan_for(TIER) == "plan1"
     assert town.run("run-2").plan_for(TIER) == "plan1"
 
@@ -137,7 +137,7 @@ def test_of_several_that_we_made_the_one_is_taken_that_is_remembered(town: Town)
     for number in (1, 2, 3):
         town.plan(f"plan{number}", NAME)
     assert town.run().plan_for(TIER) == "plan1"
-    town.register.plan_made(NAME, "plan2")
+    town.request_store.put_usage_plan(NAME, "plan2")
     assert town.run().plan_for(TIER) == "plan2"
 
 
@@ -145,10 +145,10 @@ def test_of_several_that_we_made_the_one_is_taken_that_is_remembered(town: Town)
 def test_what_is_remembered_has_to_be_there_and_as_it_was(town: Town, remembered: str) -> None:
     """Somebody deleted the plan that we made, or changed its limits."""
     town.plan("changed", NAME, OTHERS["throttle"])
-    town.register.plan_made(NAME, remembered)
+    town.request_store.put_usage_plan(NAME, remembered)
     made = town.run().plan_for(TIER)
     assert made not in ("gone", "changed")
-    assert town.register.made_plans() == {NAME: made}
+    assert town.request_store.made_usage_plans() == {NAME: made}
     assert town.plans()["changed"] == (NAME, OTHERS["throttle"])
 
 
@@ -166,7 +166,7 @@ def test_a_plan_is_made_whole_and_remembered(town: Town) -> None:
     assert town.gateway.usage_plans() == [
         UsagePlan(plan_id, plan_name(tier), ("api1:prod", "api2:web"), has_quota=True)
     ]
-    assert town.register.made_plans() == {plan_name(tier): plan_id}
+    assert town.request_store.made_usage_plans() == {plan_name(tier): plan_id}
 
 
 def test_a_run_asks_once_for_what_it_has_found(town: Town) -> None:
@@ -203,12 +203,12 @@ def test_changed_limits_make_a_new_plan_and_leave_the_old(town: Town) -> None:
 
 
 def test_while_another_run_makes_the_plan_a_run_waits_for_it(town: Town) -> None:
-    assert town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
+    assert town.request_store.claim_usage_plan(NAME, "run-1", NOW, UNTIL)
 
     def other_makes_it(seconds: float) -> None:
         town.pauses.append(seconds)
         if len(town.pauses) == 3:
-            town.register.plan_made(NAME, town.plan("plan1", NAME))
+            town.request_store.put_usage_plan(NAME, town.plan("plan1", NAME))
 
     town.pause = other_makes_it
     assert town.run("run-2").plan_for(TIER) == "plan1"
@@ -217,13 +217,13 @@ def test_while_another_run_makes_the_plan_a_run_waits_for_it(town: Town) -> None
 
 
 def test_a_plan_that_another_run_takes_long_to_make_is_tried_again_later(town: Town) -> None:
-    assert town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
+    assert town.request_store.claim_usage_plan(NAME, "run-1", NOW, UNTIL)
     run = town.run("run-2")
     with pytest.raises(Contended, match="the usage plan of tier external"):
         run.plan_for(TIER)
-    assert (town.made, len(town.pauses)) == (0, LOOKS)
+    assert (town.made, len(town.pauses)) == (0, MAX_CLAIM_ATTEMPTS)
     # It is no refusal: the same run may ask again.
-    town.register.plan_made(NAME, town.plan("plan1", NAME))
+    town.request_store.put_usage_plan(NAME, town.plan("plan1", NAME))
     run.forget()
     assert run.plan_for(TIER) == "plan1"
 
@@ -238,7 +238,7 @@ def test_two_runs_that_both_found_none_make_one(town: Town) -> None:
 
 
 def test_a_plan_of_a_run_that_died_before_it_could_say_so_is_found_by_its_name(town: Town) -> None:
-    town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
+    town.request_store.claim_usage_plan(NAME, "run-1", NOW, UNTIL)
     town.plan("plan1", NAME)
     # While that run may be at work, its plan can be found already.
     assert town.run("run-2").plan_for(TIER) == "plan1"
@@ -246,7 +246,7 @@ def test_a_plan_of_a_run_that_died_before_it_could_say_so_is_found_by_its_name(t
 
 
 def test_the_claim_of_a_run_that_died_before_it_made_one_ends_with_its_time(town: Town) -> None:
-    town.register.claim_plan(NAME, "run-1", NOW, UNTIL)
+    town.request_store.claim_usage_plan(NAME, "run-1", NOW, UNTIL)
     town.now = UNTIL + timedelta(seconds=1)
     plan_id = town.run("run-2", UNTIL + timedelta(minutes=6)).plan_for(TIER)
     assert town.plans() == {plan_id: (NAME, SHAPE)}
@@ -294,7 +294,7 @@ def test_a_stage_that_there_is_not_and_an_account_that_is_full(town: Town) -> No
     town.gateway.known_stages, town.gateway.plan_limit = None, 0
     with pytest.raises(PlanRefused, match=NO_ROOM):
         town.run().plan_for(TIER)
-    assert (town.plans(), town.register.made_plans()) == ({}, {})
+    assert (town.plans(), town.request_store.made_usage_plans()) == ({}, {})
 
 
 def test_the_refusal_of_one_tier_is_not_that_of_another(town: Town) -> None:
@@ -322,7 +322,7 @@ def test_what_failed_may_be_tried_by_the_next_run_at_once(town: Town, how: str) 
         town.run("run-1", create_plan=fail).plan_for(TIER)
     made = town.run("run-2").plan_for(TIER)
     assert town.plans() == {made: (NAME, SHAPE)}
-    assert town.register.made_plans() == {NAME: made}
+    assert town.request_store.made_usage_plans() == {NAME: made}
 
 
 def test_a_look_that_fails_gives_the_claim_back_too(town: Town) -> None:
@@ -406,6 +406,6 @@ def a_tier_of(stages: int, methods: int) -> Tier:
 
 def test_a_tier_of_as_many_stages_and_methods_as_aws_takes(town: Town) -> None:
     tier = a_tier_of(4, 5)
-    assert town.plans() == {} == town.register.made_plans()
+    assert town.plans() == {} == town.request_store.made_usage_plans()
     made = town.run().plan_for(tier)
     assert town.plans() == {made: (plan_name(tier), Shape.of(tier))}

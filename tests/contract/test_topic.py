@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import Brake
 from keyjanitor.domain.model.alert import Alert
@@ -47,7 +47,7 @@ class Published:
 
 def published(alert: Alert) -> dict[str, Any]:
     client = Published()
-    Topic(client, ARN).publish(alert)
+    AlertTopic(client, ARN).publish(alert)
     return client.params
 
 
@@ -87,7 +87,7 @@ def test_an_alert_is_one_publish_with_a_text_for_people_and_a_form_for_programs(
             },
         },
     )
-    Topic(client, ARN).publish(alert)
+    AlertTopic(client, ARN).publish(alert)
 
 
 def a_brake(new: int) -> Alert:
@@ -132,7 +132,7 @@ def test_a_message_fits_into_what_sns_takes(count: int, name: str) -> None:
 def test_what_failed_is_an_error_of_ours(client: Any, aws: Stubber) -> None:
     aws.add_client_error("publish", "InternalError", "no", 500)
     with pytest.raises(CallFailed, match="InternalError"):
-        Topic(client, ARN).publish(expiring(1))
+        AlertTopic(client, ARN).publish(expiring(1))
 
 
 def test_access_denied_by_the_topics_policy_names_the_action_and_the_role(
@@ -142,4 +142,4 @@ def test_access_denied_by_the_topics_policy_names_the_action_and_the_role(
     role = "arn:aws:sts::123456789012:assumed-role/keyjanitor-ExpireKeys/f"
     aws.add_client_error("publish", "AuthorizationError", f"User: {role} is not authorized", 403)
     with pytest.raises(AccessDenied, match=f"{role} may not sns:Publish"):
-        Topic(client, ARN).publish(expiring(1))
+        AlertTopic(client, ARN).publish(expiring(1))

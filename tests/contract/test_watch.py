@@ -10,7 +10,7 @@ import pytest
 from keyjanitor import __version__
 from keyjanitor.domain.model.records import CountRow
 from keyjanitor.errors import CallFailed, KeyjanitorError, TooManyFailed
-from keyjanitor.services.watch_capacity import look, measures
+from keyjanitor.services.watch_capacity import metrics_of, take_count
 from tests.builders import DAY, TODAY, a_policy, a_tier
 from tests.contract.test_faults import EndsBefore, Line
 from tests.fakes import BUSY, Account, Call, Calls, Killed, refused
@@ -174,7 +174,7 @@ def _refuse(number: int, *, carried_out: bool) -> Any:
         if carried_out:
             call()
         service, method = name.split(".")
-        if service in ("apigateway", "letters"):
+        if service in ("apigateway", "dead_letters"):
             raise CallFailed(method, "InternalServerErrorException")
         raise refused(method, "InternalError", 500)
 
@@ -198,7 +198,7 @@ def test_growth_over_weeks_is_forecast_and_told_and_the_sweeps_are_told_of(
 
 def test_dead_letters_and_missing_keys_are_told_of(account: Account) -> None:
     account.watch()
-    account.letters.count["RequestDeadLetterQueue"] = 2
+    account.dead_letters.count["RequestDeadLetterQueue"] = 2
     account.pass_day()
     for key_id in [key_id for key_id in account.gateway.ids if key_id != BUSY][:40]:
         account.gateway.delete(key_id)
@@ -402,8 +402,10 @@ def applied(**but: int) -> dict[str, int]:
 
 def regret(account: Account) -> float:
     """What the metric says of the account as it is."""
-    found = look(account.today, account.real_now, account.watch_capacity.sights, account.policy)
-    return measures(found, account.policy)["Regret"]
+    found = take_count(
+        account.today, account.real_now, account.watch_capacity.adapters, account.policy
+    )
+    return metrics_of(found, account.policy)["Regret"]
 
 
 def test_what_of_the_policy_does_not_fit_the_account_is_told_once(

@@ -16,8 +16,8 @@ import pytest
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
@@ -46,8 +46,8 @@ class Ward:
         self.client = sandbox.client("apigateway")
         for api in self.client.get_rest_apis(limit=500)["items"]:
             self.client.delete_rest_api(restApiId=api["id"])
-        self.gateway = ApiGateway(self.client, Pace(1_000))
-        self.owners = Owners(
+        self.gateway = ApiGateway(self.client, RateLimiter(1_000))
+        self.owners = Ownership(
             sandbox.client("resourcegroupstaggingapi"), sandbox.client("cloudformation")
         )
         self.ledger = self._ledger()

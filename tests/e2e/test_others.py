@@ -13,10 +13,10 @@ import pytest
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.model.policy_file import parse_policy
@@ -102,18 +102,18 @@ class Neighbours:
     def verdicts(self) -> dict[str, tuple[str, str]]:
         """Verdict and reason of each key by its name, from tonight's keys file."""
         bucket = self.world.stack.outputs["HistoryBucketName"]
-        lines = History(self.sandbox.client("s3"), bucket).keys(TODAY)
+        lines = HistoryBucket(self.sandbox.client("s3"), bucket).keys(TODAY)
         return {line["name"]: (line["verdict"], line["reason"]) for line in lines}
 
     def findings(self) -> dict[str, Finding]:
         """What the doctor says of this account."""
         outputs = self.world.stack.outputs
-        history = History(self.sandbox.client("s3"), outputs["HistoryBucketName"])
+        history = HistoryBucket(self.sandbox.client("s3"), outputs["HistoryBucketName"])
         evidence = history.evidence(TODAY)
         assert evidence is not None
         policy = parse_policy(POLICY.read_text())
-        gateway = ApiGateway(self.client, Pace(1_000))
-        owners = Owners(
+        gateway = ApiGateway(self.client, RateLimiter(1_000))
+        owners = Ownership(
             self.sandbox.client("resourcegroupstaggingapi"), self.sandbox.client("cloudformation")
         )
         tags, keys = owners.tags(), gateway.keys()

@@ -165,7 +165,7 @@ class Cloud:
 
     def around(self, name: str, call: Call) -> Any:
         """A call of table, files, seals, bus or topic, or one on an adapter that is made of ours."""
-        if name.startswith(("apigateway.", "owners.", "letters.")):
+        if name.startswith(("apigateway.", "owners.", "dead_letters.")):
             return call()
         service, _, operation = name.partition(".")
         kind = self.fault(name)

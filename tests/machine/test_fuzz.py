@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import ApiKey, Mode
 from keyjanitor.domain.requests.body import Body, check, read
@@ -242,7 +242,7 @@ class Answering:
 
 
 def _gateway(*answers: Any) -> ApiGateway:
-    still = Pace(3, monotonic=lambda: 0.0, sleep=lambda _: None)
+    still = RateLimiter(3, monotonic=lambda: 0.0, sleep=lambda _: None)
     return ApiGateway(Answering(*answers), still)
 
 
@@ -416,7 +416,7 @@ TAG_PAGES = st.fixed_dictionaries(
 @FUZZ
 def test_tags_are_read_or_nobody_knows_them(page: dict[str, Any]) -> None:
     try:
-        tags = Owners(Answering(page), Answering({})).tags()
+        tags = Ownership(Answering(page), Answering({})).tags()
     except (CallFailed, UnexpectedAnswer):
         return
     assert "ResourceTagMappingList" in page
@@ -428,7 +428,7 @@ def test_tags_are_read_or_nobody_knows_them(page: dict[str, Any]) -> None:
 def test_a_stack_is_read_or_nobody_knows_it(answer: dict[str, Any]) -> None:
     assume(answer)
     try:
-        stack = Owners(Answering({}), Answering(answer)).stack_of("k0")
+        stack = Ownership(Answering({}), Answering(answer)).stack_of("k0")
     except (CallFailed, UnexpectedAnswer):
         return
     assert isinstance(stack, str)

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from tests.machine import soak
 from tests.machine.live import live, shorten, tell
 from tests.machine.stories import CHAPTERS, Story, calm, write
@@ -44,7 +44,7 @@ def test_no_promise_is_broken_in_a_life_that_was_never_lived_before(
 def test_a_function_that_does_not_keep_to_its_share_of_calls_breaks_its_story(
     functions: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "wait", lambda _: None)
+    monkeypatch.setattr(RateLimiter, "wait", lambda _: None)
     with virtual_time():
         broken = live(calm(5), functions).broken
     assert broken is not None

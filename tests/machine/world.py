@@ -24,8 +24,8 @@ from unittest.mock import patch
 from botocore.exceptions import ClientError
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import KeyjanitorError, PolicyError
@@ -34,9 +34,9 @@ from tests.fakes import (
     Account,
     Clients,
     Context,
+    FakeDeadLetterQueues,
     FakeDynamoDb,
     FakeKms,
-    FakeLetters,
     FakeS3,
     Killed,
 )
@@ -172,8 +172,8 @@ class Lived(Account):
 
     def __post_init__(self) -> None:
         cloud = self._world.cloud
-        self.owners = cast("Any", Owners(Tagging(cloud), Stacks(cloud)))
-        self.letters = FakeLetters()
+        self.owners = cast("Any", Ownership(Tagging(cloud), Stacks(cloud)))
+        self.dead_letters = FakeDeadLetterQueues()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = cloud.clock()
@@ -183,7 +183,7 @@ class Lived(Account):
         """Each function keeps to a share of its own, as it is deployed."""
         cloud = self._world.cloud
         share = REQUESTS_SHARE if function == "provision_keys" else NIGHT_SHARE
-        pace = Pace(share, monotonic=cloud.monotonic, sleep=cloud.sleep)
+        pace = RateLimiter(share, monotonic=cloud.monotonic, sleep=cloud.sleep)
         self.gateway = cast("Any", ApiGateway(Gateway(cloud), pace))
         return super()._role(function)
 
@@ -699,7 +699,7 @@ class World:
 
     def do_watch(self) -> None:
         self.at(3, 40)
-        self.account.letters.count = {"RequestDeadLetterQueue": len(self.dead)}
+        self.account.dead_letters.count = {"RequestDeadLetterQueue": len(self.dead)}
         self.run("watch_capacity", {"time": f"{self.day}T03:40:00Z"})
 
     def do_report(self) -> None:

@@ -25,11 +25,11 @@ from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import check, compared
-from keyjanitor.services.expire_keys.gather import Outside, gather, gather_for_undo
+from keyjanitor.services.expire_keys.gather import Adapters, gather, gather_for_undo
 from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.pull_usage.reader import read_plans
 from sandbox import in_memory
-from sandbox.in_memory import Memory, Owners, Sealer, Told
+from sandbox.in_memory import Memory, Ownership, Told, ValueSealer
 from tests.builders import DAY, TODAY, a_usage_plan, at
 
 PAGE = 3  # keys on a page of usage: every plan of more than three keys has more than one
@@ -116,7 +116,7 @@ class Account:
     day: int = 0
 
     def __post_init__(self) -> None:
-        self.owners = Owners(self.gateway)
+        self.owners = Ownership(self.gateway)
         self.gateway.today = self.today
         self.first = self.today
 
@@ -201,15 +201,15 @@ class Account:
         run = SweepInvocation(time=at(self.today, 2), mode=mode, approve=approve)
         if self.ledger.held:
             mode = Mode.OBSERVE
-        gathered = gather(self.today, self.outside, self.policy, acting=mode is not Mode.OBSERVE)
+        gathered = gather(self.today, self.adapters, self.policy, acting=mode is not Mode.OBSERVE)
         plan = decide(gathered.night, gathered.bound)
-        seen = compared(plan, gathered.night, gathered.bound, self.outside.history)
+        seen = compared(plan, gathered.night, gathered.bound, self.adapters.history)
         for verdict in plan.verdicts:
             self.seen.setdefault(verdict.key.key_id, []).append((self.day, verdict.word))
         if mode is Mode.OBSERVE:
             return Swept(plan, Outcome(), seen.brake, seen)
         self.ledger.remember(self.today, swept=True)
-        checked = check(plan.for_mode(mode), seen, run, self.outside)
+        checked = check(plan.for_mode(mode), seen, run, self.adapters)
         sweeper = self._sweeper(gathered.night.rows, gathered.bound)
         outcome = sweeper.apply(checked.plan)
         return Swept(plan, outcome, checked.brake, seen, checked.saved)
@@ -236,18 +236,18 @@ class Account:
         return [self.night(mode) for _ in range(count)]
 
     def undo(self, day: date) -> Outcome:
-        rows, bound = gather_for_undo(self.today, self.outside, self.policy)
+        rows, bound = gather_for_undo(self.today, self.adapters, self.policy)
         return self._sweeper(rows, bound).undo(day, None)
 
     def _sweeper(self, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
         clock = lambda: in_memory.at(self.today, in_memory.JANITOR)  # noqa: E731
-        return Sweeper(self.today, rows, self.outside, bound, NEVER, clock)
+        return Sweeper(self.today, rows, self.adapters, bound, NEVER, clock)
 
     # --- what is asked of it ----------------------------------------------------------------------
 
     @property
-    def outside(self) -> Outside:
-        return Outside(
+    def adapters(self) -> Adapters:
+        return Adapters(
             *(
                 cast("Any", one)
                 for one in (
@@ -255,7 +255,7 @@ class Account:
                     self.owners,
                     self.ledger,
                     self.files,
-                    Sealer(),
+                    ValueSealer(),
                     self.told,
                     self.told,
                 )

@@ -686,9 +686,9 @@ RESERVED = a_policy(
 
 def test_what_is_reserved_for_a_tier_is_left_by_the_others() -> None:
     census = a_census(13, {("inner", "a"): 2})
-    outside = [a_want(owner=f"{n}") for n in range(9)]
-    assert admitted(census, outside, RESERVED) == [True] * 4 + [False] * 5
-    assert census.admit(outside[0], RESERVED) == Refusal(
+    adapters = [a_want(owner=f"{n}") for n in range(9)]
+    assert admitted(census, adapters, RESERVED) == [True] * 4 + [False] * 5
+    assert census.admit(adapters[0], RESERVED) == Refusal(
         Code.CAPACITY_EXHAUSTED,
         "the account holds 17 of 20 API keys, and 3 are reserved for other tiers",
     )
@@ -698,15 +698,15 @@ def test_what_is_reserved_for_a_tier_is_left_by_the_others() -> None:
 
 def test_a_reserve_that_is_taken_up_is_kept_for_nobody() -> None:
     census = a_census(13, {("inner", "a"): 6})
-    outside = [a_want(owner=f"{n}") for n in range(9)]
-    assert admitted(census, outside, RESERVED) == [True] * 7 + [False] * 2
+    adapters = [a_want(owner=f"{n}") for n in range(9)]
+    assert admitted(census, adapters, RESERVED) == [True] * 7 + [False] * 2
 
 
 def test_what_others_are_making_in_a_tier_takes_up_its_reserve() -> None:
     inner = a_want(tier=RESERVED.tiers["inner"])
     making = batch_of([inner] * 5, NOW + timedelta(minutes=5))
-    outside = [a_want(owner=f"{n}") for n in range(9)]
-    assert admitted(a_census(12, None, making), outside, RESERVED) == [True] * 3 + [False] * 6
+    adapters = [a_want(owner=f"{n}") for n in range(9)]
+    assert admitted(a_census(12, None, making), adapters, RESERVED) == [True] * 3 + [False] * 6
 
 
 # --- counting: the ladder -------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def an_account(
 def foretold(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
     """What is said after last night's sweep of the nights that follow."""
     account.read()
-    gathered = gather(account.today, account.outside, account.policy, acting=False)
+    gathered = gather(account.today, account.adapters, account.policy, acting=False)
     # It is foretold in the morning, after the sweep, from the evidence that the sweep had.
     night = replace(gathered.night, today=account.today - DAY)
     shelf = [row for row in account.ledger.gone.values() if row.state is State.PARKED]

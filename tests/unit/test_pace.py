@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.adapters.rate_limiter import SLOWEST, Pace
+from keyjanitor.adapters.rate_limiter import SLOWEST, RateLimiter
 
 
 class Clock:
@@ -24,9 +24,9 @@ class Clock:
         self.now += seconds
 
 
-def a_pace(share: float = 3) -> tuple[Pace, Clock]:
+def a_pace(share: float = 3) -> tuple[RateLimiter, Clock]:
     clock = Clock()
-    return Pace(share, monotonic=clock.monotonic, sleep=clock.sleep), clock
+    return RateLimiter(share, monotonic=clock.monotonic, sleep=clock.sleep), clock
 
 
 def most_in_a_second(arrivals: list[float]) -> int:
@@ -39,7 +39,7 @@ def most_in_a_second(arrivals: list[float]) -> int:
 
 
 def call(
-    pace: Pace, clock: Clock, calls: int, *, before: float = 0, takes: float = 0
+    pace: RateLimiter, clock: Clock, calls: int, *, before: float = 0, takes: float = 0
 ) -> list[float]:
     """The moments at which so many calls were sent, each after and during some time."""
     sent = []
@@ -48,7 +48,7 @@ def call(
         pace.wait()
         sent.append(clock.now)
         clock.now += takes
-        pace.went_well()
+        pace.on_success()
     return sent
 
 
@@ -84,7 +84,7 @@ def test_no_second_sees_more_than_the_share_whatever_calls_take(
         pace.wait()
         sent.append(clock.now)
         clock.now += seconds
-        pace.went_well()
+        pace.on_success()
     assert most_in_a_second(sent) <= share
 
 
@@ -111,15 +111,15 @@ def test_no_second_sees_more_than_the_share_wherever_calls_arrive_until_they_are
         takes = random.choice([0.02, 0.02, 0.3])
         arrivals.append(clock.now + random.uniform(0, takes))
         clock.now += takes
-        pace.went_well()
+        pace.on_success()
     assert most_in_a_second(arrivals) <= 3
 
 
 def test_a_throttle_halves_the_pace_and_is_counted() -> None:
     pace, _ = a_pace(4)
-    pace.slow_down(None)
+    pace.on_throttle(None)
     assert (pace.rate, pace.throttled) == (2, 1)
-    pace.slow_down(None)
+    pace.on_throttle(None)
     assert (pace.rate, pace.throttled) == (1, 2)
 
 
@@ -132,7 +132,7 @@ def test_a_share_of_less_than_one_call_a_second_is_kept_too() -> None:
 def test_right_after_a_throttle_calls_are_twice_as_far_apart() -> None:
     pace, clock = a_pace(4)
     pace.wait()
-    pace.slow_down(None)
+    pace.on_throttle(None)
     sent = []
     for _ in range(10):
         pace.wait()
@@ -145,14 +145,14 @@ def test_a_throttle_never_makes_a_run_faster(share: float) -> None:
     pace, _ = a_pace(share)
     for _ in range(20):
         before = pace.rate
-        pace.slow_down(None)
+        pace.on_throttle(None)
         assert pace.rate <= before
 
 
 def test_the_pace_has_a_slowest() -> None:
     pace, _ = a_pace(4)
     for _ in range(20):
-        pace.slow_down(None)
+        pace.on_throttle(None)
     assert pace.rate == SLOWEST
 
 
@@ -163,7 +163,7 @@ def test_after_a_throttle_there_is_a_pause_as_long_as_aws_says(
     pace, clock = a_pace(4)
     pace.wait()
     throttled_at = clock.now
-    pace.slow_down(retry_after)
+    pace.on_throttle(retry_after)
     pace.wait()
     assert at_least <= clock.now - throttled_at < at_least + 0.2
 
@@ -171,11 +171,11 @@ def test_after_a_throttle_there_is_a_pause_as_long_as_aws_says(
 def test_the_pace_recovers_while_all_goes_well_and_never_passes_the_share() -> None:
     pace, clock = a_pace(3)
     for _ in range(3):
-        pace.slow_down(None)
+        pace.on_throttle(None)
     rates = []
     for _ in range(300):
         pace.wait()
-        pace.went_well()
+        pace.on_success()
         rates.append(pace.rate)
     assert rates == sorted(rates)
     assert rates[0] < 1
@@ -185,11 +185,11 @@ def test_the_pace_recovers_while_all_goes_well_and_never_passes_the_share() -> N
 
 def test_one_throttle_is_made_up_for_within_thirty_calls_and_not_at_once() -> None:
     pace, _ = a_pace(4)
-    pace.slow_down(None)
-    pace.went_well()
+    pace.on_throttle(None)
+    pace.on_success()
     assert pace.rate < 4
     for _ in range(30):
-        pace.went_well()
+        pace.on_success()
     assert pace.rate == 4
 
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.event_bus import Bus
+from keyjanitor.adapters.event_bus import EventBus
 from keyjanitor.adapters.kms import delivery_context
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.adapters.request_store import RequestChange, RequestStore
 from keyjanitor.domain.expiry.events import announce
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.policy import Policy
@@ -32,7 +32,7 @@ from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.provision_keys.responder import Counterparts, Responder, Run
+from keyjanitor.services.provision_keys.responder import Adapters, Responder, Run
 from keyjanitor.services.provision_keys.tasks import Received, Taken
 from tests.builders import (
     ASKER,
@@ -237,20 +237,20 @@ class Office:
         clients = clients or clients_in_memory()
         table = Table(clients.dynamodb, clients.new_table())
         self.bus = FakeBus()
-        self.register = Register(table)
+        self.request_store = RequestStore(table)
         self.ledger = Ledger(table)
         nobody: Any = None
-        outside = Counterparts(
+        adapters = Adapters(
             gateway=nobody,
             owners=nobody,
             ledger=self.ledger,
-            register=self.register,
+            request_store=self.request_store,
             history=nobody,
             sealer=nobody,
-            bus=cast("Bus", self.bus),
+            bus=cast("EventBus", self.bus),
         )
         run = Run("run", UNTIL, Deadline(lambda: 1_000, 0), ReplayWindow(NOW, 36), lambda: NOW)
-        self.desk = Responder(outside, policy, run)
+        self.responder = Responder(adapters, policy, run)
 
     def take(self, **document: Any) -> Taken:
         """A request whose row is written; its body is that of an issue."""
@@ -258,13 +258,13 @@ class Office:
         row = a_request_row(
             body.row_id, digest=body.digest, holder="run", held_until=UNTIL, grant=a_grant()
         )
-        (written,) = self.register.commit([RequestChange(None, row)])
+        (written,) = self.request_store.commit([RequestChange(None, row)])
         message = Message("m1", "", ASKER, NOW)
         assert written is not None
         return Taken(Received((message,), body, body.row_id, ASKER), written)
 
     def row(self, request_id: str = "r1") -> RequestRow | None:
-        return self.register.requests([request_id]).get(request_id)
+        return self.request_store.requests([request_id]).get(request_id)
 
     def waiting(self, at_: datetime | None = None) -> list[str]:
         return [one.announcement_id for one in self.ledger.unsent(at_)]
@@ -278,7 +278,7 @@ def test_an_answer_is_written_with_what_it_did_and_ends_the_request() -> None:
     task = office.take()
     before = task.row
     new = Change(None, an_issued_row())
-    change = office.desk.answer(task, ISSUED, {"version": 1}, new)
+    change = office.responder.answer(task, ISSUED, {"version": 1}, new)
     announcement = Announcement(EVENT, ISSUED, {"version": 1}, not_before=UNTIL)
     assert change == RequestChange(
         before,
@@ -301,7 +301,7 @@ def test_a_refusal_is_final_and_told() -> None:
     office = Office()
     task = office.take(action="issue", tier="gone")
     task.refusal = Refusal(Code.UNKNOWN_TIER, "policy.toml has no tier 'gone'")
-    office.desk.refuse([task])
+    office.responder.refuse([task])
     detail = {
         "version": 1,
         "request_id": "r1",
@@ -323,7 +323,7 @@ def test_a_refusal_is_final_and_told() -> None:
         detail_type=REFUSED,
         detail=detail,
     )
-    assert (task.answered, task.deferred, office.desk.refusals) == (True, False, 1)
+    assert (task.answered, task.deferred, office.responder.refusals) == (True, False, 1)
     assert office.waiting() == []
 
 
@@ -332,7 +332,7 @@ def test_a_refusal_says_what_the_ledger_knows_of_the_key() -> None:
     task = office.take(action="revoke", key_id="older")
     task.key = an_issued_row(owner="user-of-the-key")
     task.refusal = Refusal(Code.PROTECTED, "key k0 is protected")
-    office.desk.refuse([task])
+    office.responder.refuse([task])
     (told,) = office.bus.taken
     assert told.detail == {
         "version": 1,
@@ -368,7 +368,7 @@ def test_a_request_that_is_anything_is_refused_by_an_event_that_fits(
     office = Office()
     task = office.take(**{"action": "issue", **document})
     task.refusal = Refusal(Code.INVALID_REQUEST, "because")
-    office.desk.refuse([task])
+    office.responder.refuse([task])
     (told,) = office.bus.taken
     check_event(REFUSED, told.detail)
     assert len(json.dumps(dict(told.detail))) < 20_000
@@ -380,7 +380,7 @@ def test_what_has_no_refusal_or_is_over_is_not_refused() -> None:
     fine, over, left = (office.take(request_id=f"r{n}") for n in range(3))
     over.refusal = left.refusal = Refusal(Code.UNKNOWN_KEY, "because")
     over.answered = left.deferred = True
-    office.desk.refuse([fine, over, left])
+    office.responder.refuse([fine, over, left])
     assert office.bus.taken == []
     assert fine.is_open
 
@@ -389,9 +389,9 @@ def test_a_request_that_somebody_else_changed_is_left() -> None:
     office = Office()
     task = office.take()
     row = task.row
-    (others,) = office.register.commit([RequestChange(row, replace(row, holder="another"))])
+    (others,) = office.request_store.commit([RequestChange(row, replace(row, holder="another"))])
     task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
-    office.desk.refuse([task])
+    office.responder.refuse([task])
     assert (task.answered, task.deferred, office.row()) == (False, True, others)
     assert (office.bus.taken, office.waiting()) == ([], [])
 
@@ -408,8 +408,8 @@ def test_an_answer_that_could_not_be_written_is_left_and_not_told() -> None:
     office = Office(replace(clients, dynamodb=Watched(clients.dynamodb, "dynamodb", around)))
     tasks = [office.take(request_id=f"r{n}") for n in range(2)]
     broken[0] = True
-    changes = [office.desk.answer(task, RENEWED, {"version": 1}) for task in tasks]
-    assert office.desk.commit(tasks, changes) == []
+    changes = [office.responder.answer(task, RENEWED, {"version": 1}) for task in tasks]
+    assert office.responder.commit(tasks, changes) == []
     assert [(task.answered, task.deferred) for task in tasks] == [(False, True)] * 2
     broken[0] = False
     assert (office.bus.taken, office.waiting()) == ([], [])
@@ -423,7 +423,7 @@ def test_an_event_that_the_bus_does_not_take_waits_in_the_outbox(how: str) -> No
         task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
     office.bus.fails = how == "the call fails"
     office.bus.refuses = {"2026-11-21#Request#r1"}
-    office.desk.refuse(tasks)
+    office.responder.refuse(tasks)
     lost = {"r0", "r1"} if office.bus.fails else {"r1"}
     assert {task.row_id for task in tasks if task.deferred} == lost
     assert {task.row_id for task in tasks if task.answered} == {"r0", "r1"} - lost
@@ -431,10 +431,10 @@ def test_an_event_that_the_bus_does_not_take_waits_in_the_outbox(how: str) -> No
     # Up to its end it is this run's to put; later it is anybody's.
     assert office.waiting(UNTIL - timedelta(seconds=1)) == []
     office.bus.fails, office.bus.refuses = False, set()
-    office.desk.publish_pending()
+    office.responder.publish_pending()
     assert office.waiting() != []
-    late = replace(office.desk.run, now=lambda: UNTIL)
-    Responder(office.desk.outside, POLICY, late).publish_pending()
+    late = replace(office.responder.run, now=lambda: UNTIL)
+    Responder(office.responder.adapters, POLICY, late).publish_pending()
     assert office.waiting() == []
     assert {one.detail["request_id"] for one in office.bus.taken} == {"r0", "r1"}
 
@@ -443,10 +443,10 @@ def test_an_answer_given_again_is_the_same_event() -> None:
     office = Office()
     task = office.take()
     task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
-    office.desk.refuse([task])
+    office.responder.refuse([task])
     row = office.row()
     assert row is not None
-    again = office.desk.announcement(row, row.detail_type, dict(row.detail))
+    again = office.responder.announcement(row, row.detail_type, dict(row.detail))
     assert [again] == office.bus.taken
 
 
@@ -463,6 +463,6 @@ def test_many_answers_are_put_ten_at_a_time() -> None:
     office.bus.put = counted  # type: ignore[method-assign]
     for task in tasks:
         task.refusal = Refusal(Code.UNKNOWN_KEY, "because")
-    office.desk.refuse(tasks)
+    office.responder.refuse(tasks)
     assert sizes == [10, 10, 5]
     assert all(task.answered for task in tasks)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.records import RequestRow, Status, row_id
 from keyjanitor.domain.requests import body as contract
@@ -44,7 +44,7 @@ def a_received(*messages: Message, sender: str = ASKER, **document: Any) -> Rece
     return Received(messages, body, row_id(body.row_id, sender), sender)
 
 
-class FakeRegister:
+class FakeRequestStore:
     """The rows of requests, by the ids of their bodies; `fails` for every one of them if it is set."""
 
     def __init__(self, *rows: tuple[str, RequestRow], fails: bool = False) -> None:
@@ -57,8 +57,8 @@ class FakeRegister:
         return [row for name, row in self._rows if name == request_id]
 
 
-def a_register(*rows: tuple[str, RequestRow], fails: bool = False) -> Register:
-    return cast("Register", FakeRegister(*rows, fails=fails))
+def a_request_store(*rows: tuple[str, RequestRow], fails: bool = False) -> RequestStore:
+    return cast("RequestStore", FakeRequestStore(*rows, fails=fails))
 
 
 # --- receive --------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def a_register(*rows: tuple[str, RequestRow], fails: bool = False) -> Register:
 
 def test_messages_with_one_body_of_one_sender_are_one_request() -> None:
     messages = [a_message("m1"), a_message("m2"), a_message("m3", request_id="r2")]
-    reading = receive(messages, a_register())
+    reading = receive(messages, a_request_store())
     assert [[one.message_id for one in request.messages] for request in reading.requests] == [
         ["m1", "m2"],
         ["m3"],
@@ -80,13 +80,13 @@ def test_messages_with_one_body_of_one_sender_are_one_request() -> None:
 
 @pytest.mark.parametrize("other", [{"sender": STRANGER}, {"name": "another"}])
 def test_another_sender_and_another_body_are_another_request(other: Mapping[str, Any]) -> None:
-    reading = receive([a_message("m1"), a_message("m2", **other)], a_register())
+    reading = receive([a_message("m1"), a_message("m2", **other)], a_request_store())
     assert [len(request.messages) for request in reading.requests] == [1, 1]
 
 
 def test_what_can_never_be_a_request_is_told_apart_with_its_reason() -> None:
     none = Message("m2", "no JSON", ASKER, NOW)
-    reading = receive([a_message("m1"), none], a_register())
+    reading = receive([a_message("m1"), none], a_request_store())
     assert [request.messages[0].message_id for request in reading.requests] == ["m1"]
     assert [one.message for one in reading.no_requests] == [none]
     assert reading.no_requests[0].reason
@@ -96,23 +96,23 @@ def test_what_can_never_be_a_request_is_told_apart_with_its_reason() -> None:
 def test_a_moved_message_is_the_request_of_every_sender_of_whom_the_ledger_knows_its_body() -> None:
     message = a_message(sender="AROAMOVER", moved=True)
     digest = contract.read(message.body).digest
-    register = a_register(
+    request_store = a_request_store(
         ("r1", a_request_row(sender=ASKER, digest=digest)),
         ("r1", a_request_row(sender="AROAOTHERBODY", digest="1" * 64)),
         (f" conflict {digest}", a_request_row(sender="AROAANOTHER", digest=digest)),
     )
-    reading = receive([message], register)
+    reading = receive([message], request_store)
     assert [request.sender for request in reading.requests] == ["AROAANOTHER", ASKER]
 
 
 def test_a_moved_message_that_the_ledger_does_not_know_has_no_sender() -> None:
-    reading = receive([a_message(sender="AROAMOVER", moved=True)], a_register())
+    reading = receive([a_message(sender="AROAMOVER", moved=True)], a_request_store())
     assert [request.sender for request in reading.requests] == [""]
 
 
 def test_a_moved_message_whose_senders_cannot_be_read_is_read_again() -> None:
     message = a_message(moved=True)
-    reading = receive([message], a_register(fails=True))
+    reading = receive([message], a_request_store(fails=True))
     assert (reading.requests, reading.no_requests, reading.unread) == ([], [], [message])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.verdicts import decide
@@ -201,7 +201,7 @@ def the_next_night(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_the_history_of_ten_thousand_keys_and_90_days_is_under_20_mb() -> None:
     bucket = Bucket()
-    history = History(bucket, "bucket")
+    history = HistoryBucket(bucket, "bucket")
     evidence, usages = take_evidence(TODAY, read_usage(), None)
     files = UsageFiles(evidence, usages, None)
     assert len(files.days) == 3

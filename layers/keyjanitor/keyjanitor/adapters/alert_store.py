@@ -10,7 +10,7 @@ from keyjanitor.domain.model.records import AlertRow
 _ALERTS = {"pk": "ALERTS", "sk": "alerts"}  # a partition of its own: roles are held to partitions
 
 
-class AlertBook:
+class AlertStore:
     """One item, written only by who has read its last version: two runs at once alert once."""
 
     def __init__(self, table: Table) -> None:

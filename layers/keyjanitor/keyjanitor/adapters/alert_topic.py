@@ -15,7 +15,7 @@ TOO_LONG = frozenset({"InvalidParameter", "InvalidParameterException"})
 TEXT_ROOM = (60_000, 15_000)  # bytes of the text, which JSON may make three times as long
 
 
-class Topic:
+class AlertTopic:
     """The alert topic."""
 
     def __init__(self, client: Any, arn: str) -> None:

@@ -10,7 +10,7 @@ from keyjanitor.adapters.gateway_apis import GatewayApis
 from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.gateway_keys import GatewayKeys
 from keyjanitor.adapters.gateway_plans import GatewayPlans
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.rate_limiter import RateLimiter
 
 
 class ApiGateway:
@@ -19,7 +19,7 @@ class ApiGateway:
     A class for each does the work; this one only has their methods in one place.
     """
 
-    def __init__(self, client: Any, pace: Pace) -> None:
+    def __init__(self, client: Any, pace: RateLimiter) -> None:
         calls = GatewayCalls(client, pace)
         keys = GatewayKeys(calls)
         self.keys, self.keys_named = keys.keys, keys.keys_named

@@ -10,14 +10,14 @@ from keyjanitor.adapters.clients import refusal
 COUNT = "ApproximateNumberOfMessages"
 
 
-class Letters:
+class DeadLetterQueues:
     """The dead-letter queues, by the names that people know them by."""
 
     def __init__(self, client: Any, urls: Mapping[str, str]) -> None:
         self._client = client
         self._urls = urls
 
-    def waiting(self) -> dict[str, int]:
+    def message_counts(self) -> dict[str, int]:
         """How many messages lie in each; raises CallFailed or AccessDenied."""
         return {name: self._count(name, url) for name, url in self._urls.items()}
 

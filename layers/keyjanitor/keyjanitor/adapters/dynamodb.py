@@ -14,13 +14,13 @@ from keyjanitor.errors import CallFailed
 
 TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
 BATCH = 100  # items that it reads at once by their keys
-CONFLICT_TRIES = 5
-THROTTLE_TRIES = 8
+MAX_CONFLICT_ATTEMPTS = 5
+MAX_THROTTLE_ATTEMPTS = 8
 LONGEST_PAUSE = 3.0  # seconds between two tries
 # A write of one item is refused while a transaction has the item, and botocore does not repeat it
 # (doc: AF-501). A hold is such a write, and a sweep one transaction after the
 # other that looks at the hold: so it is tried for seconds, at moments that follow no beat.
-WRITE_TRIES = 14
+MAX_WRITE_ATTEMPTS = 14
 # Why a transaction may be cancelled and go through a moment later.
 THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 PASSING = frozenset({"TransactionConflict"}) | THROTTLED
@@ -79,7 +79,7 @@ class Table:
         """Those of the named items of a partition that there are, in no order."""
         for start in range(0, len(sks), BATCH):
             keys = [self.item({"pk": partition, "sk": sk}) for sk in sks[start : start + BATCH]]
-            for attempt in range(CONFLICT_TRIES):
+            for attempt in range(MAX_CONFLICT_ATTEMPTS):
                 if attempt:
                     time.sleep(0.05 * 2**attempt)
                 wanted = {self._name: {"Keys": keys, "ConsistentRead": True}}
@@ -129,7 +129,7 @@ class Table:
         That may be nobody's, if somebody else kept writing the same items. Raises CallFailed if
         DynamoDB takes no more writes for as long as it is tried, which is some ten seconds.
         """
-        for attempt in range(THROTTLE_TRIES):
+        for attempt in range(MAX_THROTTLE_ATTEMPTS):
             try:
                 self._client.transact_write_items(TransactItems=list(writes))
             except ClientError as err:
@@ -142,9 +142,9 @@ class Table:
                 if wrong := set(codes) - {"None", "ConditionalCheckFailed", *PASSING}:
                     raise CallFailed("TransactWriteItems", str(min(wrong, key=str))) from None
                 throttled = not THROTTLED.isdisjoint(codes)
-                if failed or (attempt >= CONFLICT_TRIES - 1 and not throttled):
+                if failed or (attempt >= MAX_CONFLICT_ATTEMPTS - 1 and not throttled):
                     return failed
-                if attempt == THROTTLE_TRIES - 1:
+                if attempt == MAX_THROTTLE_ATTEMPTS - 1:
                     raise CallFailed("TransactWriteItems", "ThrottlingError") from None
                 # Somebody else writes one of the items right now, or all write too much at once.
                 time.sleep(min((0.2 if throttled else 0.05) * 2**attempt, LONGEST_PAUSE))
@@ -201,11 +201,11 @@ class Table:
 
     def _write(self, operation: str, call: Any, **params: Any) -> None:
         """One write of one item, again and again while a transaction has the item."""
-        for attempt in range(WRITE_TRIES):
+        for attempt in range(MAX_WRITE_ATTEMPTS):
             try:
                 self._call(operation, call, **params)
             except CallFailed as err:
-                if err.code != "TransactionConflictException" or attempt == WRITE_TRIES - 1:
+                if err.code != "TransactionConflictException" or attempt == MAX_WRITE_ATTEMPTS - 1:
                     raise
                 beat = min(0.05 * 2**attempt, 1.0)
                 time.sleep(beat * random.uniform(0.5, 1.0))  # noqa: S311 - nothing is kept secret

@@ -33,7 +33,7 @@ def _detail(announcement: Announcement) -> str:
     return json.dumps(announcement.detail, ensure_ascii=False)
 
 
-class Bus:
+class EventBus:
     """One event bus."""
 
     def __init__(self, client: Any, name: str) -> None:

@@ -8,13 +8,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, Par
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from keyjanitor.adapters.clients import code_of, refusal
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.aws_answers import items_of
 from keyjanitor.domain.model.key_ids import KeyIds
 from keyjanitor.errors import CallFailed, KeyjanitorError, UnexpectedAnswer
 
 PAGE = 500  # the most that AWS gives at once (doc: AF-201)
-TRIES = 10
+MAX_CALL_ATTEMPTS = 10
 LONGEST_PAUSE = 60.0  # seconds: who is told to wait for longer asks again, within its run
 SERVER_ERROR = 500  # and above: AWS's own fault, which passes
 
@@ -41,7 +41,7 @@ _ACTIONS = {
 class GatewayCalls:
     """The calls of one run; `client` is boto3's, whose methods `call`, `items` and `pages` are given."""
 
-    def __init__(self, client: Any, pace: Pace) -> None:
+    def __init__(self, client: Any, pace: RateLimiter) -> None:
         self.client = client
         self._pace = pace
         self._ids = KeyIds()
@@ -80,7 +80,7 @@ class GatewayCalls:
         leaves this method, and none but the real ones is sent.
         """
         params = self._sent(params)
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, MAX_CALL_ATTEMPTS + 1):
             self._pace.wait()
             try:
                 answer = call(**params)
@@ -95,18 +95,18 @@ class GatewayCalls:
                 if transient and code_of(err) == "ConflictException":
                     # Another conflict than one that stays however often it is tried (seen: AF-108).
                     failed = CallFailed(operation, "ConcurrentModification")
-                if attempt == TRIES or not transient or not sure:
+                if attempt == MAX_CALL_ATTEMPTS or not transient or not sure:
                     break
             except (BotoConnectionError, HTTPClientError) as err:
                 self._pace.answered()
                 failed = refusal(err, operation, _ACTIONS[operation])
-                if attempt == TRIES or not idempotent:
+                if attempt == MAX_CALL_ATTEMPTS or not idempotent:
                     break
             except BotoCoreError as err:
                 failed = refusal(err, operation, _ACTIONS[operation])
                 break
             else:
-                self._pace.went_well()
+                self._pace.on_success()
                 return self._ids.covered(operation, answer)
         # Raised out here, the error does not even carry botocore's as its context.
         raise failed
@@ -126,7 +126,7 @@ class GatewayCalls:
         """Whether to try again. Both 429s share their status: only the code tells them apart (doc: AF-121)."""
         code = code_of(err)
         if code in ("TooManyRequestsException", "ThrottlingException"):
-            self._pace.slow_down(_retry_after(err))
+            self._pace.on_throttle(_retry_after(err))
             return True
         if code == "ConflictException":
             return "concurrent modification" in str(err.response["Error"].get("Message", ""))

@@ -9,7 +9,7 @@ from keyjanitor.adapters.history_sweeps import SweepFiles
 from keyjanitor.adapters.history_tombstones import TombstoneFiles
 
 
-class History:
+class HistoryBucket:
     """The files of one history bucket. All that is compressed is so byte for byte the same again.
 
     A class for each kind of file does the work; this one only has their methods in one place.
@@ -30,10 +30,16 @@ class History:
         self.keys, self.put_keys = daily.keys, daily.put_keys
         self.put_report = daily.put_report
         sweeps = SweepFiles(files)
-        self.plan, self.put_plan = sweeps.plan, sweeps.put_plan
+        self.saved_sweep_plan, self.save_sweep_plan = (
+            sweeps.saved_sweep_plan,
+            sweeps.save_sweep_plan,
+        )
         self.put_approval = sweeps.put_approval
         self.compared_before, self.put_compared = sweeps.compared_before, sweeps.put_compared
         tombstones = TombstoneFiles(files)
-        self.bury, self.dig_up = tombstones.bury, tombstones.dig_up
+        self.put_tombstone, self.open_tombstone = (
+            tombstones.put_tombstone,
+            tombstones.open_tombstone,
+        )
         self.has_tombstone = tombstones.has_tombstone
         self.destroy_tombstone = tombstones.destroy_tombstone

@@ -16,7 +16,7 @@ from keyjanitor.errors import CallFailed, EvidenceDamaged, UnexpectedAnswer
 
 logger = Logger(child=True)
 
-CONFLICT_TRIES = 5
+MAX_CONFLICT_ATTEMPTS = 5
 
 
 class EvidenceFiles:
@@ -79,7 +79,7 @@ class EvidenceFiles:
         """Writes a date's evidence once and for all; False if the date has one, which stays."""
         name = _evidence_name(evidence.day)
         body = compressed(json.dumps(to_document(evidence), separators=(",", ":")).encode())
-        for attempt in range(CONFLICT_TRIES):
+        for attempt in range(MAX_CONFLICT_ATTEMPTS):
             try:
                 self._bucket.put(name, body, "application/gzip", IfNoneMatch="*")
             except CallFailed as err:

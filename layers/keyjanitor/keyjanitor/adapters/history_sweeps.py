@@ -22,7 +22,7 @@ class SweepFiles:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def put_plan(self, plan: Plan) -> None:
+    def save_sweep_plan(self, plan: Plan) -> None:
         """Saves a plan of which not all may be done tonight, so that it can be looked at and approved."""
         deletions_first = sorted(plan.due, key=lambda step: KINDS.index(action_of(step)))
         document = {
@@ -44,7 +44,7 @@ class SweepFiles:
             f"plans/{plan.digest}.json", json.dumps(document, indent=1).encode(), "application/json"
         )
 
-    def plan(self, digest: str) -> frozenset[tuple[str, str]]:
+    def saved_sweep_plan(self, digest: str) -> frozenset[tuple[str, str]]:
         """The pairs of action and key id that were due in a saved plan.
 
         Raises UnknownPlan, and PlanNotAsSaved if the file holds another plan than its digest says.

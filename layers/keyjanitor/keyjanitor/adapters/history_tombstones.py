@@ -9,7 +9,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.bucket import Bucket
-from keyjanitor.adapters.kms import Sealer, tombstone_context
+from keyjanitor.adapters.kms import ValueSealer, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed, TombstoneUnreadable
 
@@ -29,7 +29,7 @@ class TombstoneFiles:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def bury(self, tombstone: Tombstone, value: Secret, sealer: Sealer) -> None:
+    def put_tombstone(self, tombstone: Tombstone, value: Secret, sealer: ValueSealer) -> None:
         """Writes a tombstone, reads it back and opens it.
 
         Returns only if what lies in the bucket, and under no delete marker, opens to `value`; else
@@ -47,7 +47,7 @@ class TombstoneFiles:
         if opened != value or written != tombstone:
             raise TombstoneUnreadable(tombstone.key_id, "it does not hold what was written")
 
-    def dig_up(self, key_id: str, sealer: Sealer) -> tuple[Tombstone, Secret]:
+    def open_tombstone(self, key_id: str, sealer: ValueSealer) -> tuple[Tombstone, Secret]:
         """Reads and opens a tombstone, also one under a delete marker; raises TombstoneUnreadable."""
         try:
             body = self._tombstone(key_id)
@@ -55,7 +55,9 @@ class TombstoneFiles:
             raise TombstoneUnreadable(key_id, str(err), transient=True) from err
         return self._open(key_id, body, sealer)
 
-    def _open(self, key_id: str, body: bytes | None, sealer: Sealer) -> tuple[Tombstone, Secret]:
+    def _open(
+        self, key_id: str, body: bytes | None, sealer: ValueSealer
+    ) -> tuple[Tombstone, Secret]:
         try:
             if body is None:
                 raise TombstoneUnreadable(key_id, "there is none")

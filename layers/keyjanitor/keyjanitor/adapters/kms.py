@@ -37,7 +37,7 @@ def delivery_context(recipient: str, request_id: str) -> dict[str, str]:
     return {"purpose": "delivery", "recipient": recipient, "request_id": request_id}
 
 
-class Sealer:
+class ValueSealer:
     """Seals under one KMS key. A ciphertext opens only with the context it was sealed with (doc: AF-521)."""
 
     def __init__(self, client: Any, key_arn: str) -> None:

@@ -2,8 +2,8 @@
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
 left it; NIGHT and COUNT, a row a date; CONTROL, the hold and the ladder; LEASE, a run at a time; OUTBOX,
-events that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `register`,
-of alerts in `alertbook`. Which role may read or write which partition is in template.yaml (`dynamodb:LeadingKeys`).
+events that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `request_store`,
+of alerts in `alert_store`. Which role may read or write which partition is in template.yaml (`dynamodb:LeadingKeys`).
 """
 
 from collections import Counter
@@ -94,14 +94,14 @@ class Ledger:
         rows = self._table.query("KEY", only=("tier", "owner"))
         return Counter((item["tier"], item.get("owner")) for item in rows)
 
-    def shelf(self, today: date, until: date | None = None) -> Shelf:
+    def parked_keys(self, today: date, until: date | None = None) -> Shelf:
         """What tonight has to know of the keys that are parked; read page by page.
 
         Due are those that are to be purged by today, or by another date.
         """
         return Shelf.of(self._shelf(), today, until)
 
-    def shelf_of(self, day: date) -> list[Row]:
+    def parked_on_sweep(self, day: date) -> list[Row]:
         """The parked keys that the sweeps of a date disabled or parked."""
         return [
             row

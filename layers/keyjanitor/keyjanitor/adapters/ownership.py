@@ -15,7 +15,7 @@ from keyjanitor.errors import CallFailed
 LET_GO = ("DELETE_COMPLETE", "DELETE_SKIPPED")  # the status of what a stack does not have any more
 
 
-class Owners:
+class Ownership:
     """The tags of all keys, and the stacks that own them."""
 
     def __init__(self, tagging: Any, cloudformation: Any) -> None:

@@ -12,7 +12,7 @@ SLOWEST = 0.25  # calls a second: a night of sixty calls still ends within a run
 RECOVERY = 30  # calls that go well, from a standstill to the whole share
 
 
-class Pace:
+class RateLimiter:
     """Spaces calls evenly at `calls_per_second`; half of that after each throttle.
 
     A call may arrive at any moment until it is answered, so a second's worth of calls after a call
@@ -50,14 +50,14 @@ class Pace:
             now = max(at, self._monotonic())
         self._next_at = now + 1 / self._rate
 
-    def slow_down(self, retry_after: float | None) -> None:
+    def on_throttle(self, retry_after: float | None) -> None:
         """AWS refused a call for there being too many; `retry_after` is in seconds, if it said so."""
         self.throttled += 1
         self._rate = min(self._rate, max(SLOWEST, self._rate / 2))
         pause = max(retry_after or 0.0, 1 / self._rate)
         self._next_at = max(self._next_at, self._monotonic() + pause)
 
-    def went_well(self) -> None:
+    def on_success(self) -> None:
         """A call was answered: the pace rises a little towards the share."""
         self.answered()
         self._rate = min(self._share, self._rate + self._share / RECOVERY)

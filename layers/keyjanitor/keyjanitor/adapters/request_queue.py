@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from keyjanitor.adapters.clients import refusal
 from keyjanitor.domain.requests.sqs_message import Message
 
-AT_ONCE = 10  # messages that one call may change
+VISIBILITY_BATCH = 10  # messages that one call may change
 
 logger = Logger(child=True)
 
@@ -24,7 +24,7 @@ class RequestQueue:
         self._url = url
         self._dead_letter_url = dead_letter_url
 
-    def bury(self, messages: Sequence[Message]) -> list[Message]:
+    def send_to_dead_letters(self, messages: Sequence[Message]) -> list[Message]:
         """Copies messages into the dead-letter queue; gives those that it did not take.
 
         The others are in it, with their senders' attributes, and can be reported as done.
@@ -45,19 +45,19 @@ class RequestQueue:
                 left.append(message)
         return left
 
-    def come_again_soon(self, messages: Sequence[Message]) -> None:
+    def shorten_visibility(self, messages: Sequence[Message]) -> None:
         """Makes messages visible again long before their visibility timeout ends.
 
         It is a courtesy: what fails here comes again by itself, only later.
         """
-        for start in range(0, len(messages), AT_ONCE):
+        for start in range(0, len(messages), VISIBILITY_BATCH):
             entries = [
                 {
                     "Id": str(index),
                     "ReceiptHandle": message.receipt_handle,
                     "VisibilityTimeout": message.comes_again_after,
                 }
-                for index, message in enumerate(messages[start : start + AT_ONCE])
+                for index, message in enumerate(messages[start : start + VISIBILITY_BATCH])
             ]
             try:
                 answer = self._client.change_message_visibility_batch(

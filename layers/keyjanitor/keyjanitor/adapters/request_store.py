@@ -35,7 +35,7 @@ class RequestChange:
     announcements: tuple[Announcement, ...] = ()
 
 
-class Register:
+class RequestStore:
     """What the ledger's table remembers of requests."""
 
     def __init__(self, table: Table) -> None:
@@ -148,7 +148,7 @@ class Register:
 
     # --- usage plans ------------------------------------------------------------------------------
 
-    def made_plans(self) -> dict[str, str]:
+    def made_usage_plans(self) -> dict[str, str]:
         """The ids of the usage plans that we made, by their shape."""
         return {
             item["sk"]: item["usage_plan_id"]
@@ -156,7 +156,7 @@ class Register:
             if "usage_plan_id" in item
         }
 
-    def claim_plan(self, shape: str, holder: str, at: datetime, until: datetime) -> bool:
+    def claim_usage_plan(self, shape: str, holder: str, at: datetime, until: datetime) -> bool:
         """Whether `holder` alone may make a plan of this shape, up to a moment (real time)."""
         claim = {"pk": "PLAN", "sk": shape, "holder": holder, "until": until.isoformat()}
         condition = {
@@ -166,11 +166,11 @@ class Register:
         }
         return self._table.put_now(claim, condition)
 
-    def give_plan_back(self, shape: str) -> None:
+    def release_usage_plan(self, shape: str) -> None:
         """Lets the next run make a plan of this shape."""
         self._table.put_now({"pk": "PLAN", "sk": shape, "until": ""})
 
-    def plan_made(self, shape: str, usage_plan_id: str) -> None:
+    def put_usage_plan(self, shape: str, usage_plan_id: str) -> None:
         """Remembers a plan that we made; its claim ends with it."""
         plan = {"pk": "PLAN", "sk": shape, "usage_plan_id": usage_plan_id, "until": ""}
         self._table.put_now(plan)

@@ -2,30 +2,30 @@
 
 from collections.abc import Mapping
 
-from keyjanitor.adapters.alert_store import AlertBook
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_store import AlertStore
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import client, gateway_client
-from keyjanitor.adapters.dead_letters import Letters
+from keyjanitor.adapters.dead_letters import DeadLetterQueues
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.event_bus import Bus
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.event_bus import EventBus
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.rate_limiter import Pace
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.adapters.request_queue import RequestQueue
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 
 
 def api_gateway(calls_per_second: float) -> ApiGateway:
     """API Gateway, asked at most so many times a second by this copy of the function."""
-    return ApiGateway(gateway_client(), Pace(calls_per_second))
+    return ApiGateway(gateway_client(), RateLimiter(calls_per_second))
 
 
-def ownership() -> Owners:
+def ownership() -> Ownership:
     """Who owns a key, by tags and CloudFormation."""
-    return Owners(client("resourcegroupstaggingapi"), client("cloudformation"))
+    return Ownership(client("resourcegroupstaggingapi"), client("cloudformation"))
 
 
 def ledger(table: str) -> Ledger:
@@ -33,39 +33,39 @@ def ledger(table: str) -> Ledger:
     return Ledger(Table(client("dynamodb"), table))
 
 
-def request_store(table: str) -> Register:
+def request_store(table: str) -> RequestStore:
     """What is written down of requests, in the ledger's table."""
-    return Register(Table(client("dynamodb"), table))
+    return RequestStore(Table(client("dynamodb"), table))
 
 
-def alert_store(table: str) -> AlertBook:
+def alert_store(table: str) -> AlertStore:
     """Which alerts were published, in the ledger's table."""
-    return AlertBook(Table(client("dynamodb"), table))
+    return AlertStore(Table(client("dynamodb"), table))
 
 
-def history(bucket: str) -> History:
+def history(bucket: str) -> HistoryBucket:
     """The history bucket."""
-    return History(client("s3"), bucket)
+    return HistoryBucket(client("s3"), bucket)
 
 
-def sealer(key_arn: str) -> Sealer:
+def sealer(key_arn: str) -> ValueSealer:
     """The KMS key that seals tombstones."""
-    return Sealer(client("kms"), key_arn)
+    return ValueSealer(client("kms"), key_arn)
 
 
-def event_bus(name: str) -> Bus:
+def event_bus(name: str) -> EventBus:
     """The bus that events go to, by its name."""
-    return Bus(client("events"), name)
+    return EventBus(client("events"), name)
 
 
-def alert_topic(arn: str) -> Topic:
+def alert_topic(arn: str) -> AlertTopic:
     """The topic that alerts go to."""
-    return Topic(client("sns"), arn)
+    return AlertTopic(client("sns"), arn)
 
 
-def dead_letters(queue_urls: Mapping[str, str]) -> Letters:
+def dead_letters(queue_urls: Mapping[str, str]) -> DeadLetterQueues:
     """The dead-letter queues, their URLs by name."""
-    return Letters(client("sqs"), queue_urls)
+    return DeadLetterQueues(client("sqs"), queue_urls)
 
 
 def request_queue(url: str, dead_letter_url: str) -> RequestQueue:

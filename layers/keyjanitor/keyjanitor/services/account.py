@@ -6,7 +6,7 @@ from datetime import date
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
 
@@ -16,7 +16,7 @@ logger = Logger(child=True)
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
 
 
-def with_tags(keys: list[ApiKey], owners: Owners) -> list[ApiKey]:
+def with_tags(keys: list[ApiKey], owners: Ownership) -> list[ApiKey]:
     """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
     try:
         tags = owners.tags()

@@ -5,8 +5,8 @@ from datetime import date
 from typing import Protocol
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.domain.expiry.events import announce
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
@@ -15,7 +15,7 @@ from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
 
 
-class Keeper(Protocol):
+class RestorePorts(Protocol):
     """What it takes to bring a key back, and to end what a run that died has begun."""
 
     @property
@@ -23,19 +23,19 @@ class Keeper(Protocol):
     @property
     def ledger(self) -> Ledger: ...
     @property
-    def history(self) -> History: ...
+    def history(self) -> HistoryBucket: ...
     @property
-    def sealer(self) -> Sealer: ...
+    def sealer(self) -> ValueSealer: ...
 
 
-def forget_tombstone(row: Row, outside: Keeper) -> None:
+def forget_tombstone(row: Row, adapters: RestorePorts) -> None:
     """Destroys the tombstone of a restored key: what is sealed twice can only leak twice."""
-    outside.history.destroy_tombstone(row.key_id)
-    outside.ledger.commit([Change(row, replace(row, claim=None))])
+    adapters.history.destroy_tombstone(row.key_id)
+    adapters.ledger.commit([Change(row, replace(row, claim=None))])
 
 
 def settled(
-    today: date, row: Row, key: ApiKey | None, outside: Keeper, bound: BoundPolicy
+    today: date, row: Row, key: ApiKey | None, adapters: RestorePorts, bound: BoundPolicy
 ) -> Change:
     """What becomes of a row whose claim a run that died has left.
 
@@ -48,7 +48,7 @@ def settled(
     match row.claim.verb:
         case SweepAction.DISABLE if key is not None and row.claim.may_have_disabled(key):
             after = replace(disabled(after, today, bound, key), disabled_on=row.claim.on)
-        case SweepAction.PARK if key is None and outside.history.has_tombstone(row.key_id):
+        case SweepAction.PARK if key is None and adapters.history.has_tombstone(row.key_id):
             after = replace(parked(after, today, bound), parked_on=row.claim.on)
         case SweepAction.ENABLE if key is not None and key.enabled:
             after = enabled(after, today, key)

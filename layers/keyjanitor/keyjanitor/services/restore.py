@@ -24,7 +24,7 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
     ValueConflict,
 )
-from keyjanitor.services.claims import Keeper, forget_tombstone
+from keyjanitor.services.claims import RestorePorts, forget_tombstone
 
 # How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
 # be mended there does not hold the key up, and can be attached by hand.
@@ -36,7 +36,7 @@ logger = Logger(child=True)
 
 
 def restore(
-    row: Row, today: date, outside: Keeper, policy: Policy, told: Told | None = None
+    row: Row, today: date, adapters: RestorePorts, policy: Policy, told: Told | None = None
 ) -> Row:
     """Restores one parked key; gives the row under its new id. May be run again after any failure.
 
@@ -44,22 +44,22 @@ def restore(
     that what is half done opens nothing and can be told from somebody's living key. Raises
     NotRestorable or AccountFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
-    claimed, tombstone, new_id = _build(row, today, outside)
-    lost = _attach(tombstone.usage_plan_ids, new_id, outside)
-    name = _rename(new_id, tombstone, outside)
+    claimed, tombstone, new_id = _build(row, today, adapters)
+    lost = _attach(tombstone.usage_plan_ids, new_id, adapters)
+    name = _rename(new_id, tombstone, adapters)
     if tombstone.enabled:
-        outside.gateway.set_enabled(new_id, enabled=True)
-    key = outside.gateway.key(new_id)
+        adapters.gateway.set_enabled(new_id, enabled=True)
+    key = adapters.gateway.key(new_id)
     if key is None or key.enabled is not tombstone.enabled or key.name != name:
         raise UnexpectedAnswer("GetApiKey", f"{new_id} does not read back as it was restored")
     reason = _reason(tombstone, lost, name)
     claimed = replace(claimed, **laid_out(reason))
     if isinstance(reason, RestoredWithout):
         logger.error("key %s is %s", new_id, reason)
-    return _finish(claimed, tombstone, key, today, outside, told or _told_by_sweep(today, policy))
+    return _finish(claimed, tombstone, key, today, adapters, told or _told_by_sweep(today, policy))
 
 
-def _attach(usage_plan_ids: Sequence[str], new_id: str, outside: Keeper) -> dict[str, str]:
+def _attach(usage_plan_ids: Sequence[str], new_id: str, adapters: RestorePorts) -> dict[str, str]:
     """Puts the key into its plans; gives those that do not take it, each with why.
 
     What may pass, also a role that may not, is raised: the next try goes on.
@@ -67,7 +67,7 @@ def _attach(usage_plan_ids: Sequence[str], new_id: str, outside: Keeper) -> dict
     lost: dict[str, str] = {}
     for plan_id in usage_plan_ids:
         try:
-            if not outside.gateway.attach(plan_id, new_id):
+            if not adapters.gateway.attach(plan_id, new_id):
                 lost[plan_id] = "it is no more"
         except CallFailed as err:
             if err.code not in REFUSED:
@@ -76,15 +76,15 @@ def _attach(usage_plan_ids: Sequence[str], new_id: str, outside: Keeper) -> dict
     return lost
 
 
-def _rename(new_id: str, tombstone: Tombstone, outside: Keeper) -> str:
+def _rename(new_id: str, tombstone: Tombstone, adapters: RestorePorts) -> str:
     """Gives the key the name that it had. Whether AWS takes an empty one is not known."""
     try:
-        outside.gateway.rename(new_id, tombstone.name)
+        adapters.gateway.rename(new_id, tombstone.name)
     except CallFailed as err:
         if tombstone.name or err.code != "BadRequestException":
             raise
         name = f"restored {tombstone.key_id}"
-        outside.gateway.rename(new_id, name)
+        adapters.gateway.rename(new_id, name)
         return name
     return tombstone.name
 
@@ -98,32 +98,32 @@ def _reason(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> Restore
     return RestoredWithout(lost, in_no_plan, renamed)
 
 
-def _build(row: Row, today: date, outside: Keeper) -> tuple[Row, Tombstone, str]:
+def _build(row: Row, today: date, adapters: RestorePorts) -> tuple[Row, Tombstone, str]:
     """Claims the row, and gives it with its tombstone and the id of the key under its marker name."""
     begun = row.claim if row.claim and row.claim.verb is SweepAction.RESTORE else None
     claim = Change(row, replace(row, claim=begun or Claim(SweepAction.RESTORE, today)))
-    claimed = outside.ledger.commit_one(claim)
+    claimed = adapters.ledger.commit_one(claim)
     try:
-        tombstone, value = outside.history.dig_up(row.key_id, outside.sealer)
-        new_id = _built(claimed, outside) or _create(tombstone, value, outside)
+        tombstone, value = adapters.history.open_tombstone(row.key_id, adapters.sealer)
+        new_id = _built(claimed, adapters) or _create(tombstone, value, adapters)
     except (NotRestorable, TombstoneUnreadable) as err:
         # For now the claim stays: it tells whoever comes next that there may be a key already. Else
         # ClaimLost says that another run, which has restored it, is why nothing is there.
         if not err.transient:
-            outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
+            adapters.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
         raise NotRestorable(row.key_id, str(err), transient=err.transient) from err
     except CallFailed as err:
         if err.code != "LimitExceededException":
             raise
-        outside.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
+        adapters.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
         raise AccountFull from None
     if claimed.new_key_id != new_id:
         built = Change(claimed, replace(claimed, new_key_id=new_id))
         try:
-            claimed = outside.ledger.commit_one(built)
+            claimed = adapters.ledger.commit_one(built)
         except ClaimLost:
-            if _is_ended(outside.ledger.row_of_any(row.key_id)):
-                outside.gateway.delete(new_id)
+            if _is_ended(adapters.ledger.row_of_any(row.key_id)):
+                adapters.gateway.delete(new_id)
             raise
     return claimed, tombstone, new_id
 
@@ -132,19 +132,19 @@ def _told_by_sweep(today: date, policy: Policy) -> Told:
     return lambda row: announce(row, policy, today)
 
 
-def half_built(row: Row, outside: Keeper) -> str | None:
+def half_built(row: Row, adapters: RestorePorts) -> str | None:
     """The id of the key that a restore of a parked key has built and not brought to an end.
 
     It is known by its marker name, for the tombstone may be gone.
     """
-    if built := _built(row, outside):
+    if built := _built(row, adapters):
         return built
     marker = RESTORE_MARKER + row.key_id
     # One that is enabled is somebody's living key, whatever its name: ours is renamed before.
     return next(
         (
             key.key_id
-            for key in outside.gateway.keys_named(marker)
+            for key in adapters.gateway.keys_named(marker)
             if key.name == marker and not key.enabled
         ),
         None,
@@ -164,18 +164,18 @@ def _is_ended(row: Row | None) -> bool:
     return row.state in (State.REVOKED, State.PURGED) or purging
 
 
-def _built(claimed: Row, outside: Keeper) -> str | None:
+def _built(claimed: Row, adapters: RestorePorts) -> str | None:
     """The id under which a try before this one has built the key, if it is still there."""
-    if claimed.new_key_id is None or outside.gateway.key(claimed.new_key_id) is None:
+    if claimed.new_key_id is None or adapters.gateway.key(claimed.new_key_id) is None:
         return None
     return claimed.new_key_id
 
 
-def _create(tombstone: Tombstone, value: Secret, outside: Keeper) -> str:
+def _create(tombstone: Tombstone, value: Secret, adapters: RestorePorts) -> str:
     """The id of the key under its marker name, made now or by a try before this one."""
     marker = RESTORE_MARKER + tombstone.key_id
     try:
-        return outside.gateway.create_disabled(
+        return adapters.gateway.create_disabled(
             value,
             name=marker,
             description=tombstone.description,
@@ -184,7 +184,7 @@ def _create(tombstone: Tombstone, value: Secret, outside: Keeper) -> str:
             tags={k: v for k, v in tombstone.tags.items() if not k.startswith("aws:")},
         )
     except ValueConflict:
-        new_id = outside.gateway.key_named(marker, value)
+        new_id = adapters.gateway.key_named(marker, value)
         if new_id is None:
             raise NotRestorable(
                 tombstone.key_id, "a living key has its value; that key was left alone"
@@ -197,7 +197,7 @@ def _finish(
     tombstone: Tombstone,
     key: ApiKey,
     today: date,
-    outside: Keeper,
+    adapters: RestorePorts,
     told: Told,
 ) -> Row:
     """Writes down that the key lives under its new id, and then destroys the tombstone."""
@@ -218,12 +218,12 @@ def _finish(
         previous_key_ids=(*claimed.previous_key_ids, claimed.key_id),
     )
     restored = replace(claimed, state=State.RESTORED, restored_on=today)
-    done = outside.ledger.commit_together(
+    done = adapters.ledger.commit_together(
         # The claim stays until the tombstone is gone: a run that dies before is finished by the next.
         Change(claimed, restored),
-        Change(outside.ledger.row(key.key_id), live, (told(live),)),
+        Change(adapters.ledger.row(key.key_id), live, (told(live),)),
     )
     if not done:
         raise ClaimLost(claimed.key_id)
-    forget_tombstone(replace(restored, version=claimed.version + 1), outside)
+    forget_tombstone(replace(restored, version=claimed.version + 1), adapters)
     return live

@@ -11,11 +11,11 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.alert_store import AlertBook
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_store import AlertStore
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.dead_letters import Letters
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.dead_letters import DeadLetterQueues
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.ledger import COUNT, Ledger
 from keyjanitor.adapters.settings import WatchSettings
 from keyjanitor.domain.capacity.alert_text import write
@@ -38,35 +38,35 @@ REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
 SWEEPS_LOOKED_FOR = 3  # days
 OWNERS = 5  # that are named, those with the most keys
-TRIES = 5
+MAX_WRITE_ATTEMPTS = 5
 
 logger = Logger(child=True)
 
 
-class Sights(NamedTuple):
+class Adapters(NamedTuple):
     """Everything that watch_capacity talks to."""
 
     gateway: ApiGateway
     ledger: Ledger
-    book: AlertBook
-    history: History
-    topic: Topic
-    letters: Letters
+    alert_store: AlertStore
+    history: HistoryBucket
+    topic: AlertTopic
+    dead_letters: DeadLetterQueues
 
     @classmethod
-    def of(cls, settings: WatchSettings) -> "Sights":
+    def of(cls, settings: WatchSettings) -> "Adapters":
         return cls(
             gateway=wiring.api_gateway(settings.calls_per_second),
             ledger=wiring.ledger(settings.ledger_table),
-            book=wiring.alert_store(settings.ledger_table),
+            alert_store=wiring.alert_store(settings.ledger_table),
             history=wiring.history(settings.history_bucket),
             topic=wiring.alert_topic(settings.alert_topic_arn),
-            letters=wiring.dead_letters(settings.dead_letter_queues),
+            dead_letters=wiring.dead_letters(settings.dead_letter_queues),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CapacityReading:
     """What one look found, and what is measured of it."""
 
     situation: Situation
@@ -77,7 +77,7 @@ class Look:
 
 def serve(
     request: Invocation,
-    sights: Sights,
+    adapters: Adapters,
     policy: Policy,
     context: LambdaContext,
     now: Callable[[], datetime],
@@ -87,8 +87,8 @@ def serve(
     A second run at once answers `running` and measures nothing.
     """
     try:
-        with lease(sights.ledger, COUNT, now(), context):
-            return watch(request, sights, policy, context, now)
+        with lease(adapters.ledger, COUNT, now(), context):
+            return watch(request, adapters, policy, context, now)
     except AlreadyRunning as err:
         logger.info(str(err))
         return running(request.time, err), {}
@@ -96,15 +96,15 @@ def serve(
 
 def watch(
     request: Invocation,
-    sights: Sights,
+    adapters: Adapters,
     policy: Policy,
     context: LambdaContext,
     now: Callable[[], datetime],
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Looks, tells and measures; raises what the adapters raise."""
-    found = look(request.today, now(), sights, policy)
+    found = take_count(request.today, now(), adapters, policy)
     until = now() + timedelta(milliseconds=context.get_remaining_time_in_millis())
-    told = tell(found.situation, sights, policy, now, until)
+    told = publish_alerts(found.situation, adapters, policy, now, until)
     count, seen = found.situation.count, found.situation.forecast
     answer = {
         **heading(request.time),
@@ -117,26 +117,26 @@ def watch(
         "days_to_limit": seen.days,
         "alerts": [{"kind": one.kind, "subject": one.subject} for one in told],
     }
-    return answer, measures(found, policy)
+    return answer, metrics_of(found, policy)
 
 
-def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
+def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -> CapacityReading:
     """Counts the account, writes the count down, and gathers all that an alert should say."""
-    lease_until = sights.ledger.lease_until()
-    keys = sights.gateway.keys()
-    plans = sights.gateway.usage_plans()
-    rows = sights.ledger.live_rows()
-    latest = sights.history.latest_evidence(today)
-    before = sights.history.evidence_before(latest.day) if latest else None
-    nights = sights.ledger.nights(today - DAY * REGRET, today)
+    lease_until = adapters.ledger.lease_until()
+    keys = adapters.gateway.keys()
+    plans = adapters.gateway.usage_plans()
+    rows = adapters.ledger.live_rows()
+    latest = adapters.history.latest_evidence(today)
+    before = adapters.history.evidence_before(latest.day) if latest else None
+    nights = adapters.ledger.nights(today - DAY * REGRET, today)
     # What a sweep parks is written down when it ends.
     sweeping = lease_until is not None and lease_until > now
     if lease_until is not None and not sweeping:
-        nights = _with_unwritten(today, nights, sights.ledger)
+        nights = _with_unwritten(today, nights, adapters.ledger)
     bound = loosely_bound(policy, latest)
     count = _count(today, keys, len(plans), rows, _freed(nights.get(today)), latest, bound)
-    sights.ledger.put_count(count)
-    counts = {**sights.ledger.counts(today - DAY * DAYS, today), today: count}
+    adapters.ledger.put_count(count)
+    counts = {**adapters.ledger.counts(today - DAY * DAYS, today), today: count}
     week_ago = counts.get(today - DAY * WEEK)
     yesterday = next((counts[day] for day in sorted(counts, reverse=True) if day < today), None)
     situation = Situation(
@@ -150,21 +150,21 @@ def look(today: date, now: datetime, sights: Sights, policy: Policy) -> Look:
         ),
         owners=_biggest_owners(rows),
         growing=_growing(week_ago, count),
-        ladder=sights.ledger.ladder(),
+        ladder=adapters.ledger.ladder(),
         swept_on=_swept_on(today, nights),
-        held=sights.ledger.hold(),
+        held=adapters.ledger.hold(),
         unread=_unread(latest, before),
         silent=silent_plans(latest, bound),
-        letters=sights.letters.waiting(),
-        unconfirmed=sights.topic.unconfirmed(),
+        letters=adapters.dead_letters.message_counts(),
+        unconfirmed=adapters.topic.unconfirmed(),
         policy_problems=_policy_problems(rows, bound),
-        bursts=[one for one in sights.ledger.bursts() if now - one.last <= BURST_ENDS],
+        bursts=[one for one in adapters.ledger.bursts() if now - one.last <= BURST_ENDS],
     )
-    return Look(
+    return CapacityReading(
         situation,
         regret=_regret(today, rows, nights),
         evidence_age=(today - latest.day).days if latest else None,
-        untold_days=_untold_days(today, rows, sights.ledger),
+        untold_days=_untold_days(today, rows, adapters.ledger),
     )
 
 
@@ -223,9 +223,9 @@ def _untold_days(today: date, rows: Mapping[str, Row], ledger: Ledger) -> int:
     return max(0, (today - since).days) if since else 0
 
 
-def tell(
+def publish_alerts(
     situation: Situation,
-    sights: Sights,
+    adapters: Adapters,
     policy: Policy,
     now: Callable[[], datetime],
     until: datetime,
@@ -235,8 +235,8 @@ def tell(
     What is to be told is written down before, by one of two runs at once, and stays written until
     it was published: it is told at least once.
     """
-    for _ in range(TRIES):
-        standing = sights.book.read()
+    for _ in range(MAX_WRITE_ATTEMPTS):
+        standing = adapters.alert_store.read()
         told, after = news(situation, standing, policy)
         fresh = [_pending(write(one, situation, policy), until) for one in told]
         # What another run may be publishing right now is left to it.
@@ -246,27 +246,27 @@ def tell(
         others = [one for one in standing.pending if one.not_before > now()]
         if not fresh and not mine:
             return []
-        written = sights.book.write(replace(after, pending=(*others, *mine, *fresh)))
+        written = adapters.alert_store.write(replace(after, pending=(*others, *mine, *fresh)))
         if written is not None:
-            return _publish([*mine, *fresh], written, sights)
+            return _publish([*mine, *fresh], written, adapters)
     logger.info("another run tells of this")
     return []
 
 
-def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, sights: Sights) -> list[Alert]:
+def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, adapters: Adapters) -> list[Alert]:
     published: list[Alert] = []
     done: set[str] = set()
     for one in alerts:
         alert = Alert(one.kind, one.severity, one.subject, one.text, dict(one.form))
         try:
-            sights.topic.publish(alert)
+            adapters.topic.publish(alert)
         except (AccessDenied, CallFailed) as err:
             logger.error("the alert %r waits for the next run: %s", one.subject, err)
             continue
         published.append(alert)
         done.add(one.alert_id)
     failed = {one.alert_id for one in alerts} - done
-    for _ in range(TRIES):
+    for _ in range(MAX_WRITE_ATTEMPTS):
         left = tuple(
             replace(one, not_before=datetime.min.replace(tzinfo=one.not_before.tzinfo))
             if one.alert_id in failed
@@ -274,9 +274,9 @@ def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, sights: Sights)
             for one in standing.pending
             if one.alert_id not in done
         )
-        if sights.book.write(replace(standing, pending=left)) is not None:
+        if adapters.alert_store.write(replace(standing, pending=left)) is not None:
             break
-        standing = sights.book.read()
+        standing = adapters.alert_store.read()
     return published
 
 
@@ -311,7 +311,7 @@ def _with_unwritten(
     counted = dict(nights)
     for day in (today - DAY, today):
         night = counted.get(day, NightRow(day))
-        parked = ledger.shelf(day).stepped.get(SweepAction.PARK, 0)
+        parked = ledger.parked_keys(day).stepped.get(SweepAction.PARK, 0)
         counted[day] = replace(night, parked=max(night.parked, parked))
     return counted
 
@@ -352,7 +352,7 @@ def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow
     return round(100 * len(back) / (len(back) + away), 1) if len(back) + away else None
 
 
-def measures(one: Look, policy: Policy) -> dict[str, float]:
+def metrics_of(one: CapacityReading, policy: Policy) -> dict[str, float]:
     """The metrics of one look, by name; what nobody knows is not among them."""
     situation = one.situation
     count, seen = situation.count, situation.forecast

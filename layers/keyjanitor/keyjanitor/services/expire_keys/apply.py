@@ -37,7 +37,7 @@ from keyjanitor.errors import (
 )
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.claim import Claims
-from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.expire_keys.gather import Adapters
 from keyjanitor.services.expire_keys.note import Notes, warnings
 from keyjanitor.services.expire_keys.outbox import Outbox
 from keyjanitor.services.expire_keys.sweep_state import Outcome, SweepState
@@ -67,12 +67,12 @@ class Sweeper:
         self,
         today: date,
         rows: Mapping[str, Row],
-        outside: Outside,
+        adapters: Adapters,
         bound: BoundPolicy,
         deadline: Deadline,
         clock: Callable[[], datetime] = now,
     ) -> None:
-        self._sweep = SweepState(today, dict(rows), outside, bound, deadline)
+        self._sweep = SweepState(today, dict(rows), adapters, bound, deadline)
         self._claims = Claims(self._sweep, clock)
         self._steps = Steps(self._sweep, self._claims)
         self._notes = Notes(self._sweep)
@@ -123,7 +123,7 @@ class Sweeper:
             for row in self._sweep.rows.values()
             if row.state is State.DISABLED and row.disabled_on == day
         ]
-        shelved = self._sweep.outside.ledger.shelf_of(day)
+        shelved = self._sweep.adapters.ledger.parked_on_sweep(day)
         rows = [row for row in (*live, *shelved) if key_ids is None or row.key_id in key_ids]
         if key_ids is None:
             self.outcome.left_out = [row.key_id for row in rows if was_agreed(row)]

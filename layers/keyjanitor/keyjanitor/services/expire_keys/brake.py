@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.night import Night
@@ -14,7 +14,7 @@ from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.errors import AccessDenied, CallFailed, PlanNotAsSaved, UnknownPlan
-from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.expire_keys.gather import Adapters
 
 SAMPLES = 10
 
@@ -37,13 +37,13 @@ class Checked:
     approved: Pairs | None = None
 
 
-def compared(plan: Plan, night: Night, bound: BoundPolicy, history: History) -> Comparison:
+def compared(plan: Plan, night: Night, bound: BoundPolicy, history: HistoryBucket) -> Comparison:
     """A night's plan beside the last night that was swept without the brake."""
     before = history.compared_before(plan.today)
     return compare(plan, night.evidence, bound.policy, night.rows, before)
 
 
-def check(plan: Plan, comparison: Comparison, run: SweepInvocation, outside: Outside) -> Checked:
+def check(plan: Plan, comparison: Comparison, run: SweepInvocation, adapters: Adapters) -> Checked:
     """What may be carried out of a plan.
 
     While the brake is on, nothing is done but to give keys back; the plan is saved under its digest
@@ -52,14 +52,14 @@ def check(plan: Plan, comparison: Comparison, run: SweepInvocation, outside: Out
     of the date's later runs. Raises UnknownPlan and PlanNotAsSaved.
     """
     remembered = {"new": comparison.new, "causes": _causes(comparison)}
-    approved = _approved(run, outside)
+    approved = _approved(run, adapters)
     if approved is not None:
         rest = comparison.accepting({key_id for _, key_id in approved})
-        outside.history.put_compared(run.today, rest.accepted(), once=False)
-        outside.ledger.remember(run.today, **remembered, braked=rest.brake is not None)
+        adapters.history.put_compared(run.today, rest.accepted(), once=False)
+        adapters.ledger.remember(run.today, **remembered, braked=rest.brake is not None)
         return Checked(plan.approved(approved), rest.brake, approved=approved)
     brake = comparison.brake
-    outside.ledger.remember(run.today, **remembered, braked=brake is not None)
+    adapters.ledger.remember(run.today, **remembered, braked=brake is not None)
     if brake is not None:
         logger.error(
             "the safety brake is on: %d keys are past their idle limit that were not on %s, "
@@ -68,28 +68,28 @@ def check(plan: Plan, comparison: Comparison, run: SweepInvocation, outside: Out
             brake.since,
             brake.usual,
         )
-        outside.history.put_plan(plan)
-        if not outside.ledger.night(run.today).brake_alerted:
-            _alert(plan, brake, comparison.plan_names, outside)
+        adapters.history.save_sweep_plan(plan)
+        if not adapters.ledger.night(run.today).brake_alerted:
+            _alert(plan, brake, comparison.plan_names, adapters)
         return Checked(plan.braked(), brake, saved=True)
-    outside.history.put_compared(run.today, comparison.swept())
+    adapters.history.put_compared(run.today, comparison.swept())
     if plan.waiting:
-        outside.history.put_plan(plan)
+        adapters.history.save_sweep_plan(plan)
     return Checked(plan, saved=plan.waiting > 0)
 
 
-def _approved(run: SweepInvocation, outside: Outside) -> Pairs | None:
+def _approved(run: SweepInvocation, adapters: Adapters) -> Pairs | None:
     """The pairs of the plan that was approved for this date, by this run or one before it."""
     if run.approve is not None:
-        pairs = outside.history.plan(run.approve)
-        outside.history.put_approval(run.approve, run.today, now())
-        outside.ledger.remember(run.today, approved=run.approve)
+        pairs = adapters.history.saved_sweep_plan(run.approve)
+        adapters.history.put_approval(run.approve, run.today, now())
+        adapters.ledger.remember(run.today, approved=run.approve)
         return pairs
-    digest = outside.ledger.night(run.today).approved
+    digest = adapters.ledger.night(run.today).approved
     if digest is None:
         return None
     try:
-        return outside.history.plan(digest)
+        return adapters.history.saved_sweep_plan(digest)
     except (UnknownPlan, PlanNotAsSaved) as err:
         logger.error("the approval of this date holds no longer: %s", err)
         return None
@@ -99,17 +99,17 @@ def _causes(comparison: Comparison) -> dict[str, int]:
     return {str(one.cause): one.keys for one in comparison.causes}
 
 
-def _alert(plan: Plan, brake: Brake, plan_names: Mapping[str, str], outside: Outside) -> None:
+def _alert(plan: Plan, brake: Brake, plan_names: Mapping[str, str], adapters: Adapters) -> None:
     samples = [
         f"{key_id_of(step)}  {step.tier.name}: {step.because}"
         for step in plan.due
         if not isinstance(step, Purge)
     ]
     try:
-        outside.topic.publish(
+        adapters.topic.publish(
             alerts.brake(plan.today, brake, plan.kinds, plan.digest, samples[:SAMPLES], plan_names)
         )
     except (AccessDenied, CallFailed) as err:
         logger.error("the alert of the brake waits for the next run: %s", err)
         return
-    outside.ledger.remember(plan.today, brake_alerted=True)
+    adapters.ledger.remember(plan.today, brake_alerted=True)

@@ -56,7 +56,7 @@ class Claims:
             judged.last_updated_date if judged else None,
         )
         change = Change(read, replace(row, claim=claim))
-        claimed = self._sweep.outside.ledger.commit_one(change, unless_held=unless_held)
+        claimed = self._sweep.adapters.ledger.commit_one(change, unless_held=unless_held)
         self.unclaimed = read
         self._sweep.rows[row.key_id] = claimed
         return claimed

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.alert_topic import Topic
+from keyjanitor.adapters.alert_topic import AlertTopic
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.event_bus import Bus
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.event_bus import EventBus
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
@@ -38,19 +38,19 @@ from keyjanitor.services.claims import forget_tombstone, settled
 logger = Logger(child=True)
 
 
-class Outside(NamedTuple):
+class Adapters(NamedTuple):
     """Everything that a sweep talks to."""
 
     gateway: ApiGateway
-    owners: Owners
+    owners: Ownership
     ledger: Ledger
-    history: History
-    sealer: Sealer
-    bus: Bus
-    topic: Topic
+    history: HistoryBucket
+    sealer: ValueSealer
+    bus: EventBus
+    topic: AlertTopic
 
     @classmethod
-    def of(cls, settings: SweepSettings) -> "Outside":
+    def of(cls, settings: SweepSettings) -> "Adapters":
         return cls(
             gateway=wiring.api_gateway(settings.calls_per_second),
             owners=wiring.ownership(),
@@ -73,31 +73,31 @@ class Gathered:
     closed: tuple[str, ...] = ()  # keys whose tombstone is damaged: it was tried, and never opens
 
 
-def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Gathered:
+def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> Gathered:
     """All reads of a sweep; `acting` also brings to an end what a run that died has begun.
 
     Raises NoEvidence, EmptyListing and what the adapters raise; nothing is touched then.
     """
-    evidence = outside.history.evidence(today)
+    evidence = adapters.history.evidence(today)
     if evidence is None:
         raise NoEvidence(today)
     bound = policy.bind(evidence.plan_names())
     for problem in bound.problems:
         logger.error("keys of the usage plans that may be meant are unknown tonight: %s", problem)
     # The rows first: a key that is revoked in between is missed, and not taken for a new one.
-    rows = outside.ledger.live_rows()
-    keys = outside.gateway.keys()
+    rows = adapters.ledger.live_rows()
+    keys = adapters.gateway.keys()
     if not keys and (known := max(len(rows), len(evidence.members()))):
         raise EmptyListing("API keys", known)
-    keys = with_tags(keys, outside.owners)
-    rows = _settle(today, rows, outside, bound, acting=acting)
-    shelf = outside.ledger.shelf(today)
-    ladder = outside.ledger.ladder()
-    nights = outside.ledger.nights_of(digest_days(rows.values()))
-    tombstones_open, closed = _open_oldest(today, shelf, outside, acting=acting)
+    keys = with_tags(keys, adapters.owners)
+    rows = _settle(today, rows, adapters, bound, acting=acting)
+    shelf = adapters.ledger.parked_keys(today)
+    ladder = adapters.ledger.ladder()
+    nights = adapters.ledger.nights_of(digest_days(rows.values()))
+    tombstones_open, closed = _open_oldest(today, shelf, adapters, acting=acting)
     if acting:
         for row in shelf.restored:
-            forget_tombstone(row, outside)
+            forget_tombstone(row, adapters)
     return Gathered(
         night=Night(
             today=today,
@@ -107,11 +107,11 @@ def gather(today: date, outside: Outside, policy: Policy, *, acting: bool) -> Ga
             shelf=shelf.due,
             evidence=evidence,
             stepped=_stepped(today, rows, shelf),
-            warnings_only=None if was_swept(today, outside.ledger) else NOT_SWEPT,
+            warnings_only=None if was_swept(today, adapters.ledger) else NOT_SWEPT,
             tombstones_open=tombstones_open,
             rung=ladder.above if ladder else None,
-            untold=untold(rows, outside.ledger.unsent(), nights),
-            begun=_begun(keys, rows, outside.ledger),
+            untold=untold(rows, adapters.ledger.unsent(), nights),
+            begun=_begun(keys, rows, adapters.ledger),
         ),
         bound=bound,
         unfinished=shelf.unfinished,
@@ -138,20 +138,20 @@ def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: Ledger) -> d
 
 
 def gather_for_undo(
-    today: date, outside: Outside, policy: Policy
+    today: date, adapters: Adapters, policy: Policy
 ) -> tuple[dict[str, Row], BoundPolicy]:
     """The rows, and the policy tied to no plan: an undo needs no evidence and judges nobody.
 
     So it works at any hour, and after a plan was renamed. Raises EmptyListing.
     """
     bound = BoundPolicy(policy, {}, frozenset())
-    rows = outside.ledger.live_rows()
-    keys = outside.gateway.keys()
+    rows = adapters.ledger.live_rows()
+    keys = adapters.gateway.keys()
     if not keys and rows:
         raise EmptyListing("API keys", len(rows))
-    rows = _settle(today, rows, outside, bound, acting=True)
-    for row in outside.ledger.shelf(today).restored:
-        forget_tombstone(row, outside)
+    rows = _settle(today, rows, adapters, bound, acting=True)
+    for row in adapters.ledger.parked_keys(today).restored:
+        forget_tombstone(row, adapters)
     return rows, bound
 
 
@@ -165,7 +165,7 @@ def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[SweepAc
 
 
 def _open_oldest(
-    today: date, shelf: Shelf, outside: Outside, *, acting: bool
+    today: date, shelf: Shelf, adapters: Adapters, *, acting: bool
 ) -> tuple[bool, tuple[str, ...]]:
     """Whether tombstones can be opened tonight, and the keys whose tombstones never will be.
 
@@ -176,7 +176,7 @@ def _open_oldest(
     changes: list[Change] = []
     for row in shelf.oldest:
         try:
-            outside.history.dig_up(row.key_id, outside.sealer)
+            adapters.history.open_tombstone(row.key_id, adapters.sealer)
         except TombstoneUnreadable as err:
             logger.error("key %s: %s", row.key_id, err)
             transient |= err.transient
@@ -188,16 +188,16 @@ def _open_oldest(
         opened = True
         break
     if acting:
-        outside.ledger.commit([one for one in changes if one.before != one.after])
+        adapters.ledger.commit([one for one in changes if one.before != one.after])
     if opened or not shelf.oldest:
         return True, tuple(closed)
-    if not transient and (not acting or _seals(outside.sealer)):
+    if not transient and (not acting or _seals(adapters.sealer)):
         return True, tuple(closed)
     logger.error("nothing is parked tonight: no tombstone opens")
     return False, tuple(closed)
 
 
-def _seals(sealer: Sealer) -> bool:
+def _seals(sealer: ValueSealer) -> bool:
     """Whether a value that is sealed now can be opened again."""
     try:
         sealer.try_out()
@@ -210,7 +210,7 @@ def _seals(sealer: Sealer) -> bool:
 def _settle(
     today: date,
     rows: dict[str, Row],
-    outside: Outside,
+    adapters: Adapters,
     bound: BoundPolicy,
     *,
     acting: bool,
@@ -221,11 +221,11 @@ def _settle(
     is asked for each of these keys: that a list does not show a key proves nothing.
     """
     changes = [
-        settled(today, row, outside.gateway.key(row.key_id), outside, bound)
+        settled(today, row, adapters.gateway.key(row.key_id), adapters, bound)
         for row in rows.values()
         if row.claim is not None
     ]
-    written = outside.ledger.commit(changes) if acting else [change.after for change in changes]
+    written = adapters.ledger.commit(changes) if acting else [change.after for change in changes]
     rows = rows | {row.key_id: row for row in written}
     return {
         key_id: row

@@ -3,23 +3,25 @@
 from datetime import date
 
 from keyjanitor.errors import AccessDenied, CallFailed, NotHeard, OlderDate
-from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.expire_keys.gather import Adapters
 
 
-def check_may_act(today: date, outside: Outside) -> None:
+def check_may_act(today: date, adapters: Adapters) -> None:
     """Raises OlderDate or NotHeard if a sweep of this date may only observe.
 
     What cannot be asked of the alert topic is taken for no: a sweep that may be heard by nobody does
     not act.
     """
-    newest = outside.history.evidence_after(today)
-    ladder = outside.ledger.ladder()  # the last sweep or look wrote it, also if its reading is gone
+    newest = adapters.history.evidence_after(today)
+    ladder = (
+        adapters.ledger.ladder()
+    )  # the last sweep or look wrote it, also if its reading is gone
     if ladder is not None and ladder.date > today:
         newest = max(newest or today, ladder.date)
     if newest is not None:
         raise OlderDate(today, newest)
     try:
-        heard = outside.topic.is_heard()
+        heard = adapters.topic.is_heard()
     except (AccessDenied, CallFailed) as err:
         raise NotHeard(
             f"whether the alert topic has a confirmed subscription is unknown ({err})"

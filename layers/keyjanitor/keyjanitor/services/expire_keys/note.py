@@ -39,7 +39,7 @@ class Notes:
         if self._sweep.deadline.passed():
             return False
         try:
-            key = self._sweep.outside.gateway.key(row.key_id)
+            key = self._sweep.adapters.gateway.key(row.key_id)
         except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
             logger.error("key %s is not listed, and could not be asked for: %s", row.key_id, err)
             return False

@@ -27,7 +27,7 @@ class Outbox:
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
-        self._today, self._outside = sweep.today, sweep.outside
+        self._today, self._adapters = sweep.today, sweep.adapters
 
     def announce_warnings(self) -> None:
         """Publishes the warnings of each night as one digest, until every warned key was in one.
@@ -36,11 +36,11 @@ class Outbox:
         a run that dies in between tells it again.
         """
         rows = self._sweep.rows
-        nights = self._outside.ledger.nights_of(digest_days(rows.values()))
+        nights = self._adapters.ledger.nights_of(digest_days(rows.values()))
         for day, unnamed in sorted(not_in_a_digest(rows.values(), nights).items()):
             told = [told_late(row, self._today) if day < self._today else row for row in unnamed]
             try:
-                self._outside.topic.publish(
+                self._adapters.topic.publish(
                     alerts.expiring(day, told, self._sweep.bound.policy, told_on=self._today)
                 )
             except (AccessDenied, CallFailed) as err:
@@ -50,7 +50,7 @@ class Outbox:
                 continue
             moved = self._write_told(zip(unnamed, told, strict=True))
             before = nights[day].told if day in nights else ()
-            self._outside.ledger.remember(day, told=tuple(sorted({*before, *moved})))
+            self._adapters.ledger.remember(day, told=tuple(sorted({*before, *moved})))
 
     def _write_told(self, pairs: Iterable[tuple[Row, Row]]) -> set[str]:
         """Writes the dates that were told; gives the keys whose rows now say what was told."""
@@ -65,7 +65,7 @@ class Outbox:
 
         An event that is told late says the date that is true by then, and takes its row along.
         """
-        for waiting in bus.batches(self._outside.ledger.unsent(now())):
+        for waiting in bus.batches(self._adapters.ledger.unsent(now())):
             moves: dict[str, tuple[Row, Row]] = {}
             batch: list[Announcement] = []
             for one in waiting:
@@ -73,17 +73,17 @@ class Outbox:
                 told, after = as_told_today(one, row, self._today)
                 if told is None:
                     logger.info("event %s tells of nothing any more", one.announcement_id)
-                    self._outside.ledger.sent([one])
+                    self._adapters.ledger.sent([one])
                     continue
                 batch.append(told)
                 if row is not None and after is not None:
                     moves[one.announcement_id] = row, after
             try:
-                taken = self._outside.bus.put(batch) if batch else []
+                taken = self._adapters.bus.put(batch) if batch else []
             except KeyjanitorError as err:
                 logger.error("%d events and more wait for the next run: %s", len(batch), err)
                 return
-            self._outside.ledger.sent([one for one in taken if one.announcement_id not in moves])
+            self._adapters.ledger.sent([one for one in taken if one.announcement_id not in moves])
             self._write_late(taken, moves)
             if len(taken) < len(batch):
                 logger.error("%d events were refused and wait", len(batch) - len(taken))
@@ -93,7 +93,7 @@ class Outbox:
         key_id = str(event.detail.get("key_id"))
         row = self._sweep.rows.get(key_id)
         if row is None and event.detail_type == PARKED and written_on(event) != self._today:
-            row = self._outside.ledger.row_of_any(key_id)
+            row = self._adapters.ledger.row_of_any(key_id)
             return row if row is not None and row.key_id == key_id else None
         return row
 

@@ -24,7 +24,7 @@ from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import Checked, check, compared
-from keyjanitor.services.expire_keys.gather import Gathered, Outside, gather, gather_for_undo
+from keyjanitor.services.expire_keys.gather import Adapters, Gathered, gather, gather_for_undo
 from keyjanitor.services.expire_keys.may_act import check_may_act
 from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.lease import lease
@@ -35,7 +35,7 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 
 def serve(
     request: SweepInvocation,
-    outside: Outside,
+    adapters: Adapters,
     policy: Policy,
     context: LambdaContext,
     now: Callable[[], datetime],
@@ -47,14 +47,14 @@ def serve(
     undo, and what gathering and applying raise.
     """
     if request.hold is not None:
-        outside.ledger.put_hold(request.hold, now())
+        adapters.ledger.put_hold(request.hold, now())
         return answer(request, held=request.hold)
     if request.resume:
-        outside.ledger.lift_hold()
+        adapters.ledger.lift_hold()
         return answer(request)
-    run = SweepRun(outside, policy, Deadline.before_the_end_of(context), gateway_clock)
+    run = SweepRun(adapters, policy, Deadline.before_the_end_of(context), gateway_clock)
     try:
-        with lease(outside.ledger, SWEEP, now(), context):
+        with lease(adapters.ledger, SWEEP, now(), context):
             if request.undo is not None:
                 return run.undo(request, request.undo)
             return run.sweep(request)
@@ -70,30 +70,30 @@ def serve(
 class SweepRun:
     """What one run works with: the account, the policy, and until when it may work."""
 
-    outside: Outside
+    adapters: Adapters
     policy: Policy
     deadline: Deadline
     gateway_clock: Callable[[], datetime]
 
     def sweep(self, request: SweepInvocation) -> dict[str, Any]:
         """Gather, decide, check, apply."""
-        ledger = self.outside.ledger
+        ledger = self.adapters.ledger
         held = ledger.hold()
         if not held:
-            request = allowed(request, self.outside)
+            request = allowed(request, self.adapters)
         mode = Mode.OBSERVE if held else request.mode
         acting = mode is not Mode.OBSERVE
-        gathered = gather(request.today, self.outside, self.policy, acting=acting)
+        gathered = gather(request.today, self.adapters, self.policy, acting=acting)
         plan = decide(gathered.night, gathered.bound)
         ladder = climb(gathered.night, gathered.bound, plan)
-        comparison = compared(plan, gathered.night, gathered.bound, self.outside.history)
+        comparison = compared(plan, gathered.night, gathered.bound, self.adapters.history)
         outcome, checked = Outcome(), Checked(plan, comparison.brake)
         if acting:
             ledger.remember(request.today, swept=True, observed_because=None)
-            checked = check(plan.for_mode(mode), comparison, request, self.outside)
+            checked = check(plan.for_mode(mode), comparison, request, self.adapters)
         plan = checked.plan
         if request.is_near:
-            write_down(plan, ladder, gathered, self.outside)
+            write_down(plan, ladder, gathered, self.adapters)
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
@@ -130,11 +130,11 @@ class SweepRun:
             parked = (
                 gathered.night.stepped[SweepAction.PARK] + sweeper.outcome.applied[SweepAction.PARK]
             )
-            self.outside.ledger.remember(plan.today, parked=parked)
+            self.adapters.ledger.remember(plan.today, parked=parked)
 
     def undo(self, request: SweepInvocation, day: date) -> dict[str, Any]:
         """Takes back what the sweeps of a date did."""
-        rows, bound = gather_for_undo(request.today, self.outside, self.policy)
+        rows, bound = gather_for_undo(request.today, self.adapters, self.policy)
         outcome = self._sweeper(request.today, rows, bound).undo(day, request.key_ids)
         count(outcome)
         # What failed is left over too: an operator has to see it.
@@ -148,16 +148,16 @@ class SweepRun:
         )
 
     def _sweeper(self, today: date, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
-        return Sweeper(today, rows, self.outside, bound, self.deadline, self.gateway_clock)
+        return Sweeper(today, rows, self.adapters, bound, self.deadline, self.gateway_clock)
 
     def _growth_until(self, today: date) -> Growth | None:
         """How the account grows, by the counts of the last weeks; None: nobody knows yet."""
-        counts = self.outside.ledger.counts(today - DAY * DAYS, today)
+        counts = self.adapters.ledger.counts(today - DAY * DAYS, today)
         keys = {day: row.keys for day, row in counts.items()}
         return forecast(keys, self.policy.service_quota, today).growth
 
 
-def allowed(request: SweepInvocation, outside: Outside) -> SweepInvocation:
+def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
     """The request, or one that only observes and says why; raises what keeps an approval from acting.
 
     A look at an older date leaves no trace. That no person would be told is remembered of the night.
@@ -165,14 +165,14 @@ def allowed(request: SweepInvocation, outside: Outside) -> SweepInvocation:
     if request.mode is Mode.OBSERVE:
         return request
     try:
-        check_may_act(request.today, outside)
+        check_may_act(request.today, adapters)
     except (OlderDate, NotHeard) as err:
         if request.approve is not None:
             raise
         logger.warning(str(err))
         heard = isinstance(err, OlderDate)
         if not heard and request.is_near:
-            outside.ledger.remember(request.today, observed_because=str(err))
+            adapters.ledger.remember(request.today, observed_because=str(err))
         return replace(
             request,
             mode=Mode.OBSERVE,
@@ -182,18 +182,18 @@ def allowed(request: SweepInvocation, outside: Outside) -> SweepInvocation:
     return request
 
 
-def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, outside: Outside) -> None:
+def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, adapters: Adapters) -> None:
     """What is told of the night, in `observe` too: the verdict on every key, and the ladder.
 
     A look at an old night takes nothing from what a later one has said, and a later run of a date
     nothing from what an earlier one has parked: only its lines tell of those keys.
     """
-    known = outside.ledger.ladder()
+    known = adapters.ledger.ladder()
     if known is None or known.date <= plan.today:
-        outside.ledger.put_ladder(ladder)
-    earlier = outside.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
+        adapters.ledger.put_ladder(ladder)
+    earlier = adapters.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
-    outside.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
+    adapters.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
 
 
 def count(outcome: Outcome, **more: int) -> None:

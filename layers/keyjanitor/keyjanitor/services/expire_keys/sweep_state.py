@@ -11,7 +11,7 @@ from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Announcement, Row
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.expire_keys.gather import Outside
+from keyjanitor.services.expire_keys.gather import Adapters
 
 
 @dataclass(slots=True)
@@ -37,14 +37,14 @@ class SweepState:
 
     today: date
     rows: dict[str, Row]
-    outside: Outside
+    adapters: Adapters
     bound: BoundPolicy
     deadline: Deadline
     outcome: Outcome = field(default_factory=Outcome)
 
     def commit(self, changes: Iterable[Change], *, unless_held: bool = False) -> list[Row]:
         """Writes changes; gives the rows that were written, and knows them from then on."""
-        written = self.outside.ledger.commit(changes, unless_held=unless_held)
+        written = self.adapters.ledger.commit(changes, unless_held=unless_held)
         self.rows.update({row.key_id: row for row in written})
         return written
 

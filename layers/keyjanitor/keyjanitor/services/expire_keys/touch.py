@@ -31,7 +31,7 @@ class Steps:
     def __init__(self, sweep: SweepState, claims: Claims) -> None:
         self._sweep = sweep
         self._claims = claims
-        self._today, self._outside, self._bound = sweep.today, sweep.outside, sweep.bound
+        self._today, self._adapters, self._bound = sweep.today, sweep.adapters, sweep.bound
 
     def disable(self, step: Disable) -> None:
         row = self._sweep.rows[step.key.key_id]
@@ -40,11 +40,11 @@ class Steps:
         claimed = self._claims.claim(
             replace(row, **laid_out(step.because)), SweepAction.DISABLE, row, step.key
         )
-        if reason := self._why_not(step, self._outside.gateway.key(row.key_id), row):
+        if reason := self._why_not(step, self._adapters.gateway.key(row.key_id), row):
             self._claims.give_up(row, reason)
             return
         self._claims.touching = True
-        updated = self._outside.gateway.set_enabled(row.key_id, enabled=False)
+        updated = self._adapters.gateway.set_enabled(row.key_id, enabled=False)
         if updated is None:
             self._claims.give_up(row, "it is no more")
             return
@@ -68,18 +68,18 @@ class Steps:
             row,
             step.key,
         )
-        found = self._outside.gateway.key_with_value(row.key_id)
+        found = self._adapters.gateway.key_with_value(row.key_id)
         key, value = found or (None, None)
         reason = self._why_not(step, key, row) or self._other_plans(step)
         if key is None or value is None or reason:
             self._claims.give_up(row, reason or "it is no more")
             return
-        self._bury(step, claimed, key, value)
+        self._write_tombstone(step, claimed, key, value)
         self._claims.touching = True
-        self._outside.gateway.delete(row.key_id)
+        self._adapters.gateway.delete(row.key_id)
         self._claims.finish(claimed, parked(claimed, self._today, self._bound), SweepAction.PARK)
 
-    def _bury(self, step: Park, row: Row, key: ApiKey, value: Secret) -> None:
+    def _write_tombstone(self, step: Park, row: Row, key: ApiKey, value: Secret) -> None:
         """Writes the tombstone and opens it; raises what KMS and S3 raise, and TombstoneUnreadable."""
         try:
             tombstone = Tombstone(
@@ -97,9 +97,9 @@ class Steps:
                 parked_on=self._today,
                 last_used=step.last_used,
             )
-            sealed = self._outside.sealer.seal(value, tombstone_context(tombstone))
+            sealed = self._adapters.sealer.seal(value, tombstone_context(tombstone))
             tombstone = replace(tombstone, sealed_value=sealed)
-            self._outside.history.bury(tombstone, value, self._outside.sealer)
+            self._adapters.history.put_tombstone(tombstone, value, self._adapters.sealer)
         except (AccessDenied, CallFailed, TombstoneUnreadable):
             self._sweep.outcome.unopened += 1
             raise
@@ -112,7 +112,7 @@ class Steps:
         self._claims.touching = True
         if step.row.claim is not None and step.row.claim.verb is SweepAction.RESTORE:
             self._clear_away(step.row)
-        self._outside.history.destroy_tombstone(row.key_id)
+        self._adapters.history.destroy_tombstone(row.key_id)
         gone = replace(row, state=State.PURGED, purged_on=self._today, failed_on=None, claim=None)
         self._claims.finish(row, gone, SweepAction.PURGE)
 
@@ -120,17 +120,17 @@ class Steps:
         """Whether a restore that did not come to its end has already enabled the key."""
         if row.new_key_id is None or row.claim is None or row.claim.verb is not SweepAction.RESTORE:
             return False
-        key = self._outside.gateway.key(row.new_key_id)
+        key = self._adapters.gateway.key(row.new_key_id)
         return key is not None and not is_half_built(key)
 
     def _clear_away(self, row: Row) -> None:
         """Deletes what a restore that never ended has built: it is disabled, under its marker name."""
-        if built := half_built(row, self._outside):
-            self._outside.gateway.delete(built)
+        if built := half_built(row, self._adapters):
+            self._adapters.gateway.delete(built)
 
     def enable(self, row: Row, *, unless_held: bool = False) -> None:
         claimed = self._claims.claim(row, SweepAction.ENABLE, row, unless_held=unless_held)
-        key = self._outside.gateway.key(row.key_id)
+        key = self._adapters.gateway.key(row.key_id)
         if key is None:
             self._claims.give_up(row, "it is no more")
             return
@@ -140,21 +140,21 @@ class Steps:
             return
         if not key.enabled:
             self._claims.touching = True
-            updated = self._outside.gateway.set_enabled(row.key_id, enabled=True)
+            updated = self._adapters.gateway.set_enabled(row.key_id, enabled=True)
             key = replace(key, enabled=True, last_updated_date=updated or key.last_updated_date)
         self._claims.finish(claimed, enabled(claimed, self._today, key), SweepAction.ENABLE)
 
     def restore(self, row: Row) -> None:
-        restore(row, self._today, self._outside, self._bound.policy)
+        restore(row, self._today, self._adapters, self._bound.policy)
         self._sweep.outcome.applied[SweepAction.RESTORE] += 1
 
     def _is_owned(self, row: Row) -> bool:
         """Asks CloudFormation about the key right before it is touched; an owner is written down."""
-        stack = self._outside.owners.stack_of(row.key_id)
+        stack = self._adapters.owners.stack_of(row.key_id)
         if stack is None:
             return False
         logger.warning("key %s is left alone: stack %s owns it", row.key_id, stack)
-        self._outside.ledger.commit([Change(row, replace(row, owned_by=Stack(stack)))])
+        self._adapters.ledger.commit([Change(row, replace(row, owned_by=Stack(stack)))])
         self._sweep.outcome.left_alone[row.key_id] = f"stack {stack} owns it"
         return True
 
@@ -162,4 +162,4 @@ class Steps:
         return why_not(step, key, row, self._today, self._bound)
 
     def _other_plans(self, step: Park) -> str | None:
-        return other_plans(step, self._outside.gateway.plans_of(step.key.key_id))
+        return other_plans(step, self._adapters.gateway.plans_of(step.key.key_id))

@@ -16,7 +16,7 @@ from keyjanitor.services.provision_keys.judging import judge
 from keyjanitor.services.provision_keys.key_actions import change_keys
 from keyjanitor.services.provision_keys.receiving import NotRequest, receive
 from keyjanitor.services.provision_keys.responder import (
-    Counterparts,
+    Adapters,
     Responder,
     Run,
     log_deferred,
@@ -32,22 +32,22 @@ from keyjanitor.services.provision_keys.taking import (
 from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
-AT_ONCE = 25  # rotations and restores that are looked at before the first is made
+TASKS_AT_ONCE = 25  # rotations and restores that are looked at before the first is made
 
 logger = Logger(child=True)
 
 
-class Provisioner:
+class RequestBatch:
     """Serves the requests of one run."""
 
-    def __init__(self, outside: Counterparts, policy: Policy, run: Run) -> None:
-        self._outside = outside
-        self.desk = Responder(outside, policy, run)
+    def __init__(self, adapters: Adapters, policy: Policy, run: Run) -> None:
+        self._adapters = adapters
+        self.responder = Responder(adapters, policy, run)
         self._plans = TierPlans(
-            outside.gateway, outside.register, run.holder, run.until, run.now, run.pause
+            adapters.gateway, adapters.request_store, run.holder, run.until, run.now, run.pause
         )
-        self._slots = Slots(self.desk)
-        self._issuing = Issuing(self.desk, self._plans)
+        self._slots = Slots(self.responder)
+        self._issuing = Issuing(self.responder, self._plans)
         self.issued = 0  # new keys
         self.hopeless: list[Message] = []  # that can never be requests; their senders are told
 
@@ -56,34 +56,38 @@ class Provisioner:
 
         Those in `hopeless` are neither served nor given: they belong in the dead-letter queue.
         """
-        reading = receive(messages, self._outside.register)
+        reading = receive(messages, self._adapters.request_store)
         unread = reading.unread + self._turn_back(reading.no_requests)
         taking = self._taken(reading.requests)
-        checked = check(taking.taken, self.desk.run.window)
-        self.desk.refuse(checked)
+        checked = check(taking.taken, self.responder.run.window)
+        self.responder.refuse(checked)
         tasks = [one for one in checked if isinstance(one, Task)]
         for part in _parts([task for task in tasks if task.is_open]):
             self._serve(part)
         self._note_revoked([task for task in tasks if task.freed and task.answered])
         deferred = [one for one in checked if one.deferred]
         self._release(deferred)
-        self.desk.publish_pending()
+        self.responder.publish_pending()
         requests = [*taking.deferred, *(one.received for one in deferred)]
         left = {message.message_id for one in requests for message in one.messages}
         return unread + [message for message in messages if message.message_id in left]
 
     def _turn_back(self, no_requests: Sequence[NotRequest]) -> list[Message]:
         """Tells senders that their messages are no requests; gives those to be read again."""
-        told = self.desk.answer_no_requests(no_requests)
+        told = self.responder.answer_no_requests(no_requests)
         messages = [one.message for one in no_requests]
         self.hopeless = [one for one in messages if one.message_id in told]
         return [one for one in messages if one.message_id not in told]
 
     def _taken(self, requests: Sequence[Received]) -> Taking:
         """Takes the requests, but those of strangers, which it refuses at once."""
-        register, policy, window = self._outside.register, self.desk.policy, self.desk.run.window
+        request_store, policy, window = (
+            self._adapters.request_store,
+            self.responder.policy,
+            self.responder.run.window,
+        )
         try:
-            known = register.requests(sorted({one.row_id for one in requests}))
+            known = request_store.requests(sorted({one.row_id for one in requests}))
         except KeyjanitorError as err:
             log_deferred(requests, err)
             return Taking([], list(requests))
@@ -91,21 +95,21 @@ class Provisioner:
             one: refusal_of_a_stranger(one, policy, window)
             for one in strangers(requests, known, policy)
         }
-        lost = self.desk.turn_away(refusals)
-        taking = take([one for one in requests if one not in refusals], known, self.desk)
+        lost = self.responder.turn_away(refusals)
+        taking = take([one for one in requests if one not in refusals], known, self.responder)
         return replace(taking, deferred=[*lost, *taking.deferred])
 
     def _serve(self, tasks: Sequence[Task]) -> None:
         """Serves some of the requests, from their verdicts to their answers."""
         if not tasks[0].takes_a_slot:
-            change_keys(tasks, self.desk)
+            change_keys(tasks, self.responder)
             return
-        wanted = judge(tasks, self.desk, self._plans)
+        wanted = judge(tasks, self.responder, self._plans)
         self._slots.admit(wanted)
-        self.desk.refuse(tasks)
+        self.responder.refuse(tasks)
         self._issuing.make([one for one in wanted if one.task.is_open and one.task.makes_a_key])
         # Also a restore that wants no slot, because its key is no more, has to be answered.
-        change_keys([task for task in tasks if not task.makes_a_key], self.desk)
+        change_keys([task for task in tasks if not task.makes_a_key], self.responder)
         self.issued += sum(one.task.counted for one in wanted if one.task.makes_a_key)
         self._slots.give_back(wanted)
 
@@ -114,18 +118,18 @@ class Provisioner:
         if not tasks:
             return
         try:
-            self._outside.ledger.add_revoked(tasks[0].request.today, len(tasks))
+            self._adapters.ledger.add_revoked(tasks[0].request.today, len(tasks))
         except KeyjanitorError as err:
             logger.warning("%d revoked keys are not counted: %s", len(tasks), err)
 
     def _release(self, deferred: Sequence[Taken]) -> None:
         """Lets the next run take up at once what this one leaves."""
         held: list[RequestRow] = [
-            one.row for one in deferred if one.row.holder == self.desk.run.holder
+            one.row for one in deferred if one.row.holder == self.responder.run.holder
         ]
         changes = [RequestChange(row, replace(row, holder=None, held_until=None)) for row in held]
         try:
-            self._outside.register.commit(changes)
+            self._adapters.request_store.commit(changes)
         except KeyjanitorError as err:
             logger.warning("what is left is taken up later: %s", err)
 
@@ -141,5 +145,5 @@ def _parts(tasks: Sequence[Task]) -> Iterator[list[Task]]:
         task for task in tasks if task.takes_a_slot and task.request.action is not Action.ISSUE
     ]
     others = [task for task in tasks if not task.takes_a_slot]
-    parts = [slots[start : start + AT_ONCE] for start in range(0, len(slots), AT_ONCE)]
+    parts = [slots[start : start + TASKS_AT_ONCE] for start in range(0, len(slots), TASKS_AT_ONCE)]
     yield from (part for part in (issues, *parts, others) if part)

@@ -16,7 +16,7 @@ from keyjanitor.errors import KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import ProvenKey
 
-TRIES = 3  # to write a row that others write too
+MAX_WRITE_ATTEMPTS = 3  # to write a row that others write too
 
 
 def deliver(proven: Iterable[ProvenKey], responder: Responder) -> None:
@@ -24,7 +24,7 @@ def deliver(proven: Iterable[ProvenKey], responder: Responder) -> None:
     waiting = {one.task.row_id: one for one in proven}
     for one in waiting.values():
         one.task.counted = True
-    for attempt in range(TRIES):
+    for attempt in range(MAX_WRITE_ATTEMPTS):
         changes = {}
         try:
             for one in list(waiting.values()):
@@ -48,7 +48,7 @@ def deliver(proven: Iterable[ProvenKey], responder: Responder) -> None:
 
 def _take_back(one: ProvenKey, responder: Responder) -> None:
     """Deletes a key of which no event was sent: another request has rotated the old one meanwhile."""
-    responder.outside.gateway.delete(one.key.key_id)
+    responder.adapters.gateway.delete(one.key.key_id)
     one.task.counted = False
     reason = f"key {one.grant.rotates} was rotated by another request just now"
     one.task.refusal = Refusal(Code.TOO_MANY_KEYS, reason)
@@ -62,7 +62,7 @@ def _change(one: ProvenKey, responder: Responder, *, again: bool) -> RequestChan
     """
     grant, request = one.grant, one.task.request
     # A sweep may have adopted it in between; that is rare, so it is looked for in the second try.
-    stands = responder.outside.ledger.row(one.key.key_id) if again else None
+    stands = responder.adapters.ledger.row(one.key.key_id) if again else None
     row = _row_of(one, stands)
     changes = [Change(stands, row)]
     more: dict[str, object] = {
@@ -107,7 +107,7 @@ def _row_of(one: ProvenKey, stands: Row | None) -> Row:
 def _end_of_the_old(one: ProvenKey, responder: Responder) -> tuple[object, list[Change]]:
     """When the old key ends, and what its row says of it; nothing if it is gone already."""
     request, policy, new_key_id = one.task.request, responder.policy, one.key.key_id
-    old = responder.outside.ledger.row_of_any(one.grant.rotates or "")
+    old = responder.adapters.ledger.row_of_any(one.grant.rotates or "")
     expires_on = request.today + DAY * request.overlap_days
     if old is None or old.state not in LIVE_STATES:
         return request.today, []

@@ -24,7 +24,7 @@ class Importing:
 
     def __init__(self, responder: Responder, plans: TierPlans) -> None:
         self._responder = responder
-        self._gateway = responder.outside.gateway
+        self._gateway = responder.adapters.gateway
         self._plans = plans
         self._prefix = ""
         self._listed: list[ApiKey] | None = None  # once the account was found full

@@ -91,7 +91,7 @@ def _like(old: Row, today: date, responder: Responder, plans: TierPlans) -> Gran
     """
     tiers = responder.policy.tiers
     # An empty answer is no proof of emptiness: then the ledger says which they were.
-    plan_ids = responder.outside.gateway.plans_of(old.key_id) or old.usage_plan_ids
+    plan_ids = responder.adapters.gateway.plans_of(old.key_id) or old.usage_plan_ids
     if not plan_ids or not plans.there_is(plan_ids):
         plan_ids = (plans.plan_for(tiers[old.tier]),)
     return Grant(

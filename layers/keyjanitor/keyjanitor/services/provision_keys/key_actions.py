@@ -28,7 +28,7 @@ ACTS: Mapping[Action, Act] = {
     Action.PROTECT: protect,
     Action.RELEASE: protect,
 }
-TRIES = 3  # to write a row that others write too
+MAX_WRITE_ATTEMPTS = 3  # to write a row that others write too
 
 logger = Logger(child=True)
 
@@ -48,7 +48,7 @@ def _carry_out(task: Task, responder: Responder) -> None:
     """Does what a request asks for, and answers it."""
     act = ACTS[task.request.action]
     try:
-        for _ in range(TRIES):
+        for _ in range(MAX_WRITE_ATTEMPTS):
             done = _once(act, task, responder)
             if isinstance(done, Refusal):
                 task.refusal = done

@@ -16,16 +16,16 @@ def look_up(task: Task, responder: Responder) -> Row | None:
 
     Raises Contended while a sweep is at work on the key.
     """
-    outside, request = responder.outside, task.request
-    row = outside.ledger.row_of_any(request.key_id)
+    adapters, request = responder.adapters, task.request
+    row = adapters.ledger.row_of_any(request.key_id)
     if row is not None and row.claim is not None and row.claim.verb is not SweepAction.RESTORE:
-        lease = outside.ledger.lease_until()
+        lease = adapters.ledger.lease_until()
         if lease is not None and lease > responder.run.now():
             raise Contended(f"key {row.key_id}")
         if row.state in LIVE_STATES:
-            key = outside.gateway.key(row.key_id)
+            key = adapters.gateway.key(row.key_id)
             bound = BoundPolicy(responder.policy, {}, frozenset())
-            row = outside.ledger.commit_one(settled(request.today, row, key, outside, bound))
+            row = adapters.ledger.commit_one(settled(request.today, row, key, adapters, bound))
     task.key = row
     return row
 
@@ -35,7 +35,7 @@ def refusal_of(task: Task, responder: Responder) -> Refusal | None:
 
     Raises Contended if the key is changed meanwhile, and what the adapters raise.
     """
-    outside, policy, request = responder.outside, responder.policy, task.request
+    adapters, policy, request = responder.adapters, responder.policy, task.request
     row = look_up(task, responder)
     if (refusal := judge_asker(request, row, policy)) or row is None:
         return refusal
@@ -43,7 +43,7 @@ def refusal_of(task: Task, responder: Responder) -> Refusal | None:
     closed: Refusal | None = None
     if row.state is State.PARKED:
         try:
-            tombstone, _ = outside.history.dig_up(row.key_id, outside.sealer)
+            tombstone, _ = adapters.history.open_tombstone(row.key_id, adapters.sealer)
             key = _as_key(tombstone)
         except TombstoneUnreadable as err:
             if err.transient:
@@ -52,16 +52,16 @@ def refusal_of(task: Task, responder: Responder) -> Refusal | None:
                 closed = Refusal(Code.NOT_RESTORABLE, str(err))
             key = None
     else:
-        key = outside.gateway.key(row.key_id)
+        key = adapters.gateway.key(row.key_id)
         if key is None and request.action is Action.ROTATE:
             return no_more(row)
     if request.action is Action.RESTORE:
         closed = _out_of_time(request, row, policy) or closed
-    stack = outside.owners.stack_of(row.key_id)
+    stack = adapters.owners.stack_of(row.key_id)
     refusal = judge_key(request, row, key, stack, policy)
     if refusal is not None and key is not None and not key.enabled:
         # A sweep may have disabled it between the two looks, at the row and at the key.
-        stands = outside.ledger.row_of_any(row.key_id)
+        stands = adapters.ledger.row_of_any(row.key_id)
         if stands is None or stands.version != row.version:
             raise Contended(f"key {row.key_id}")
     return refusal or closed

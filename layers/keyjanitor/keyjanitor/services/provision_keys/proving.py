@@ -9,8 +9,8 @@ from keyjanitor.errors import KeyjanitorError, ReadBackFailed
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import PendingKey, ProvenKey
 
-LOOKS = 3  # at what was imported, before it is imported again
-BETWEEN_LOOKS = 2  # seconds
+MAX_READ_BACKS = 3  # at what was imported, before it is imported again
+READ_BACK_PAUSE = 2  # seconds
 
 Keys = Mapping[str, ApiKey]  # by their names
 Members = Mapping[str, set[str]]  # the ids of the keys in each usage plan
@@ -18,14 +18,14 @@ Members = Mapping[str, set[str]]  # the ids of the keys in each usage plan
 
 def prove(pending: Sequence[PendingKey], responder: Responder) -> list[ProvenKey]:
     """Those that read back enabled, under their names and in their plans; defers the others."""
-    gateway = responder.outside.gateway
+    gateway = responder.adapters.gateway
     keys: Keys = {}
     members: Members = {}
     try:
-        for look in range(LOOKS):
+        for look in range(MAX_READ_BACKS):
             if look:
-                responder.run.pause(BETWEEN_LOOKS)
-            keys, members = _read_back(pending, gateway, whole_plans=look == LOOKS - 1)
+                responder.run.pause(READ_BACK_PAUSE)
+            keys, members = _read_back(pending, gateway, whole_plans=look == MAX_READ_BACKS - 1)
             faulty = [one for one in pending if _fault(one, keys, members) is not None]
             if not faulty:
                 break

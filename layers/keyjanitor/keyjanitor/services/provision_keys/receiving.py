@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.records import row_id
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.sqs_message import Message
@@ -34,7 +34,7 @@ class Reading:
     unread: list[Message]
 
 
-def receive(messages: Sequence[Message], register: Register) -> Reading:
+def receive(messages: Sequence[Message], request_store: RequestStore) -> Reading:
     """Reads the messages of a batch. Raises nothing: what cannot be read now is `unread`."""
     carried: dict[tuple[str, str], list[Message]] = {}
     bodies: dict[tuple[str, str], tuple[contract.Body, str]] = {}
@@ -43,7 +43,7 @@ def receive(messages: Sequence[Message], register: Register) -> Reading:
     for message in messages:
         try:
             body = contract.read(message.body)
-            senders = senders_of(message, body, register)
+            senders = senders_of(message, body, request_store)
         except NotARequest as err:
             logger.error("message %s: %s", message.message_id, err)
             no_requests[message.message_id] = NotRequest(message, err.reason)
@@ -63,7 +63,7 @@ def receive(messages: Sequence[Message], register: Register) -> Reading:
     return Reading(requests, list(no_requests.values()), unread)
 
 
-def senders_of(message: Message, body: contract.Body, register: Register) -> list[str]:
+def senders_of(message: Message, body: contract.Body, request_store: RequestStore) -> list[str]:
     """Whose request a message carries: its sender's.
 
     One that came out of the dead-letter queue may name who moved it. It is the request of those
@@ -72,7 +72,7 @@ def senders_of(message: Message, body: contract.Body, register: Register) -> lis
     if not message.moved:
         return [message.sender]
     conflict = beside_the_first(body)
-    rows = [*register.of_all_senders(body.row_id), *register.of_all_senders(conflict)]
+    rows = [*request_store.of_all_senders(body.row_id), *request_store.of_all_senders(conflict)]
     return sorted({row.sender for row in rows if row.digest == body.digest}) or [NOBODY]
 
 

@@ -22,7 +22,7 @@ from keyjanitor.services.provision_keys.tasks import Task
 
 def renew(task: Task, responder: Responder) -> RequestChange | Refusal | None:
     """Renews the key; gives the answer's change, or a refusal; None: look again."""
-    gateway = responder.outside.gateway
+    gateway = responder.adapters.gateway
     row = look_up(task, responder)
     key = gateway.key(row.key_id) if row and row.state in LIVE_STATES else None
     refusal = None
@@ -46,7 +46,7 @@ def _enable(
     task: Task, row: Row, key: ApiKey, responder: Responder
 ) -> RequestChange | Refusal | None:
     """Renews and enables a key that a sweep disabled. Raises ClaimLost if others changed it."""
-    ledger, gateway = responder.outside.ledger, responder.outside.gateway
+    ledger, gateway = responder.adapters.ledger, responder.adapters.gateway
     today = task.request.today
     renewed = replace(_renewed(row, today), state=State.DISABLED)
     responder.admit(task)

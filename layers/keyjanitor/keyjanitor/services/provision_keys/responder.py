@@ -11,12 +11,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor.adapters import event_bus as bus
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.event_bus import Bus
-from keyjanitor.adapters.history_bucket import History
-from keyjanitor.adapters.kms import Sealer
+from keyjanitor.adapters.event_bus import EventBus
+from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.ownership import Owners
-from keyjanitor.adapters.request_store import Register, RequestChange
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.request_store import RequestChange, RequestStore
 from keyjanitor.adapters.settings import ProvisionSettings
 from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
@@ -38,25 +38,25 @@ UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended
 logger = Logger(child=True)
 
 
-class Counterparts(NamedTuple):
+class Adapters(NamedTuple):
     """Everything that provision_keys talks to, but for its queue."""
 
     gateway: ApiGateway
-    owners: Owners
+    owners: Ownership
     ledger: Ledger
-    register: Register
-    history: History
-    sealer: Sealer
-    bus: Bus
+    request_store: RequestStore
+    history: HistoryBucket
+    sealer: ValueSealer
+    bus: EventBus
 
     @classmethod
-    def of(cls, settings: ProvisionSettings) -> "Counterparts":
+    def of(cls, settings: ProvisionSettings) -> "Adapters":
         """Those that a function's settings name."""
         return cls(
             gateway=wiring.api_gateway(settings.calls_per_second),
             owners=wiring.ownership(),
             ledger=wiring.ledger(settings.ledger_table),
-            register=wiring.request_store(settings.ledger_table),
+            request_store=wiring.request_store(settings.ledger_table),
             history=wiring.history(settings.history_bucket),
             sealer=wiring.sealer(settings.sealing_key_arn),
             bus=wiring.event_bus(settings.event_bus),
@@ -107,7 +107,7 @@ class Responder:
     `refusals` counts the requests that were refused, and the messages that were none.
     """
 
-    outside: Counterparts
+    adapters: Adapters
     policy: Policy
     run: Run
     refusals: int = field(default=0)
@@ -129,7 +129,7 @@ class Responder:
         if task.row.status is not Status.TAKEN:
             return
         change = RequestChange(task.row, replace(task.row, status=Status.ADMITTED))
-        written = self.outside.register.commit([change])[0]
+        written = self.adapters.request_store.commit([change])[0]
         if written is None:
             raise Contended(f"request {task.row.request_id}")
         task.row = written
@@ -217,7 +217,7 @@ class Responder:
     def commit(self, tasks: Sequence[Taken], changes: Sequence[RequestChange]) -> list[Taken]:
         """Writes the answers of requests, and publishes them; gives those whose rows others changed."""
         try:
-            written = self.outside.register.commit(changes)
+            written = self.adapters.request_store.commit(changes)
         except KeyjanitorError as err:
             self.defer(tasks, err)
             return []
@@ -246,7 +246,7 @@ class Responder:
     def publish_pending(self) -> None:
         """Puts what earlier runs could not, but for notices: a late one moves a date, which sweeps do."""
         try:
-            waiting = self.outside.ledger.unsent(self.run.now())
+            waiting = self.adapters.ledger.unsent(self.run.now())
             self._put([one for one in waiting if one.detail_type not in NOTICES])
         except KeyjanitorError as err:
             logger.error("events wait for the next run: %s", err)
@@ -255,7 +255,7 @@ class Responder:
         taken: list[Announcement] = []
         for batch in bus.batches(announcements):
             try:
-                taken += self.outside.bus.put(batch)
+                taken += self.adapters.bus.put(batch)
             except KeyjanitorError as err:
                 logger.error("%d events could not be put: %s", len(batch), err)
         return taken
@@ -263,7 +263,7 @@ class Responder:
     def _put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
         taken = self._put_on_the_bus(announcements)
         try:
-            self.outside.ledger.sent(taken)
+            self.adapters.ledger.sent(taken)
         except KeyjanitorError as err:
             logger.error("%d events may be put again: %s", len(taken), err)
         return taken

@@ -15,7 +15,7 @@ from keyjanitor.services.restore import half_built, restore
 
 def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | None:
     """Restores the key; gives the answer's change, or a refusal. May be run again after any failure."""
-    request, outside, policy = task.request, responder.outside, responder.policy
+    request, adapters, policy = task.request, responder.adapters, responder.policy
     row = look_up(task, responder)
     if row is None or row.state not in (*LIVE_STATES, State.PARKED):
         _delete_half_built(row, responder)
@@ -32,7 +32,7 @@ def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | No
         return responder.announcement(task.row, RESTORED, told)
 
     try:
-        restore(row, request.today, outside, policy, tell)
+        restore(row, request.today, adapters, policy, tell)
     except NotRestorable as err:
         if err.transient:
             raise
@@ -47,8 +47,8 @@ def _delete_half_built(row: Row | None, responder: Responder) -> None:
     """Deletes what an earlier run of this request may have built before the key was revoked."""
     if row is None or row.state is not State.REVOKED:
         return
-    if built := half_built(row, responder.outside):
-        responder.outside.gateway.delete(built)
+    if built := half_built(row, responder.adapters):
+        responder.adapters.gateway.delete(built)
 
 
 def _as_restored(row: Row) -> dict[str, object]:

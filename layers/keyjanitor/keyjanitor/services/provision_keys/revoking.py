@@ -40,16 +40,16 @@ def revoke(task: Task, responder: Responder) -> RequestChange | Refusal | None:
 
 def _destroy(task: Task, row: Row, responder: Responder) -> Row:
     """Deletes the key, and its tombstones; gives its row with the claim of the revocation."""
-    outside = responder.outside
+    adapters = responder.adapters
     # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
     # relies on a tombstone that is about to go.
     claim = None if row.state in LIVE_STATES else Claim(SweepAction.PURGE, task.request.today)
-    row = outside.ledger.commit_one(Change(row, replace(row, claim=claim)))
+    row = adapters.ledger.commit_one(Change(row, replace(row, claim=claim)))
     task.freed = row.state in LIVE_STATES
-    if there := row.key_id if task.freed else half_built(row, outside):
-        outside.gateway.delete(there)
+    if there := row.key_id if task.freed else half_built(row, adapters):
+        adapters.gateway.delete(there)
     for key_id in (row.key_id, *row.previous_key_ids):
-        outside.history.destroy_tombstone(key_id)
+        adapters.history.destroy_tombstone(key_id)
     return row
 
 
@@ -75,8 +75,8 @@ def _end_what_makes_it(row: Row, responder: Responder) -> None:
     Before it is deleted, so that no run takes one up and makes the key again. Raises Contended while
     another run is at work on one.
     """
-    register, run = responder.outside.register, responder.run
-    for name, asked in register.requests(row.request_ids).items():
+    request_store, run = responder.adapters.request_store, responder.run
+    for name, asked in request_store.requests(row.request_ids).items():
         if asked.status in FINAL:
             continue
         held = asked.held_until is not None and asked.held_until > run.now()
@@ -92,7 +92,7 @@ def _end_what_makes_it(row: Row, responder: Responder) -> None:
             grant=None,
         )
         told = responder.announcement(asked, REVOKED, dict(after.detail))
-        if register.commit([RequestChange(asked, after, announcements=(told,))])[0] is None:
+        if request_store.commit([RequestChange(asked, after, announcements=(told,))])[0] is None:
             raise Contended(f"request {name}")
 
 
@@ -115,9 +115,9 @@ def _detail_of_undelivered(
 
 def _make_answers_final(row: Row, responder: Responder) -> None:
     """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
-    register = responder.outside.register
-    waiting = {one.announcement_id for one in responder.outside.ledger.unsent()}
-    for request_id, asked in register.requests(row.request_ids).items():
+    request_store = responder.adapters.request_store
+    waiting = {one.announcement_id for one in responder.adapters.ledger.unsent()}
+    for request_id, asked in request_store.requests(row.request_ids).items():
         if asked.status is not Status.ANSWERED:
             continue
         detail = {name: value for name, value in asked.detail.items() if name in KEPT}
@@ -126,5 +126,5 @@ def _make_answers_final(row: Row, responder: Responder) -> None:
         told = responder.announcement(asked, REVOKED, detail)
         # One that waits in the outbox would still carry the value: this takes its place.
         instead = (told,) if told.announcement_id in waiting else ()
-        if register.commit([RequestChange(asked, after, announcements=instead)])[0] is None:
+        if request_store.commit([RequestChange(asked, after, announcements=instead)])[0] is None:
             raise Contended(f"request {request_id}")

@@ -8,27 +8,27 @@ from aws_lambda_powertools.metrics import MetricUnit
 from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.requests.sqs_message import Message
-from keyjanitor.services.provision_keys.batch import Provisioner
-from keyjanitor.services.provision_keys.responder import Counterparts, Run
+from keyjanitor.services.provision_keys.batch import RequestBatch
+from keyjanitor.services.provision_keys.responder import Adapters, Run
 
 metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes it out
 
 
 def serve(
     messages: Sequence[Message],
-    outside: Counterparts,
+    adapters: Adapters,
     queue: RequestQueue,
     policy: Policy,
     run: Run,
 ) -> list[Message]:
     """Serves a batch; gives the messages that have to come again, and has them come soon."""
-    provisioner = Provisioner(outside, policy, run)
+    provisioner = RequestBatch(adapters, policy, run)
     left = provisioner.serve(messages)
-    left += queue.bury(provisioner.hopeless)
-    queue.come_again_soon(left)
+    left += queue.send_to_dead_letters(provisioner.hopeless)
+    queue.shorten_visibility(left)
     for name, count in (
         ("KeysIssued", provisioner.issued),
-        ("RequestsRefused", provisioner.desk.refusals),
+        ("RequestsRefused", provisioner.responder.refusals),
         ("RequestsLeft", len(left)),
     ):
         metrics.add_metric(name, MetricUnit.Count, count)

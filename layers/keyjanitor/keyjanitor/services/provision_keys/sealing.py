@@ -24,7 +24,7 @@ class Sealing:
 
     def __init__(self, responder: Responder, plans: TierPlans) -> None:
         self._responder = responder
-        self._outside = responder.outside
+        self._adapters = responder.adapters
         self._plans = plans
 
     def seal(self, requests: Sequence[SlotRequest], prefix: str) -> list[PendingKey]:
@@ -61,7 +61,7 @@ class Sealing:
             for one in new
         ]
         try:
-            written = self._outside.register.commit(changes)
+            written = self._adapters.request_store.commit(changes)
         except KeyjanitorError as err:
             self._responder.defer([one.task for one in new], err)
             return
@@ -76,7 +76,7 @@ class Sealing:
         value = self._responder.run.new_value()
         context = delivery_context(grant.deliver_to, task.request.request_id)
         try:
-            sealed = self._outside.sealer.seal(value, context)
+            sealed = self._adapters.sealer.seal(value, context)
         except KeyjanitorError as err:
             self._responder.defer([task], err)
             return None
@@ -109,7 +109,7 @@ class Sealing:
             keys = {
                 key.name: key
                 for prefix in prefixes
-                for key in self._outside.gateway.keys_named(prefix)
+                for key in self._adapters.gateway.keys_named(prefix)
             }
         except KeyjanitorError as err:
             self._responder.defer([task for task, _ in begun], err)
@@ -127,9 +127,9 @@ class Sealing:
 
     def _enable(self, key: ApiKey) -> Refusal | None:
         """Enables a key that a sweep disabled; the refusal if it was not a sweep."""
-        row = self._outside.ledger.row(key.key_id)
+        row = self._adapters.ledger.row(key.key_id)
         if row is not None and disabled_by_us(key, row):
-            self._outside.gateway.set_enabled(key.key_id, enabled=True)
+            self._adapters.gateway.set_enabled(key.key_id, enabled=True)
             return None
         reason = f"key {key.key_id} was made, and somebody disabled it before it was delivered"
         return Refusal(Code.PROTECTED, f"{reason}; it stays so")

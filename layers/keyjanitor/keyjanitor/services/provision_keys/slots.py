@@ -22,7 +22,7 @@ from keyjanitor.services.provision_keys.tasks import SlotRequest
 
 COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
 COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
-TRIES = 8  # to be counted in while other runs are
+MAX_COUNT_ATTEMPTS = 8  # to be counted in while other runs are
 
 logger = Logger(child=True)
 
@@ -32,7 +32,7 @@ class Slots:
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
-        self._outside = responder.outside
+        self._adapters = responder.adapters
         self._run = responder.run
         self._counted_at: datetime | None = None  # the keys, when this run was counted in
 
@@ -41,7 +41,7 @@ class Slots:
         if not requests:
             return
         try:
-            for _ in range(TRIES):
+            for _ in range(MAX_COUNT_ATTEMPTS):
                 if self._counted_in(requests):
                     self._admit_restores(requests)
                     return
@@ -52,9 +52,9 @@ class Slots:
     def _counted_in(self, requests: Sequence[SlotRequest]) -> bool:
         """Writes down what this run is given; False if another run wrote first: count again."""
         now = self._run.now()
-        admissions = self._outside.register.admissions()
-        holders = self._outside.ledger.holders()
-        ladder = self._outside.ledger.ladder()
+        admissions = self._adapters.request_store.admissions()
+        holders = self._adapters.ledger.holders()
+        ladder = self._adapters.ledger.ladder()
         rung = ladder.above if ladder else None
         if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
             admissions = self._counted(admissions, holders.total())
@@ -74,7 +74,7 @@ class Slots:
         batches = still_at_work(admissions.batches, now)
         batches[self._run.holder] = batch_of(given, self._run.until)
         after = replace(admissions, batches=batches, spent=admissions.spent.at(now), bursts=bursts)
-        if not self._outside.register.put_admissions(after):
+        if not self._adapters.request_store.put_admissions(after):
             return False
         self._counted_at = admissions.counted_at
         self._note(requests, refusals, for_good)
@@ -94,7 +94,7 @@ class Slots:
                 one.task.refusal = stands
 
     def _counted(self, admissions: Admissions, known: int) -> Admissions:
-        keys = len(self._outside.gateway.keys())
+        keys = len(self._adapters.gateway.keys())
         if not keys and known:
             raise EmptyListing("API keys", known)
         return replace(admissions, counted=keys, counted_at=self._run.now(), made=0)
@@ -122,14 +122,14 @@ class Slots:
             return
         made = [one.want for one in requests if one.task.counted]
         try:
-            for _ in range(TRIES):
+            for _ in range(MAX_COUNT_ATTEMPTS):
                 if self._counted_out(made):
                     return
         except KeyjanitorError as err:
             logger.warning("the slots of this run are given back later: %s", err)
 
     def _counted_out(self, made: Sequence[Want]) -> bool:
-        admissions = self._outside.register.admissions()
+        admissions = self._adapters.request_store.admissions()
         batches = dict(admissions.batches)
         batches.pop(self._run.holder, None)
         now = self._run.now()
@@ -142,7 +142,7 @@ class Slots:
         if admissions.counted_at != self._counted_at:
             # Another run has counted in between, and some of this run's keys with the others.
             after = replace(after, counted_at=None)
-        return self._outside.register.put_admissions(after)
+        return self._adapters.request_store.put_admissions(after)
 
 
 def _over_budget(requests: Sequence[SlotRequest], refusals: Sequence[Refusal | None]) -> list[Want]:

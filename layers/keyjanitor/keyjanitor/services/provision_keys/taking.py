@@ -63,7 +63,7 @@ def take(
     apart = conflicts_apart(requests, known)
     names = sorted({one.row_id for one, refusal in apart if refusal is not None})
     try:
-        rows = {**known, **responder.outside.register.requests(names)}
+        rows = {**known, **responder.adapters.request_store.requests(names)}
     except KeyjanitorError as err:
         log_deferred(requests, err)
         return Taking([], list(requests))
@@ -114,7 +114,7 @@ def _take_up(
             free.append((one, refusal))
     taken: list[Taken] = []
     try:
-        written = responder.outside.register.commit(changes)
+        written = responder.adapters.request_store.commit(changes)
     except KeyjanitorError as err:
         unheld = [*(one.received for one in again), *(one for one, _ in free)]
         log_deferred(unheld, err)

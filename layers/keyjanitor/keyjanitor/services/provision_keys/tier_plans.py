@@ -6,12 +6,12 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.request_store import Register
+from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan, plan_name
 from keyjanitor.errors import CallFailed, Contended, EmptyListing, KeyjanitorError, PlanRefused
 
-LOOKS = 5  # at what another run makes, a second apart
+MAX_CLAIM_ATTEMPTS = 5  # at what another run makes, a second apart
 
 logger = Logger(child=True)
 
@@ -25,14 +25,14 @@ class TierPlans:
     def __init__(
         self,
         gateway: ApiGateway,
-        register: Register,
+        request_store: RequestStore,
         holder: str,
         until: datetime,
         clock: Callable[[], datetime],
         pause: Callable[[float], None],
     ) -> None:
         self._gateway = gateway
-        self._register = register
+        self._register = request_store
         self._holder = holder
         self._until = until
         self._clock = clock
@@ -72,7 +72,7 @@ class TierPlans:
         if self._listed is None:
             listed = self._gateway.shaped_plans()
             # An empty answer is no proof that the plans we made are gone; it would make another each time.
-            if not listed and (made := len(self._register.made_plans())):
+            if not listed and (made := len(self._register.made_usage_plans())):
                 raise EmptyListing("usage plans", made)
             self._listed = listed
         return self._listed
@@ -88,16 +88,16 @@ class TierPlans:
         if named:
             return min(named)
         made = [plan.usage_plan_id for plan in fitting if plan.name == ours]
-        remembered = self._register.made_plans().get(ours)
+        remembered = self._register.made_usage_plans().get(ours)
         return remembered if remembered in made else min(made, default=None)
 
     def _make(self, tier: Tier) -> str:
         name = plan_name(tier)
-        for _ in range(LOOKS):
-            if self._register.claim_plan(name, self._holder, self._clock(), self._until):
+        for _ in range(MAX_CLAIM_ATTEMPTS):
+            if self._register.claim_usage_plan(name, self._holder, self._clock(), self._until):
                 break
             self._pause(1)
-            if made := self._register.made_plans().get(name):
+            if made := self._register.made_usage_plans().get(name):
                 return made
         else:
             raise Contended(f"the usage plan of tier {tier.name}")
@@ -106,9 +106,9 @@ class TierPlans:
         try:
             plan_id = self._find(tier) or self._create(tier, name)
         except KeyjanitorError:
-            self._register.give_plan_back(name)  # whoever comes next looks first, too
+            self._register.release_usage_plan(name)  # whoever comes next looks first, too
             raise
-        self._register.plan_made(name, plan_id)
+        self._register.put_usage_plan(name, plan_id)
         return plan_id
 
     def _create(self, tier: Tier, name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.ownership import STACK_TAG
@@ -33,7 +33,7 @@ def check_up(
     evidence: Evidence | None,
     bound: BoundPolicy,
     gateway: ApiGateway,
-    owners: Owners,
+    owners: Ownership,
     *,
     parked_plans: frozenset[str] | None,
     time_is_up: Callable[[], bool],
@@ -88,7 +88,9 @@ def _one_of_each_stack(keys: Iterable[ApiKey]) -> list[str]:
 class _Reader:
     """Reads piece by piece, and notes what it could not read."""
 
-    def __init__(self, gateway: ApiGateway, owners: Owners, time_is_up: Callable[[], bool]) -> None:
+    def __init__(
+        self, gateway: ApiGateway, owners: Ownership, time_is_up: Callable[[], bool]
+    ) -> None:
         self._gateway = gateway
         self._owners = owners
         self._time_is_up = time_is_up

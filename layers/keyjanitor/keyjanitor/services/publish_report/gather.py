@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Owners
+from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
@@ -33,16 +33,16 @@ COUNTED = 400  # days that are shown
 CLOSED_NAMED = 20  # tombstones that do not open
 
 
-class Sources(NamedTuple):
+class Adapters(NamedTuple):
     """Everything that a report is gathered from."""
 
     gateway: ApiGateway
-    owners: Owners
+    owners: Ownership
     ledger: Ledger
-    history: History
+    history: HistoryBucket
 
     @classmethod
-    def of(cls, settings: PublishSettings) -> "Sources":
+    def of(cls, settings: PublishSettings) -> "Adapters":
         return cls(
             gateway=wiring.api_gateway(settings.calls_per_second),
             owners=wiring.ownership(),
@@ -79,7 +79,7 @@ def gather_morning(
     today: date,
     made_at: datetime,
     place: Place,
-    sources: Sources,
+    adapters: Adapters,
     policy: Policy,
     time_is_up: Callable[[], bool],
 ) -> Morning:
@@ -88,14 +88,14 @@ def gather_morning(
     A night that was not read or swept is told of as such. Once time is up the rest of what the
     doctor looks at is left unread.
     """
-    account = _read(today, sources, policy)
-    lines_of, lines = _latest_lines(today, sources.history)
+    account = _read(today, adapters, policy)
+    lines_of, lines = _latest_lines(today, adapters.history)
     # In `observe` nothing will be done; what would be is what people want to know.
     ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
-    ahead, warn_on = _nights_ahead(account, ahead_mode, sources)
-    use = _use(today, sources.history)
+    ahead, warn_on = _nights_ahead(account, ahead_mode, adapters)
+    use = _use(today, adapters.history)
     # Last, for an account of many APIs may take all the time that is left.
-    checkup = _checkup(account, sources, time_is_up)
+    checkup = _checkup(account, adapters, time_is_up)
     return Morning(
         today=today,
         made_at=made_at,
@@ -105,8 +105,8 @@ def gather_morning(
         policy=policy,
         checkup=checkup,
         findings=find_problems(checkup),
-        counts=sources.ledger.counts(today - DAY * COUNTED, today),
-        nights=sources.ledger.nights(today, today),
+        counts=adapters.ledger.counts(today - DAY * COUNTED, today),
+        nights=adapters.ledger.nights(today, today),
         ladder=account.ladder,
         held=account.held,
         use=use,
@@ -121,12 +121,12 @@ def gather_morning(
     )
 
 
-def _read(today: date, sources: Sources, policy: Policy) -> _Account:
+def _read(today: date, adapters: Adapters, policy: Policy) -> _Account:
     """The listing of the account and what the ledger knows of it; raises EmptyListing."""
-    ledger = sources.ledger
-    latest = sources.history.latest_evidence(today)
+    ledger = adapters.ledger
+    latest = adapters.history.latest_evidence(today)
     rows = ledger.live_rows()
-    keys = sources.gateway.keys()
+    keys = adapters.gateway.keys()
     if not keys and rows:
         raise EmptyListing("API keys", len(rows))
     return _Account(
@@ -134,8 +134,8 @@ def _read(today: date, sources: Sources, policy: Policy) -> _Account:
         policy=policy,
         latest=latest,
         rows=rows,
-        keys=with_tags(keys, sources.owners),
-        shelf=ledger.shelf(today, until=today + DAY * NIGHTS),
+        keys=with_tags(keys, adapters.owners),
+        shelf=ledger.parked_keys(today, until=today + DAY * NIGHTS),
         ladder=ledger.ladder(),
         held=ledger.hold(),
         untold=untold(rows, ledger.unsent(), ledger.nights_of(digest_days(rows.values()))),
@@ -143,7 +143,7 @@ def _read(today: date, sources: Sources, policy: Policy) -> _Account:
 
 
 def _nights_ahead(
-    account: _Account, mode: Mode, sources: Sources
+    account: _Account, mode: Mode, adapters: Adapters
 ) -> tuple[Sequence[NightAhead] | str, Mapping[str, date]]:
     """What the nights to come will do, or why nobody knows; and when keys within patience are warned."""
     try:
@@ -154,13 +154,13 @@ def _nights_ahead(
     if account.held:
         return f"sweeps are on hold: {account.held}", warn_on
     tomorrow = account.today + DAY
-    swept = was_swept(tomorrow, sources.ledger)
+    swept = was_swept(tomorrow, adapters.ledger)
     night = replace(night, warnings_only=None if swept else NOT_SWEPT, untold=account.untold)
-    before = sources.history.compared_before(tomorrow)
+    before = adapters.history.compared_before(tomorrow)
     return outlook(night, bound, mode, account.shelf.due, before), warn_on
 
 
-def _checkup(account: _Account, sources: Sources, time_is_up: Callable[[], bool]) -> Checkup:
+def _checkup(account: _Account, adapters: Adapters, time_is_up: Callable[[], bool]) -> Checkup:
     """What the doctor looks at, with the tombstones that do not open among the unread."""
     checkup = check_up(
         account.today,
@@ -168,8 +168,8 @@ def _checkup(account: _Account, sources: Sources, time_is_up: Callable[[], bool]
         account.rows,
         account.latest,
         loosely_bound(account.policy, account.latest),
-        sources.gateway,
-        sources.owners,
+        adapters.gateway,
+        adapters.owners,
         parked_plans=account.shelf.usage_plan_ids,
         time_is_up=time_is_up,
     )
@@ -184,7 +184,7 @@ def _closed(key_ids: Sequence[str]) -> Iterator[str]:
         yield f"the tombstones of {more} more keys: they are damaged"
 
 
-def _latest_lines(today: date, history: History) -> tuple[date | None, Sequence[Line]]:
+def _latest_lines(today: date, history: HistoryBucket) -> tuple[date | None, Sequence[Line]]:
     """The latest keys file that has a line for every key, and its date."""
     for back in range(WHOLE_NIGHTS + 1):
         if lines := history.keys(today - DAY * back):
@@ -192,7 +192,7 @@ def _latest_lines(today: date, history: History) -> tuple[date | None, Sequence[
     return None, ()
 
 
-def _use(today: date, history: History) -> Use:
+def _use(today: date, history: HistoryBucket) -> Use:
     use = Use([today - DAY * back for back in range(USE_DAYS, 0, -1)])
     for day in use.days:
         use.add(day, history.usage(day))

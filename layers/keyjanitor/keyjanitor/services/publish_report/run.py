@@ -17,9 +17,9 @@ from keyjanitor.domain.report.html import render
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.lease import lease
-from keyjanitor.services.publish_report.gather import Place, Sources, gather_morning
+from keyjanitor.services.publish_report.gather import Adapters, Place, gather_morning
 
-SHOWN = 20  # ids of each finding; the report has them all
+IDS_SHOWN = 20  # ids of each finding; the report has them all
 
 logger = Logger(child=True)
 metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes it out
@@ -28,16 +28,16 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 def serve(
     request: Invocation,
     place: Place,
-    sources: Sources,
+    adapters: Adapters,
     policy: Policy,
     context: LambdaContext,
     now: Callable[[], datetime],
 ) -> dict[str, Any]:
     """Publishes the report of a date, and gives the answer; a second run at once answers `running`."""
     try:
-        with lease(sources.ledger, REPORT, now(), context):
+        with lease(adapters.ledger, REPORT, now(), context):
             time_is_up = Deadline.before_the_end_of(context).passed
-            return publish(request, now(), place, sources, policy, time_is_up)
+            return publish(request, now(), place, adapters, policy, time_is_up)
     except AlreadyRunning as err:
         logger.info(str(err))
         return running(request.time, err)
@@ -47,21 +47,25 @@ def publish(
     request: Invocation,
     made_at: datetime,
     place: Place,
-    sources: Sources,
+    adapters: Adapters,
     policy: Policy,
     time_is_up: Callable[[], bool],
 ) -> dict[str, Any]:
     """Gathers the morning, writes its report, and says where it is. Raises as `gather_morning` does."""
-    morning = gather_morning(request.today, made_at, place, sources, policy, time_is_up)
+    morning = gather_morning(request.today, made_at, place, adapters, policy, time_is_up)
     document = report(morning)
-    name = sources.history.put_report(request.today, document, render(document))
+    name = adapters.history.put_report(request.today, document, render(document))
     metrics.add_metric("ReportPublished", MetricUnit.Count, 1)
     return {
         **heading(request.time),
         "report": f"s3://{place.bucket}/{name}",
         "keys": len(morning.checkup.keys),
         "findings": [
-            {**finding, "about": finding["about"][:SHOWN], "keys_or_plans": len(finding["about"])}
+            {
+                **finding,
+                "about": finding["about"][:IDS_SHOWN],
+                "keys_or_plans": len(finding["about"]),
+            }
             for finding in document["findings"]
         ],
         "unread": document["unread"],

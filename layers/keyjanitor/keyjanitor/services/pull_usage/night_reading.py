@@ -9,7 +9,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import History
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
@@ -36,15 +36,15 @@ KEYS_AT_ONCE = 50_000
 logger = Logger(child=True)
 
 
-class Sources(NamedTuple):
+class Adapters(NamedTuple):
     """Everything that a reading talks to."""
 
     gateway: ApiGateway
-    history: History
+    history: HistoryBucket
     ledger: Ledger
 
     @classmethod
-    def of(cls, settings: PullSettings) -> "Sources":
+    def of(cls, settings: PullSettings) -> "Adapters":
         return cls(
             gateway=wiring.api_gateway(settings.calls_per_second),
             history=wiring.history(settings.history_bucket),
@@ -59,9 +59,9 @@ class NightReading:
     evidence of before was passed over.
     """
 
-    def __init__(self, today: date, sources: Sources, deadline: Deadline) -> None:
+    def __init__(self, today: date, adapters: Adapters, deadline: Deadline) -> None:
         self._today = today
-        self._gateway, self._history = sources.gateway, sources.history
+        self._gateway, self._history = adapters.gateway, adapters.history
         self._deadline = deadline
         self._known: set[str] = set()
         self._at_hand: list[PlanAnswer] = []  # read, and not written down yet
@@ -144,7 +144,7 @@ def told_before(evidence: Evidence, before: Evidence | None) -> dict[str, date]:
     return {plan_id: told.get(plan_id, never) for plan_id in evidence.plans}
 
 
-def thin_keys_files(today: date, night_before: date, history: History) -> None:
+def thin_keys_files(today: date, night_before: date, history: HistoryBucket) -> None:
     """Drops from the keys files that are over a week old what the nights after them repeat.
 
     It makes up for nights that were missed. A file whose next night has none stays whole.

@@ -15,7 +15,7 @@ from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.lease import lease
-from keyjanitor.services.pull_usage.night_reading import NightReading, Sources
+from keyjanitor.services.pull_usage.night_reading import Adapters, NightReading
 
 logger = Logger(child=True)
 metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes it out
@@ -23,23 +23,23 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 
 def serve(
     request: Invocation,
-    sources: Sources,
+    adapters: Adapters,
     context: LambdaContext,
     now: Callable[[], datetime],
 ) -> dict[str, Any]:
     """Reads a date, and gives the answer; a second run at once answers `running`."""
     try:
-        with lease(sources.ledger, READING, now(), context):
-            return pull(request, sources, Deadline.before_the_end_of(context))
+        with lease(adapters.ledger, READING, now(), context):
+            return pull(request, adapters, Deadline.before_the_end_of(context))
     except AlreadyRunning as err:
         logger.info(str(err))
         return running(request.time, err)
 
 
-def pull(request: Invocation, sources: Sources, deadline: Deadline) -> dict[str, Any]:
+def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[str, Any]:
     """Reads tonight, if it was not read, and says what its evidence proves."""
-    evidence = sources.history.evidence(request.today)
-    night = NightReading(request.today, sources, deadline)
+    evidence = adapters.history.evidence(request.today)
+    night = NightReading(request.today, adapters, deadline)
     if evidence is None:
         evidence = night.read()
     told = {**heading(request.time), "date": str(request.today)}
