@@ -423,3 +423,8 @@ def test_a_reading_of_an_older_date_hides_nothing_that_a_newer_one_shows(account
     assert later is not None
     assert later.last_used[KEY_ID] == today - DAY
     assert later.plans[PLAN_ID].unread is None
+
+
+def test_a_reading_of_a_date_that_was_read_says_that_it_read_nothing_now(account: Account) -> None:
+    assert "already_read" not in account.read()
+    assert account.read()["already_read"] is True

@@ -574,8 +574,13 @@ def the_dates(account: Account) -> tuple[date, date]:
 @pytest.mark.life("K-1203")
 def test_undo_enables_and_restores_all_that_the_sweeps_of_a_date_did(account: Account) -> None:
     _, day = the_dates(account)
-    applied = account.sweep(undo=str(day))["applied"]
-    assert {verb: n for verb, n in applied.items() if n} == {"enable": 1, "restore": 1}
+    answer = account.sweep(undo=str(day))
+    assert {verb: n for verb, n in answer["applied"].items() if n} == {"enable": 1, "restore": 1}
+    [new_id] = [row.new_key_id for row in account.rows().values() if row.key_id == "idle0"]
+    assert answer["did"]["keys"] == [
+        {"action": "enable", "key_id": "idle1"},
+        {"action": "restore", "key_id": "idle0", "new_key_id": new_id},
+    ]
     assert account.states()["idle0"] == "restored"
     assert account.states()["idle1"] == "active"
     assert account.states()["idle2"] == "warned"

@@ -185,7 +185,25 @@ def test_the_answer_counts_every_key_once(account: Account) -> None:
         "brake": None,
         "pressure": {"used": 0.0004, "patience": 1.0},
         "held": None,
+        "keys_file": "keys/dt=2026-11-22/keys.jsonl.gz",
+        "steps": [
+            {
+                "action": "disable",
+                "key_id": "k0",
+                "name": "name of k0",
+                "reason": "idle for 61 days, since 2026-09-22",
+            }
+        ],
+        "did": {"count": 1, "keys": [{"action": "disable", "key_id": "k0"}]},
     }
+
+
+def test_a_dry_run_names_its_first_steps_and_does_nothing(account: Account) -> None:
+    due_to_be_disabled(account)
+    answer = account.sweep(mode="observe")
+    assert [one["key_id"] for one in answer["steps"]] == ["k0"]
+    assert answer["keys_file"] == f"keys/dt={account.today}/keys.jsonl.gz"
+    assert "did" not in answer
 
 
 def test_nothing_but_warnings_after_two_nights_that_were_not_swept(account: Account) -> None:

@@ -1,13 +1,14 @@
 """What expire_keys answers, in the shape that other systems and operators read."""
 
+import json
 from dataclasses import replace
 
 from keyjanitor import __version__
-from keyjanitor.domain.expiry.response import answer
+from keyjanitor.domain.expiry.response import LISTED, Done, answer
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
-from keyjanitor.domain.model.keys import Mode
+from keyjanitor.domain.model.keys import Mode, SweepAction
 from tests.builders import (
     DAY,
     KEY_ID,
@@ -81,7 +82,34 @@ def test_the_answer_of_a_sweep() -> None:
         },
         "pressure": {"used": 0.0001, "patience": 1.0},
         "held": None,
+        "steps": [
+            {
+                "action": "warn",
+                "key_id": KEY_ID,
+                "name": a_key().name,
+                "reason": "never used, 400 days since 2025-10-17",
+            }
+        ],
     }
+
+
+def test_the_answer_names_what_was_done_to_which_key_and_its_new_id() -> None:
+    did = [Done(SweepAction.ENABLE, "k1"), Done(SweepAction.RESTORE, "k2", "k3")]
+    assert answer(RUN, did=did)["did"] == {
+        "count": 2,
+        "keys": [
+            {"action": "enable", "key_id": "k1"},
+            {"action": "restore", "key_id": "k2", "new_key_id": "k3"},
+        ],
+    }
+
+
+def test_the_largest_answer_fits_into_what_lambda_gives_back() -> None:
+    did = [Done(SweepAction.RESTORE, f"{n:020}", f"{n:020}") for n in range(LISTED + 5)]
+    told = answer(RUN, plan=a_plan(*(a_key(f"k{n}") for n in range(30))), did=did)
+    assert len(told["steps"]) == 20
+    assert (told["did"]["count"], len(told["did"]["keys"])) == (LISTED + 5, LISTED)
+    assert len(json.dumps(told)) < 6_000_000
 
 
 def test_the_answer_of_what_is_no_sweep_has_the_same_shape() -> None:

@@ -31,9 +31,10 @@ class DailyFiles:
         """The lines of a night's keys file; none if there is no file."""
         return self._get_lines(_keys_name(day), _is_key)
 
-    def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes the keys file of a night: every key with tonight's verdict."""
+    def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> str:
+        """Writes the keys file of a night, every key with tonight's verdict, and gives its name."""
         self._put_lines(_keys_name(day), rows)
+        return _keys_name(day)
 
     def _get_lines(
         self, name: str, fits: Callable[[Mapping[str, Any]], bool]

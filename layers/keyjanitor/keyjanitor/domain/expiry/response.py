@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,14 +11,34 @@ from keyjanitor.domain.capacity.forecast import Growth, days_gained
 from keyjanitor.domain.expiry.alert_text import causes_form
 from keyjanitor.domain.expiry.reasons import TierMissing
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison
-from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Plan, count_kinds
+from keyjanitor.domain.expiry.sweep_plan import (
+    VERDICT_WORDS,
+    Enable,
+    Plan,
+    Purge,
+    action_of,
+    count_kinds,
+    key_id_of,
+)
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Unbound
 from keyjanitor.domain.model.records import LadderRow
+from keyjanitor.domain.model.safe_text import visible
 from keyjanitor.errors import AlreadyRunning
 
 NAMED = 20  # keys, of those whose step failed; all of them are in the log
+STEPS = 20  # of a plan; all of them are in the night's keys file
+LISTED = 10_000  # keys, of those to which something was done: an answer of Lambda holds 6 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run did to one key; `new_key_id` is that of a key which was restored."""
+
+    action: SweepAction
+    key_id: str
+    new_key_id: str | None = None
 
 
 def heading(time: datetime) -> dict[str, Any]:
@@ -49,6 +70,8 @@ def answer(
     left_alone: Mapping[str, str] | None = None,
     left_out: Sequence[str] = (),
     closed: Sequence[str] = (),
+    did: Sequence[Done] = (),
+    keys_file: str | None = None,
 ) -> dict[str, Any]:
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
@@ -56,7 +79,9 @@ def answer(
     days of the account's growth that is. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
     `failed` only when steps failed, `left_alone` only when keys were
-    found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged.
+    found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged;
+    `steps`, the first of the plan, only when it has some, `did` only when something was done to a key,
+    `keys_file` only when the night's file of all keys was written.
     """
     document = {
         **heading(run.time),
@@ -75,7 +100,13 @@ def answer(
         document["policy_problems"] = told
     if run.observed_because is not None:
         document["observed_because"] = run.observed_because
-    return document | _keys_left(failed, closed, left_out, left_alone or {})
+    if keys_file is not None:
+        document["keys_file"] = keys_file
+    return {
+        **document,
+        **_keys_named(plan, did),
+        **_keys_left(failed, closed, left_out, left_alone or {}),
+    }
 
 
 def _done(
@@ -91,6 +122,31 @@ def _done(
         "due": {str(action): number for action, number in plan.kinds.items()} if plan else None,
         "saved_plan": f"plans/{plan.digest}.json" if plan and saved else None,
     }
+
+
+def _keys_named(plan: Plan | None, did: Sequence[Done]) -> dict[str, Any]:
+    """The first steps of the plan, and what was done to which key."""
+    document: dict[str, Any] = {}
+    if plan is not None and plan.steps:
+        document["steps"] = [
+            {
+                "action": str(action_of(step)),
+                "key_id": key_id_of(step),
+                "name": None if isinstance(step, Purge) else visible(step.key.name),
+                "reason": None if isinstance(step, Purge | Enable) else visible(str(step.because)),
+            }
+            for step in plan.steps[:STEPS]
+        ]
+    if did:
+        document["did"] = {
+            "count": len(did),
+            "keys": [
+                {"action": str(one.action), "key_id": one.key_id}
+                | ({"new_key_id": one.new_key_id} if one.new_key_id else {})
+                for one in did[:LISTED]
+            ],
+        }
+    return document
 
 
 def _keys_left(

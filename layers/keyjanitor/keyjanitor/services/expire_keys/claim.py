@@ -76,4 +76,4 @@ class Claims:
             logger.error("key %s: its row was changed under a claim", claimed.key_id)
             return
         if action:
-            self._sweep.outcome.applied[action] += 1
+            self._sweep.outcome.add(action, claimed.key_id)

@@ -65,7 +65,8 @@ class Notes:
             after = warned(step, row, self._sweep.today)
             changes.append(Change(row, after, (self._sweep.event(after),)))
         written = self._sweep.commit(changes, unless_held=True)
-        self._sweep.outcome.applied[SweepAction.WARN] += len(written)
+        for row in written:
+            self._sweep.outcome.add(SweepAction.WARN, row.key_id)
 
 
 def warnings(steps: Sequence[Step]) -> Iterator[list[Warn]]:

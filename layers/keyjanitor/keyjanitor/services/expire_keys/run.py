@@ -92,8 +92,7 @@ class SweepRun:
             ledger.remember(request.today, swept=True, observed_because=None)
             checked = check(plan.for_mode(mode), comparison, request, self.adapters)
         plan = checked.plan
-        if request.is_near:
-            write_down(plan, ladder, gathered, self.adapters)
+        keys_file = write_down(plan, ladder, gathered, self.adapters) if request.is_near else None
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
@@ -115,6 +114,8 @@ class SweepRun:
             problems=gathered.bound.problems,
             failed=outcome.failed,
             left_alone=outcome.left_alone,
+            did=outcome.did,
+            keys_file=keys_file,
         )
 
     def _act(self, plan: Plan, gathered: Gathered) -> Outcome:
@@ -145,6 +146,7 @@ class SweepRun:
             failed=outcome.failed,
             left_out=outcome.left_out,
             left_alone=outcome.left_alone,
+            did=outcome.did,
         )
 
     def _sweeper(self, today: date, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
@@ -182,8 +184,10 @@ def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
     return request
 
 
-def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, adapters: Adapters) -> None:
+def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, adapters: Adapters) -> str:
     """What is told of the night, in `observe` too: the verdict on every key, and the ladder.
+
+    Gives the name of the night's keys file.
 
     A look at an old night takes nothing from what a later one has said, and a later run of a date
     nothing from what an earlier one has parked: only its lines tell of those keys.
@@ -193,7 +197,7 @@ def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, adapters: Adap
         adapters.ledger.put_ladder(ladder)
     earlier = adapters.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
-    adapters.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
+    return adapters.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
 
 
 def count(outcome: Outcome, **more: int) -> None:

@@ -7,6 +7,7 @@ from datetime import date
 
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.events import announce
+from keyjanitor.domain.expiry.response import Done
 from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Announcement, Row
@@ -25,6 +26,12 @@ class Outcome:
     failed: list[str] = field(default_factory=list)  # keys whose step failed and was left
     left_out: list[str] = field(default_factory=list)  # keys that an undo has to be asked for by id
     left_alone: dict[str, str] = field(default_factory=dict)  # keys that changed meanwhile, and how
+    did: list[Done] = field(default_factory=list)  # to keys that were not only noted
+
+    def add(self, action: SweepAction, key_id: str, new_key_id: str | None = None) -> None:
+        """Counts and names a key to which something was done."""
+        self.applied[action] += 1
+        self.did.append(Done(action, key_id, new_key_id))
 
     @property
     def counts(self) -> dict[str, int]:

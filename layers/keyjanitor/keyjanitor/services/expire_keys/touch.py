@@ -145,8 +145,8 @@ class Steps:
         self._claims.finish(claimed, enabled(claimed, self._today, key), SweepAction.ENABLE)
 
     def restore(self, row: Row) -> None:
-        restore(row, self._today, self._adapters, self._bound.policy)
-        self._sweep.outcome.applied[SweepAction.RESTORE] += 1
+        live = restore(row, self._today, self._adapters, self._bound.policy)
+        self._sweep.outcome.add(SweepAction.RESTORE, row.key_id, live.key_id)
 
     def _is_owned(self, row: Row) -> bool:
         """Asks CloudFormation about the key right before it is touched; an owner is written down."""

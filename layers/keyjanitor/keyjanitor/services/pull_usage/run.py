@@ -40,9 +40,11 @@ def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[st
     """Reads tonight, if it was not read, and says what its evidence proves."""
     evidence = adapters.history.evidence(request.today)
     night = NightReading(request.today, adapters, deadline)
+    told: dict[str, Any] = {**heading(request.time), "date": str(request.today)}
     if evidence is None:
         evidence = night.read()
-    told = {**heading(request.time), "date": str(request.today)}
+    else:
+        told["already_read"] = True
     if evidence is None:
         logger.warning("the reading of %s is not finished, %s", request.today, night.unfinished)
         return {**told, "unfinished": night.unfinished}
