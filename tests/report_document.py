@@ -13,8 +13,8 @@ from random import Random
 from typing import Any
 
 from keyjanitor import __version__
-from keyjanitor.domain.report.document import COLUMNS as THEIR_COLUMNS
 from keyjanitor.domain.report.html import render
+from keyjanitor.domain.report.key_rows import COLUMNS as THEIR_COLUMNS
 
 DATE = date(2026, 11, 21)
 DAY = timedelta(days=1)

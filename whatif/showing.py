@@ -6,10 +6,11 @@ from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import key_lines
 from keyjanitor.domain.expiry.ladder import climb
-from keyjanitor.domain.expiry.outlook import NIGHTS, warnings_ahead
+from keyjanitor.domain.expiry.outlook import warnings_ahead
 from keyjanitor.domain.model.keys import DAY, Mode
-from keyjanitor.domain.report.document import Morning, report
+from keyjanitor.domain.report.document import report
 from keyjanitor.domain.report.html import render
+from keyjanitor.domain.report.morning import Morning
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.domain.usage.usage_file import UsageFiles
 from whatif.account import Account
@@ -47,7 +48,7 @@ def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
         lines=list(key_lines(judged.plan)),
         lines_of=account.today,
         purged=0,
-        ahead=ahead(judged)[:NIGHTS],
+        ahead=ahead(judged),
         ahead_mode=Mode.PARK,
         warn_on=warnings_ahead(judged.night, judged.bound),
     )

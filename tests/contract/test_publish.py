@@ -15,7 +15,9 @@ from keyjanitor.domain.model.apis import Method
 from keyjanitor.domain.model.keys import Mode, State
 from keyjanitor.domain.model.policy import Rung
 from keyjanitor.domain.model.safe_text import visible
-from keyjanitor.domain.report.document import COLUMNS, GONE, USAGE_PLANS
+from keyjanitor.domain.report.document import USAGE_PLANS
+from keyjanitor.domain.report.key_rows import COLUMNS
+from keyjanitor.domain.report.use_tables import GONE
 from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
 from tests.fakes import BUSY, Account, Call, Calls, value_of
@@ -139,6 +141,10 @@ def test_a_morning_after_a_night_tells_what_was_done_and_what_comes(account: Acc
         "requests_30d": 0,
         "plans": [PLAN_ID],
         "expires": None,
+        "waits": False,
+        "announced": True,
+        "reason_code": "idle",
+        "facts": {"days": 81, "since": str(TODAY - DAY * 80), "never_used": False},
     }
     assert keys[BUSY]["requests_30d"] >= 29_000
     idle_days = account.policy.tiers["external"].idle_days

@@ -154,7 +154,7 @@ def test_a_report_is_published_of_a_night_that_earlier_code_swept(
     account.publish()
     now = account.report()
     fits(now)
-    assert now["night"] == then["night"]
+    assert {name: now["night"][name] for name in then["night"]} == then["night"]
     assert {row[0] for row in now["keys"]["rows"]} == {row[0] for row in then["keys"]["rows"]}
 
 

@@ -13,7 +13,7 @@ from keyjanitor.domain.expiry.keys_file import key_lines
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.policy_file import parse_policy
-from keyjanitor.domain.report.document import COLUMNS
+from keyjanitor.domain.report.key_rows import COLUMNS
 from sandbox.client import REPOSITORY
 from tests.builders import TODAY, a_policy, a_tier, days_ago, in_days
 from tests.unit.nights import Account

@@ -23,6 +23,7 @@ from keyjanitor.domain.capacity.alerting import Situation, news
 from keyjanitor.domain.capacity.counting import by_state, by_tier, loosely_bound, silent_plans
 from keyjanitor.domain.capacity.forecast import DAYS, forecast
 from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
+from keyjanitor.domain.expiry.regret import REGRET_DAYS, regret
 from keyjanitor.domain.expiry.response import heading, running
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import Invocation
@@ -34,7 +35,6 @@ from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed
 from keyjanitor.services.lease import lease
 
-REGRET = 30  # days within which a key that comes back was taken too soon
 WEEK = 7
 SWEEPS_LOOKED_FOR = 3  # days
 OWNERS = 5  # that are named, those with the most keys
@@ -128,7 +128,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
     rows = adapters.ledger.live_rows()
     latest = adapters.history.latest_evidence(today)
     before = adapters.history.evidence_before(latest.day) if latest else None
-    nights = adapters.ledger.nights(today - DAY * REGRET, today)
+    nights = adapters.ledger.nights(today - DAY * REGRET_DAYS, today)
     # What a sweep parks is written down when it ends.
     sweeping = lease_until is not None and lease_until > now
     if lease_until is not None and not sweeping:
@@ -162,7 +162,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
     )
     return CapacityReading(
         situation,
-        regret=_regret(today, rows, nights),
+        regret=regret(today, rows, nights).percent,
         evidence_age=(today - latest.day).days if latest else None,
         untold_days=_untold_days(today, rows, adapters.ledger),
     )
@@ -337,19 +337,6 @@ def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
         and plan_id in before.plans
         and before.plans[plan_id].unread is not None
     }
-
-
-def _regret(today: date, rows: Mapping[str, Row], nights: Mapping[date, NightRow]) -> float | None:
-    """Of a hundred keys disabled or parked in thirty days, how many came back within thirty."""
-    since = today - timedelta(days=REGRET)
-    back = [row for row in rows.values() if row.regretted_on and row.regretted_on > since]
-    away = sum(
-        row.state is State.DISABLED and bool(row.disabled_on and row.disabled_on > since)
-        for row in rows.values()
-    )
-    away += sum(night.parked for day, night in nights.items() if day > since)
-    away -= sum(bool(row.was_parked_on and row.was_parked_on > since) for row in back)
-    return round(100 * len(back) / (len(back) + away), 1) if len(back) + away else None
 
 
 def metrics_of(one: CapacityReading, policy: Policy) -> dict[str, float]:

@@ -39,6 +39,7 @@ class Use:
         self.days = tuple(days)
         self._index = {day: index for index, day in enumerate(self.days)}
         self.keys: dict[str, KeyUse] = {}
+        self.by_plan: dict[str, dict[str, int]] = {}  # requests of each key that is known in a plan
         self.plans_missing: dict[date, frozenset[str]] = {}
         self.days_known: set[date] = set()
         self.keys_unknown: set[str] = set()  # of whom some day in some plan is not known
@@ -68,6 +69,8 @@ class Use:
             use = self.keys[row["key_id"]] = KeyUse([0] * len(self.days))
         index = self._index[day]
         use.by_day[index] += row["used"]
+        in_plan = self.by_plan.setdefault(row["plan_id"], {})
+        in_plan[row["key_id"]] = in_plan.get(row["key_id"], 0) + row["used"]
         if index >= len(self.days) - RATE_DAYS:
             spent = Spent(day, row["used"], row["remaining"])
             use.plans.setdefault(row["plan_id"], []).append(spent)

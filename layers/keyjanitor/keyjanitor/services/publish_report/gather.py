@@ -18,11 +18,12 @@ from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
+from keyjanitor.domain.expiry.regret import REGRET_DAYS
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import LadderRow, Row
 from keyjanitor.domain.model.shelf import Shelf
-from keyjanitor.domain.report.document import Line, Morning
+from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.errors import EmptyListing, NoEvidence
@@ -106,7 +107,7 @@ def gather_morning(
         checkup=checkup,
         findings=find_problems(checkup),
         counts=adapters.ledger.counts(today - DAY * COUNTED, today),
-        nights=adapters.ledger.nights(today, today),
+        nights=adapters.ledger.nights(today - DAY * REGRET_DAYS, today),
         ladder=account.ladder,
         held=account.held,
         use=use,
