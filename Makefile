@@ -39,7 +39,7 @@ demo: ## Watch thirty nights of ten thousand keys in an AWS on this machine
 
 .PHONY: simulate
 simulate: .venv/.made ## Live a year of a growing account by the real rules, and draw it (two minutes)
-	@PYTHONPATH=layers/keyjanitor .venv/bin/python -m sandbox.simulate
+	@PYTHONPATH=layers/keyjanitor .venv/bin/python -m sandbox.year.simulate
 
 .PHONY: pictures
 REPORT ?= .demo/report/index.html
@@ -97,7 +97,7 @@ soak: .venv/.made ## Live random accounts for SECONDS=300 on two processes, from
 .PHONY: coverage
 coverage: .venv/.made ## Branches of the layer and the functions that quick tests run; fails under the floor (four minutes)
 	@rm -rf .coverage; mkdir .coverage
-	@.venv/bin/coverage run $(PYTEST) tests/unit tests/contract -m "not slow and not e2e" -q
+	@.venv/bin/coverage run $(PYTEST) tests/unit tests/contract tests/sandbox -m "not slow and not e2e" -q
 	@.venv/bin/coverage combine --quiet; .venv/bin/coverage report
 
 .PHONY: fuzz

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 
-from sandbox import environment
+from sandbox.aws import environment
 
 
 def _arguments() -> argparse.Namespace:
@@ -36,7 +36,7 @@ def _announce(port: int) -> None:
 
 
 async def _run(listener: socket.socket, speed: float | None, with_parent: bool) -> None:
-    from sandbox.server import serve  # noqa: PLC0415 - MiniStack reads the environment on import
+    from sandbox.aws.server import serve  # noqa: PLC0415 - MiniStack reads the environment on import
 
     environment.forget_own_log_level()
     stop = asyncio.Event()

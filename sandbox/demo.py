@@ -17,10 +17,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from sandbox.client import ACCOUNT, REPOSITORY, Sandbox
-from sandbox.life import LOOK, MORNING, READING, SWEEP, Life
-from sandbox.population import TIERS, Kind, population
-from sandbox.stack import Stack
+from sandbox.driver.client import ACCOUNT, REPOSITORY, Sandbox
+from sandbox.driver.life import LOOK, MORNING, READING, SWEEP, Life
+from sandbox.driver.population import TIERS, Kind, population
+from sandbox.driver.stack import Stack
 
 KEYS = 9_300
 LIMIT = 10_000

@@ -15,8 +15,8 @@ from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.report.html import render
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.usage_file import UsageFiles
-from sandbox.client import Sandbox
-from sandbox.population import TIERS, population
+from sandbox.driver.client import Sandbox
+from sandbox.driver.population import TIERS, population
 from sandbox.portraits import a_browser, browser_path
 from tests.builders import TODAY, YESTERDAY
 from tests.e2e.test_report_page import SEARCHES, act

@@ -77,9 +77,9 @@ def _is_a_later_case(item: pytest.Item) -> bool:
 
 # Files whose tests share a life that takes seconds to live: one process runs all of them.
 TOGETHER = (
-    "tests/contract/test_history_queries.py",
-    "tests/contract/test_rights.py",
-    "tests/unit/test_simulate.py",
+    "tests/contract/docs/test_history_queries.py",
+    "tests/contract/template/test_rights.py",
+    "tests/sandbox/test_simulate.py",
 )
 
 

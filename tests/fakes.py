@@ -1,7 +1,7 @@
 """API Gateway and the owners of keys, in memory; and an account whose nights the functions live on it.
 
 `FakeApiGateway` has the interface of `keyjanitor.gateway.ApiGateway` and runs through the same suite
-(tests/contract/test_gateway_alike.py), so that it cannot lie. The rest of AWS is moto.
+(tests/contract/adapters/test_gateway_alike.py), so that it cannot lie. The rest of AWS is moto.
 """
 
 import gzip

@@ -165,7 +165,7 @@ _TAG_KEYS = Ask(
     "apigateway:PUT",
     f"{_GATEWAY}/tags/arn%3Aaws%3Aapigateway%3A{REGION}%3A%3A%2Fapikeys%2F*",
 )
-# The calls of each method of `ApiGateway`; tests/contract/test_rights.py holds them against it.
+# The calls of each method of `ApiGateway`; tests/contract/template/test_rights.py holds them against it.
 GATEWAY: dict[str, list[Ask]] = {
     "keys": _on_gateway("GET", "/apikeys"),
     "keys_named": _on_gateway("GET", "/apikeys"),

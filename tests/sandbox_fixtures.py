@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.client import Sandbox
+from sandbox.driver.client import Sandbox
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.client import LaidKey, Sandbox
-from sandbox.stack import Stack
+from sandbox.driver.client import LaidKey, Sandbox
+from sandbox.driver.stack import Stack
 
 HERE = Path(__file__).parent
 POLICY = HERE / "policy.toml"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from sandbox.client import ACCOUNT
-from sandbox.queues import sqs_event
+from sandbox.driver.client import ACCOUNT
+from sandbox.driver.queues import sqs_event
 from tests.e2e.conftest import World
 from tests.events_schema import check_event
 

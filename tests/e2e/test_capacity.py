@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
-from sandbox.client import LaidKey
+from sandbox.driver.client import LaidKey
 from tests.e2e.conftest import TODAY, World
 
 DAY = timedelta(days=1)

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.client import FunctionFailed, LaidKey
-from sandbox.queues import sqs_event
+from sandbox.driver.client import FunctionFailed, LaidKey
+from sandbox.driver.queues import sqs_event
 from tests.e2e.conftest import TODAY, World
 from tests.e2e.requesting import answers, issue, opened, queue_arn, serve_event
 from tests.e2e.weather import KINDS, SERVICES, Proxy, Rule, proxy_before, weather

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from sandbox import demo
-from sandbox.client import REPOSITORY, Sandbox
-from sandbox.population import Kind
+from sandbox.driver.client import REPOSITORY, Sandbox
+from sandbox.driver.population import Kind
 
 KEYS = 1_200
 

@@ -27,9 +27,9 @@ from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.services.publish_report.checkup import check_up
 from keyjanitor.services.pull_usage.reader import read_plans
-from sandbox.client import LaidKey, Sandbox
+from sandbox.driver.client import LaidKey, Sandbox
 from tests.builders import DAY, TODAY, a_row
-from tests.contract.test_sandbox_deployments import Api
+from tests.sandbox.test_deployments import Api
 
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)

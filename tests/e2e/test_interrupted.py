@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from sandbox.client import LaidKey
+from sandbox.driver.client import LaidKey
 from tests.e2e.conftest import TODAY, World
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.client import REPOSITORY, FunctionFailed, LaidKey
-from sandbox.stack import SamFailed, sam_executable
+from sandbox.driver.client import REPOSITORY, FunctionFailed, LaidKey
+from sandbox.driver.stack import SamFailed, sam_executable
 from tests.e2e.conftest import POLICY, TODAY, World
 
 LONG_AGO = datetime(2025, 1, 1, tzinfo=UTC)

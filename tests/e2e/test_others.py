@@ -21,8 +21,8 @@ from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.services.publish_report.checkup import check_up
-from sandbox.client import REPOSITORY, LaidKey
-from sandbox.stack import sam_executable
+from sandbox.driver.client import REPOSITORY, LaidKey
+from sandbox.driver.stack import sam_executable
 from tests.builders import DAY
 from tests.e2e.conftest import POLICY, TODAY, World
 

@@ -11,8 +11,8 @@ import pytest
 
 from keyjanitor import __version__
 from release.package import gather, write
-from sandbox.client import REPOSITORY, Sandbox
-from sandbox.stack import Stack, sam_executable
+from sandbox.driver.client import REPOSITORY, Sandbox
+from sandbox.driver.stack import Stack, sam_executable
 
 NIGHT = "2026-11-21T02:15:00Z"
 

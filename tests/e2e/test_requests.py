@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from keyjanitor.domain.requests.key_values import looks_like_ours
-from sandbox.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
-from sandbox.queues import sqs_event
+from sandbox.driver.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
+from sandbox.driver.queues import sqs_event
 from tests.e2e.conftest import World
 from tests.e2e.requesting import (
     ADMIN,

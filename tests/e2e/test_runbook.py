@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from sandbox.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
-from sandbox.stack import LISTENER, sam_executable
+from sandbox.driver.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
+from sandbox.driver.stack import LISTENER, sam_executable
 from tests.e2e.conftest import POLICY, World
 from tests.e2e.requesting import ADMIN, answers, issue, serve
 

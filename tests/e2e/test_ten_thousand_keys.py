@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from botocore.exceptions import ClientError
 
-from sandbox.client import LaidKey
+from sandbox.driver.client import LaidKey
 from tests.e2e.conftest import TODAY, World
 
 KEYS = 10_000

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sandbox.client import LaidKey
+from sandbox.driver.client import LaidKey
 from tests.e2e.conftest import TODAY, World
 
 DAY = timedelta(days=1)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sandbox.client import REPOSITORY, LaidKey, Sandbox
-from sandbox.population import population
+from sandbox.driver.client import REPOSITORY, LaidKey, Sandbox
+from sandbox.driver.population import population
 from tests.e2e.conftest import FAST, POLICY, World
 from whatif.__main__ import main
 

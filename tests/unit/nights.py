@@ -28,8 +28,8 @@ from keyjanitor.services.expire_keys.brake import check, compared
 from keyjanitor.services.expire_keys.gather import Adapters, gather, gather_for_undo
 from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.pull_usage.reader import read_plans
-from sandbox import in_memory
-from sandbox.in_memory import Memory, Ownership, Told, ValueSealer
+from sandbox.memory import in_memory
+from sandbox.memory.in_memory import Memory, Ownership, Told, ValueSealer
 from tests.builders import DAY, TODAY, a_usage_plan, at
 
 PAGE = 3  # keys on a page of usage: every plan of more than three keys has more than one

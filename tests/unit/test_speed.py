@@ -24,7 +24,7 @@ from keyjanitor.domain.usage.evidence import PlanAnswer
 from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.usage_file import UsageFiles
-from sandbox.population import EXTERNAL, TIERS, SimulatedKey, population
+from sandbox.driver.population import EXTERNAL, TIERS, SimulatedKey, population
 from tests.builders import (
     DAY,
     TODAY,

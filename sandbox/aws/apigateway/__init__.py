@@ -1,0 +1,1 @@
+"""API Gateway: keys, usage plans, stages, deployments, usage and the data plane."""

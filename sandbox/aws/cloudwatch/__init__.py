@@ -1,0 +1,1 @@
+"""CloudWatch: metrics from logs and services, metric math and alarms."""

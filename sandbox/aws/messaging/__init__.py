@@ -1,0 +1,1 @@
+"""SNS topics, queues that start functions, and rules that write to log groups."""

@@ -1,0 +1,1 @@
+"""A simulated year of an account that grows, and the auditor who watches it."""
