@@ -13,8 +13,8 @@ from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.apis import LimitedPlan, Method, ServedStage
-from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone, UsagePlan
+from keyjanitor.domain.model.apis import Method, ServedStage
+from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone
 from keyjanitor.domain.model.policy import (
     Alerts,
     BoundPolicy,
@@ -29,6 +29,7 @@ from keyjanitor.domain.model.policy import (
     Tier,
 )
 from keyjanitor.domain.model.records import Grant, RequestRow, Row, Status
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.key_request import Action, KeyRequest
 from keyjanitor.domain.usage.evidence import Evidence, PlanReading
@@ -154,6 +155,9 @@ def a_tombstone(key_id: str = KEY_ID, **more: Any) -> Tombstone:
 # --- plans, usage and evidence --------------------------------------------------------------------
 
 
+A_QUOTA = Quota(1_000_000, "MONTH")
+
+
 def a_usage_plan(
     usage_plan_id: str = PLAN_ID,
     *,
@@ -161,7 +165,12 @@ def a_usage_plan(
     stages: tuple[str, ...] = (STAGE,),
     has_quota: bool = True,
 ) -> UsagePlan:
-    return UsagePlan(usage_plan_id, name, stages, has_quota)
+    return UsagePlan(
+        usage_plan_id,
+        name,
+        stages={stage: {} for stage in stages},
+        quota=A_QUOTA if has_quota else None,
+    )
 
 
 def a_reading(
@@ -488,7 +497,7 @@ def a_limited_plan(
     name: str = "external",
     stages: Iterable[str] = (STAGE,),
     **more: Any,
-) -> LimitedPlan:
+) -> UsagePlan:
     """A usage plan with a throttle and a quota."""
     values: dict[str, Any] = {
         "stages": {stage: {} for stage in stages},
@@ -496,7 +505,7 @@ def a_limited_plan(
         "quota": Quota(50_000, "MONTH"),
         **more,
     }
-    return LimitedPlan(usage_plan_id, name, **values)
+    return UsagePlan(usage_plan_id, name, **values)
 
 
 def a_served_stage(stage: str = STAGE, *, requires_keys: bool = True, **more: Any) -> ServedStage:

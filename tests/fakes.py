@@ -28,14 +28,14 @@ from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.adapters.settings import SweepSettings
-from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
+from keyjanitor.domain.model.apis import Method, RestApi, Stage
 from keyjanitor.domain.model.key_ids import shown_id
-from keyjanitor.domain.model.keys import ApiKey, Mode, Secret, Tombstone, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey, Mode, Secret, Tombstone
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.policy_tier import METHODS
 from keyjanitor.domain.model.records import RequestRow, Row
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
@@ -78,7 +78,6 @@ class FakeApiGateway:
         self._plans: dict[str, UsagePlan] = {}
         self._members: dict[str, list[str]] = {}
         self._uses: dict[tuple[str, str], dict[date, int]] = {}
-        self._shapes: dict[str, Shape] = {}
         self.key_limit = 10_000
         self.plan_limit = 300
         self.known_stages: set[str] | None = (
@@ -100,11 +99,9 @@ class FakeApiGateway:
             self._members[plan_id].append(key.key_id)
         return value
 
-    def add_plan(self, plan: UsagePlan, shape: Shape | None = None) -> None:
+    def add_plan(self, plan: UsagePlan) -> None:
         self._plans[plan.usage_plan_id] = plan
         self._members[plan.usage_plan_id] = []
-        if shape is not None:
-            self._shapes[plan.usage_plan_id] = shape
 
     def delete_plan(self, usage_plan_id: str) -> None:
         del self._plans[usage_plan_id], self._members[usage_plan_id]
@@ -134,7 +131,6 @@ class FakeApiGateway:
         other._plans = dict(self._plans)
         other._members = {plan: list(members) for plan, members in self._members.items()}
         other._uses = {pair: dict(used) for pair, used in self._uses.items()}
-        other._shapes = dict(self._shapes)
         other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
         other.known_stages, other.spoiled = self.known_stages, self.spoiled
         other.upserts_warn = self.upserts_warn
@@ -166,20 +162,6 @@ class FakeApiGateway:
     def usage_plans(self) -> list[UsagePlan]:
         return list(self._plans.values())
 
-    def limited_plans(self) -> list[LimitedPlan]:
-        shapes = {plan.usage_plan_id: plan.shape for plan in self.shaped_plans()}
-        return [
-            LimitedPlan(
-                plan.usage_plan_id,
-                plan.name,
-                stages=dict.fromkeys(plan.stages, shape.methods if shape else {}),
-                throttle=shape.throttle if shape else None,
-                quota=shape.quota if shape else None,
-            )
-            for plan in self._plans.values()
-            for shape in [shapes[plan.usage_plan_id]]
-        ]
-
     def rest_apis(self) -> list[RestApi]:
         return [RestApi(api_id, api_id, "HEADER") for api_id in self.apis]
 
@@ -188,16 +170,6 @@ class FakeApiGateway:
 
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
         return self.apis[api_id][deployment_id.removeprefix("deployed-")]
-
-    def shaped_plans(self) -> list[ShapedPlan]:
-        return [
-            ShapedPlan(
-                plan.usage_plan_id,
-                plan.name,
-                self._shapes.get(plan.usage_plan_id, Shape(frozenset(plan.stages))),
-            )
-            for plan in self._plans.values()
-        ]
 
     def plans_of(self, key_id: str) -> tuple[str, ...]:
         return tuple(sorted(plan for plan, members in self._members.items() if key_id in members))
@@ -321,9 +293,7 @@ class FakeApiGateway:
             raise CallFailed("CreateUsagePlan", "LimitExceededException")
         self._made += 1
         plan_id = f"plan{self._made:06}"
-        stages = tuple(sorted(shape.stages))
-        has_quota = shape.quota is not None
-        self.add_plan(UsagePlan(plan_id, name, stages, has_quota=has_quota), shape)
+        self.add_plan(UsagePlan.of_shape(plan_id, name, shape))
         return plan_id
 
     def attach(self, usage_plan_id: str, key_id: str) -> bool:

@@ -173,8 +173,6 @@ GATEWAY: dict[str, list[Ask]] = {
     "key": _on_gateway("GET", f"/apikeys/{ID}"),
     "key_with_value": _on_gateway("GET", f"/apikeys/{ID}"),
     "usage_plans": _on_gateway("GET", "/usageplans"),
-    "limited_plans": _on_gateway("GET", "/usageplans"),
-    "shaped_plans": _on_gateway("GET", "/usageplans"),
     "plans_of": _on_gateway("GET", "/usageplans"),
     "members": _on_gateway("GET", f"/usageplans/{ID}/keys"),
     "usage": _on_gateway("GET", f"/usageplans/{ID}/usage"),

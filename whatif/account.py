@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from keyjanitor.domain.model.apis import LimitedPlan
-from keyjanitor.domain.model.aws_answers import items_of, table_of
+from keyjanitor.adapters.usage_plan_answers import read_usage_page, read_usage_plans
+from keyjanitor.domain.model.aws_answers import items_of
 from keyjanitor.domain.model.key_ids import shown_id
-from keyjanitor.domain.model.keys import DAY, ApiKey, UsagePlan
+from keyjanitor.domain.model.keys import DAY, ApiKey
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
@@ -34,7 +35,7 @@ class Account:
     evidence: Evidence
     tags_known: bool
     usages: Mapping[str, PlanUsage] = field(default_factory=dict)
-    plans: tuple[LimitedPlan, ...] = ()
+    plans: tuple[UsagePlan, ...] = ()
 
 
 def read_account(folder: Folder) -> Account:
@@ -46,8 +47,8 @@ def read_account(folder: Folder) -> Account:
     today = _today(folder.days())
     tags = _tags(folder.tags())
     keys = {key.key_id: key for key in (_key(item, tags) for item in _items(folder, "api-keys"))}
-    listed = _items(folder, "usage-plans")
-    answers = [_answer(_plan(item), folder, today) for item in listed]
+    plans = _plans(_items(folder, "usage-plans"))
+    answers = [_answer(plan, folder, today) for plan in plans]
     members = {key_id for answer in answers for key_id in answer.members or ()}
     strangers = members - keys.keys()  # a few were made or deleted while the lists were read
     if members and not keys:
@@ -57,9 +58,7 @@ def read_account(folder: Folder) -> Account:
             "api-keys", f"{len(strangers):,} keys of usage plans are not in it, so it is not all"
         )
     evidence, usages = take_evidence(today, answers, None)
-    return Account(
-        today, tuple(keys.values()), evidence, tags is not None, usages, _limited(listed)
-    )
+    return Account(today, tuple(keys.values()), evidence, tags is not None, usages, tuple(plans))
 
 
 def _today(days: str) -> date:
@@ -131,24 +130,11 @@ def _moment(item: Mapping[str, Any], name: str) -> datetime:
     raise FolderRefused("api-keys", f"a key has no {name} that is a date")
 
 
-def _plan(item: Mapping[str, Any]) -> UsagePlan:
-    stages, quota = item.get("apiStages") or (), item.get("quota") or {}
+def _plans(listed: Iterable[Mapping[str, Any]]) -> list[UsagePlan]:
     try:
-        return UsagePlan(
-            usage_plan_id=item["id"],
-            name=_text(item, "name"),
-            stages=tuple(f"{one.get('apiId', '')}:{one.get('stage', '')}" for one in stages),
-            has_quota=bool(quota.get("limit")),
-        )
-    except (AttributeError, TypeError):
-        raise FolderRefused("usage-plans", "a plan's stages or quota have another shape") from None
-
-
-def _limited(listed: Iterable[Mapping[str, Any]]) -> tuple[LimitedPlan, ...]:
-    try:
-        return tuple(LimitedPlan.of(item) for item in listed)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise FolderRefused("usage-plans", "a plan's limits have another shape") from None
+        return read_usage_plans(listed)
+    except UnexpectedAnswer as err:
+        raise FolderRefused("usage-plans", err.reason) from None
 
 
 def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
@@ -174,12 +160,8 @@ def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
 def _usage_page(plan_id: str, page: Page) -> UsagePage:
     if page.get("usagePlanId") != plan_id:
         raise FolderRefused("usage", "a page does not say that it is of this plan")
-    items = table_of(page, "items", "usage")
-    try:
-        days = date.fromisoformat(page["startDate"]), date.fromisoformat(page["endDate"])
-    except (KeyError, TypeError, ValueError):
-        raise FolderRefused("usage", "a page does not say for which days") from None
-    return UsagePage(*days, {shown_id(one): use for one, use in items.items()})
+    told = read_usage_page(page)
+    return replace(told, items={shown_id(one): use for one, use in told.items.items()})
 
 
 def _tags(page: Page | None) -> dict[str, dict[str, str]] | None:

@@ -14,14 +14,7 @@ from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.safety_brake import Compared
 from keyjanitor.domain.expiry.sweep_plan import Plan
-from keyjanitor.domain.model.keys import (
-    LIVE_STATES,
-    ApiKey,
-    Secret,
-    State,
-    Tombstone,
-    UsagePlan,
-)
+from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, Secret, State, Tombstone
 from keyjanitor.domain.model.records import (
     AlertRow,
     Announcement,
@@ -34,9 +27,9 @@ from keyjanitor.domain.model.records import (
     row_id,
 )
 from keyjanitor.domain.model.shelf import Shelf
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.requests.census import Admissions
 from keyjanitor.domain.requests.import_file import NewKey
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccountFull, CallFailed, ClaimLost, Held, TombstoneUnreadable
 
@@ -56,7 +49,6 @@ class Gateway:
         self.living: dict[str, ApiKey] = {}
         self.values: dict[str, Secret] = {}  # where it is another than `value of` the id
         self.plans: dict[str, UsagePlan] = {}
-        self.shapes: dict[str, Shape] = {}
         self.members_of: dict[str, list[str]] = {}
         self.disabled: list[str] = []  # every key that was, in turn
         self.deleted: list[str] = []
@@ -88,12 +80,6 @@ class Gateway:
 
     def usage_plans(self) -> list[UsagePlan]:
         return list(self.plans.values())
-
-    def shaped_plans(self) -> list[ShapedPlan]:
-        return [
-            ShapedPlan(plan_id, plan.name, self.shapes.get(plan_id))
-            for plan_id, plan in self.plans.items()
-        ]
 
     def plans_of(self, key_id: str) -> tuple[str, ...]:
         return tuple(sorted(plan for plan, ids in self.members_of.items() if key_id in ids))

@@ -17,10 +17,10 @@ from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
-from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, SweepAction, UsagePlan
-from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, SweepAction
+from keyjanitor.domain.model.policy import Policy, Quota
 from keyjanitor.domain.model.records import LadderRow, row_id
-from keyjanitor.domain.requests.plan_shape import Shape
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import PlanAnswer
 from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
@@ -189,12 +189,12 @@ class Year:
         """The usage plans of the population's tiers; gives their ids by name."""
         for number, tier in enumerate(TIERS):
             plan_id, stages = f"plan{number}", (f"api1:{tier.stage}",)
-            has_quota = tier.quota is not None
-            self.gateway.plans[plan_id] = UsagePlan(plan_id, tier.name, stages, has_quota)
             self.gateway.members_of[plan_id] = []
-            of_policy = self.policy.tiers[tier.name]
-            if of_policy.stages == stages:
-                self.gateway.shapes[plan_id] = Shape.of(of_policy)
+            shape = Shape.of(self.policy.tiers[tier.name])
+            if shape.stages != frozenset(stages):
+                quota = tier.quota and Quota(tier.quota["limit"], tier.quota["period"])
+                shape = Shape(frozenset(stages), quota=quota or None)
+            self.gateway.plans[plan_id] = UsagePlan.of_shape(plan_id, tier.name, shape)
         return {plan.name: plan.usage_plan_id for plan in self.gateway.plans.values()}
 
     def _make(self, key: SimulatedKey) -> None:

@@ -381,7 +381,10 @@ def test_a_list_of_plans_is_read_or_the_answer_is_none(page: dict[str, Any]) -> 
         plans = _gateway(page).usage_plans()
     except UnexpectedAnswer:
         return
-    assert [plan.usage_plan_id for plan in plans] == [item["id"] for item in page["items"]]
+    ids = dict.fromkeys(
+        item["id"] for item in page["items"]
+    )  # one that is listed twice is one plan
+    assert [plan.usage_plan_id for plan in plans] == list(ids)
 
 
 TAG_PAGES = st.fixed_dictionaries(

@@ -18,7 +18,7 @@ from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
 from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.keys import ApiKey, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.usage.evidence import PlanAnswer
 from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
@@ -36,6 +36,7 @@ from tests.builders import (
     a_reading,
     a_row,
     a_tier,
+    a_usage_plan,
     a_warned_row,
     an_evidence,
     bound,
@@ -142,7 +143,8 @@ def read_usage() -> Iterator[PlanAnswer]:
     start = TODAY - DAY * 3
     for tier in TIERS:
         members = tuple(key_id for key_id, key in account().items() if tier.name in key.plans)
-        plan = UsagePlan(f"{tier.name[:3]}7h2", tier.name, (f"x7hj2k9q1z:{tier.stage}",), True)
+        stages = (f"x7hj2k9q1z:{tier.stage}",)
+        plan = a_usage_plan(f"{tier.name[:3]}7h2", name=tier.name, stages=stages)
         usage = PlanUsage(plan, start, TODAY)
         told: dict[str, list[list[int]]] = {}
         for key_id in members:

@@ -25,10 +25,10 @@ from botocore.stub import ANY, Stubber
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import gateway_client
 from keyjanitor.adapters.rate_limiter import RECOVERY, RateLimiter
-from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey, Secret
 from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.import_file import key_file
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import (
     AccessDenied,
@@ -232,8 +232,8 @@ def test_every_usage_plan_of_every_page(stubbed: Stubbed) -> None:
     )
     stubbed.answers("get_usage_plans", {"items": [{"id": "p2"}]}, position="next", **PAGE)
     assert stubbed.gateway.usage_plans() == [
-        UsagePlan("p1", "external", ("api1:prod", "api2:v2"), has_quota=True),
-        UsagePlan("p2", "", (), has_quota=False),
+        UsagePlan("p1", "external", {"api1:prod": {}, "api2:v2": {}}, quota=Quota(5, "DAY")),
+        UsagePlan("p2", ""),
     ]
 
 
@@ -325,9 +325,10 @@ def test_the_plans_of_every_page_with_what_they_open_and_allow(stubbed: Stubbed)
     }
     stubbed.answers("get_usage_plans", {"items": [whole], "position": "next"}, **PAGE)
     stubbed.answers("get_usage_plans", {"items": [{"id": "p2"}]}, position="next", **PAGE)
-    assert stubbed.gateway.shaped_plans() == [
-        ShapedPlan("p1", "external", FULL),
-        ShapedPlan("p2", "", Shape(frozenset())),
+    plans = stubbed.gateway.usage_plans()
+    assert [(plan.usage_plan_id, plan.name, plan.shape) for plan in plans] == [
+        ("p1", "external", FULL),
+        ("p2", "", Shape(frozenset())),
     ]
 
 
@@ -383,7 +384,8 @@ def test_a_plan_as_aws_tells_of_it_is_the_shape_of_a_tier_or_not(
     stubbed: Stubbed, plan: dict[str, Any], shape: Shape | None
 ) -> None:
     stubbed.answers("get_usage_plans", {"items": [{"id": "p1", "name": "n", **plan}]}, **PAGE)
-    assert stubbed.gateway.shaped_plans() == [ShapedPlan("p1", "n", shape)]
+    [there] = stubbed.gateway.usage_plans()
+    assert (there.usage_plan_id, there.name, there.shape) == ("p1", "n", shape)
 
 
 def test_usage_comes_page_by_page_and_none_of_it_is_lost(stubbed: Stubbed) -> None:
@@ -688,7 +690,8 @@ def test_what_was_created_is_told_as_it_was_asked_for(stubbed: Stubbed) -> None:
         sent.clear()
         gateway.create_plan("n", shape)
         stubbed.answers("get_usage_plans", {"items": [{"id": "p1", **sent}]}, **PAGE)
-        assert stubbed.gateway.shaped_plans() == [ShapedPlan("p1", "n", shape)]
+        [there] = stubbed.gateway.usage_plans()
+        assert (there.usage_plan_id, there.name, there.shape) == ("p1", "n", shape)
 
 
 def plan(gateway: ApiGateway) -> str:

@@ -13,10 +13,10 @@ import pytest
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.rate_limiter import RateLimiter
-from keyjanitor.domain.model.keys import ApiKey, Secret, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey, Secret
 from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey, describe
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, ValueConflict
 from sandbox.driver.client import LaidKey, Sandbox
@@ -87,9 +87,7 @@ class Fake:
 
     def plan(self, name: str, shape: Shape = MONTHLY) -> str:
         plan_id = f"plan-{name}"
-        stages = tuple(sorted(shape.stages))
-        has_quota = shape.quota is not None
-        self.gateway.add_plan(UsagePlan(plan_id, name, stages, has_quota=has_quota), shape)
+        self.gateway.add_plan(UsagePlan.of_shape(plan_id, name, shape))
         return plan_id
 
     def limit(self, *, keys: int = 10_000, plans: int = 300) -> None:
@@ -442,26 +440,23 @@ def shapes_on(stages: tuple[str, str]) -> dict[str, Shape]:
 def test_every_plan_is_listed_with_its_shape(side: Side) -> None:
     shapes = {"nothing": Shape(frozenset()), **shapes_on(side.stages())}
     ids = {name: side.plan(name, shape) for name, shape in shapes.items()}
-    plans: list[ShapedPlan] = side.gateway.shaped_plans()
-    assert {plan.name: plan for plan in plans} == {
-        name: ShapedPlan(ids[name], name, shape) for name, shape in shapes.items()
+    plans: list[UsagePlan] = side.gateway.usage_plans()
+    assert {plan.name: (plan.usage_plan_id, plan.shape) for plan in plans} == {
+        name: (ids[name], shape) for name, shape in shapes.items()
     }
 
 
 def test_a_plan_is_created_whole(side: Side) -> None:
-    assert side.gateway.shaped_plans() == []
+    assert side.gateway.usage_plans() == []
     shapes = shapes_on(side.stages())
     ids = {name: side.gateway.create_plan(name, shape) for name, shape in shapes.items()}
-    plans: list[ShapedPlan] = side.gateway.shaped_plans()
-    assert {plan.name: plan for plan in plans} == {
-        name: ShapedPlan(ids[name], name, shape) for name, shape in shapes.items()
+    plans: list[UsagePlan] = side.gateway.usage_plans()
+    assert {plan.name: (plan.usage_plan_id, plan.shape) for plan in plans} == {
+        name: (ids[name], shape) for name, shape in shapes.items()
     }
     listed_: list[UsagePlan] = side.gateway.usage_plans()
     assert {plan.usage_plan_id: plan for plan in listed_} == {
-        ids[name]: UsagePlan(
-            ids[name], name, tuple(sorted(shape.stages)), has_quota=shape.quota is not None
-        )
-        for name, shape in shapes.items()
+        ids[name]: UsagePlan.of_shape(ids[name], name, shape) for name, shape in shapes.items()
     }
     assert side.gateway.members(ids["whole"]) == ()
 
@@ -472,11 +467,11 @@ def test_a_name_of_a_plan_is_not_unique(side: Side) -> None:
 
 
 def refusal_of_plan(side: Side, shape: Shape) -> str:
-    before = side.gateway.shaped_plans()
+    before = side.gateway.usage_plans()
     with pytest.raises(CallFailed) as err:
         side.gateway.create_plan("n", shape)
     assert err.value.operation == "CreateUsagePlan"
-    assert side.gateway.shaped_plans() == before
+    assert side.gateway.usage_plans() == before
     return err.value.code
 
 

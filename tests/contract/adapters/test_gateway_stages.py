@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, Stage
+from keyjanitor.domain.model.apis import Method, RestApi, Stage
 from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
 from tests.contract.adapters.test_gateway import PAGE, Stubbed
 
@@ -42,8 +43,8 @@ def test_plans_with_the_limits_of_each_of_their_stages(stubbed: Stubbed) -> None
     }
     stubbed.answers("get_usage_plans", {"items": [whole], "position": "next"}, **PAGE)
     stubbed.answers("get_usage_plans", {"items": [{"id": "p2"}, whole]}, **PAGE, position="next")
-    assert stubbed.gateway.limited_plans() == [
-        LimitedPlan(
+    assert stubbed.gateway.usage_plans() == [
+        UsagePlan(
             usage_plan_id="p1",
             name="external",
             stages={"api1:prod": {}, "api1:web": {"/books/GET": Rate(0.5, 1)}},
@@ -52,7 +53,7 @@ def test_plans_with_the_limits_of_each_of_their_stages(stubbed: Stubbed) -> None
             offset=3,
             product_code="market",
         ),
-        LimitedPlan("p2", ""),
+        UsagePlan("p2", ""),
     ]
 
 
@@ -69,7 +70,7 @@ def test_a_throttle_of_nothing_is_a_limit_and_none_is_none(
     stubbed: Stubbed, limits: dict[str, Any], has_limits: bool
 ) -> None:
     stubbed.answers("get_usage_plans", {"items": [{"id": "p", **limits}]}, **PAGE)
-    [plan] = stubbed.gateway.limited_plans()
+    [plan] = stubbed.gateway.usage_plans()
     assert plan.has_limits is has_limits
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
-from keyjanitor.domain.model.keys import ApiKey, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import CallFailed
 from sandbox.driver.population import ODD_NAMES, Habit, Kind, SimulatedKey, population
-from tests.builders import DAY, a_policy, a_tier, at
+from tests.builders import DAY, a_policy, a_tier, a_usage_plan, at
 from tests.contract.template.test_template import tables
 from tests.fakes import Account, FakeApiGateway, FakeOwnership, clients_in_memory
 from tests.template import ROOT
@@ -246,7 +246,7 @@ def a_world(account: Account) -> World:
     account.owners = FakeOwnership(account.gateway)
     account.wire()
     for name, stages in STAGES.items():
-        plan = UsagePlan(PLANS[name], name, stages, has_quota=name == "external")
+        plan = a_usage_plan(PLANS[name], name=name, stages=stages, has_quota=name == "external")
         world.gateway.add_plan(plan)
     for number, key in enumerate(population(70, FIRST - DAY).keys):
         key_id = f"k{number:09}"

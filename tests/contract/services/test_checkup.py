@@ -8,7 +8,8 @@ import pytest
 
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
-from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, ServedStage, Stage
+from keyjanitor.domain.model.apis import Method, RestApi, ServedStage, Stage
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
 from keyjanitor.services.publish_report.checkup import check_up
 from tests.builders import (
@@ -33,7 +34,7 @@ ASKS = Method("/books", "GET", "NONE", api_key_required=True)
 class Gateway:
     """An account with one plan, two APIs, and what of it cannot be read."""
 
-    plans: Sequence[LimitedPlan] = (a_limited_plan(),)
+    plans: Sequence[UsagePlan] = (a_limited_plan(),)
     apis: Sequence[RestApi] = (
         RestApi("api0", "no plan's", "HEADER"),
         RestApi("api1", "books", "AUTHORIZER"),
@@ -55,7 +56,7 @@ class Gateway:
         if what in self.fails:
             raise self.fails[what]
 
-    def limited_plans(self) -> list[LimitedPlan]:
+    def usage_plans(self) -> list[UsagePlan]:
         self._asked("plans")
         return list(self.plans)
 

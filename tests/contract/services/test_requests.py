@@ -148,7 +148,7 @@ def test_a_batch_becomes_one_import_for_each_hundred_keys_and_one_read_back(
     account.around = second = Calls()
     assert account.ask(*(issue(number) for number in range(300, 400))) == []
     assert gateway_calls(first) == {
-        "shaped_plans": 2,  # found none; and once more when this run alone may make it
+        "usage_plans": 2,  # found none; and once more when this run alone may make it
         "create_plan": 1,
         "keys": 1,
         "import_keys": 3,
@@ -156,7 +156,7 @@ def test_a_batch_becomes_one_import_for_each_hundred_keys_and_one_read_back(
         "members": 1,
     }
     assert gateway_calls(second) == {
-        "shaped_plans": 1,
+        "usage_plans": 1,
         "import_keys": 1,
         "keys_named": 1,
         "members": 1,
@@ -360,7 +360,7 @@ def test_an_answered_request_is_answered_again_whoever_moves_its_message_back(
 def test_a_request_that_was_left_is_judged_by_who_sent_it_and_not_by_who_moves_it_back(
     account: Account,
 ) -> None:
-    account.around = Calls(apigateway_shaped_plans=gateway_fails)
+    account.around = Calls(apigateway_usage_plans=gateway_fails)
     assert account.ask(issue(1), sender=SENDER) == [0]
     account.around = Calls(dynamodb_transact_write_items=once_more(fails, after=1))
     assert account.ask(issue(2), sender=ADMIN) == [0]
@@ -977,7 +977,7 @@ def test_plans_that_cannot_be_listed_while_a_bad_row_is_sought_do_not_end_the_ru
     account.gateway.spoiled = "name=bad"
     asked(account, issue(100))
     bodies = [issue(1), issue(2, name="bad"), issue(3, deliver_to="nobody")]
-    account.around = Calls(apigateway_shaped_plans=once_more(gateway_fails, after=1))
+    account.around = Calls(apigateway_usage_plans=once_more(gateway_fails, after=1))
     assert account.ask(*bodies) == [0, 1]
     account.around = undisturbed
     assert account.ask(*bodies[:2]) == []
@@ -1118,7 +1118,7 @@ def test_of_200_requests_in_an_account_of_9990_keys_ten_are_issued_and_190_refus
     assert len(account.rows()) == 10
     assert account.request_store.admissions().batches == {}
     assert gateway_calls(calls) == {
-        "shaped_plans": 2,
+        "usage_plans": 2,
         "create_plan": 1,
         "keys": 1,
         "import_keys": 1,

@@ -10,12 +10,11 @@ import pytest
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.request_store import RequestStore
-from keyjanitor.domain.model.keys import UsagePlan
 from keyjanitor.domain.model.policy import Quota, Rate, Tier
-from keyjanitor.domain.requests.plan_shape import Shape, plan_name
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan, plan_name
 from keyjanitor.errors import AccessDenied, CallFailed, Contended, KeyjanitorError, PlanRefused
 from keyjanitor.services.provision_keys.tier_plans import MAX_CLAIM_ATTEMPTS, TierPlans
-from tests.builders import STAGE, TODAY, a_usage_plan, an_issuing_tier, at
+from tests.builders import STAGE, TODAY, an_issuing_tier, at
 from tests.fakes import Calls, Clients, FakeApiGateway, Watched
 
 NOW = at(TODAY, 3)
@@ -51,12 +50,11 @@ class Town:
 
     def plan(self, plan_id: str, name: str, shape: Shape = SHAPE) -> str:
         """Somebody makes a plan."""
-        stages = tuple(sorted(shape.stages))
-        self.gateway.add_plan(a_usage_plan(plan_id, name=name, stages=stages), shape)
+        self.gateway.add_plan(UsagePlan.of_shape(plan_id, name, shape))
         return plan_id
 
     def plans(self) -> dict[str, tuple[str, Shape | None]]:
-        return {plan.usage_plan_id: (plan.name, plan.shape) for plan in self.gateway.shaped_plans()}
+        return {plan.usage_plan_id: (plan.name, plan.shape) for plan in self.gateway.usage_plans()}
 
     @property
     def made(self) -> int:
@@ -113,8 +111,10 @@ def test_a_plan_of_another_shape_is_left_alone_and_another_is_made(town: Town, h
 
 
 def test_a_plan_whose_stages_differ_in_their_limits_has_no_shape_to_fit(town: Town) -> None:
-    town.gateway.add_plan(a_usage_plan("plan1", name="external", stages=(STAGE,)))
-    cast("dict[str, Any]", town.gateway._shapes)["plan1"] = None
+    stages = {STAGE: {}, "api2:web": {"/search/POST": Rate(2, 4)}}
+    plan = UsagePlan("plan1", "external", stages, SHAPE.throttle, SHAPE.quota)
+    assert plan.shape is None
+    town.gateway.add_plan(plan)
     assert town.run().plan_for(TIER) != "plan1"
 
 
@@ -164,7 +164,7 @@ def test_a_plan_is_made_whole_and_remembered(town: Town) -> None:
     plan_id = town.run().plan_for(tier)
     assert town.plans() == {plan_id: (plan_name(tier), Shape.of(tier))}
     assert town.gateway.usage_plans() == [
-        UsagePlan(plan_id, plan_name(tier), ("api1:prod", "api2:web"), has_quota=True)
+        UsagePlan.of_shape(plan_id, plan_name(tier), Shape.of(tier))
     ]
     assert town.request_store.made_usage_plans() == {plan_name(tier): plan_id}
 
@@ -174,7 +174,7 @@ def test_a_run_asks_once_for_what_it_has_found(town: Town) -> None:
     assert run.plan_for(TIER) == run.plan_for(TIER) == run.plan_for(replace(TIER, reserve=1))
     assert town.made == 1
     # Once to look, and once more before it makes one.
-    assert town.calls.count("apigateway.shaped_plans") == 2
+    assert town.calls.count("apigateway.usage_plans") == 2
 
 
 def test_a_second_run_finds_what_the_first_has_made(town: Town) -> None:
@@ -335,7 +335,7 @@ def test_a_look_that_fails_gives_the_claim_back_too(town: Town) -> None:
         return call()
 
     with pytest.raises(CallFailed, match="GetUsagePlans"):
-        town.run("run-1", shaped_plans=fail_the_second).plan_for(TIER)
+        town.run("run-1", usage_plans=fail_the_second).plan_for(TIER)
     assert town.run("run-2").plan_for(TIER)
 
 
@@ -375,7 +375,7 @@ def test_whether_all_of_some_plans_are_there(town: Town) -> None:
         True,
         False,
     ]
-    assert town.calls.count("apigateway.shaped_plans") == 1
+    assert town.calls.count("apigateway.usage_plans") == 1
 
 
 def test_what_a_run_knows_of_plans_can_be_forgotten(town: Town) -> None:

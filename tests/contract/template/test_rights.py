@@ -26,8 +26,8 @@ from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Mode, Secret
 from keyjanitor.domain.model.records import Announcement
+from keyjanitor.domain.model.usage_plan import Shape
 from keyjanitor.domain.requests.import_file import NewKey
-from keyjanitor.domain.requests.plan_shape import Shape
 from keyjanitor.errors import AccessDenied, NoEvidence, UnknownPlan
 from tests.builders import TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
 from tests.fakes import SENDER, Account, Around, Call, Calls, Killed, brisk, clients_in_memory
@@ -425,8 +425,6 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "key": ((ID,), {}),
     "key_with_value": ((ID,), {}),
     "usage_plans": ((), {}),
-    "limited_plans": ((), {}),
-    "shaped_plans": ((), {}),
     "plans_of": ((ID,), {}),
     "members": ((ID,), {}),
     "usage": ((ID, TODAY, TODAY), {}),

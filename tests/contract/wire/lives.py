@@ -18,7 +18,7 @@ from typing import Any
 
 from keyjanitor.adapters.history_tombstones import read_tombstone
 from keyjanitor.adapters.kms import tombstone_context
-from keyjanitor.domain.model.keys import ApiKey, UsagePlan
+from keyjanitor.domain.model.keys import ApiKey
 from tests.builders import DAY, a_usage_plan, unclaimed
 from tests.fakes import SENDER, Account, Calls, FakeKms, Snapshot, brisk, refused, value_of
 from tests.requesting import (
@@ -155,7 +155,12 @@ def read(account: Account, folder: Path) -> Account:
     gateway = account.gateway.copy()
     gateway._keys, gateway._plans, gateway._members, gateway._uses = {}, {}, {}, {}
     for plan in told["plans"]:
-        gateway.add_plan(UsagePlan(**{**plan, "stages": tuple(plan["stages"])}))
+        stages, has_quota = tuple(plan["stages"]), plan.get("has_quota", bool(plan.get("quota")))
+        gateway.add_plan(
+            a_usage_plan(
+                plan["usage_plan_id"], name=plan["name"], stages=stages, has_quota=has_quota
+            )
+        )
     for key in told["keys"]:
         plans = [
             plan_id for plan_id, members in told["members"].items() if key["key_id"] in members

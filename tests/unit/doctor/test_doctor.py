@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
-from keyjanitor.domain.model.apis import LimitedPlan, Method
+from keyjanitor.domain.model.apis import Method
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Owned, Quota, Rate
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Claim, Row
-from keyjanitor.domain.requests.plan_shape import plan_name
+from keyjanitor.domain.model.usage_plan import UsagePlan, plan_name
 from keyjanitor.domain.usage.evidence import Evidence, Told
 from tests.builders import (
     CONTACT,
@@ -787,9 +787,7 @@ def test_of_very_many_plans_no_loop_over_the_report_changes_what_a_stack_owns() 
 # --- plans without keys ---------------------------------------------------------------------------
 
 
-def with_plan(
-    plan: LimitedPlan, *members: str, keys: Iterable[ApiKey] = (), **more: Any
-) -> Checkup:
+def with_plan(plan: UsagePlan, *members: str, keys: Iterable[ApiKey] = (), **more: Any) -> Checkup:
     """A healthy account with a second plan, and more keys."""
     keys = (a_key(), *keys)
     reading = a_reading(
@@ -1036,7 +1034,7 @@ def test_the_silence_of_a_plan_that_was_not_read_is_not_to_be_believed() -> None
 TWIN = a_limited_plan("plan2", name="twin")
 
 
-def twins(twin: LimitedPlan = TWIN, **more: Any) -> Checkup:
+def twins(twin: UsagePlan = TWIN, **more: Any) -> Checkup:
     evidence = an_evidence(
         a_reading(KEY_ID),
         a_reading("k1", usage_plan_id="plan2", name=twin.name),

@@ -6,7 +6,7 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.model.keys import Mode, State
 from keyjanitor.domain.model.policy import Policy, Rung
 from keyjanitor.errors import EmptyListing
-from tests.builders import DAY, PLAN_ID, a_policy, a_tier, in_days
+from tests.builders import DAY, PLAN_ID, a_policy, a_tier, a_usage_plan, in_days
 from tests.unit.nights import Account
 
 
@@ -258,9 +258,7 @@ def test_a_plan_renamed_in_the_account_and_in_the_policy_brings_no_date_forward(
     account = an_account()
     account.key("new", PLAN_ID)
     account.nights(20)
-    account.gateway.plans[PLAN_ID] = account.gateway.plans["plan1"].__class__(
-        PLAN_ID, "extern", ("api1:prod",), has_quota=True
-    )
+    account.gateway.plans[PLAN_ID] = a_usage_plan(PLAN_ID, name="extern", stages=("api1:prod",))
     account.policy = a_policy(a_tier("partners", usage_plans=("extern",), warn_days=3))
     account.nights(30)
     assert account.steps("new") == [(16, "warn"), (30, "disable"), (44, "park")]

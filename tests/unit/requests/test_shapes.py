@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.model.policy import Quota, Rate
-from keyjanitor.domain.requests.plan_shape import Shape, plan_name
+from keyjanitor.domain.model.usage_plan import Shape, plan_name
 from tests.builders import STAGE, an_issuing_tier
 
 FULL = Shape(

@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import FORGET_AFTER, Evidence, PlanAnswer, PlanReading, Told
 from keyjanitor.domain.usage.evidence_file import from_document, to_document
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.domain.usage.reading import STRANGERS, history_from, take_evidence
 from keyjanitor.errors import UnexpectedAnswer
 from tests.builders import (
+    A_QUOTA,
     DAY,
     PLAN_ID,
     STAGE,
@@ -987,7 +988,7 @@ def test_what_was_proven_to_be_used_stays_so_night_after_night(nights: list[Any]
 
 
 def test_the_plan_of_a_usage_is_told_by_its_words() -> None:
-    assert a_usage_plan() == UsagePlan(PLAN_ID, "external", (STAGE,), True)
+    assert a_usage_plan() == UsagePlan(PLAN_ID, "external", {STAGE: {}}, quota=A_QUOTA)
 
 
 def test_the_order_in_which_plans_are_answered_decides_nothing() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.usage.plan_usage import UsagePage
-from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, unclaimed
+from tests.builders import A_QUOTA, DAY, PLAN_ID, TODAY, a_policy, a_tier, unclaimed
 from tests.unit.nights import Account
 
 
@@ -310,7 +310,7 @@ def test_a_plan_that_is_metered_only_with_or_only_without_a_quota_moves_nobody(
     answers(account, metered)
     account.nights(10)
     account.gateway.plans[PLAN_ID] = replace(
-        account.gateway.plans[PLAN_ID], has_quota=not has_quota
+        account.gateway.plans[PLAN_ID], quota=None if has_quota else A_QUOTA
     )
     account.nights(100)
     assert account.steps("k0") == []

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.policy import Quota
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.summary import NearQuota, Use, near_quota, period
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY
 
@@ -30,8 +30,8 @@ def the_use(rows: dict[date, list[dict[str, Any]]]) -> Use:
     return use
 
 
-def a_plan(limit: int = 1000, name: str = "MONTH", offset: int = 0) -> LimitedPlan:
-    return LimitedPlan(PLAN_ID, "external", quota=Quota(limit, name), offset=offset)
+def a_plan(limit: int = 1000, name: str = "MONTH", offset: int = 0) -> UsagePlan:
+    return UsagePlan(PLAN_ID, "external", quota=Quota(limit, name), offset=offset)
 
 
 def spending(a_day: int, *, limit: int = 1000, days: int = 10) -> Use:
@@ -127,7 +127,7 @@ def test_old_numbers_foretell_nothing() -> None:
 
 
 def test_a_plan_without_a_quota_has_none_to_hit() -> None:
-    assert near_quota(spending(100), [LimitedPlan(PLAN_ID, "external")], TODAY) == []
+    assert near_quota(spending(100), [UsagePlan(PLAN_ID, "external")], TODAY) == []
 
 
 def test_the_first_to_run_out_comes_first() -> None:

@@ -32,7 +32,6 @@ class ApiGateway:
         self.create_disabled, self.import_keys = keys.create_disabled, keys.import_keys
         plans = GatewayPlans(calls)
         self.usage_plans, self.plans_of = plans.usage_plans, plans.plans_of
-        self.shaped_plans, self.limited_plans = plans.shaped_plans, plans.limited_plans
         self.members, self.usage = plans.members, plans.usage
         self.create_plan, self.attach = plans.create_plan, plans.attach
         apis = GatewayApis(calls)

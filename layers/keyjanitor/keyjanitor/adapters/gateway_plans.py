@@ -5,13 +5,12 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.adapters.gateway_calls import GatewayCalls
-from keyjanitor.domain.model.apis import LimitedPlan
-from keyjanitor.domain.model.aws_answers import table_of, text_of
-from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.adapters.usage_plan_answers import read_usage_page, read_usage_plans
+from keyjanitor.domain.model.aws_answers import text_of
 from keyjanitor.domain.model.policy import Rate
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.usage.plan_usage import UsagePage
-from keyjanitor.errors import CallFailed, UnexpectedAnswer
+from keyjanitor.errors import CallFailed
 
 
 class GatewayPlans:
@@ -23,33 +22,10 @@ class GatewayPlans:
     # --- reading ----------------------------------------------------------------------------------
 
     def usage_plans(self) -> list[UsagePlan]:
-        """Every usage plan."""
-        return [
-            UsagePlan(
-                usage_plan_id=text_of(item, "id", "GetUsagePlans"),
-                name=item.get("name") or "",
-                stages=tuple(
-                    f"{stage.get('apiId', '')}:{stage.get('stage', '')}"
-                    for stage in item.get("apiStages") or ()
-                ),
-                has_quota=bool((item.get("quota") or {}).get("limit")),
-            )
-            for item in self._calls.items("GetUsagePlans", self._calls.client.get_usage_plans)
-        ]
-
-    def shaped_plans(self) -> list[ShapedPlan]:
-        """Every usage plan, with what it opens and allows."""
-        return [
-            ShapedPlan(plan.usage_plan_id, plan.name, _shape(plan)) for plan in self.limited_plans()
-        ]
-
-    def limited_plans(self) -> list[LimitedPlan]:
-        """Every usage plan, with the limits of each of its stages."""
-        listed = (
-            LimitedPlan.of(item)
-            for item in self._calls.items("GetUsagePlans", self._calls.client.get_usage_plans)
+        """Every usage plan, with the limits of each of its stages; raises UnexpectedAnswer."""
+        return read_usage_plans(
+            self._calls.items("GetUsagePlans", self._calls.client.get_usage_plans)
         )
-        return list({plan.usage_plan_id: plan for plan in listed}.values())
 
     def plans_of(self, key_id: str) -> tuple[str, ...]:
         """The ids of the usage plans that a key is in."""
@@ -84,23 +60,14 @@ class GatewayPlans:
         The pages are never merged by botocore: `items` is a dict, of which its paginator keeps the
         first page only (measured: AF-304).
         """
-        for page in self._calls.pages(
+        pages = self._calls.pages(
             "GetUsage",
             self._calls.client.get_usage,
             usagePlanId=usage_plan_id,
             startDate=str(start),
             endDate=str(end),
-        ):
-            try:
-                answered = (
-                    date.fromisoformat(page["startDate"]),
-                    date.fromisoformat(page["endDate"]),
-                )
-            except (KeyError, TypeError, ValueError):
-                raise UnexpectedAnswer(
-                    "GetUsage", "the answer does not say for which days"
-                ) from None
-            yield UsagePage(*answered, table_of(page, "items", "GetUsage"))
+        )
+        return map(read_usage_page, pages)
 
     # --- changing ---------------------------------------------------------------------------------
 
@@ -162,18 +129,6 @@ class GatewayPlans:
                 return False
             raise
         return True
-
-
-def _shape(plan: LimitedPlan) -> Shape | None:
-    methods = list(plan.stages.values())
-    if any(one != methods[0] for one in methods):
-        return None
-    return Shape(
-        stages=frozenset(plan.stages),
-        throttle=plan.throttle,
-        quota=plan.quota,
-        methods=methods[0] if methods else {},
-    )
 
 
 def _limits(rate: Rate) -> dict[str, float]:

@@ -14,12 +14,11 @@ from keyjanitor.domain.expiry.ownership import (
 )
 from keyjanitor.domain.expiry.reasons import Protected
 from keyjanitor.domain.expiry.verdicts import TierUnknown, tier_of
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.requests.plan_shape import plan_name
+from keyjanitor.domain.model.usage_plan import UsagePlan, plan_name
 from keyjanitor.domain.usage.evidence import PlanReading
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 
@@ -115,7 +114,7 @@ class Account:
         """Whether the latest reading is of tonight or the night before: else nobody knows since when."""
         return self.evidence is not None and self.today - self.evidence.day <= DAY
 
-    def read_plans(self) -> Iterator[tuple[LimitedPlan, PlanReading]]:
+    def read_plans(self) -> Iterator[tuple[UsagePlan, PlanReading]]:
         """The plans that there are, with what the latest evidence read of each."""
         readings = self.evidence.plans if self.evidence else {}
         for plan in self.plans.values():
@@ -134,7 +133,7 @@ class Account:
             return []
         return [self.keys[key_id] for key_id in reading.members if key_id in self.keys]
 
-    def parkable_in(self, plans: Iterable[LimitedPlan]) -> int:
+    def parkable_in(self, plans: Iterable[UsagePlan]) -> int:
         """How many keys are in none but these plans, idle, and could be parked."""
         only = set(plan_ids(plans))
         since = self.today - DAY * USAGE_DAYS
@@ -167,6 +166,6 @@ def ids(keys: Iterable[ApiKey]) -> list[str]:
     return [key.key_id for key in keys]
 
 
-def plan_ids(plans: Iterable[LimitedPlan]) -> list[str]:
+def plan_ids(plans: Iterable[UsagePlan]) -> list[str]:
     """The ids of plans, in their order."""
     return [plan.usage_plan_id for plan in plans]

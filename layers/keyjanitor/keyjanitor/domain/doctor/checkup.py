@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from keyjanitor.domain.model.apis import LimitedPlan, ServedStage
+from keyjanitor.domain.model.apis import ServedStage
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence
 
 
@@ -27,7 +28,7 @@ class Checkup:
     bound: BoundPolicy
     rows: Mapping[str, Row] | None = None
     evidence: Evidence | None = None
-    plans: Sequence[LimitedPlan] | None = None
+    plans: Sequence[UsagePlan] | None = None
     stages: Mapping[str, ServedStage] = field(default_factory=dict)
     stacks: Mapping[str, str | None] = field(default_factory=dict)
     parked_plans: frozenset[str] | None = None

@@ -6,9 +6,9 @@ from datetime import date
 
 from keyjanitor.domain.doctor import fixes as mends
 from keyjanitor.domain.doctor.fixes import Sweepable, Whose, several, shown, stack_words
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Rate, Unbound
+from keyjanitor.domain.model.usage_plan import UsagePlan
 
 KINDS = (
     "keys_disabled_and_unattached",
@@ -82,7 +82,7 @@ def keys_disabled_and_unattached(ids: Sequence[str]) -> Finding:
 
 
 def keys_in_plans_without_stages(
-    ids: Sequence[str], plans: Sequence[LimitedPlan], whose: Whose
+    ids: Sequence[str], plans: Sequence[UsagePlan], whose: Whose
 ) -> Finding:
     """Keys of which no plan opens a stage."""
     inside = (
@@ -247,7 +247,7 @@ def rows_without_key(ids: Sequence[str]) -> Finding:
 
 
 def plans_without_limits(
-    plans: Sequence[LimitedPlan], whose: Whose, limit: Rate | None, busiest: Mapping[str, int]
+    plans: Sequence[UsagePlan], whose: Whose, limit: Rate | None, busiest: Mapping[str, int]
 ) -> Finding:
     """Plans that limit nothing; `limit` is what the policy has for one of them.
 
@@ -268,7 +268,7 @@ def plans_without_limits(
     )
 
 
-def plans_without_keys(plans: Sequence[LimitedPlan], whose: Whose) -> Finding:
+def plans_without_keys(plans: Sequence[UsagePlan], whose: Whose) -> Finding:
     """Plans that no key is in, and that neither the policy nor a parked key waits for."""
     ids = [plan.usage_plan_id for plan in plans]
     lines = mends.delete_empty(plans, whose) + whose.templates(ids, "without the usage plan")
@@ -284,7 +284,7 @@ def plans_without_keys(plans: Sequence[LimitedPlan], whose: Whose) -> Finding:
 
 
 def plans_not_used(
-    plans: Sequence[LimitedPlan], parkable: int, days: int, whose: Whose, sweepable: Sweepable
+    plans: Sequence[UsagePlan], parkable: int, days: int, whose: Whose, sweepable: Sweepable
 ) -> Finding:
     """Plans whose keys did not call for as long as usage tells, though others were seen calling."""
     return Finding(
@@ -301,7 +301,7 @@ def plans_not_used(
 
 
 def silent_plans(
-    plans: Sequence[LimitedPlan], parkable: int, whose: Whose, sweepable: Sweepable
+    plans: Sequence[UsagePlan], parkable: int, whose: Whose, sweepable: Sweepable
 ) -> Finding:
     """Plans in which, and beside which, no request was ever seen."""
     return Finding(
@@ -317,9 +317,7 @@ def silent_plans(
     )
 
 
-def plans_alike(
-    groups: Sequence[tuple[LimitedPlan, Sequence[LimitedPlan]]], whose: Whose
-) -> Finding:
+def plans_alike(groups: Sequence[tuple[UsagePlan, Sequence[UsagePlan]]], whose: Whose) -> Finding:
     """Plans that could be one: for each group the plan that stays, and those that could go."""
     keep, gone = groups[0][0], groups[0][1][0]
     ids = tuple(plan.usage_plan_id for stays, go in groups for plan in (stays, *go))
@@ -363,7 +361,7 @@ def _owner(owner: Owner, gone: Set[Owner]) -> str:
     return shown(str(owner), quotes="") + (", which is gone" if owner in gone else "")
 
 
-def _names(plans: Sequence[LimitedPlan], whose: Whose) -> str:
+def _names(plans: Sequence[UsagePlan], whose: Whose) -> str:
     """The plans' names, with the stacks that own them."""
     named = []
     for plan in plans:

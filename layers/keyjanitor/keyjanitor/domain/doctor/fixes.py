@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.key_ids import may_be_value
 from keyjanitor.domain.model.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.domain.model.safe_text import harmless
+from keyjanitor.domain.model.usage_plan import UsagePlan
 
 INLINE = 10  # ids that stand in a command; more are read from the report
 NAMED = 3  # names that stand in a sentence
@@ -214,7 +214,7 @@ def _number(rate: float) -> str:
     return f"{rate:f}".rstrip("0").rstrip(".")
 
 
-def delete_empty(plans: Sequence[LimitedPlan], whose: Whose) -> list[str]:
+def delete_empty(plans: Sequence[UsagePlan], whose: Whose) -> list[str]:
     """Deletes the first plan that no stack owns, if it is still empty.
 
     AWS deletes no plan that opens a stage: "Cannot delete Usage Plan" (seen: AF-331).
@@ -230,7 +230,7 @@ def delete_empty(plans: Sequence[LimitedPlan], whose: Whose) -> list[str]:
     ]
 
 
-def _delete(plan: LimitedPlan) -> list[str]:
+def _delete(plan: UsagePlan) -> list[str]:
     plan_id = _quoted(plan.usage_plan_id)
     asked = f"aws apigateway get-usage-plan-keys --usage-plan-id {plan_id}"
     lines = [f"test \"$({asked} --query 'length(items)' --output text)\" = 0 &&"]
@@ -241,7 +241,7 @@ def _delete(plan: LimitedPlan) -> list[str]:
     return [*lines, f"aws apigateway delete-usage-plan --usage-plan-id {plan_id}"]
 
 
-def move_keys(gone: LimitedPlan, keep: LimitedPlan, whose: Whose) -> str:
+def move_keys(gone: UsagePlan, keep: UsagePlan, whose: Whose) -> str:
     """Moves the keys of a plan into another and deletes it: a key is in one for each stage (doc: AF-103)."""
     out, into = _quoted(gone.usage_plan_id), _quoted(keep.usage_plan_id)
     members = f"aws apigateway get-usage-plan-keys --usage-plan-id {out}"

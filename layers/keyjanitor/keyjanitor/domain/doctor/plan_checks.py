@@ -6,9 +6,9 @@ from datetime import date
 from keyjanitor.domain.doctor import findings
 from keyjanitor.domain.doctor.account import Account, own_stages, plan_ids
 from keyjanitor.domain.doctor.findings import Finding
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.domain.model.policy import Rate
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import PlanReading
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 
@@ -25,7 +25,7 @@ def plans_without_limits(account: Account) -> Finding | None:
     )
 
 
-def _busiest_day_of(account: Account, plans: Iterable[LimitedPlan]) -> dict[str, int]:
+def _busiest_day_of(account: Account, plans: Iterable[UsagePlan]) -> dict[str, int]:
     """The most requests of each plan on one day, by its last good reading; unread ones are left out."""
     told = account.evidence.told if account.evidence else {}
     return {
@@ -95,7 +95,7 @@ def silent_plans(account: Account) -> Finding | None:
 
 def plans_alike(account: Account) -> Finding | None:
     """Plans that open and allow the same, of which one is enough."""
-    alike: dict[object, list[LimitedPlan]] = {}
+    alike: dict[object, list[UsagePlan]] = {}
     for plan in account.plans.values():
         if plan.stages and not account.whose.stacks.get(plan.usage_plan_id):
             alike.setdefault(_likeness(account, plan), []).append(plan)
@@ -107,7 +107,7 @@ def plans_alike(account: Account) -> Finding | None:
     return findings.plans_alike(groups, account.whose) if groups else None
 
 
-def _likeness(account: Account, plan: LimitedPlan) -> object:
+def _likeness(account: Account, plan: UsagePlan) -> object:
     """What two plans have to have in common to be one."""
     tier = account.bound.tier_of_plan.get(plan.usage_plan_id)
     return (
@@ -120,14 +120,14 @@ def _likeness(account: Account, plan: LimitedPlan) -> object:
     )
 
 
-def _keep_rank(account: Account, plan: LimitedPlan) -> tuple[bool, int, str]:
+def _keep_rank(account: Account, plan: UsagePlan) -> tuple[bool, int, str]:
     """Of plans that could be one the least stays: one that is wanted, with the most keys."""
     reading = account.evidence.plans.get(plan.usage_plan_id) if account.evidence else None
     members = len(reading.members) if reading else 0
     return not _is_wanted(account, plan), -members, plan.usage_plan_id
 
 
-def _is_wanted(account: Account, plan: LimitedPlan) -> bool:
+def _is_wanted(account: Account, plan: UsagePlan) -> bool:
     """Whether the policy names the plan, or may mean it, a tier's new keys go into it, or a parked key may."""
     return (
         plan.usage_plan_id in account.bound.tier_of_plan
@@ -139,7 +139,7 @@ def _is_wanted(account: Account, plan: LimitedPlan) -> bool:
     )
 
 
-def _may_go(account: Account, plan: LimitedPlan) -> bool:
+def _may_go(account: Account, plan: UsagePlan) -> bool:
     """Whether nobody waits for the plan, and its keys may be moved out of it.
 
     What ties a key of a stack, or of Terraform, to a plan is theirs as well, whoever made the plan.

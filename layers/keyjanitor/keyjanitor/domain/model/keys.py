@@ -57,16 +57,6 @@ class ApiKey:
     tags: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UsagePlan:
-    """A usage plan; `stages` are written `api_id:stage`, as in `policy.toml`."""
-
-    usage_plan_id: str
-    name: str
-    stages: tuple[str, ...]
-    has_quota: bool
-
-
 class Mode(StrEnum):
     """How far a sweep may go; each allows what those before it allow."""
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from keyjanitor.domain.model.keys import DAY, UsagePlan
+from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 
 FORGET_AFTER = timedelta(days=400)

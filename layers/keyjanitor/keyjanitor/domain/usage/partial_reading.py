@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.model.keys import UsagePlan
+from keyjanitor.domain.model.policy import Quota, Rate
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import PlanAnswer, may_be_value
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.errors import UnexpectedAnswer
 
-VERSION = 1
+VERSION = 2  # 1, of a build before 0.2.0, had no limits of plans: its night is read again
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,42 @@ def _answer(answer: PlanAnswer, known: set[str]) -> dict[str, Any]:
     plan = answer.plan
     members = None if answer.members is None else list(answer.members)
     return {
-        "plan": [plan.usage_plan_id, plan.name, list(plan.stages), plan.has_quota],
+        "plan": _plan(plan),
         "members": members,
         "failed": answer.failed,
         "usage": answer.usage and _usage(answer.usage, known.union(members or ())),
     }
+
+
+def _plan(plan: UsagePlan) -> list[Any]:
+    quota = plan.quota and [plan.quota.limit, plan.quota.period]
+    stages = {
+        stage: {method: _rate(rate) for method, rate in methods.items()}
+        for stage, methods in plan.stages.items()
+    }
+    limits = [stages, plan.throttle and _rate(plan.throttle), quota]
+    return [plan.usage_plan_id, plan.name, *limits, plan.offset, plan.product_code]
+
+
+def _rate(rate: Rate) -> list[float]:
+    return [rate.rate_limit, rate.burst_limit]
+
+
+def _read_plan(document: Any) -> UsagePlan:
+    plan_id, name, stages, throttle, quota, offset, product_code = document
+    by_stage = {
+        stage: {method: Rate(*rate) for method, rate in methods.items()}
+        for stage, methods in stages.items()
+    }
+    return UsagePlan(
+        usage_plan_id=plan_id,
+        name=name,
+        stages=by_stage,
+        throttle=Rate(*throttle) if throttle else None,
+        quota=Quota(*quota) if quota else None,
+        offset=offset,
+        product_code=product_code,
+    )
 
 
 def _usage(usage: PlanUsage, known: set[str]) -> dict[str, Any]:
@@ -90,8 +122,7 @@ def _usage(usage: PlanUsage, known: set[str]) -> dict[str, Any]:
 
 
 def _read_answer(document: Any, same: dict[str, str]) -> PlanAnswer:
-    plan_id, name, stages, has_quota = document["plan"]
-    plan = UsagePlan(plan_id, name, tuple(stages), bool(has_quota))
+    plan = _read_plan(document["plan"])
     members, usage = document["members"], document["usage"]
     return PlanAnswer(
         plan=plan,

@@ -7,7 +7,8 @@ from datetime import date
 from itertools import chain
 from typing import Any
 
-from keyjanitor.domain.model.keys import DAY, UsagePlan
+from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.errors import UnexpectedAnswer
 
 USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (seen: AF-301)

@@ -157,7 +157,7 @@ def _read_members(answer: PlanAnswer, before: Evidence | None) -> PlanReading:
     reading = PlanReading(
         usage_plan_id=plan.usage_plan_id,
         name=plan.name,
-        stages=plan.stages,
+        stages=tuple(plan.stages),
         has_quota=plan.has_quota,
         members=answer.members or (),
         members_read=answer.members is not None,

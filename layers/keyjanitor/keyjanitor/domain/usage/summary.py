@@ -6,9 +6,9 @@ from datetime import date
 from statistics import fmean
 from typing import Any
 
-from keyjanitor.domain.model.apis import LimitedPlan
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import Quota
+from keyjanitor.domain.model.usage_plan import UsagePlan
 
 USE_DAYS = 30  # that are shown
 RATE_DAYS = 7  # of a key's use, that its further use is judged by
@@ -113,14 +113,14 @@ class NearQuota:
     """A key that has used up its quota, or will before the period ends if it goes on so."""
 
     key_id: str
-    plan: LimitedPlan
+    plan: UsagePlan
     used: int
     remaining: int
     runs_out_on: date
     resets_on: date
 
 
-def near_quota(use: Use, plans: Iterable[LimitedPlan], today: date) -> list[NearQuota]:
+def near_quota(use: Use, plans: Iterable[UsagePlan], today: date) -> list[NearQuota]:
     """The keys that will hit their quota, the first to do so first.
 
     A key goes on at the mean of its last seven known days; one that used up a daily quota yesterday
@@ -138,7 +138,7 @@ def near_quota(use: Use, plans: Iterable[LimitedPlan], today: date) -> list[Near
 
 
 def _near(
-    key_id: str, plan: LimitedPlan, quota: Quota, spent: Sequence[Spent], today: date
+    key_id: str, plan: UsagePlan, quota: Quota, spent: Sequence[Spent], today: date
 ) -> NearQuota | None:
     last = max(spent, key=lambda one: one.day)
     if last.remaining is None or today - last.day > DAY * RATE_DAYS:

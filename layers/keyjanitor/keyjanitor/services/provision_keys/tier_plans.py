@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.policy import Tier
-from keyjanitor.domain.requests.plan_shape import Shape, ShapedPlan, plan_name
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan, plan_name
 from keyjanitor.errors import CallFailed, Contended, EmptyListing, KeyjanitorError, PlanRefused
 
 MAX_CLAIM_ATTEMPTS = 5  # at what another run makes, a second apart
@@ -37,7 +37,7 @@ class TierPlans:
         self._until = until
         self._clock = clock
         self._pause = pause
-        self._listed: list[ShapedPlan] | None = None
+        self._listed: list[UsagePlan] | None = None
         self._found: dict[str, str] = {}
         self._failed: dict[str, KeyjanitorError] = {}  # asked once a run: it takes calls, and waits
 
@@ -68,9 +68,9 @@ class TierPlans:
         self._found.clear()
         self._failed.clear()
 
-    def _plans(self) -> list[ShapedPlan]:
+    def _plans(self) -> list[UsagePlan]:
         if self._listed is None:
-            listed = self._gateway.shaped_plans()
+            listed = self._gateway.usage_plans()
             # An empty answer is no proof that the plans we made are gone; it would make another each time.
             if not listed and (made := len(self._register.made_usage_plans())):
                 raise EmptyListing("usage plans", made)
@@ -124,6 +124,6 @@ class TierPlans:
                 case _:
                     raise
             raise PlanRefused(tier.name, err.code, reason) from None
-        self._listed = [*self._plans(), ShapedPlan(plan_id, name, Shape.of(tier))]
+        self._listed = [*self._plans(), UsagePlan.of_shape(plan_id, name, Shape.of(tier))]
         logger.info("made usage plan %s, %r, for the new keys of tier %s", plan_id, name, tier.name)
         return plan_id

@@ -12,11 +12,12 @@ from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.ownership import STACK_TAG
-from keyjanitor.domain.model.apis import LimitedPlan, Method, RestApi, ServedStage, Stage
+from keyjanitor.domain.model.apis import Method, RestApi, ServedStage, Stage
 from keyjanitor.domain.model.key_ids import may_be_value
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
 
@@ -97,10 +98,10 @@ class _Reader:
         self._is_over = False
         self.unread: list[str] = []
 
-    def plans(self) -> list[LimitedPlan] | None:
-        return self._read("the usage plans", self._gateway.limited_plans)
+    def plans(self) -> list[UsagePlan] | None:
+        return self._read("the usage plans", self._gateway.usage_plans)
 
-    def stages(self, plans: Iterable[LimitedPlan]) -> dict[str, ServedStage]:
+    def stages(self, plans: Iterable[UsagePlan]) -> dict[str, ServedStage]:
         """What each stage of each API serves; those first that plans open, for time may run out."""
         opened = {stage.partition(":")[0] for plan in plans for stage in plan.stages}
         apis = self._read("the REST APIs", self._gateway.rest_apis) or []

@@ -6,7 +6,8 @@ from datetime import date
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.domain.model.keys import DAY, UsagePlan
+from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
 from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
 from keyjanitor.domain.usage.reading import history_from
