@@ -2,24 +2,45 @@
 
 from collections.abc import Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.model.keys import Secret
-from keyjanitor.domain.model.policy import Tier
+from keyjanitor.domain.model.policy import Policy, Tier
 from keyjanitor.domain.model.records import Row
-
-if TYPE_CHECKING:
-    from sandbox.year.year import Year
+from sandbox.memory.in_memory import Gateway, Memory, Told
 
 NOTICE = {"disabled": ("Key Expiring", "disable_on"), "parked": ("Key Disabled", "park_on")}
 TELLS = {"disabled": "Key Disabled", "parked": "Key Parked"}
 
 
+class Uses(Protocol):
+    """Who used what."""
+
+    def last_used(self, key_id: str) -> date | None: ...
+
+
+class Audited(Protocol):
+    """What the auditor looks at of a year: the account, the rules in force and what was told."""
+
+    @property
+    def today(self) -> date: ...
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def meter(self) -> Uses: ...
+    @property
+    def gateway(self) -> Gateway: ...
+    @property
+    def ledger(self) -> Memory: ...
+    @property
+    def told(self) -> Told: ...
+
+
 class Auditor:
     """Looks at the account after every night; `wrong` are plain sentences."""
 
-    def __init__(self, year: "Year") -> None:
+    def __init__(self, year: Audited) -> None:
         self._year = year
         self.wrong: list[str] = []
         self._seen = {"disabled": 0, "parked": 0, "told": 0}

@@ -13,11 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "layers/keyjanitor/keyjanitor"
 COMMAND = ROOT / "cli/keyjanitor_cli"
+SANDBOX = ROOT / "sandbox"
 CONFIG = ROOT / "pyproject.toml"
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 
 # Each contract by the first words of its name, the module that an import is planted in, and the import.
-# A module is of the package, or with its whole path of the command.
+# A module is of the package, or with its whole path of the command or the sandbox.
 PLANTED = {
     "Rooms": ("domain/model/keys", "keyjanitor.services.lease"),
     "Inside the domain": ("domain/usage/summary", "keyjanitor.domain.report.html"),
@@ -43,13 +44,16 @@ PLANTED = {
     "Inside the command": ("keyjanitor_cli/console", "keyjanitor_cli.session"),
     "AWS's SDK is one module's alone": ("keyjanitor_cli/commands/operating", "boto3"),
     "What the command shows": ("keyjanitor_cli/shapes", "rich"),
+    "Inside the sandbox": ("sandbox/aws/wire", "sandbox.driver.client"),
+    "The AWS on this machine": ("sandbox/driver/queues", "keyjanitor.errors"),
 }
 
 
 def dotted(module: str) -> str:
     """The name of a module of PLANTED in full."""
     name = module.replace("/", ".")
-    return name if name.startswith("keyjanitor_cli") else f"keyjanitor.{name}"
+    whole = name.partition(".")[0] in (COMMAND.name, SANDBOX.name)
+    return name if whole else f"keyjanitor.{name}"
 
 
 def broken(folder: Path, *planted: tuple[str, str]) -> dict[str, str]:
@@ -57,7 +61,7 @@ def broken(folder: Path, *planted: tuple[str, str]) -> dict[str, str]:
 
     The texts are by the contracts' names, without white space, for it breaks its lines.
     """
-    for package in (PACKAGE, COMMAND):
+    for package in (PACKAGE, COMMAND, SANDBOX):
         shutil.copytree(
             package, folder / package.name, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -110,7 +114,9 @@ def test_a_contract_breaks_by_its_planted_import(contract: str, tmp_path: Path) 
         assert f"{dotted(module)}->{name}(l." in text
 
 
-@pytest.mark.parametrize("module", ["unplaced", "domain/unplaced", "keyjanitor_cli/unplaced"])
+@pytest.mark.parametrize(
+    "module", ["unplaced", "domain/unplaced", "keyjanitor_cli/unplaced", "sandbox/unplaced"]
+)
 def test_a_module_that_is_in_no_layer_breaks_the_layers(module: str, tmp_path: Path) -> None:
     said = broken(tmp_path, (module, ""))
     assert len(said) == 1

@@ -15,7 +15,7 @@ from keyjanitor.domain.report.key_rows import COLUMNS
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
 from tests.fakes import BUSY, Account
 
-SCHEMA = Path(__file__).parents[2] / "docs" / "schemas" / "report.json"
+SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "report.json"
 fits = fastjsonschema.compile(json.loads(SCHEMA.read_text()))
 
 AccountMaker = Callable[..., Account]
