@@ -13,6 +13,7 @@ from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor_cli.aws import Account, Function, Stack, denied
 from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
+from keyjanitor_cli.files import Files
 
 
 class Session:
@@ -48,9 +49,10 @@ class Session:
         return Ledger(Table(self.account.client("dynamodb"), name))
 
     @cached_property
-    def bucket(self) -> Bucket:
+    def files(self) -> Files:
         """The stack's history bucket, read with the person's rights."""
-        return Bucket(self.account.client("s3"), self.stack.output("HistoryBucketName"))
+        name = self.stack.output("HistoryBucketName")
+        return Files(Bucket(self.account.client("s3"), name))
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""

@@ -2,6 +2,9 @@
 
 import click
 
-from keyjanitor_cli.commands import operating
+from keyjanitor_cli.commands import operating, planning
 
-ALL: tuple[click.Command, ...] = (*operating.COMMANDS,)
+ALL: tuple[click.Command, ...] = (
+    *planning.COMMANDS,
+    *operating.COMMANDS,
+)

@@ -1,0 +1,38 @@
+"""Words and numbers that several views share. Pure."""
+
+from collections.abc import Mapping, Sequence
+
+# Every kind of step, deletions first, with what it means for a key.
+STEPS = ("park", "purge", "disable", "warn", "enable", "restore")
+MEANS = {
+    "park": "park (delete; can be restored)",
+    "purge": "purge (delete the copy of a parked key, for good)",
+    "disable": "disable",
+    "warn": "warn",
+    "enable": "enable",
+    "restore": "restore",
+}
+WAS = {
+    "park": "parked",
+    "purge": "purged",
+    "disable": "disabled",
+    "warn": "warned",
+    "enable": "enabled",
+    "restore": "restored",
+}
+
+
+def many(number: int, what: str = "key") -> str:
+    """`1 key`, `1,204 keys`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def kinds(numbers: Mapping[str, int], words: Mapping[str, str] = MEANS) -> str:
+    """What is to be done to how many keys, deletions first: `park (...) 3, disable 12`; "" if nothing."""
+    return ", ".join(f"{words[step]} {numbers[step]:,}" for step in STEPS if numbers.get(step))
+
+
+def first(texts: Sequence[str], most: int) -> str:
+    """The first of some texts, and how many more there are."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
