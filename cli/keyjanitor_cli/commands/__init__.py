@@ -2,9 +2,10 @@
 
 import click
 
-from keyjanitor_cli.commands import operating, planning
+from keyjanitor_cli.commands import looking, operating, planning
 
 ALL: tuple[click.Command, ...] = (
+    *looking.COMMANDS,
     *planning.COMMANDS,
     *operating.COMMANDS,
 )

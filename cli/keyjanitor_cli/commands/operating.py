@@ -12,7 +12,7 @@ from keyjanitor_cli.files import keys_name
 from keyjanitor_cli.session import Session, command
 from keyjanitor_cli.shapes import Command, Line, Tone
 from keyjanitor_cli.views import acts, plan
-from keyjanitor_cli.views.words import MEANS, kinds
+from keyjanitor_cli.views.words import kinds
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -73,9 +73,7 @@ def approve(session: Session, digest: str) -> int:
             "keyjanitor status names the plans that wait for an approval",
         )
     session.confirm(acts.approval_question(saved))
-    answer = session.invoke(
-        Function.EXPIRE_KEYS, {"approve": digest}, f"carrying out {kinds(saved.kinds)}"
-    )
+    answer = session.invoke(Function.EXPIRE_KEYS, {"approve": digest}, "carrying the plan out")
     session.console.show(acts.done(answer, _names(session, answer)), answer)
     return NEEDS_PERSON if acts.needs_person(answer) else DONE
 
@@ -129,7 +127,7 @@ def sweep(session: Session) -> int:
         for one in plan.steps(lines):
             if not one["done"] and (one["step"] != "park" or mode == "park"):
                 numbers[one["step"]] = numbers.get(one["step"], 0) + 1
-        session.confirm(f"Sweep now: {kinds(numbers, MEANS) or 'nothing is due'}?")
+        session.confirm(f"Sweep now: {kinds(numbers) or 'nothing is due'}?")
     answer = session.invoke(Function.EXPIRE_KEYS, {}, "sweeping")
     session.console.show(acts.done(answer, _names(session, answer)), answer)
     return NEEDS_PERSON if acts.needs_person(answer) else DONE

@@ -9,7 +9,7 @@ from typing import Any
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, was_agreed
 from keyjanitor_cli.shapes import Block, Column, Command, Line, Table, Tone, View
-from keyjanitor_cli.views.words import MEANS, WAS, first, kinds, many
+from keyjanitor_cli.views.words import WAS, first, kinds, many
 
 SHOWN = 100  # keys of one answer; --json has all
 NAMED = 20  # ids in one line
@@ -42,7 +42,7 @@ class Undo:
     @property
     def question(self) -> str:
         numbers = {"enable": len(self.enable), "restore": len(self.restore)}
-        what = kinds(numbers, {**MEANS, "restore": "restore (under a new id)"})
+        what = kinds(numbers)
         ids = [row.key_id for row in (*self.enable, *self.restore)]
         return f"Undo {self.day}: {what}: {first(ids, 5)}?"
 

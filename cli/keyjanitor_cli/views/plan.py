@@ -126,7 +126,7 @@ def _group(
             ]
             for one in shown
         ],
-        title=f"Tier {visible(tier)}: {MEANS[step]} {many(len(group))}",
+        title=f"Tier {visible(tier)}: {many(len(group))} {MEANS[step]}",
     )
     if len(shown) == len(group):
         return [table]

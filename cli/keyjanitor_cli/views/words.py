@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 # Every kind of step, deletions first, with what it means for a key.
 STEPS = ("park", "purge", "disable", "warn", "enable", "restore")
 MEANS = {
-    "park": "park (delete; can be restored)",
-    "purge": "purge (delete the copy of a parked key, for good)",
-    "disable": "disable",
-    "warn": "warn",
-    "enable": "enable",
-    "restore": "restore",
+    "park": "to park (deleted; can be restored)",
+    "purge": "to purge (the copy of a parked key is deleted for good)",
+    "disable": "to disable",
+    "warn": "to warn",
+    "enable": "to enable",
+    "restore": "to restore (under a new id)",
 }
 WAS = {
     "park": "parked",
@@ -28,8 +28,8 @@ def many(number: int, what: str = "key") -> str:
 
 
 def kinds(numbers: Mapping[str, int], words: Mapping[str, str] = MEANS) -> str:
-    """What is to be done to how many keys, deletions first: `park (...) 3, disable 12`; "" if nothing."""
-    return ", ".join(f"{words[step]} {numbers[step]:,}" for step in STEPS if numbers.get(step))
+    """What is done to how many keys, deletions first: `3 to park (...), 12 to disable`; "" if nothing."""
+    return ", ".join(f"{numbers[step]:,} {words[step]}" for step in STEPS if numbers.get(step))
 
 
 def first(texts: Sequence[str], most: int) -> str:
