@@ -32,7 +32,7 @@ from keyjanitor.domain.model.records import Grant, RequestRow, Row, Status
 from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.key_request import Action, KeyRequest
-from keyjanitor.domain.usage.evidence import Evidence, PlanReading
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
 
 TODAY = date(2026, 11, 21)
@@ -183,9 +183,9 @@ def a_reading(
     emptied: bool = False,
     unread: str | None = None,
     unknown_ids: int = 0,
-) -> PlanReading:
+) -> UsagePlanReading:
     """A plan with these members, read to the end."""
-    return PlanReading(
+    return UsagePlanReading(
         usage_plan_id=usage_plan_id,
         name=name,
         stages=stages,
@@ -204,7 +204,7 @@ def steady_traffic(until: date = TODAY, used: int = 1000) -> dict[date, int]:
 
 
 def an_evidence(
-    *plans: PlanReading,
+    *plans: UsagePlanReading,
     used: Mapping[str, date] | None = None,
     day: date = TODAY,
     witnessed_plans: Iterable[str] | None = None,

@@ -11,7 +11,7 @@ from keyjanitor.domain.model.aws_answers import items_of
 from keyjanitor.domain.model.key_ids import shown_id
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.domain.model.usage_plan import UsagePlan
-from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.summary import USE_DAYS
@@ -137,24 +137,24 @@ def _plans(listed: Iterable[Mapping[str, Any]]) -> list[UsagePlan]:
         raise FolderRefused("usage-plans", err.reason) from None
 
 
-def _answer(plan: UsagePlan, folder: Folder, today: date) -> PlanAnswer:
+def _answer(plan: UsagePlan, folder: Folder, today: date) -> UsagePlanAnswer:
     """What the folder tells of one plan, or why that is not known."""
     plan_id = plan.usage_plan_id
     told = folder.listing("members", plan_id)
     if told.broken is not None:
-        return PlanAnswer(plan, None, None, failed=f"members: {told.broken}")
+        return UsagePlanAnswer(plan, None, None, failed=f"members: {told.broken}")
     members: tuple[str, ...] | None = None
     usage = PlanUsage(plan, today - DAY * USAGE_DAYS, today, today - DAY * USE_DAYS)
     try:
         members = tuple(item["id"] for page in told.pages for item in _items_of("members", page))
         told = folder.listing("usage", plan_id)
         if told.broken is not None:
-            return PlanAnswer(plan, members, None, failed=f"usage: {told.broken}")
+            return UsagePlanAnswer(plan, members, None, failed=f"usage: {told.broken}")
         for page in told.pages:
             usage.add(_usage_page(plan_id, page))
     except (FolderRefused, UnexpectedAnswer) as err:
-        return PlanAnswer(plan, members, None, failed=str(err))
-    return PlanAnswer(plan, members, usage)
+        return UsagePlanAnswer(plan, members, None, failed=str(err))
+    return UsagePlanAnswer(plan, members, usage)
 
 
 def _usage_page(plan_id: str, page: Page) -> UsagePage:

@@ -22,7 +22,7 @@ from keyjanitor.domain.model.policy import Policy, Quota
 from keyjanitor.domain.model.records import LadderRow, row_id
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.sqs_message import Message
-from keyjanitor.domain.usage.evidence import PlanAnswer
+from keyjanitor.domain.usage.evidence import UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.services.deadline import Deadline
@@ -66,7 +66,7 @@ class Meter:
         used = self._used.setdefault(plan_id, {}).setdefault(day, {})
         used[key_id] = used.get(key_id, 0) + requests
 
-    def answer(self, plan: UsagePlan, members: tuple[str, ...], today: date) -> PlanAnswer:
+    def answer(self, plan: UsagePlan, members: tuple[str, ...], today: date) -> UsagePlanAnswer:
         """What `read_plans` would have made of the pages about this plan."""
         start = today - DAY * USAGE_DAYS
         last = self._last.get(plan.usage_plan_id, {})
@@ -80,7 +80,7 @@ class Meter:
         usage.used = {key_id: requests for key_id, requests in sums.items() if requests}
         usage.had_requests = bool(usage.used_by_day)
         usage.ids = set(usage.last_used)
-        return PlanAnswer(plan, members, usage)
+        return UsagePlanAnswer(plan, members, usage)
 
     def _sum(self, plan_id: str, first: date, last: date) -> dict[str, int]:
         """The requests of each key of a plan from one day to another; a night changes two days of it."""

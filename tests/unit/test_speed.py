@@ -20,7 +20,7 @@ from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import BoundPolicy
-from keyjanitor.domain.usage.evidence import PlanAnswer
+from keyjanitor.domain.usage.evidence import UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import PlanUsage, UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.usage_file import UsageFiles
@@ -138,7 +138,7 @@ class Bucket:
         return sum(sizes) / len(sizes) / 1e6
 
 
-def read_usage() -> Iterator[PlanAnswer]:
+def read_usage() -> Iterator[UsagePlanAnswer]:
     """What a night reads of the last three days; a quota's rest is another for every key."""
     start = TODAY - DAY * 3
     for tier in TIERS:
@@ -155,7 +155,7 @@ def read_usage() -> Iterator[PlanAnswer]:
                 for day, used in enumerate(uses)
             ][-4:]
         usage.add(UsagePage(start, TODAY, told))
-        yield PlanAnswer(plan, members, usage)
+        yield UsagePlanAnswer(plan, members, usage)
 
 
 def lines_of_a_night() -> list[dict[str, Any]]:

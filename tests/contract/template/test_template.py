@@ -16,7 +16,7 @@ from keyjanitor.domain.expiry.keys_file import key_lines
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import CountRow
 from keyjanitor.domain.requests.sqs_message import Message
-from keyjanitor.domain.usage.evidence import FORGET_AFTER, PlanAnswer
+from keyjanitor.domain.usage.evidence import FORGET_AFTER, UsagePlanAnswer
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.domain.usage.usage_file import UsageFiles
 from keyjanitor.services.watch_capacity import CapacityReading, metrics_of
@@ -512,7 +512,9 @@ def a_line_of(table: str) -> dict[str, Any]:
         [line] = key_lines(a_plan(a_key()))
         return line
     usage = a_usage(a_page({KEY_ID: pairs()}))
-    evidence, usages = take_evidence(TODAY, [PlanAnswer(a_usage_plan(), (KEY_ID,), usage)], None)
+    evidence, usages = take_evidence(
+        TODAY, [UsagePlanAnswer(a_usage_plan(), (KEY_ID,), usage)], None
+    )
     [row] = UsageFiles(evidence, usages, None).rows(YESTERDAY, [])
     return row
 

@@ -23,7 +23,7 @@ from keyjanitor.domain.model.keys import ApiKey, Mode, State
 from keyjanitor.domain.model.owners import Mark, Owner, Stack
 from keyjanitor.domain.model.policy import Owned, Rung
 from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.reading import take_evidence
 from keyjanitor.errors import NoEvidence
 from tests.builders import (
@@ -395,15 +395,17 @@ def test_a_key_that_is_made_first_and_attached_days_later_had_its_plans_changed(
 
 @pytest.mark.life("K-304")
 def test_no_key_had_its_plans_changed_by_the_first_evidence() -> None:
-    evidence, _ = take_evidence(TODAY, [PlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())], None)
+    evidence, _ = take_evidence(
+        TODAY, [UsagePlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())], None
+    )
     assert evidence.plans_changed == {}
 
 
 @pytest.mark.life("K-304")
 def test_the_first_sighting_of_keys_whose_plan_was_unread_at_first_is_no_change_of_plans() -> None:
-    failed = PlanAnswer(a_usage_plan(), None, None, failed="GetUsagePlanKeys failed")
+    failed = UsagePlanAnswer(a_usage_plan(), None, None, failed="GetUsagePlanKeys failed")
     first, _ = take_evidence(YESTERDAY, [failed], None)
-    answer = PlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())
+    answer = UsagePlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())
     second, _ = take_evidence(TODAY, [answer], first)
     assert a_verdict(a_key(age=80), a_row(), evidence=second).idle_since == days_ago(80)
 
@@ -420,7 +422,7 @@ def test_idle_counts_from_a_restore() -> None:
 
 @pytest.mark.life("K-307")
 def test_idle_counts_from_the_first_day_that_the_first_evidence_covers_90_days_before_it() -> None:
-    answer = PlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())
+    answer = UsagePlanAnswer(a_usage_plan(), (KEY_ID,), a_usage())
     first, _ = take_evidence(TODAY, [answer], None)
     verdict = a_verdict(a_key(), evidence=first)
     assert verdict.idle_since == days_ago(90)
@@ -562,7 +564,7 @@ def test_an_unread_plan_keeps_nobody_who_is_not_in_it() -> None:
 def test_a_request_seen_yesterday_or_today_counts_as_use(days: int) -> None:
     usage = a_usage(a_page({KEY_ID: pairs({days_ago(days): 1})}))
     evidence, _ = take_evidence(
-        TODAY, [PlanAnswer(a_usage_plan(), (KEY_ID,), usage)], an_evidence(day=YESTERDAY)
+        TODAY, [UsagePlanAnswer(a_usage_plan(), (KEY_ID,), usage)], an_evidence(day=YESTERDAY)
     )
     plan = a_plan(a_key(), rows=[a_warned_row()], evidence=evidence)
     assert (plan.steps, plan.notes) == ((), (Clear(a_warned_row(), State.ACTIVE),))
@@ -571,7 +573,7 @@ def test_a_request_seen_yesterday_or_today_counts_as_use(days: int) -> None:
 @pytest.mark.life("K-403")
 def test_a_member_that_a_fully_read_plan_does_not_mention_was_not_used() -> None:
     usage = a_usage(a_page({"k9": pairs(dict.fromkeys(steady_traffic(), 1000))}))
-    answer = PlanAnswer(a_usage_plan(), (KEY_ID, "k9"), usage)
+    answer = UsagePlanAnswer(a_usage_plan(), (KEY_ID, "k9"), usage)
     evidence, _ = take_evidence(
         TODAY, [answer], an_evidence(a_reading(KEY_ID, "k9"), day=YESTERDAY)
     )
@@ -580,14 +582,14 @@ def test_a_member_that_a_fully_read_plan_does_not_mention_was_not_used() -> None
 
 @pytest.mark.life("K-405")
 def test_a_listed_plan_whose_members_answer_is_empty_has_none() -> None:
-    empty = PlanAnswer(a_usage_plan(), (), a_usage())
+    empty = UsagePlanAnswer(a_usage_plan(), (), a_usage())
     evidence, _ = take_evidence(TODAY, [empty], None)
     assert evidence.plans == {PLAN_ID: a_reading()}
 
 
 @pytest.mark.life("K-405")
 def test_a_listed_plan_whose_members_answer_is_empty_is_unread_if_it_had_members_before() -> None:
-    empty = PlanAnswer(a_usage_plan(), (), a_usage())
+    empty = UsagePlanAnswer(a_usage_plan(), (), a_usage())
     evidence, _ = take_evidence(TODAY, [empty], an_evidence(day=YESTERDAY))
     assert evidence.plans == {PLAN_ID: a_reading(KEY_ID, members_read=False, emptied=True)}
     assert judged(a_verdict(a_key(), a_warned_row(), evidence=evidence)) == (
@@ -647,7 +649,9 @@ def witnessed(before: Evidence | None, *requests: str, **plans: Any) -> dict[str
     for plan_id, more in plans.items():
         plan = a_usage_plan(plan_id, name=plan_id, **more)
         shown = {f"key-{plan_id}": pairs({YESTERDAY: 1} if plan_id in requests else {})}
-        answers.append(PlanAnswer(plan, (f"key-{plan_id}",), a_usage(a_page(shown), plan=plan)))
+        answers.append(
+            UsagePlanAnswer(plan, (f"key-{plan_id}",), a_usage(a_page(shown), plan=plan))
+        )
     evidence, _ = take_evidence(TODAY, answers, before)
     return {plan_id: evidence.is_witnessed(plan) for plan_id, plan in evidence.plans.items()}
 
@@ -734,7 +738,7 @@ def a_night_of_one_plan(
     start = day - DAY * 90
     shown = {KEY_ID: pairs(dict.fromkeys(used_on, 1), start=start, end=day)}
     usage = a_usage(a_page(shown, start=start, end=day), plan=named, day=day)
-    return take_evidence(day, [PlanAnswer(named, (KEY_ID,), usage)], before)[0]
+    return take_evidence(day, [UsagePlanAnswer(named, (KEY_ID,), usage)], before)[0]
 
 
 @pytest.mark.life("K-504")

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.model.usage_plan import UsagePlan
-from keyjanitor.domain.usage.evidence import FORGET_AFTER, Evidence, PlanAnswer, PlanReading, Told
+from keyjanitor.domain.usage.evidence import (
+    FORGET_AFTER,
+    Evidence,
+    Told,
+    UsagePlanAnswer,
+    UsagePlanReading,
+)
 from keyjanitor.domain.usage.evidence_file import from_document, to_document
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.domain.usage.reading import STRANGERS, history_from, take_evidence
@@ -33,16 +39,16 @@ from tests.builders import (
 )
 
 
-def answer(*members: str, usage: PlanUsage | None = None, **plan: Any) -> PlanAnswer:
+def answer(*members: str, usage: PlanUsage | None = None, **plan: Any) -> UsagePlanAnswer:
     named = a_usage_plan(**plan)
-    return PlanAnswer(named, members, usage or a_usage(plan=named))
+    return UsagePlanAnswer(named, members, usage or a_usage(plan=named))
 
 
-def unread(*members: str, **plan: Any) -> PlanAnswer:
-    return PlanAnswer(a_usage_plan(**plan), members, None, failed="GetUsage failed: Throttled")
+def unread(*members: str, **plan: Any) -> UsagePlanAnswer:
+    return UsagePlanAnswer(a_usage_plan(**plan), members, None, failed="GetUsage failed: Throttled")
 
 
-def night(*answers: PlanAnswer, before: Evidence | None = None, day: date = TODAY) -> Evidence:
+def night(*answers: UsagePlanAnswer, before: Evidence | None = None, day: date = TODAY) -> Evidence:
     return take_evidence(day, answers, before)[0]
 
 
@@ -234,7 +240,7 @@ def test_a_plan_that_failed_is_named_unread_and_the_others_go_on() -> None:
 
 
 def test_members_that_were_not_read_are_those_of_the_evidence_before() -> None:
-    failed = PlanAnswer(a_usage_plan(), None, None, failed="GetUsagePlanKeys failed")
+    failed = UsagePlanAnswer(a_usage_plan(), None, None, failed="GetUsagePlanKeys failed")
     before = an_evidence(a_reading("k1", "k2"), day=YESTERDAY)
     assert night(failed, before=before).plans == {
         PLAN_ID: a_reading("k1", "k2", members_read=False, unread="GetUsagePlanKeys failed")
@@ -413,7 +419,7 @@ def reads(
     start, named = day - DAY * 90, a_usage_plan(**plan)
     items = {key_id: pairs(days, start=start, end=day) for key_id, days in used.items()}
     usage = a_usage(a_page(items, start=start, end=day), plan=named, day=day)
-    return night(PlanAnswer(named, members or tuple(used), usage), before=before, day=day)
+    return night(UsagePlanAnswer(named, members or tuple(used), usage), before=before, day=day)
 
 
 DAILY = {days_ago(back): 10 for back in range(2, 60)}
@@ -460,7 +466,7 @@ def test_requests_of_a_key_that_left_the_plan_or_does_not_fit_are_not_missed() -
     assert reads({"k1": DAILY}, "k1", before=before).plans[PLAN_ID].unread is None
     named = a_usage_plan()
     usage = a_usage(a_page({"k1": pairs(DAILY), "k2": [[0, 9]] * 60}))
-    evidence = night(PlanAnswer(named, ("k1", "k2"), usage), before=before)
+    evidence = night(UsagePlanAnswer(named, ("k1", "k2"), usage), before=before)
     assert (evidence.plans[PLAN_ID].unread, evidence.unclear) == (None, {"k2": PLAN_ID})
     lost = reads({"k1": {}}, "k1", before=before)
     assert lost.plans[PLAN_ID].unread is not None  # what is left is missed
@@ -525,7 +531,7 @@ def test_the_guess_at_the_last_use_of_a_key_that_did_not_fit_puts_no_later_readi
         ),
         day=YESTERDAY,
     )
-    first = night(PlanAnswer(a_usage_plan(), ("k1", "k2"), usage), day=YESTERDAY)
+    first = night(UsagePlanAnswer(a_usage_plan(), ("k1", "k2"), usage), day=YESTERDAY)
     assert (first.guessed, first.last_used["k1"]) == ({"k1": YESTERDAY}, YESTERDAY)
     told = {"k1": {days_ago(50): 1}, "k2": DAILY}
     second = reads(told, before=first)
@@ -535,7 +541,7 @@ def test_the_guess_at_the_last_use_of_a_key_that_did_not_fit_puts_no_later_readi
 
 def test_what_a_plan_showed_before_it_failed_is_use_and_no_silence() -> None:
     usage = a_usage(a_page({"k1": pairs({days_ago(4): 1})}))
-    failed = PlanAnswer(a_usage_plan(), ("k1", "k2"), usage, failed="GetUsage failed: 500")
+    failed = UsagePlanAnswer(a_usage_plan(), ("k1", "k2"), usage, failed="GetUsage failed: 500")
     evidence, usages = take_evidence(TODAY, [failed], None)
     assert (evidence.last_used, usages) == ({"k1": days_ago(4)}, {})
     assert evidence.plans[PLAN_ID].unread == "GetUsage failed: 500"
@@ -655,7 +661,7 @@ def test_a_new_plan_without_members_is_empty() -> None:
 # --- the unbroken chain ---------------------------------------------------------------------------
 
 
-def chain(before: Evidence | None, *answers: PlanAnswer) -> date | None:
+def chain(before: Evidence | None, *answers: UsagePlanAnswer) -> date | None:
     return night(*(answers or (answer("k1"),)), before=before).complete_since
 
 
@@ -673,7 +679,7 @@ def test_the_chain_begins_anew_with_the_first_evidence_a_missing_night_and_a_bro
 
 
 def test_the_chain_breaks_when_the_members_of_a_plan_are_not_read() -> None:
-    failed = PlanAnswer(a_usage_plan("p2"), None, None, failed="failed")
+    failed = UsagePlanAnswer(a_usage_plan("p2"), None, None, failed="failed")
     assert chain(an_evidence(day=YESTERDAY), answer("k1"), failed) is None
 
 
@@ -779,7 +785,7 @@ TEXT = st.text(max_size=8)
 IDS = st.text("abc019", min_size=1, max_size=4)
 DAYS = st.dates(date(2026, 1, 1), date(2027, 1, 1))
 READINGS = st.builds(
-    PlanReading,
+    UsagePlanReading,
     usage_plan_id=IDS,
     name=TEXT,
     stages=st.lists(TEXT, max_size=3).map(tuple),

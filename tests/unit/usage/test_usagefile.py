@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.usage import usage_file
-from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.domain.usage.reading import history_from, take_evidence
 from keyjanitor.domain.usage.usage_file import (
@@ -41,22 +41,24 @@ Rows = list[dict[str, Any]]
 FAILED = "GetUsage failed: Throttled"
 
 
-def read(*members: str, usage: PlanUsage | None = None, **plan: Any) -> PlanAnswer:
+def read(*members: str, usage: PlanUsage | None = None, **plan: Any) -> UsagePlanAnswer:
     """A plan that was read to the end; without `usage` nobody used it."""
     named = a_usage_plan(**plan)
-    return PlanAnswer(named, members, usage or a_usage(plan=named))
+    return UsagePlanAnswer(named, members, usage or a_usage(plan=named))
 
 
-def unread(*members: str, **plan: Any) -> PlanAnswer:
-    return PlanAnswer(a_usage_plan(**plan), members or None, None, failed=FAILED)
+def unread(*members: str, **plan: Any) -> UsagePlanAnswer:
+    return UsagePlanAnswer(a_usage_plan(**plan), members or None, None, failed=FAILED)
 
 
-def files(*answers: PlanAnswer, before: Evidence | None = None, day: date = TODAY) -> UsageFiles:
+def files(
+    *answers: UsagePlanAnswer, before: Evidence | None = None, day: date = TODAY
+) -> UsageFiles:
     return UsageFiles(*take_evidence(day, answers, before), before)
 
 
 def rows(
-    *answers: PlanAnswer,
+    *answers: UsagePlanAnswer,
     day: date = YESTERDAY,
     before: Evidence | None = None,
     earlier: Rows | None = None,
@@ -260,13 +262,13 @@ def test_a_row_of_an_older_file_gets_the_columns_that_it_lacks() -> None:
 # --- which days -----------------------------------------------------------------------------------
 
 
-def days(*answers: PlanAnswer, before: Evidence | None = None) -> tuple[date, date, int]:
+def days(*answers: UsagePlanAnswer, before: Evidence | None = None) -> tuple[date, date, int]:
     found = files(*answers, before=before).days
     assert found == [found[0] + DAY * index for index in range(len(found))]
     return found[0], found[-1], len(found)
 
 
-def told_from(first: int, *members: str) -> PlanAnswer:
+def told_from(first: int, *members: str) -> UsagePlanAnswer:
     usage = PlanUsage(a_usage_plan(), days_ago(90), TODAY, days_ago(first))
     return read(*members, usage=usage)
 
@@ -317,13 +319,13 @@ def requests_of(plan_id: str, key_id: str, day: date) -> int:
 
 def answers_of(
     today: date, seen: Mapping[str, set[str]], broken: set[str], before: Evidence | None
-) -> list[PlanAnswer]:
+) -> list[UsagePlanAnswer]:
     start = today - DAY * 90
     answers = []
     for plan_id, members in seen.items():
         plan = a_usage_plan(plan_id)
         if plan_id in broken:
-            answers.append(PlanAnswer(plan, tuple(members), None, failed=FAILED))
+            answers.append(UsagePlanAnswer(plan, tuple(members), None, failed=FAILED))
             continue
         usage = PlanUsage(plan, start, today, history_from(plan_id, today, before))
         told = {
@@ -331,7 +333,7 @@ def answers_of(
             for key_id in members
         }
         usage.add(a_page(told, start=start, end=today))
-        answers.append(PlanAnswer(plan, tuple(members), usage))
+        answers.append(UsagePlanAnswer(plan, tuple(members), usage))
     return answers
 
 

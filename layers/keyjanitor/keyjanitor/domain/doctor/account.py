@@ -19,7 +19,7 @@ from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.model.usage_plan import UsagePlan, plan_name
-from keyjanitor.domain.usage.evidence import PlanReading
+from keyjanitor.domain.usage.evidence import UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 
 
@@ -114,20 +114,20 @@ class Account:
         """Whether the latest reading is of tonight or the night before: else nobody knows since when."""
         return self.evidence is not None and self.today - self.evidence.day <= DAY
 
-    def read_plans(self) -> Iterator[tuple[UsagePlan, PlanReading]]:
+    def read_plans(self) -> Iterator[tuple[UsagePlan, UsagePlanReading]]:
         """The plans that there are, with what the latest evidence read of each."""
         readings = self.evidence.plans if self.evidence else {}
         for plan in self.plans.values():
             if reading := readings.get(plan.usage_plan_id):
                 yield plan, reading
 
-    def tells(self, reading: PlanReading) -> bool:
+    def tells(self, reading: UsagePlanReading) -> bool:
         """Whether silence in the plan means something."""
         if self.evidence is None:
             return False
         return plan_doubt(reading.usage_plan_id, self.evidence, self.bound) is None
 
-    def living(self, reading: PlanReading) -> list[ApiKey]:
+    def living(self, reading: UsagePlanReading) -> list[ApiKey]:
         """The keys of a plan that are in the account; none if its members were not read."""
         if not reading.members_read:
             return []

@@ -9,7 +9,7 @@ from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.domain.model.policy import Rate
 from keyjanitor.domain.model.usage_plan import UsagePlan
-from keyjanitor.domain.usage.evidence import PlanReading
+from keyjanitor.domain.usage.evidence import UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 
 
@@ -61,7 +61,7 @@ def plans_not_used(account: Account) -> Finding | None:
     )
 
 
-def _is_unused(account: Account, reading: PlanReading) -> bool:
+def _is_unused(account: Account, reading: UsagePlanReading) -> bool:
     """Whether no key of the plan was used for as long as usage tells, though one could have."""
     since = account.today - DAY * USAGE_DAYS
     keys = account.living(reading)

@@ -8,7 +8,7 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.model.keys import DAY, ApiKey, State
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row, is_our_update
-from keyjanitor.domain.usage.evidence import Evidence, PlanReading
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 
 OUTAGE = 0.1  # of the usual traffic
@@ -150,6 +150,6 @@ class KeyUse:
         return None
 
 
-def _lost_its_keys(plan: PlanReading, listed: set[str]) -> bool:
+def _lost_its_keys(plan: UsagePlanReading, listed: set[str]) -> bool:
     """Whether a plan that suddenly has no members lost them because those keys are no more."""
     return plan.emptied and not any(key_id in listed for key_id in plan.members)

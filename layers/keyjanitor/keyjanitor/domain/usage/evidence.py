@@ -20,7 +20,7 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,19}")
 
 
 @dataclass(frozen=True, slots=True)
-class PlanReading:
+class UsagePlanReading:
     """What one night read of one usage plan.
 
     `members` are the last that were read, which is tonight only if `members_read`. `emptied` says
@@ -88,7 +88,7 @@ class Evidence:
     day: date
     first_day: date
     complete_since: date | None
-    plans: Mapping[str, PlanReading]
+    plans: Mapping[str, UsagePlanReading]
     last_used: Mapping[str, date] = field(default_factory=dict)
     left_plans_on: Mapping[str, date] = field(default_factory=dict)
     plans_changed: Mapping[str, date] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Evidence:
                 plans_of_key.setdefault(key_id, []).append(plan.usage_plan_id)
         return plans_of_key
 
-    def is_witnessed(self, plan: PlanReading) -> bool:
+    def is_witnessed(self, plan: UsagePlanReading) -> bool:
         """Whether silence in `plan` means anything (believed: AF-308): a request was seen in or beside it.
 
         Seen in it counts only while it likewise had, or had not, a quota; beside it is in another
@@ -138,7 +138,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class PlanAnswer:
+class UsagePlanAnswer:
     """What came of asking for one plan: members and usage, or why they are not whole (`failed`).
 
     What was told before it failed shows use, and proves no silence.

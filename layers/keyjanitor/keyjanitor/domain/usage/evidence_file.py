@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.usage.evidence import Evidence, PlanReading, Told
+from keyjanitor.domain.usage.evidence import Evidence, Told, UsagePlanReading
 from keyjanitor.errors import UnexpectedAnswer
 
 VERSION = 3
@@ -155,9 +155,9 @@ def _from_version_2(document: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {new: document[old] for old, new in _NAMES_OF_VERSION_2.items()}
 
 
-def _read_plan(plan: Mapping[str, Any]) -> PlanReading:
+def _read_plan(plan: Mapping[str, Any]) -> UsagePlanReading:
     unread = plan["unread"]
-    return PlanReading(
+    return UsagePlanReading(
         usage_plan_id=_text(plan["usage_plan_id"]),
         name=_text(plan["name"]),
         stages=_texts(plan["stages"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.domain.model.usage_plan import UsagePlan
-from keyjanitor.domain.usage.evidence import PlanAnswer, may_be_value
+from keyjanitor.domain.usage.evidence import UsagePlanAnswer, may_be_value
 from keyjanitor.domain.usage.plan_usage import PlanUsage
 from keyjanitor.errors import UnexpectedAnswer
 
@@ -21,7 +21,7 @@ VERSION = 2  # 1, of a build before 0.2.0, had no limits of plans: its night is 
 class Partial:
     """A part of a night's reading: the plans that were read, and the usage files that were written."""
 
-    answers: tuple[PlanAnswer, ...] = ()
+    answers: tuple[UsagePlanAnswer, ...] = ()
     written: frozenset[date] = frozenset()
 
     def joined(self, other: "Partial") -> "Partial":
@@ -55,7 +55,7 @@ def from_partial(document: Any, day: date) -> Partial:
     raise UnexpectedAnswer("partial", "it is of another version or date")
 
 
-def _answer(answer: PlanAnswer, known: set[str]) -> dict[str, Any]:
+def _answer(answer: UsagePlanAnswer, known: set[str]) -> dict[str, Any]:
     plan = answer.plan
     members = None if answer.members is None else list(answer.members)
     return {
@@ -121,10 +121,10 @@ def _usage(usage: PlanUsage, known: set[str]) -> dict[str, Any]:
     }
 
 
-def _read_answer(document: Any, same: dict[str, str]) -> PlanAnswer:
+def _read_answer(document: Any, same: dict[str, str]) -> UsagePlanAnswer:
     plan = _read_plan(document["plan"])
     members, usage = document["members"], document["usage"]
-    return PlanAnswer(
+    return UsagePlanAnswer(
         plan=plan,
         members=None if members is None else tuple(same.setdefault(one, one) for one in members),
         usage=None if usage is None else _read_usage(plan, usage, same),

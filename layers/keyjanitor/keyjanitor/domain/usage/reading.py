@@ -8,9 +8,9 @@ from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.usage.evidence import (
     FORGET_AFTER,
     Evidence,
-    PlanAnswer,
-    PlanReading,
     Told,
+    UsagePlanAnswer,
+    UsagePlanReading,
     known_ids,
     may_be_value,
 )
@@ -24,7 +24,7 @@ STRANGERS = 5_000  # ids of no plan whose last use is kept
 
 
 def take_evidence(
-    today: date, answers: Iterable[PlanAnswer], before: Evidence | None
+    today: date, answers: Iterable[UsagePlanAnswer], before: Evidence | None
 ) -> tuple[Evidence, dict[str, PlanUsage]]:
     """Tonight's evidence from tonight's answers and the evidence before it (None: the first).
 
@@ -32,7 +32,7 @@ def take_evidence(
     """
     # The order of the answers decides nothing: of two equally patient tiers a key gets the same.
     answers = sorted(answers, key=lambda answer: answer.plan.usage_plan_id)
-    readings: dict[str, PlanReading] = {}
+    readings: dict[str, UsagePlanReading] = {}
     usages: dict[str, PlanUsage] = {}
     known_before = known_ids(before)
     members_tonight = {key_id for answer in answers for key_id in answer.members or ()}
@@ -75,7 +75,7 @@ def take_evidence(
 
 
 def _not_believed(
-    usage: PlanUsage, strangers: set[str], reading: PlanReading, told: Told | None
+    usage: PlanUsage, strangers: set[str], reading: UsagePlanReading, told: Told | None
 ) -> str | None:
     """Why a whole answer is no reading of the plan; None: it is one.
 
@@ -143,7 +143,7 @@ def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> da
 
 def _told_through(
     usages: Mapping[str, PlanUsage],
-    readings: Mapping[str, PlanReading],
+    readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, date]:
     earlier = before.read_through if before else {}
@@ -151,10 +151,10 @@ def _told_through(
     return {plan_id: day for plan_id, day in {**earlier, **told}.items() if plan_id in readings}
 
 
-def _read_members(answer: PlanAnswer, before: Evidence | None) -> PlanReading:
+def _read_members(answer: UsagePlanAnswer, before: Evidence | None) -> UsagePlanReading:
     plan = answer.plan
     earlier = before.plans.get(plan.usage_plan_id) if before else None
-    reading = PlanReading(
+    reading = UsagePlanReading(
         usage_plan_id=plan.usage_plan_id,
         name=plan.name,
         stages=tuple(plan.stages),
@@ -171,7 +171,7 @@ def _read_members(answer: PlanAnswer, before: Evidence | None) -> PlanReading:
 
 
 def _complete_since(
-    today: date, readings: Mapping[str, PlanReading], before: Evidence | None
+    today: date, readings: Mapping[str, UsagePlanReading], before: Evidence | None
 ) -> date | None:
     # An emptied plan keeps its former members in the evidence, so it hides no key's membership.
     if not all(reading.members_read or reading.emptied for reading in readings.values()):
@@ -185,7 +185,7 @@ def _told(
     today: date,
     usages: Mapping[str, PlanUsage],
     known: set[str],
-    readings: Mapping[str, PlanReading],
+    readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, Told]:
     """What each plan's last good reading told; one of 400 days ago is forgotten."""
@@ -204,7 +204,7 @@ def _told(
 
 
 def _since(
-    today: date, readings: Mapping[str, PlanReading], before: Evidence | None
+    today: date, readings: Mapping[str, UsagePlanReading], before: Evidence | None
 ) -> tuple[dict[str, date], dict[str, date]]:
     """Since when each plan has, or has not, its quota, and its stages; left out: since ever."""
     quota: dict[str, date] = {}
@@ -229,7 +229,7 @@ def _since(
 def _first_days(
     today: date,
     usages: Mapping[str, PlanUsage],
-    readings: Mapping[str, PlanReading],
+    readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, date]:
     """The first day after the last gap of each plan that has had one.
@@ -252,7 +252,7 @@ def _first_days(
     return days
 
 
-def _read_through(plan_id: str, earlier: PlanReading, before: Evidence) -> date:
+def _read_through(plan_id: str, earlier: UsagePlanReading, before: Evidence) -> date:
     """The last day of a plan that any reading before tonight's told."""
     if told := before.told.get(plan_id):
         return told.through
@@ -297,7 +297,7 @@ def _sum_by_day(usages: Iterable[PlanUsage]) -> dict[date, int]:
 
 def _carry_forward(
     evidence: Evidence,
-    answers: Sequence[PlanAnswer],
+    answers: Sequence[UsagePlanAnswer],
     known: set[str],
     before: Evidence | None,
 ) -> Evidence:
@@ -360,7 +360,7 @@ def _moved(
 
 
 def _with_doubts(
-    evidence: Evidence, answers: Sequence[PlanAnswer], before: Evidence | None
+    evidence: Evidence, answers: Sequence[UsagePlanAnswer], before: Evidence | None
 ) -> Evidence:
     """Adds the keys whose own days do not fit, among themselves or to what was told before."""
     whole = {

@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.domain.model.keys import DAY
-from keyjanitor.domain.usage.evidence import Evidence, PlanReading
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
 
 # Of so many keys in plans does a day's file have a row each; what is over that has one row a plan.
@@ -112,7 +112,7 @@ class UsageFiles:
         return self._told(plan, usage, day, stand)
 
     def _told(
-        self, plan: PlanReading, usage: PlanUsage, day: date, stand: Standing
+        self, plan: UsagePlanReading, usage: PlanUsage, day: date, stand: Standing
     ) -> Iterator[Row]:
         told, members = self._ids[plan.usage_plan_id], self._members[plan.usage_plan_id]
         before = self._plans_before.get(plan.usage_plan_id)
@@ -137,7 +137,7 @@ class UsageFiles:
         return before is None or day > before.read_through.get(plan_id, before.day - DAY)
 
 
-def _unknown(plan: PlanReading, why: str, stand: Standing) -> Iterator[Row]:
+def _unknown(plan: UsagePlanReading, why: str, stand: Standing) -> Iterator[Row]:
     """Nobody knows the use of a plan's members tonight; what was known before is known still."""
     ids = {key_id for key_id in stand if key_id is not None}.union(plan.members)
     for key_id in sorted(ids):
@@ -149,7 +149,7 @@ def _unknown(plan: PlanReading, why: str, stand: Standing) -> Iterator[Row]:
 
 
 def _row(
-    plan: PlanReading,
+    plan: UsagePlanReading,
     key_id: str | None,
     used: int | None = None,
     remaining: int | None = None,

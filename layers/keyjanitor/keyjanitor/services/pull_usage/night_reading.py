@@ -14,7 +14,7 @@ from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import DAY
-from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer, known_ids
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer, known_ids
 from keyjanitor.domain.usage.partial_reading import Partial, from_partial, to_partial
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.domain.usage.reading import take_evidence
@@ -64,7 +64,7 @@ class NightReading:
         self._gateway, self._history = adapters.gateway, adapters.history
         self._deadline = deadline
         self._known: set[str] = set()
-        self._at_hand: list[PlanAnswer] = []  # read, and not written down yet
+        self._at_hand: list[UsagePlanAnswer] = []  # read, and not written down yet
         self.unfinished: dict[str, int] = {}
         self.unwritten: KeyjanitorError | None = None
         self.damaged: list[EvidenceDamaged] = []

@@ -8,7 +8,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.usage_plan import UsagePlan
-from keyjanitor.domain.usage.evidence import Evidence, PlanAnswer
+from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
 from keyjanitor.domain.usage.reading import history_from
 from keyjanitor.domain.usage.usage_file import ROWS
@@ -36,7 +36,7 @@ class Reader:
         today: date,
         gateway: ApiGateway,
         before: Evidence | None,
-        done: Iterable[PlanAnswer] = (),
+        done: Iterable[UsagePlanAnswer] = (),
         time_is_up: Callable[[], bool] = lambda: False,
     ) -> None:
         self._today = today
@@ -50,7 +50,7 @@ class Reader:
         # What is no more was deleted since an earlier run read it.
         read = {answer.plan.usage_plan_id: answer for answer in done}
         self.answers = {
-            plan_id: read[plan_id] for plan_id in sorted(read) if plan_id in self._plans
+            plan_id: answer for plan_id, answer in read.items() if plan_id in self._plans
         }
         self._ids: dict[str, str] = {}
         self._rows = ROWS - sum(map(_rows, self.answers.values()))
@@ -61,7 +61,7 @@ class Reader:
         """The ids of the plans that were not read yet."""
         return sorted(self._plans.keys() - self.answers.keys())
 
-    def read(self) -> Iterator[PlanAnswer]:
+    def read(self) -> Iterator[UsagePlanAnswer]:
         """The answer for each plan that is left, one after the other, until time is up.
 
         A plan that fails is named unread, and the others go on.
@@ -78,7 +78,7 @@ class Reader:
             self._numbers -= _numbers(answer)
             yield answer
 
-    def _read(self, plan: UsagePlan) -> PlanAnswer:
+    def _read(self, plan: UsagePlan) -> UsagePlanAnswer:
         members: tuple[str, ...] | None = None
         start, end = self._today - DAY * USAGE_DAYS, self._today
         usage = PlanUsage(plan, start, end)
@@ -96,8 +96,8 @@ class Reader:
         except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
             logger.error("usage plan %s is unread: %s", plan.usage_plan_id, err)
             # What came before it failed is use that a reading has shown; silence it is not.
-            return PlanAnswer(plan, members, usage, failed=str(err))
-        return PlanAnswer(plan, members, usage)
+            return UsagePlanAnswer(plan, members, usage, failed=str(err))
+        return UsagePlanAnswer(plan, members, usage)
 
     def _usage(self, plan: UsagePlan, members: int) -> PlanUsage:
         """Where a plan's use is reduced to, with as many days for the usage files as there is room."""
@@ -113,15 +113,15 @@ class Reader:
         )
 
 
-def read_plans(today: date, gateway: ApiGateway, before: Evidence | None) -> list[PlanAnswer]:
+def read_plans(today: date, gateway: ApiGateway, before: Evidence | None) -> list[UsagePlanAnswer]:
     """The answer for every plan, in one go."""
     return list(Reader(today, gateway, before).read())
 
 
-def _rows(answer: PlanAnswer) -> int:
+def _rows(answer: UsagePlanAnswer) -> int:
     kept = answer.usage is not None and answer.usage.kept
     return len(answer.members or ()) if kept else 0
 
 
-def _numbers(answer: PlanAnswer) -> int:
+def _numbers(answer: UsagePlanAnswer) -> int:
     return _rows(answer) * answer.usage.days_kept if answer.usage else 0
