@@ -36,6 +36,7 @@ from keyjanitor.domain.model.policy_tier import METHODS
 from keyjanitor.domain.model.records import RequestRow, Row
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
@@ -885,8 +886,10 @@ class Account:
     events: list[dict[str, Any]] = field(default_factory=list)
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
+    operators_answers: list[dict[str, Any]] = field(default_factory=list)
     queue: FakeQueue = field(default_factory=FakeQueue)
     heard: Listener | None = None  # of all that the functions' roles are asked for
+    asker: str = SENDER  # who asks if nobody else is named; OPERATOR invokes the function
 
     def __post_init__(self) -> None:
         self.gateway = FakeApiGateway(at_the_sweep(self.today))
@@ -1078,18 +1081,31 @@ class Account:
     def ask(
         self,
         *bodies: Any,
-        sender: str = SENDER,
+        sender: str | None = None,
         context: Any = None,
         sent: datetime | None = None,
         received: int = 1,
         moved: bool = False,
     ) -> list[int]:
         """Has requests served as one batch; gives the numbers of those that have to come again."""
+        sender = self.asker if sender is None else sender
+        if sender == OPERATOR and bodies:
+            answers = self.invoke(*bodies, context=context)
+            return [number for number, one in enumerate(answers) if one["status"] == "deferred"]
         event = sqs_event(
             *bodies, sender=sender, sent=sent or self.real_now, received=received, moved=moved
         )
         answer = self.provision_keys.lambda_handler(event, context or self.context())
         return [int(one["itemIdentifier"]) for one in answer["batchItemFailures"]]
+
+    def invoke(self, *bodies: Any, context: Any = None, **event: Any) -> list[dict[str, Any]]:
+        """What an operator is answered who invokes the function with requests, in their order."""
+        event = {"operator": list(bodies), **event}
+        answer = self.provision_keys.lambda_handler(event, context or self.context())
+        self.operators_answers.append(answer)
+        if "running" in answer:
+            return [{"status": "deferred", "reason": answer["running"]} for _ in bodies]
+        return cast("list[dict[str, Any]]", answer["answers"])
 
     def answers(self, request_id: str) -> list[tuple[str, dict[str, Any]]]:
         """The events that answered a request."""

@@ -39,6 +39,10 @@ ABOUT = {
         "A pressure rule. There may be several; the lowest factor of those reached counts.",
     ),
     "alerts": ("[alerts]", "When the account that fills up is alerted."),
+    "operators": (
+        "[operators]",
+        "Who may ask in every tier, and act on every key, by the queue: [requests](requests.md#operators).",
+    ),
 }
 UNCLAIMED = '[tiers.unclaimed]\nidle_days = "never"\n'
 ISSUES = 'idle_days = 60\nthrottle = { rate_limit = 10, burst_limit = 20 }\nsenders = ["*"]\n'

@@ -147,7 +147,7 @@ def told_in_turn(
     return told
 
 
-def asked(account: Account, *bodies: Body, sender: str = SENDER) -> str:
+def asked(account: Account, *bodies: Body, sender: str | None = None) -> str:
     """Has requests served, which leaves none of them; gives the key id of the last one's answer."""
     assert account.ask(*bodies, sender=sender) == []
     return key_of(account, bodies[-1])
@@ -199,7 +199,7 @@ def undisturbed(_: str, call: Call) -> Any:
 def deliver(
     account: Account,
     *bodies: Body,
-    sender: str = SENDER,
+    sender: str | None = None,
     faults: Iterable[Around] = (),
     between: Callable[[], Any] = lambda: None,
     at_once: bool = False,

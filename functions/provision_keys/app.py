@@ -1,4 +1,4 @@
-"""Every request on the queue: issue, rotate, renew, revoke, restore, protect or release a key."""
+"""Every request: issue, rotate, renew, revoke, restore, protect or release a key."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.domain.requests.sqs_message import read_records
+from keyjanitor.services.provision_keys.operators import serve_operator
 from keyjanitor.services.provision_keys.responder import Adapters, Run
 from keyjanitor.services.provision_keys.run import serve
 
@@ -26,8 +27,12 @@ queue = wiring.request_queue(settings.request_queue_url, settings.request_dead_l
 @logger.inject_lambda_context
 @metrics.log_metrics
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Serves a batch; what it answers names the messages that have to come again."""
-    messages = read_records(event)
+    """Serves a batch; what it answers names the messages that have to come again.
+
+    What is no batch of the queue is an operator's own event, whose answers it gives.
+    """
     run = Run.of(context, ReplayWindow(now(), settings.replay_window_hours), now, pause, new_value)
-    left = serve(messages, adapters, queue, policy, run)
+    if "Records" not in event:
+        return serve_operator(event, adapters, policy, run, context)
+    left = serve(read_records(event), adapters, queue, policy, run)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in left]}

@@ -175,13 +175,17 @@ class CallFailed(KeyjanitorError):
 
 
 class NotARequest(KeyjanitorError):
-    """A message's body cannot be answered: it names no request. `reason` never holds the body."""
+    """A message's body is no request. `reason` never holds the body.
 
-    def __init__(self, reason: str) -> None:
+    `request_id` is the id that it seems to mean, if exactly one can be read out of what is no JSON.
+    """
+
+    def __init__(self, reason: str, request_id: str | None = None) -> None:
         super().__init__(
             f"a message cannot be answered, {reason}; it goes to the dead-letter queue"
         )
         self.reason = reason
+        self.request_id = request_id
 
 
 class InvalidRequest(KeyjanitorError):

@@ -18,9 +18,10 @@ from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.expiry.row_reasons import Restored
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
+from keyjanitor.domain.requests.key_request import OPERATOR
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.services.test_faults import CUTS, EACH_CUT, Cut, Line
-from tests.fakes import BUSY, SENDER, Account
+from tests.fakes import BUSY, Account
 from tests.requesting import (
     TIER,
     Body,
@@ -195,7 +196,7 @@ def an_issued_row(account: Account, body: Body, **more: Any) -> Row:
     values: dict[str, Any] = {
         "owner": body["owner"],
         "name": body["name"],
-        "request_ids": (row_id(body["request_id"], SENDER),),
+        "request_ids": (row_id(body["request_id"], account.asker),),
         **more,
     }
     return Row(
@@ -206,7 +207,7 @@ def an_issued_row(account: Account, body: Body, **more: Any) -> Row:
         adopted_on=TODAY,
         our_update=account.gateway.whole(detail["key_id"])[0].last_updated_date,
         usage_plan_ids=(detail["usage_plan_id"],),
-        sender=SENDER,
+        sender=account.asker,
         deliver_to=PORTAL,
         **values,
     )
@@ -298,9 +299,9 @@ def a_restore(account: Account) -> Scene:
                 our_update=key.last_updated_date,
                 usage_plan_ids=plans,
                 previous_key_ids=(key_id,),
-                sender=SENDER,
+                sender=account.asker,
                 deliver_to=PORTAL,
-                request_ids=(row_id("issue-1", SENDER),),
+                request_ids=(row_id("issue-1", account.asker),),
             ),
             "event": detail["previous_key_id"] == key_id,
         }
@@ -352,7 +353,7 @@ def revoked(account: Account, key_id: str) -> Scene:
             state=State.REVOKED,
             **in_words("it leaked"),
             revoked_on=account.today,
-            revoked_by=SENDER,
+            revoked_by=account.asker,
             warned_on=None,
             purge_on=None,
             missing_since=the_row(account, key_id).missing_since,
@@ -452,6 +453,24 @@ SCENES = [*PROMISED, one_of_each, the_last_slot, a_bad_row]
 
 
 PAIRS = 12  # of faults, by scene
+
+
+@pytest.fixture
+def operator(account: Account) -> Account:
+    """The same account, in which an operator asks for everything by invoking the function."""
+    account.asker = OPERATOR
+    account.policy = an_asking_policy(**LIVES, senders=(), admins=())
+    account.wire()
+    return account
+
+
+@pytest.mark.parametrize("cut", EACH_CUT)
+@pytest.mark.parametrize("scene", [*PROMISED, one_of_each])
+def test_an_operators_request_cut_off_at_any_call_and_sent_again_ends_where_it_would_have_ended(
+    operator: Account, scene: Callable[[Account], Scene], cut: Cut
+) -> None:
+    every = 1 if scene in PROMISED else 6
+    assert list(walk(operator, scene(operator), cut, every=every)) == []
 
 
 @pytest.mark.parametrize("cut", EACH_CUT)

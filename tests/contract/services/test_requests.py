@@ -536,7 +536,8 @@ def test_what_is_no_request_goes_to_the_dead_letters_at_once_and_harms_nobody(
     assert Counter(one["Detail"]["request_id"] for one in account.events) == {
         "issue-1": 1,
         "issue-2": 1,
-        None: len(NO_REQUESTS),
+        "a": 2,  # in what is no JSON, as far as it goes
+        None: len(NO_REQUESTS) - 2,
     }
     assert len(account.gateway.ids) == 3
 
@@ -545,24 +546,46 @@ FIELD_19 = Path("tests/contract/envelopes")
 
 
 @pytest.mark.parametrize(
-    ("file", "why"),
+    ("file", "why", "request_id"),
     [
-        ("sns.json", "an SNS notification; switch on raw message delivery"),
-        ("eventbridge.json", "an EventBridge event; set InputPath to $.detail"),
-        ("bom.json", "a byte order mark"),
+        ("sns.json", "an SNS notification; switch on raw message delivery", None),
+        ("eventbridge.json", "an EventBridge event; set InputPath to $.detail", None),
+        ("bom.json", "a byte order mark", "portal-9"),
     ],
 )
 def test_a_request_in_an_envelope_is_told_what_it_is_in_the_log_and_on_the_bus(
-    account: Account, caplog: pytest.LogCaptureFixture, file: str, why: str
+    account: Account,
+    caplog: pytest.LogCaptureFixture,
+    file: str,
+    why: str,
+    request_id: str | None,
 ) -> None:
     body = (FIELD_19 / file).read_text("utf-8")
     assert account.ask(body) == []
     ((detail_type, detail),) = [(one["DetailType"], one["Detail"]) for one in account.events]
-    assert (detail_type, detail["request_id"]) == ("Key Request Refused", None)
+    assert (detail_type, detail["request_id"]) == ("Key Request Refused", request_id)
     assert (detail["code"], detail["requested_by"]) == ("invalid_request", SENDER)
     assert why in detail["reason"]
     assert why in caplog.text
     assert [message.body for message in account.queue.dead] == [body]
+
+
+def test_a_slip_in_a_body_is_refused_at_once_under_its_id_which_stays_free_for_the_right_one(
+    account: Account,
+) -> None:
+    spoiled = json.dumps(issue()).replace('"}', '",}')
+    assert account.ask(spoiled) == []
+    assert [message.body for message in account.queue.dead] == [spoiled]
+    ((detail_type, detail),) = account.answers("issue-1")
+    assert (detail_type, detail["code"]) == ("Key Request Refused", "invalid_request")
+    assert (detail["requested_by"], detail["key_id"]) == (SENDER, None)
+    assert account.ask(issue()) == []
+    assert account.answers("issue-1")[1][0] == "Key Issued"
+
+
+def test_who_moved_what_is_no_request_is_not_said_to_have_asked(account: Account) -> None:
+    assert account.ask("no request", sender=ADMIN, moved=True) == []
+    assert [one["Detail"]["requested_by"] for one in account.events] == [None]
 
 
 def test_what_the_dead_letter_queue_does_not_take_comes_again(account: Account) -> None:

@@ -154,6 +154,8 @@ def test_the_least_policy_has_the_shipped_defaults() -> None:
         LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\n[[ladder]]\nabove = 1\npatience = 0.01\n",
         LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\nfreeze = ['unclaimed']\n",
         LEAST + "[alerts]\nlevels = []\ndays_to_limit = []\n",
+        LEAST + "[operators]\n",
+        LEAST + "[operators]\nids = ['AROAEXAMPLEEXAMPLE012', 'AIDAEXAMPLEEXAMPLE012']\n",
         LEAST + EXTERNAL,
         LEAST + EXTERNAL.replace("throttle = { rate_limit = 10, burst_limit = 20 }\n", "", 1),
         LEAST + EXTERNAL.replace('quota = { limit = 50_000, period = "MONTH" }\n', ""),
@@ -162,6 +164,12 @@ def test_the_least_policy_has_the_shipped_defaults() -> None:
 )
 def test_what_is_allowed_at_the_edge_is_allowed(text: str) -> None:
     assert parse_policy(text).tiers["unclaimed"].idle_days == "never"
+
+
+def test_the_operators_are_the_ids_of_their_table() -> None:
+    assert parse_policy(LEAST).operators == ()
+    listed = f"[operators]\nids = ['{ROLE}']\n"
+    assert parse_policy(LEAST + listed).operators == (ROLE,)
 
 
 # --- what is wrong --------------------------------------------------------------------------------
@@ -219,6 +227,10 @@ WRONG = [
     (in_unclaimed('senders = "*"'), "tiers.unclaimed.senders", "allowed: a list"),
     (in_unclaimed(f'admins = ["{ROLE}", "{ROLE}"]'), "tiers.unclaimed.admins[1]", "there twice"),
     (in_unclaimed(f'admins = ["{ROLE}", ""]'), "tiers.unclaimed.admins[1]", "allowed: the id of"),
+    (LEAST + "operators = []\n", "tiers.unclaimed.operators", "is not a field"),
+    (LEAST + '[operators]\nids = ["*"]\n', "operators.ids[0]", "allowed: the id of"),
+    (LEAST + '[operators]\nids = ["oncall"]\n', "operators.ids[0]", "allowed: the id of"),
+    (LEAST + "[operators]\nadmins = []\n", "operators.admins", "allowed here: ids"),
     (in_external("usage_plans", "[5]"), "tiers.external.usage_plans[0]", "allowed: a text"),
     (in_external("stages", '["prod"]'), "tiers.external.stages[0]", '"API_ID:STAGE"'),
     (in_external("stages", None), "tiers.external.stages", "senders, recipients, stages"),
@@ -297,7 +309,11 @@ WRONG = [
     ("service_quota = 10_001\n" + LEAST, "service_quota", "a whole number from 1 to 10000"),
     ("service_quota = '1'\n" + LEAST, "service_quota", "a whole number from 1 to 10000"),
     ("silent_plans = 'x'\n" + LEAST, "silent_plans", "allowed: a list"),
-    ("silent = []\n" + LEAST, "silent", "allowed here: alerts, ladder, owned, service_quota"),
+    (
+        "silent = []\n" + LEAST,
+        "silent",
+        "allowed here: alerts, ladder, operators, owned, service_quota",
+    ),
     (LEAST + "reserve = 6_000\n[tiers.a]\nidle_days = 1\nreserve = 4_001", "tiers", "10000 keys"),
     (LEAST + "[sweep]\nmax_share = 0", "sweep.max_share", "a number above 0, at most 1"),
     (LEAST + "[sweep]\nmax_share = 1.01", "sweep.max_share", "a number above 0, at most 1"),

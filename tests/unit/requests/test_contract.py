@@ -465,6 +465,34 @@ def test_what_names_no_request_is_told_what_it_looks_like(document: Any, what: s
     with pytest.raises(NotARequest) as err:
         read(json.dumps(document))
     assert what in str(err.value)
+    assert err.value.request_id is None
+
+
+@pytest.mark.parametrize(
+    ("text", "request_id"),
+    [
+        ('{"version": 1, "request_id": "r-1", }', "r-1"),
+        ('{"request_id" :\n"r-1"', "r-1"),
+        ('\ufeff{"request_id": "r-1"}', "r-1"),
+        ('{"request_id": "r-1"}{"request_id": "r-1"}', "r-1"),
+        ('{"request_id": "r-1"}{"request_id": "r-2"}', None),
+        ('{"request_id": r-1}', None),
+        ('{"request_id": ""', None),
+        ('{"request_id": "a b"', None),
+        ('{"request_id": "a\\"b"', None),
+        ('{"requestid": "r-1",}', None),
+        ("{'request_id': 'r-1'}", None),
+        ('{"request_id": "' + "i" * 129 + '"', None),
+        ('{"request_id": "aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0bC3dE6fG9"', None),  # it looks like a value
+        ('"{\\"request_id\\": \\"r-1\\"}" x', None),
+    ],
+)
+def test_what_is_not_quite_json_is_refused_under_the_one_id_that_it_means(
+    text: str, request_id: str | None
+) -> None:
+    with pytest.raises(NotARequest) as err:
+        read(text)
+    assert err.value.request_id == request_id
 
 
 @pytest.mark.parametrize(

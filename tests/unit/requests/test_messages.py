@@ -63,6 +63,8 @@ def test_a_message_is_what_aws_says_of_it() -> None:
         ("123456789012", "123456789012"),
         ("AROASENDER:", "AROASENDER"),
         (":AROASENDER", ""),
+        ("operator", ""),  # who invokes the function is called so, and nobody else
+        ("operator:session", ""),
         ("", ""),
     ],
 )

@@ -47,8 +47,8 @@ class Invocation:
     @classmethod
     def parse(cls, event: Mapping[str, Any], window: ReplayWindow) -> "Invocation":
         """Raises InvalidEvent, and OutsideReplayWindow: a reading of now proves nothing of then."""
-        _known_fields(event, {"time"})
-        request = cls(_time(event, window))
+        known_fields(event, {"time"})
+        request = cls(time_of(event, window))
         window.must_be_near(request.time)
         return request
 
@@ -85,11 +85,11 @@ class SweepInvocation:
         A sweep whose time is outside the replay window observes. Raises InvalidEvent, ModeRefused,
         and OutsideReplayWindow for anything but a sweep.
         """
-        _known_fields(event, {"time", "mode", "approve", "undo", "key_ids", "hold", "resume"})
+        known_fields(event, {"time", "mode", "approve", "undo", "key_ids", "hold", "resume"})
         asked = [name for name in ("approve", "undo", "hold", "resume") if name in event]
         if len(asked) > 1:
             raise InvalidEvent(asked[1], f"does not go with {asked[0]}; send one at a time")
-        time = _time(event, window)
+        time = time_of(event, window)
         # A hold must be possible whatever else the event says.
         mode = deployed if {"hold", "resume"} & set(asked) else _mode(event, deployed)
         observed_because = None
@@ -117,7 +117,8 @@ class SweepInvocation:
         )
 
 
-def _known_fields(event: Mapping[str, Any], known: set[str]) -> None:
+def known_fields(event: Mapping[str, Any], known: set[str]) -> None:
+    """Raises InvalidEvent if the event has a field that is not known."""
     if not isinstance(event, Mapping):
         raise InvalidEvent("(event)", "must be a JSON object")
     for name in event:
@@ -125,7 +126,8 @@ def _known_fields(event: Mapping[str, Any], known: set[str]) -> None:
             raise InvalidEvent(str(name), f"is not a field; allowed: {', '.join(sorted(known))}")
 
 
-def _time(event: Mapping[str, Any], window: ReplayWindow) -> datetime:
+def time_of(event: Mapping[str, Any], window: ReplayWindow) -> datetime:
+    """The event's `time`, or now if it names none. Raises InvalidEvent."""
     if "time" not in event:
         return window.now
     allowed = 'must be a UTC time such as "2026-11-21T02:15:00Z"'

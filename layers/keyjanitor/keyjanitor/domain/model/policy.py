@@ -191,6 +191,7 @@ class Policy:
     tiers: Mapping[str, Tier]
     ladder: tuple[Rung, ...]
     alerts: Alerts
+    operators: tuple[str, ...] = ()  # ids that may ask in every tier and act on every key
 
     @property
     def unclaimed(self) -> Tier:

@@ -35,7 +35,16 @@ from keyjanitor.domain.model.policy_text import (
     loaded,
     shown,
 )
-from keyjanitor.domain.model.policy_tier import NONE, QUOTA, RATE, TIER, days, names, read_tier
+from keyjanitor.domain.model.policy_tier import (
+    NONE,
+    QUOTA,
+    RATE,
+    TIER,
+    days,
+    ids_of_principals,
+    names,
+    read_tier,
+)
 from keyjanitor.errors import Mistake, PolicyError
 
 _NO_UNCLAIMED = "is missing: it has the keys that no tier names"
@@ -228,6 +237,25 @@ def _alerts(path: str, value: object) -> Alerts:
     return alerts
 
 
+OPERATORS = (
+    Field(
+        "ids",
+        ids_of_principals,
+        "Ids of roles or users that may ask for keys in every tier and act on every key by the queue. "
+        "Who may invoke `ProvisionKeysFunction` need not be here.",
+        '["AROAEXAMPLEEXAMPLE012"]',
+        NONE,
+    ),
+)
+
+
+def _operators(path: str, value: object) -> tuple[str, ...]:
+    table = FieldTable(path, value)
+    ids: tuple[str, ...] = table.values(OPERATORS)["ids"]
+    table.finish()
+    return ids
+
+
 def _named_twice(tiers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Where a tier names a plan in the same words as a tier before it."""
     first: dict[str, tuple[str, str]] = {}
@@ -300,6 +328,13 @@ ROOT = (
         "{ clear_margin = 0.03 }",
         _alerts("alerts", {}),
     ),
+    Field(
+        "operators",
+        _operators,
+        "Who may act on every key by the queue, whatever tier it is in.",
+        '{ ids = ["AROAEXAMPLEEXAMPLE012"] }',
+        NONE,
+    ),
 )
 # The fields of every table of the file, by the path of the table: docs/policy.md is made from them.
 TABLES: Mapping[str, tuple[Field, ...]] = {
@@ -311,6 +346,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
     "tiers.NAME.quota": QUOTA,
     "ladder[]": RUNG,
     "alerts": ALERTS,
+    "operators": OPERATORS,
 }
 
 

@@ -66,7 +66,7 @@ def _admin(path: str, value: object) -> str:
 
 
 _senders = list_of(_sender)
-_admins = list_of(_admin)
+ids_of_principals = list_of(_admin)
 
 
 def _idle_days(path: str, value: object) -> int | Never:
@@ -244,7 +244,7 @@ TIER = (
     ),
     Field(
         "admins",
-        _admins,
+        ids_of_principals,
         "Ids of roles or users that may act on every key of this tier.",
         '["AIDAEXAMPLEEXAMPLE012"]',
         NONE,

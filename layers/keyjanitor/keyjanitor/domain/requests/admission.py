@@ -13,7 +13,7 @@ from keyjanitor.domain.model.keys import DAY, LIVE_STATES, ApiKey, State
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Policy, Tier
 from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
+from keyjanitor.domain.requests.key_request import OPERATOR, Action, Code, KeyRequest, Refusal
 
 LONGEST_NAMED_LIFE = (
     366  # days that `expires_on` may be away where the tier sets no `max_life_days`
@@ -34,9 +34,14 @@ def judge_dates(request: KeyRequest) -> Refusal | None:
     return None
 
 
+def is_operator(sender: str, policy: Policy) -> bool:
+    """Whether this sender may ask in every tier and act on every key."""
+    return sender == OPERATOR or sender in policy.operators
+
+
 def is_in_a_tier(sender: str, policy: Policy) -> bool:
     """Whether policy.toml lets this sender ask for anything."""
-    return any(
+    return is_operator(sender, policy) or any(
         _names(tier.senders, sender) or _names(tier.admins, sender)
         for tier in policy.tiers.values()
     )
@@ -93,7 +98,7 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
         tier = policy.tiers.get(request.tier)
         if tier is None:
             return _unknown_tier(request.tier)
-        if not _names(tier.senders, request.sender):
+        if not is_operator(request.sender, policy) and not _names(tier.senders, request.sender):
             return _sender(request, tier, "ask for keys")
         return _recipient(request.deliver_to, tier)
     if row is None:
@@ -104,7 +109,7 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
         )
     # A key that was issued is never another tier's; one that was found in the account is unclaimed then.
     tier = policy.tiers.get(row.tier) or (None if row.issued else policy.unclaimed)
-    if tier is None:
+    if tier is None and not _needs_no_tier(request, policy):
         return Refusal(
             Code.UNKNOWN_TIER,
             f"key {row.key_id} is in tier {row.tier!r}, which policy.toml does not have: no other "
@@ -112,12 +117,25 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
         )
     if gone := _is_gone(request, row):
         return gone
-    issued_to_sender = row.sender == request.sender and _names(tier.senders, request.sender)
-    if not issued_to_sender and not _names(tier.admins, request.sender):
+    if tier is None:
+        return None
+    if not _may_act(request.sender, row, tier, policy):
         return _sender(request, tier, f"act on key {request.key_id}")
     if request.action is Action.ROTATE:
         return _recipient(row.deliver_to, tier)
     return None
+
+
+def _may_act(sender: str, row: Row, tier: Tier, policy: Policy) -> bool:
+    issued_to_sender = row.sender == sender and _names(tier.senders, sender)
+    return issued_to_sender or _names(tier.admins, sender) or is_operator(sender, policy)
+
+
+def _needs_no_tier(request: KeyRequest, policy: Policy) -> bool:
+    """Whether it can be done without a tier that says who may, and within which bounds."""
+    if not is_operator(request.sender, policy):
+        return False
+    return request.action not in (Action.ISSUE, Action.ROTATE, Action.PROTECT)
 
 
 def judge_key(

@@ -23,6 +23,8 @@ LONGEST_NAME = 100  # characters of a field's name
 TEXTS = ("owner", "name", "reason", "tier")  # that people read
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
+# In a text that is no JSON; a quote and a backslash would not be what they seem.
+_SPOILED_ID = re.compile(r'"request_id"\s{0,20}:\s{0,20}"([!#-\[\]-~]{1,128})"')
 _SCHEMA = json.loads(
     (files("keyjanitor.domain.requests") / "request.schema.json").read_text("utf-8")
 )
@@ -81,11 +83,12 @@ class Body:
 def read(text: str) -> Body:
     """What a message's body holds; raises NotARequest if it is no JSON object with a request_id."""
     if text.startswith(_BYTE_ORDER_MARK):
-        raise NotARequest("it begins with a byte order mark; write the body as UTF-8 without one")
+        reason = "it begins with a byte order mark; write the body as UTF-8 without one"
+        raise NotARequest(reason, _meant_id(text))
     try:
         document = json.loads(text, object_pairs_hook=_object, parse_int=_number)
     except (ValueError, RecursionError):
-        raise NotARequest("it is no JSON") from None
+        raise NotARequest("it is no JSON", _meant_id(text)) from None
     if not isinstance(document, dict) or not isinstance(document.get("request_id"), str):
         raise NotARequest(_what_it_is(document))
     try:
@@ -130,6 +133,15 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
 
 _TWICE = " twice"
 _BYTE_ORDER_MARK = "\ufeff"
+
+
+def _meant_id(text: str) -> str | None:
+    """The one request_id in a text that is not quite JSON; None if there is none, or it is a value."""
+    found: set[str] = set(_SPOILED_ID.findall(text))
+    request_id = found.pop() if len(found) == 1 else None
+    if request_id is None or _is_a_value("request_id", request_id):
+        return None
+    return request_id
 
 
 def _what_it_is(document: object) -> str:

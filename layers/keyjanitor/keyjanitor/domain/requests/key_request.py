@@ -5,6 +5,8 @@ from datetime import date
 from enum import StrEnum
 
 OVERLAP_DAYS = 7
+# Who asks by invoking the function: no id of AWS's, so no SenderId is ever this.
+OPERATOR = "operator"
 
 
 class Action(StrEnum):

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from keyjanitor.domain.model.invocation import ReplayWindow
+from keyjanitor.domain.requests.key_request import OPERATOR
 
 SOONEST = 30  # seconds until a message that was left is tried again, doubled each time
 LATEST = 900
@@ -36,7 +37,7 @@ class Message:
         return cls(
             message_id=str(record["messageId"]),
             body=str(record.get("body", "")),
-            sender=str(attributes.get("SenderId", "")).partition(":")[0],
+            sender=_sender(str(attributes.get("SenderId", ""))),
             sent_at=_moment(sent),
             receipt_handle=str(record.get("receiptHandle", "")),
             receive_count=int(count) if count.isdecimal() else 1,
@@ -55,6 +56,11 @@ class Message:
         """Seconds until it is tried again, if it is left."""
         doublings = min(max(self.receive_count, 1) - 1, 10)
         return min(LATEST, SOONEST << doublings)
+
+
+def _sender(sender_id: str) -> str:
+    sender = sender_id.partition(":")[0]
+    return sender if sender != OPERATOR else ""  # no message is an operator's
 
 
 def _moment(milliseconds: str) -> datetime | None:

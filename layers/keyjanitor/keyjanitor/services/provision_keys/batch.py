@@ -50,6 +50,7 @@ class RequestBatch:
         self._issuing = Issuing(self.responder, self._plans)
         self.issued = 0  # new keys
         self.hopeless: list[Message] = []  # that can never be requests; their senders are told
+        self.taken: list[Taken] = []  # what this run held, or answered again
 
     def serve(self, messages: Sequence[Message]) -> list[Message]:
         """Serves what it can; gives the messages that have to come again.
@@ -61,6 +62,7 @@ class RequestBatch:
         taking = self._taken(reading.requests)
         checked = check(taking.taken, self.responder.run.window)
         self.responder.refuse(checked)
+        self.taken = checked
         tasks = [one for one in checked if isinstance(one, Task)]
         for part in _parts([task for task in tasks if task.is_open]):
             self._serve(part)

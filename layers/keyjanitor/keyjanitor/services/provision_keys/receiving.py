@@ -8,6 +8,7 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.records import row_id
 from keyjanitor.domain.requests import body as contract
+from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import KeyjanitorError, NotARequest
 from keyjanitor.services.provision_keys.tasks import Received
@@ -19,10 +20,11 @@ logger = Logger(child=True)
 
 @dataclass(frozen=True, slots=True)
 class NotRequest:
-    """A message that can never be a request, and why."""
+    """A message that can never be a request, why, and the request id that it seems to mean."""
 
     message: Message
     reason: str
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def receive(messages: Sequence[Message], request_store: RequestStore) -> Reading
             senders = senders_of(message, body, request_store)
         except NotARequest as err:
             logger.error("message %s: %s", message.message_id, err)
-            no_requests[message.message_id] = NotRequest(message, err.reason)
+            no_requests[message.message_id] = NotRequest(message, err.reason, err.request_id)
             continue
         except KeyjanitorError as err:
             logger.warning("message %s is left: %s", message.message_id, err)
@@ -67,13 +69,15 @@ def senders_of(message: Message, body: contract.Body, request_store: RequestStor
     """Whose request a message carries: its sender's.
 
     One that came out of the dead-letter queue may name who moved it. It is the request of those
-    of whom the ledger knows this very body; of a sender without a name if it knows none.
+    of whom the ledger knows this very body; of a sender without a name if it knows none. It is
+    never an operator's: operators send nothing to the queue.
     """
     if not message.moved:
         return [message.sender]
     conflict = beside_the_first(body)
     rows = [*request_store.of_all_senders(body.row_id), *request_store.of_all_senders(conflict)]
-    return sorted({row.sender for row in rows if row.digest == body.digest}) or [NOBODY]
+    senders = {row.sender for row in rows if row.digest == body.digest}
+    return sorted(senders - {OPERATOR}) or [NOBODY]
 
 
 def beside_the_first(body: contract.Body) -> str:

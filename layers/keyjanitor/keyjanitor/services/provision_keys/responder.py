@@ -119,6 +119,7 @@ class Responder:
         for task in tasks:
             if task.is_open:
                 task.deferred = True
+                task.deferred_because = str(why)
                 log_deferred([task.received], why)
 
     def admit(self, task: Task) -> None:
@@ -197,11 +198,15 @@ class Responder:
         return lost
 
     def answer_no_requests(self, messages: Sequence[NotRequest]) -> set[str]:
-        """Tells why messages are no requests, under no request id; gives the ids of those told."""
+        """Tells why messages are no requests; gives the ids of the messages of which it was told.
+
+        Nothing of it is written down: the id stays free for the request that was meant.
+        """
         told = []
         for one in messages:
             refusal = Refusal(Code.INVALID_REQUEST, f"this is no request: {one.reason}")
-            detail = refused(None, one.message.sender, None, refusal)
+            sender = None if one.message.moved else one.message.sender
+            detail = refused(one.request_id, sender, None, refusal)
             told.append(Announcement(one.message.message_id, REFUSED, detail))
         self.refusals += len(told)
         return {one.announcement_id for one in self._put_on_the_bus(told)}

@@ -22,14 +22,19 @@ def serve(
     run: Run,
 ) -> list[Message]:
     """Serves a batch; gives the messages that have to come again, and has them come soon."""
-    provisioner = RequestBatch(adapters, policy, run)
-    left = provisioner.serve(messages)
-    left += queue.send_to_dead_letters(provisioner.hopeless)
+    batch = RequestBatch(adapters, policy, run)
+    left = batch.serve(messages)
+    left += queue.send_to_dead_letters(batch.hopeless)
     queue.shorten_visibility(left)
-    for name, count in (
-        ("KeysIssued", provisioner.issued),
-        ("RequestsRefused", provisioner.responder.refusals),
-        ("RequestsLeft", len(left)),
-    ):
-        metrics.add_metric(name, MetricUnit.Count, count)
+    count(batch, len(left))
     return left
+
+
+def count(batch: RequestBatch, left: int) -> None:
+    """The numbers of a run that has served its requests; `left` of them were not answered."""
+    for name, number in (
+        ("KeysIssued", batch.issued),
+        ("RequestsRefused", batch.responder.refusals),
+        ("RequestsLeft", left),
+    ):
+        metrics.add_metric(name, MetricUnit.Count, number)

@@ -43,6 +43,7 @@ class Taken:
     announcement: Announcement | None = None
     answered: bool = False
     deferred: bool = False
+    deferred_because: str = ""
 
     @property
     def is_open(self) -> bool:
