@@ -11,7 +11,7 @@ from keyjanitor.adapters.settings import ProvisionSettings, read_policy
 from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.key_values import new_value
-from keyjanitor.domain.requests.sqs_message import read_records
+from keyjanitor.domain.requests.sqs_message import is_batch, read_records
 from keyjanitor.services.provision_keys.operators import serve_operator
 from keyjanitor.services.provision_keys.responder import Adapters, Run
 from keyjanitor.services.provision_keys.run import serve
@@ -32,7 +32,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     What is no batch of the queue is an operator's own event, whose answers it gives.
     """
     run = Run.of(context, ReplayWindow(now(), settings.replay_window_hours), now, pause, new_value)
-    if "Records" not in event:
+    if not is_batch(event):
         return serve_operator(event, adapters, policy, run, context)
     left = serve(read_records(event), adapters, queue, policy, run)
     return {"batchItemFailures": [{"itemIdentifier": message.message_id} for message in left]}

@@ -603,10 +603,11 @@ def a_leaked_key_is_disabled(at: Operator) -> None:
 
 def a_leaked_key_is_revoked(at: Operator) -> None:
     [key_id] = at.account.keys["leaked"]
-    at.account.edit("revoke_key", lambda text: text.replace("a1b2c3d4e5", key_id))
-    at.types("A key leaked 2")
-    at.account.world.sandbox.wait_for_queue(at.account.output("RequestQueueUrl"), 240)
-    assert answers(at.account.world)["portal-7f3c9a52-revoke"][0][0] == "Key Revoked"
+    at.account.edit("provision_keys_operator", lambda text: text.replace("<KEY_ID>", key_id))
+    [printed] = at.types("A key leaked 2")
+    (answer,) = json.loads(printed[printed.index("{") :])["answers"]
+    assert (answer["status"], answer["detail-type"]) == ("answered", "Key Revoked")
+    assert answers(at.account.world)["operator-7f3c9a52-revoke"][0][0] == "Key Revoked"
     assert key_id not in set(at.account.world.keys())
 
 

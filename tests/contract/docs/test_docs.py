@@ -309,6 +309,16 @@ def test_a_senders_statement_allows_to_send_and_nothing_else() -> None:
     }
 
 
+def test_an_operators_statement_allows_to_invoke_and_nothing_else() -> None:
+    statement = json.loads(the_block("docs/requests.md", "json", "operator statement"))
+    assert statement == {
+        "Sid": "ActOnKeysAsAnOperator",
+        "Effect": "Allow",
+        "Action": "lambda:InvokeFunction",
+        "Resource": "PROVISION_KEYS_FUNCTION_ARN",
+    }
+
+
 def test_the_code_of_a_sender_sends_the_request_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     sqs = SESSION.client("sqs")
     monkeypatch.setattr(boto3, "client", lambda service: sqs)

@@ -11,10 +11,11 @@ import pytest
 
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import Mode
+from keyjanitor.domain.requests.operator_event import read_operator_event
 
 EVENTS = Path(__file__).parents[3] / "events"
 WINDOW = ReplayWindow(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)
-FILLED_IN = {"<DIGEST>": "0123456789abcdef"}
+FILLED_IN = {"<DIGEST>": "0123456789abcdef", "<KEY_ID>": "a1b2c3d4e5"}
 SCHEMA = (
     Path(__file__).parents[3] / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
 )
@@ -37,6 +38,9 @@ def test_every_file_is_an_event_that_its_function_understands(name: str) -> None
         Invocation.parse(the_event(name), WINDOW)
     elif name.endswith("_key"):
         fits_the_schema(the_event(name))
+    elif name == "provision_keys_operator":
+        for message in read_operator_event(the_event(name), WINDOW):
+            fits_the_schema(json.loads(message.body))
     elif name.startswith("provision_keys"):
         for record in the_event(name)["Records"]:
             fits_the_schema(json.loads(record["body"]))
@@ -68,6 +72,7 @@ def test_there_is_one_request_for_each_action(action: str) -> None:
 def test_no_two_samples_are_the_same_request() -> None:
     samples = [the_event(f"{action}_key") for action in ACTIONS]
     samples += [json.loads(record["body"]) for record in the_event("provision_keys")["Records"]]
+    samples += the_event("provision_keys_operator")["operator"]
     request_ids = [sample["request_id"] for sample in samples]
     assert len(set(request_ids)) == len(request_ids)
 
@@ -102,3 +107,10 @@ def test_the_event_for_a_direct_call_is_one_record_as_lambda_gets_it_from_a_queu
     assert record["md5OfBody"] == md5(record["body"].encode()).hexdigest()
     sent = datetime.fromtimestamp(int(record["attributes"]["SentTimestamp"]) / 1000, UTC)
     assert sent.date() == date(2026, 11, 21)
+
+
+def test_the_operators_sample_is_refused_until_its_key_id_is_filled_in() -> None:
+    [request] = json.loads((EVENTS / "provision_keys_operator.json").read_text("utf-8"))["operator"]
+    assert request["key_id"] == "<KEY_ID>"
+    with pytest.raises(fastjsonschema.JsonSchemaValueException, match="key_id"):
+        fits_the_schema(request)

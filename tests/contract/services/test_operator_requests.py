@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.model.keys import State
+from keyjanitor.domain.model.policy import Operators
 from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.errors import CallFailed, InvalidEvent, OutsideReplayWindow
 from tests.builders import DAY, PORTAL, TODAY
@@ -116,7 +117,7 @@ def test_an_operator_restores_a_parked_key_with_its_value(account: Account) -> N
 def test_the_ids_of_operators_may_do_the_same_by_the_queue_and_others_may_not(
     account: Account,
 ) -> None:
-    account.policy = replace(an_asking_policy(senders=()), operators=(SENDER,))
+    account.policy = replace(an_asking_policy(senders=()), operators=Operators((SENDER,)))
     account.wire()
     key_id = asked(account, issue())
     assert key_of(account, issue()) == key_id

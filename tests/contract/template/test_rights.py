@@ -222,6 +222,7 @@ def ask_for_keys(life: Life, mode: str) -> None:
     account.ask(release(second))
     account.ask({**issue(4), "tier": "gone"}, revoke(third))
     account.ask("no request at all")
+    account.invoke(renew(second, request_id="an-operators"))
     account.around = dies_after("apigateway.import_keys")
     with suppress(Killed):
         account.ask(issue(5))

@@ -11,6 +11,7 @@ from keyjanitor.domain.model.policy import (
     DESCRIPTIONS,
     TAGS,
     Alerts,
+    Operators,
     Owned,
     Policy,
     Pressure,
@@ -167,9 +168,9 @@ def test_what_is_allowed_at_the_edge_is_allowed(text: str) -> None:
 
 
 def test_the_operators_are_the_ids_of_their_table() -> None:
-    assert parse_policy(LEAST).operators == ()
+    assert parse_policy(LEAST).operators == Operators()
     listed = f"[operators]\nids = ['{ROLE}']\n"
-    assert parse_policy(LEAST + listed).operators == (ROLE,)
+    assert parse_policy(LEAST + listed).operators == Operators((ROLE,))
 
 
 # --- what is wrong --------------------------------------------------------------------------------

@@ -5,7 +5,17 @@ from dataclasses import fields
 
 import pytest
 
-from keyjanitor.domain.model.policy import Alerts, Owned, Policy, Quota, Rate, Rung, Sweep, Tier
+from keyjanitor.domain.model.policy import (
+    Alerts,
+    Operators,
+    Owned,
+    Policy,
+    Quota,
+    Rate,
+    Rung,
+    Sweep,
+    Tier,
+)
 from keyjanitor.domain.model.policy_fields import REQUIRED, Field
 from keyjanitor.domain.model.policy_file import TABLES, parse_policy
 from tests.pages import REPOSITORY
@@ -20,6 +30,7 @@ OF_TABLE = {
     "tiers.NAME.quota": Quota,
     "ladder[]": Rung,
     "alerts": Alerts,
+    "operators": Operators,
 }
 EVERY_FIELD = [(path, field) for path, table in TABLES.items() for field in table]
 

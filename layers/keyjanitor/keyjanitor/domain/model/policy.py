@@ -160,6 +160,13 @@ def _dashed(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Operators:
+    """Ids of roles and users that may ask in every tier and act on every key, by the queue."""
+
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Alerts:
     """When the service quota's approach wakes somebody."""
 
@@ -191,7 +198,7 @@ class Policy:
     tiers: Mapping[str, Tier]
     ladder: tuple[Rung, ...]
     alerts: Alerts
-    operators: tuple[str, ...] = ()  # ids that may ask in every tier and act on every key
+    operators: Operators = Operators()
 
     @property
     def unclaimed(self) -> Tier:

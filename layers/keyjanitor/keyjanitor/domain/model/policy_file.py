@@ -10,6 +10,7 @@ from keyjanitor.domain.model.policy import (
     TAGS,
     UNCLAIMED,
     Alerts,
+    Operators,
     Owned,
     Policy,
     Rung,
@@ -249,11 +250,11 @@ OPERATORS = (
 )
 
 
-def _operators(path: str, value: object) -> tuple[str, ...]:
+def _operators(path: str, value: object) -> Operators:
     table = FieldTable(path, value)
-    ids: tuple[str, ...] = table.values(OPERATORS)["ids"]
+    operators = Operators(**table.values(OPERATORS))
     table.finish()
-    return ids
+    return operators
 
 
 def _named_twice(tiers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -333,7 +334,7 @@ ROOT = (
         _operators,
         "Who may act on every key by the queue, whatever tier it is in.",
         '{ ids = ["AROAEXAMPLEEXAMPLE012"] }',
-        NONE,
+        _operators("operators", {}),
     ),
 )
 # The fields of every table of the file, by the path of the table: docs/policy.md is made from them.

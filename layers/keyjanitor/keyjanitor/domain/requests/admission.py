@@ -36,7 +36,7 @@ def judge_dates(request: KeyRequest) -> Refusal | None:
 
 def is_operator(sender: str, policy: Policy) -> bool:
     """Whether this sender may ask in every tier and act on every key."""
-    return sender == OPERATOR or sender in policy.operators
+    return sender == OPERATOR or sender in policy.operators.ids
 
 
 def is_in_a_tier(sender: str, policy: Policy) -> bool:

@@ -72,6 +72,11 @@ def _moment(milliseconds: str) -> datetime | None:
         return None  # of an event that a hand has made: its other messages must not suffer
 
 
+def is_batch(event: Mapping[str, Any]) -> bool:
+    """Whether an event has records, as SQS makes them; whatever else it has, it is theirs."""
+    return "Records" in event
+
+
 def read_records(event: Mapping[str, Any]) -> list[Message]:
     """The messages of an SQS event."""
     records: Sequence[Mapping[str, Any]] = event["Records"]
