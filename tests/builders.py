@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from keyjanitor.domain.doctor.checkup import Checkup
-from keyjanitor.domain.expiry.night import Night
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.apis import Method, ServedStage
@@ -22,9 +22,9 @@ from keyjanitor.domain.model.policy import (
     Owned,
     Policy,
     Pressure,
+    PressureRule,
     Quota,
     Rate,
-    Rung,
     Sweep,
     Tier,
 )
@@ -319,7 +319,7 @@ def unclaimed(
 
 def a_policy(
     *tiers: Tier,
-    ladder: tuple[Rung, ...] = (),
+    pressure: tuple[PressureRule, ...] = (),
     max_share: float = 0.05,
     max_keys: int = 500,
     silent_plans: tuple[str, ...] = (),
@@ -335,7 +335,7 @@ def a_policy(
         sweep=Sweep(max_share=max_share, max_keys=max_keys),
         owned=owned or Owned(("Managed by Terraform",), ("terraform", "ManagedBy"), ()),
         tiers=named,
-        ladder=ladder,
+        pressure=pressure,
         alerts=Alerts(levels=(0.8, 0.9), clear_margin=0.03, days_to_limit=(60, 30, 14)),
     )
 
@@ -357,11 +357,11 @@ def a_night(
     stepped: Mapping[SweepAction, int] | None = None,
     warnings_only: str | None = None,
     tombstones_open: bool = True,
-) -> Night:
+) -> SweepInput:
     """Tonight, with these keys and rows; without an evidence all the keys are in `plan1`."""
     if evidence is None:
         evidence = an_evidence(a_reading(*(key.key_id for key in keys)))
-    return Night(
+    return SweepInput(
         today=evidence.day,
         keys=keys,
         rows={row.key_id: row for row in rows},
@@ -385,7 +385,7 @@ def a_verdict(key: ApiKey, row: Row | None = None, **night: Any) -> Verdict:
     return plan.verdicts[0]
 
 
-CALM = Pressure(used=0.0, patience=1.0)
+CALM = Pressure(used=0.0, idle_factor=1.0)
 
 
 # --- requests -------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ ABOUT = {
         "tiers.NAME.quota",
         "How many requests the usage plan of new keys allows.",
     ),
-    "ladder[]": (
-        "[[ladder]]",
+    "pressure[]": (
+        "[[pressure]]",
         "A pressure rule. There may be several; the lowest factor of those reached counts.",
     ),
     "alerts": ("[alerts]", "When the account that fills up is alerted."),
@@ -79,12 +79,12 @@ RULES = (
     ),
     (
         "`freeze` names tiers that the file has.",
-        UNCLAIMED + '[[ladder]]\nabove = 0.9\npatience = 0.5\nfreeze = ["externl"]\n',
+        UNCLAIMED + '[[pressure]]\nabove = 0.9\nidle_factor = 0.5\nfreeze = ["externl"]\n',
     ),
     (
-        "Pressure rules are in order: `above` rises, `patience` falls.",
+        "Pressure rules are in order: `above` rises, `idle_factor` falls.",
         UNCLAIMED
-        + "[[ladder]]\nabove = 0.9\npatience = 0.5\n[[ladder]]\nabove = 0.95\npatience = 0.7\n",
+        + "[[pressure]]\nabove = 0.9\nidle_factor = 0.5\n[[pressure]]\nabove = 0.95\nidle_factor = 0.7\n",
     ),
     ("`levels` rise and `days_to_limit` fall.", UNCLAIMED + "[alerts]\nlevels = [0.9, 0.8]\n"),
     ("Nothing is in a list twice.", "silent_plans = ['a', 'a']\n" + UNCLAIMED),

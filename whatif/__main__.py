@@ -26,7 +26,7 @@ from whatif.difference import Difference, compare
 from whatif.errors import FolderRefused
 from whatif.pages import Folder
 from whatif.record import Record
-from whatif.replay import Replay, with_patience
+from whatif.replay import Replay, with_idle_limit
 from whatif.showing import page_of
 from whatif.verdicts import ahead, judge
 
@@ -105,7 +105,7 @@ def _policies(asked: argparse.Namespace) -> dict[str, Policy]:
     policies = {"before": _policy(asked.before)} if asked.before is not None else {}
     if not asked.idle:
         return policies | {"the policy": policy}
-    return policies | {f"{days} days": with_patience(policy, days) for days in _days(asked.idle)}
+    return policies | {f"{days} days": with_idle_limit(policy, days) for days in _days(asked.idle)}
 
 
 def _days(text: str) -> list[int]:

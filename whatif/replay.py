@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
@@ -93,7 +93,7 @@ class Replay:
         self._hidden: set[str] = set()  # whom the stack itself has shut tonight
         self._read_until: dict[str, date] = {}
         self._swept: date | None = None
-        self._rung: float | None = None
+        self._pressure_above: float | None = None
         self._backlog: set[str] = set()
         self._backlog_grows = True
 
@@ -119,7 +119,7 @@ class Replay:
         for step in plan.steps:
             self.did[action_of(step)] += 1
             self._take(step, night.day, bound)
-        self._swept, self._rung = night.day, plan.pressure.above
+        self._swept, self._pressure_above = night.day, plan.pressure.above
         self._look_at_the_backlog(plan)
 
     def watched(self, shut: Shut) -> int:
@@ -189,9 +189,9 @@ class Replay:
         )
         return row
 
-    def _night(self, night: RecordedNight, evidence: Evidence, keys: list[ApiKey]) -> Night:
+    def _night(self, night: RecordedNight, evidence: Evidence, keys: list[ApiKey]) -> SweepInput:
         swept = self._swept is not None and night.day - self._swept <= 2 * DAY
-        return Night(
+        return SweepInput(
             today=night.day,
             keys=keys,
             rows=self._rows,
@@ -199,7 +199,7 @@ class Replay:
             evidence=evidence,
             stepped={},
             warnings_only=None if swept else FIRST_NIGHT,
-            rung=self._rung,
+            pressure_above=self._pressure_above,
         )
 
     def _names(self, evidence: Evidence) -> dict[str, str]:
@@ -269,7 +269,7 @@ def _changed(key: ApiKey, today: date, *, on: bool) -> ApiKey:
     return replace(key, enabled=on, last_updated_date=datetime.combine(today, JANITOR))
 
 
-def with_patience(policy: Policy, days: int) -> Policy:
+def with_idle_limit(policy: Policy, days: int) -> Policy:
     """The policy with another `idle_days` in every tier that expires keys at all."""
     return replace(
         policy,

@@ -5,8 +5,8 @@ from datetime import datetime
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import key_lines
-from keyjanitor.domain.expiry.ladder import climb
 from keyjanitor.domain.expiry.outlook import warnings_ahead
+from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.model.keys import DAY, Mode
 from keyjanitor.domain.report.document import report
 from keyjanitor.domain.report.html import render
@@ -42,7 +42,7 @@ def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
         findings=find_problems(checkup),
         counts={},
         nights={},
-        ladder=climb(judged.night, judged.bound, judged.plan),
+        pressure_row=freed_by_pressure(judged.night, judged.bound, judged.plan),
         held=None,
         use=_use(account),
         lines=list(key_lines(judged.plan)),

@@ -68,7 +68,7 @@ def show_verdicts(console: Console, account: Account, judged: Judged) -> None:
         f"{account.today}: {len(account.keys):,} of {quota:,} API keys ({pressure.used:.1%}), "
         f"usage plans: {len(account.evidence.plans):,}"
         + (
-            f"; patience x {pressure.patience:g}, above {pressure.above:.0%}"
+            f"; patience x {pressure.idle_factor:g}, above {pressure.above:.0%}"
             if pressure.above
             else ""
         )
@@ -108,8 +108,8 @@ def said(because: Reason) -> str:
             return said(because.because)
         case reasons.Idle():
             return "never used, for too long" if because.never_used else "idle for too long"
-        case reasons.WithinPatience():
-            return f"idle for less than {because.patience} days"
+        case reasons.WithinIdleLimit():
+            return f"idle for less than {because.idle_limit} days"
         case reasons.OwnedBy():
             return f"owned by a {because.owner.kind.replace('_', ' ')}"
         case reasons.TierUnclear():

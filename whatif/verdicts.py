@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from keyjanitor.domain.expiry.night import Night
-from keyjanitor.domain.expiry.outlook import NightAhead, outlook
+from keyjanitor.domain.expiry.outlook import NightAhead, project_nights
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, OrphanSoon
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, Mode
@@ -38,7 +38,7 @@ class Judged:
     `courses` has the keys that are past patience tonight, and those in no usage plan.
     """
 
-    night: Night
+    night: SweepInput
     plan: Plan
     bound: BoundPolicy
     courses: Mapping[str, Course]
@@ -47,7 +47,7 @@ class Judged:
 def judge(account: Account, policy: Policy) -> Judged:
     """Judges every key; `bound.problems` has the plans that the policy names and that are not there."""
     bound = policy.bind(account.evidence.plan_names())
-    night = Night(
+    night = SweepInput(
         today=account.today,
         keys=account.keys,
         rows={},
@@ -66,7 +66,7 @@ def ahead(judged: Judged) -> tuple[NightAhead, ...]:
     last = max((one.park_on for one in judged.courses.values()), default=today)
     nights = min(MOST_AHEAD, max(LEAST_AHEAD, (last - today).days + 1))
     evening_before = replace(judged.night, today=today - DAY)
-    return outlook(evening_before, judged.bound, Mode.PARK, (), None, nights)
+    return project_nights(evening_before, judged.bound, Mode.PARK, (), None, nights)
 
 
 def _courses(plan: Plan) -> dict[str, Course]:

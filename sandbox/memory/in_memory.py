@@ -20,8 +20,8 @@ from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
     CountRow,
-    LadderRow,
     NightRow,
+    PressureRow,
     RequestRow,
     Row,
     row_id,
@@ -194,7 +194,7 @@ class Memory:
         self.gone: dict[str, Row] = {}  # of keys that have left it
         self.night_rows: dict[date, NightRow] = {}
         self.count_rows: dict[date, CountRow] = {}
-        self.ladder_row: LadderRow | None = None
+        self._pressure_row: PressureRow | None = None
         self.held: str | None = None
         self.outbox: dict[str, Announcement] = {}
 
@@ -292,11 +292,11 @@ class Memory:
     def counts(self, since: date, until: date) -> dict[date, CountRow]:
         return {day: row for day, row in self.count_rows.items() if since <= day <= until}
 
-    def put_ladder(self, ladder: LadderRow) -> None:
-        self.ladder_row = ladder
+    def put_pressure_row(self, pressure_row: PressureRow) -> None:
+        self._pressure_row = pressure_row
 
-    def ladder(self) -> LadderRow | None:
-        return self.ladder_row
+    def pressure_row(self) -> PressureRow | None:
+        return self._pressure_row
 
     def bursts(self) -> tuple[Burst, ...]:
         return ()

@@ -55,7 +55,7 @@ class Auditor:
         }
         for step, key_ids in touched.items():
             for key_id in key_ids:
-                self._must_be_idle(key_id, plan.pressure.patience)
+                self._must_be_idle(key_id, plan.pressure.idle_factor)
                 self._must_be_announced(key_id, step)
         told = self._hear()
         self.wrong += [
@@ -80,7 +80,7 @@ class Auditor:
         year = self._year
         row = year.ledger.find(key_id)
         previous = row.previous_key_ids if row else ()
-        patience = self._tier(row).patience(never_used=False, factor=factor)
+        patience = self._tier(row).idle_limit(never_used=False, factor=factor)
         for one in (key_id, *previous):
             used = year.meter.last_used(one)
             if used is not None and (patience is None or (year.today - used).days < patience):

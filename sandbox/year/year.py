@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, cast
 
-from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, Secret, SweepAction
 from keyjanitor.domain.model.policy import Policy, Quota
-from keyjanitor.domain.model.records import LadderRow, row_id
+from keyjanitor.domain.model.records import PressureRow, row_id
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.domain.usage.evidence import UsagePlanAnswer
@@ -145,7 +145,7 @@ class Year:
         self.counts = [len(world.keys)]  # on the evening before, and then on every evening
         self.without = [len(world.keys)]  # the same of an account that nobody keeps in order
         self.turned_away = 0  # by that account, once it is full
-        self.rungs: list[float | None] = []  # of each night
+        self.rules: list[float | None] = []  # of each night
         self.back = 0  # keys that their owners had back
         self.regretted = 0  # of these, within thirty days
         before = (self.gateway, self.stacks, self.ledger)
@@ -231,7 +231,7 @@ class Year:
         if braked:
             self.sweep(approve=plan.digest)  # looked at, and nothing found wrong
         self.auditor.audit(plan)
-        self.rungs.append(plan.pressure.above)
+        self.rules.append(plan.pressure.above)
 
     def read(self) -> None:
         """Tonight's evidence, as pull_usage takes it."""
@@ -252,7 +252,7 @@ class Year:
         if held:
             return plan, False
         self.ledger.remember(self.today, swept=True)
-        self.ledger.put_ladder(self._ladder(gathered, plan))
+        self.ledger.put_pressure_row(self._pressure(gathered, plan))
         seen = compared(plan, gathered.night, gathered.bound, self._adapters.history)
         checked = check(plan.for_mode(run.mode), seen, run, self._adapters)
         sweeper = Sweeper(
@@ -269,14 +269,14 @@ class Year:
         self.month.did.update({str(verb): count for verb, count in outcome.applied.items()})
         return plan.for_mode(run.mode), checked.brake is not None
 
-    def _ladder(self, gathered: Gathered, plan: Plan) -> LadderRow:
+    def _pressure(self, gathered: Gathered, plan: Plan) -> PressureRow:
         """The rung that stands. What those above it would free is told, and decides nothing.
 
         To work that out takes as long as deciding does, so here it is done once a month.
         """
         if self.today.day == 1:
-            return climb(gathered.night, gathered.bound, plan)
-        return LadderRow(self.today, plan.pressure.above)
+            return freed_by_pressure(gathered.night, gathered.bound, plan)
+        return PressureRow(self.today, plan.pressure.above)
 
     # --- days -------------------------------------------------------------------------------------
 
@@ -400,7 +400,7 @@ class Year:
     def _note(self, found: CapacityReading) -> None:
         month, seen = self.month, found.situation.forecast
         month.keys, month.without, month.regret = self.counts[-1], self.without[-1], found.regret
-        month.rung = max((one for one in (month.rung, self.rungs[-1]) if one), default=None)
+        month.rung = max((one for one in (month.rung, self.rules[-1]) if one), default=None)
         month.limit_in = "?" if seen.growth is None else f"{seen.days} d" if seen.days else "-"
 
     def pressed(self) -> list[tuple[int, int]]:
@@ -408,7 +408,7 @@ class Year:
         edges = [
             day
             for day, (before, now) in enumerate(
-                zip([None, *self.rungs], [*self.rungs, None], strict=True)
+                zip([None, *self.rules], [*self.rules, None], strict=True)
             )
             if (before is None) != (now is None)
         ]

@@ -63,7 +63,7 @@ class Terms:
     key_limit: int
     max_share: float
     max_keys: int
-    rungs: tuple[tuple[float, float], ...]  # above, factor
+    rules: tuple[tuple[float, float], ...]  # above, factor
     silent_plans: frozenset[str]
 
     @classmethod
@@ -89,7 +89,7 @@ class Terms:
             key_limit=file.get("service_quota", 10_000),
             max_share=sweep.get("max_share", 0.05),
             max_keys=sweep.get("max_keys", 500),
-            rungs=tuple((one["above"], one["patience"]) for one in file.get("ladder", ())),
+            rules=tuple((one["above"], one["idle_factor"]) for one in file.get("pressure", ())),
             silent_plans=frozenset(file.get("silent_plans", ())),
         )
 
@@ -99,7 +99,7 @@ class Terms:
     def factor(self, keys: int) -> float:
         """The least factor that may stand, with all that a margin allows."""
         used = keys / self.key_limit
-        return min((factor for above, factor in self.rungs if used > above - 0.05), default=1.0)
+        return min((factor for above, factor in self.rules if used > above - 0.05), default=1.0)
 
 
 @dataclass(slots=True)

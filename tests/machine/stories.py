@@ -98,7 +98,7 @@ def a_policy(rng: Random, *, brisk: bool, big: bool) -> dict[str, Any]:
     policy: dict[str, Any] = {"service_quota": 10_000, "tiers": tiers}
     if rng.random() < 0.15:
         policy["service_quota"] = 40
-        policy["ladder"] = [{"above": 0.6, "patience": 0.5}]
+        policy["pressure"] = [{"above": 0.6, "idle_factor": 0.5}]
     return policy
 
 

@@ -212,8 +212,8 @@ def toml(file: Mapping[str, Any]) -> str:
             if isinstance(v, dict):
                 shown = "{ " + ", ".join(f"{a} = {json.dumps(b)}" for a, b in v.items()) + " }"
             lines.append(f"{k} = {shown}")
-    for rung in file.get("ladder", ()):
-        lines += ["[[ladder]]", *(f"{k} = {json.dumps(v)}" for k, v in rung.items())]
+    for rule in file.get("pressure", ()):
+        lines += ["[[pressure]]", *(f"{k} = {json.dumps(v)}" for k, v in rule.items())]
     return "\n".join(lines) + "\n"
 
 

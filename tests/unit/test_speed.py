@@ -16,7 +16,7 @@ import pytest
 
 from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, key_lines, thinned
-from keyjanitor.domain.expiry.night import Night
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import BoundPolicy
@@ -50,7 +50,7 @@ CALLS_TO_WRITE = 320  # for each key: three days of usage, three keys files, one
 NO_STEEPER = 1.1  # ten times as many keys take at most eleven times the work
 
 
-def an_account_to_judge(keys: int) -> tuple[Night, BoundPolicy]:
+def an_account_to_judge(keys: int) -> tuple[SweepInput, BoundPolicy]:
     """A night over keys in every state of life, in three plans."""
     listed, rows, members, used = [], [], [[], [], []], {}  # type: ignore[var-annotated]
     for number in range(keys):

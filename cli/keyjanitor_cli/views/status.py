@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from keyjanitor.domain.capacity.forecast import Forecast, forecast
-from keyjanitor.domain.model.records import CountRow, LadderRow, NightRow
+from keyjanitor.domain.model.records import CountRow, NightRow, PressureRow
 from keyjanitor_cli.shapes import Block, Column, Command, Facts, Line, Table, Tone, View
 from keyjanitor_cli.views.acts import SavedPlan
 from keyjanitor_cli.views.words import kinds, many
@@ -32,7 +32,7 @@ class Standing:
     nights: Mapping[date, NightRow]
     reading: date | None
     held: str | None
-    ladder: LadderRow | None
+    ladder: PressureRow | None
     unsent: int
     report: Mapping[str, Any] | None
     saved: Sequence[SavedPlan] = field(default_factory=tuple)
@@ -214,7 +214,7 @@ def _sweep(at: Standing) -> Line:
     return _day(at, at.swept)
 
 
-def _pressure(ladder: LadderRow | None) -> Line:
+def _pressure(ladder: PressureRow | None) -> Line:
     if ladder is None or ladder.above is None:
         return Line("none active", Tone.QUIET)
     return Line(f"active: above {ladder.above:.0%} idle limits are shorter", Tone.WARN)

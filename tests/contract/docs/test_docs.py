@@ -29,7 +29,7 @@ from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import UNCOUNTED, Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.keys import SweepAction
-from keyjanitor.domain.model.records import Burst, CountRow, LadderRow, RungRow
+from keyjanitor.domain.model.records import Burst, CountRow, PressureRow, PressureRuleRow
 from keyjanitor.domain.requests.events import answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from keyjanitor.domain.requests.sqs_message import Message
@@ -507,7 +507,9 @@ SITUATION = Situation(
     forecast=Forecast(Growth(27.4, 23.1, 31.7), 36, 31, 43),
     owners=[("user-\u00fc", 7)],
     growing={"external": 190},
-    ladder=LadderRow(TODAY, None, (RungRow(0.95, 0.5, 1_130, {"external": 1_130}),)),
+    pressure_row=PressureRow(
+        TODAY, None, (PressureRuleRow(0.95, 0.5, 1_130, {"external": 1_130}),)
+    ),
     swept_on=TODAY,
     unread={"p1l2n3": "CallFailed: GetUsage"},
     silent=["p7l8n9"],
@@ -530,7 +532,7 @@ FAR = Situation(
     count=CountRow(TODAY, 8_000),
     yesterday=None,
     forecast=Forecast(Growth(3, -1, 7), 600, 300),
-    ladder=LadderRow(TODAY, 0.8, (RungRow(0.9, 0.5, 0),)),
+    pressure_row=PressureRow(TODAY, 0.8, (PressureRuleRow(0.9, 0.5, 0),)),
 )
 ABOUT_CAPACITY: tuple[News, ...] = (
     Crossed(0.9),

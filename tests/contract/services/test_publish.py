@@ -13,7 +13,7 @@ from keyjanitor import __version__
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.model.apis import Method
 from keyjanitor.domain.model.keys import Mode, State
-from keyjanitor.domain.model.policy import Rung
+from keyjanitor.domain.model.policy import PressureRule
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor.domain.report.document import USAGE_PLANS
 from keyjanitor.domain.report.key_rows import COLUMNS
@@ -288,8 +288,8 @@ def test_a_plan_that_the_policy_names_and_nobody_finds_stops_no_report(
 
 
 def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:
-    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
-    account = an_account(policy=a_policy(a_tier(idle_days=90), ladder=rungs))
+    rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(idle_days=90), pressure=rules))
     account.key(KEY_ID, idle=60)
     account.sweep(hold="a campaign")
     account.night()

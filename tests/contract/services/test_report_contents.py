@@ -10,7 +10,7 @@ import pytest
 
 from keyjanitor.domain.model.apis import Method
 from keyjanitor.domain.model.keys import Mode
-from keyjanitor.domain.model.policy import Rung
+from keyjanitor.domain.model.policy import PressureRule
 from keyjanitor.domain.report.key_rows import COLUMNS
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
 from tests.fakes import BUSY, Account
@@ -77,7 +77,7 @@ def test_a_warning_of_a_key_in_use_is_no_announced_date(slow: Account) -> None:
     report = published(slow)
     key = key_of(report, BUSY)
     assert (key["next_step"], key["announced"], key["waits"]) == ("warned", False, False)
-    assert (key["reason_code"], key["facts"]["patience"]) == ("within_patience", 60)
+    assert (key["reason_code"], key["facts"]["idle_limit"]) == ("within_idle_limit", 60)
 
 
 def test_in_observe_no_date_is_announced(an_account: AccountMaker) -> None:
@@ -144,7 +144,7 @@ def test_the_limits_of_each_tier_are_those_of_the_policy_whatever_the_pressure(
 ) -> None:
     policy = a_policy(
         a_tier(idle_days=90, warn_days=7),
-        ladder=(Rung(0.00005, 0.5, ("external",)),),
+        pressure=(PressureRule(0.00005, 0.5, ("external",)),),
         max_share=1.0,
     )
     account = an_account(policy=policy)
@@ -162,7 +162,7 @@ def test_the_limits_of_each_tier_are_those_of_the_policy_whatever_the_pressure(
         "least_idle_days": 35,
         "frozen": ["external"],
     }
-    assert key_of(report, BUSY)["facts"]["patience"] == 45
+    assert key_of(report, BUSY)["facts"]["idle_limit"] == 45
 
 
 # --- use ---------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.model.keys import ApiKey, State
-from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.records import RequestRow, Row, Status, row_id
 from keyjanitor.domain.requests.import_file import NewKey, key_file
 from keyjanitor.domain.requests.key_values import looks_like_ours
@@ -777,8 +777,8 @@ def test_of_all_that_speaks_against_an_issue_the_first_in_the_contracts_order_is
     asked(account, issue(owner="the owner", request_id="before"))
     wrong: dict[str, Any] = {"expires_on": "1999-12-31", "tier": "unknown", "deliver_to": "nobody"}
     tier: dict[str, Any] = {"max_keys_per_owner": 1}
-    ladder = (Rung(above=0.1, patience=1.0, freeze=(TIER,)),)
-    policy: dict[str, Any] = {"service_quota": 4, "ladder": ladder}
+    pressure_row = (PressureRule(above=0.1, idle_factor=1.0, freeze=(TIER,)),)
+    policy: dict[str, Any] = {"service_quota": 4, "pressure": pressure_row}
     senders = [STRANGER]
 
     def attempt(number: int) -> str:
@@ -796,7 +796,7 @@ def test_of_all_that_speaks_against_an_issue_the_first_in_the_contracts_order_is
             "recipient_not_allowed": lambda: wrong.pop("deliver_to"),
             "too_many_keys": lambda: tier.update(max_keys_per_owner=3),
             "capacity_exhausted": lambda: policy.update(service_quota=10),
-            "tier_frozen": lambda: policy.update(ladder=()),
+            "tier_frozen": lambda: policy.update(pressure=()),
         },
     )
     assert told == [
@@ -1287,9 +1287,9 @@ def test_a_tiers_reserve_is_kept_for_it_and_shrinks_as_it_is_taken(
 
 def test_a_frozen_tier_gets_no_new_keys_and_the_others_do(an_account: AccountMaker) -> None:
     tiers = (an_asking_tier(), an_asking_tier("partners", usage_plans=()))
-    ladder = (Rung(above=0.5, patience=1.0, freeze=(TIER,)),)
+    pressure_row = (PressureRule(above=0.5, idle_factor=1.0, freeze=(TIER,)),)
     account = an_account(
-        policy=an_asking_policy(*tiers, policy={"service_quota": 10, "ladder": ladder})
+        policy=an_asking_policy(*tiers, policy={"service_quota": 10, "pressure": pressure_row})
     )
     bodies = [*issues(7), issue(8, tier="partners")]
     assert account.ask(*bodies) == []

@@ -16,8 +16,8 @@ from keyjanitor import __version__
 from keyjanitor.domain.expiry.sweep_plan import digest_of
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import Mode, State
-from keyjanitor.domain.model.policy import Rung
-from keyjanitor.domain.model.records import LadderRow, RungRow
+from keyjanitor.domain.model.policy import PressureRule
+from keyjanitor.domain.model.records import PressureRow, PressureRuleRow
 from keyjanitor.errors import (
     AccessDenied,
     AlreadyRunning,
@@ -234,12 +234,12 @@ def test_observe_writes_no_row_and_sends_no_event_and_writes_the_keys_file(
     due_to_be_parked(account)
     account.key("new", idle=80)
     account.key("other", idle=60)
-    before = (but_the_ladder(account), account.gateway.keys(), account.objects("tombstones/"))
+    before = (but_the_pressure_row(account), account.gateway.keys(), account.objects("tombstones/"))
     told = (len(account.events), len(account.alerts))
     answer = account.sweep(mode="observe")
     assert answer["verdicts"]["park"] == 1
     assert answer["applied"] == none_applied()
-    after = (but_the_ladder(account), account.gateway.keys(), account.objects("tombstones/"))
+    after = (but_the_pressure_row(account), account.gateway.keys(), account.objects("tombstones/"))
     assert after == before
     assert (len(account.events), len(account.alerts)) == told
     assert account.keys_file()[KEY_ID]["verdict"] == "park"
@@ -250,22 +250,22 @@ def test_observe_leaves_a_dead_runs_claim_alone(account: Account) -> None:
     due_to_be_disabled(account)
     account.around = Calls(apigateway_set_enabled=fails_for_the_first())
     account.sweep()
-    before = but_the_ladder(account)
+    before = but_the_pressure_row(account)
     assert account.ledger.live_rows()[KEY_ID].claim is not None
     account.around = Calls()
     account.sweep(mode="observe")
-    assert but_the_ladder(account) == before
+    assert but_the_pressure_row(account) == before
 
 
 def test_observe_too_writes_down_what_the_rungs_would_free(
     an_account: Callable[..., Account],
 ) -> None:
-    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
-    account = an_account(policy=a_policy(a_tier(idle_days=90), ladder=rungs))
+    rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(idle_days=90), pressure=rules))
     account.key(KEY_ID, idle=60)
     account.night(mode="observe")
-    assert account.ledger.ladder() == LadderRow(
-        account.today, None, (RungRow(0.9, 0.5, 1, {"external": 1}),)
+    assert account.ledger.pressure_row() == PressureRow(
+        account.today, None, (PressureRuleRow(0.9, 0.5, 1, {"external": 1}),)
     )
 
 
@@ -276,23 +276,23 @@ def test_an_event_out_of_the_replay_window_writes_no_ladder(
     account.read()
     account.real_now += 3 * DAY
     assert account.sweep()["observed_because"]
-    assert account.ledger.ladder() is None
+    assert account.ledger.pressure_row() is None
 
 
 def test_a_look_at_an_old_night_takes_nothing_from_the_ladder_of_a_later_one(
     an_account: AccountMaker,
 ) -> None:
-    rungs = (Rung(above=0.9, patience=0.5, freeze=()),)
-    account = an_account(policy=a_policy(a_tier(), ladder=rungs), replay_window_hours=36)
+    rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)
+    account = an_account(policy=a_policy(a_tier(), pressure=rules), replay_window_hours=36)
     for number in range(30):
         account.key(f"key{number:02}", idle=34)
     old = account.today
     account.nights(6)
-    stands = account.ledger.ladder()
+    stands = account.ledger.pressure_row()
     assert stands is not None
-    assert stands.rungs[0].more_keys == 30
+    assert stands.rules[0].more_keys == 30
     account.sweep(mode="observe", time=f"{old}T03:15:00Z")
-    assert account.ledger.ladder() == stands
+    assert account.ledger.pressure_row() == stands
 
 
 def test_a_look_at_an_old_night_leaves_its_keys_file(an_account: AccountMaker) -> None:
@@ -321,7 +321,7 @@ def test_a_later_run_of_a_night_keeps_the_lines_of_the_keys_that_an_earlier_one_
         assert account.keys_file().keys() == first.keys()
 
 
-def but_the_ladder(account: Account) -> list[dict[str, Any]]:
+def but_the_pressure_row(account: Account) -> list[dict[str, Any]]:
     return [item for item in account.items() if item["sk"] != {"S": "ladder"}]
 
 

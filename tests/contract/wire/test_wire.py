@@ -37,10 +37,10 @@ def account_of(
 
 
 REASONS = {  # of the night after
-    "active": "within_patience",
-    "renewed": "within_patience",
-    "used-again": "within_patience",
-    **dict.fromkeys(("busy000000", "made000002", "made000005", "made000006"), "within_patience"),
+    "active": "within_idle_limit",
+    "renewed": "within_idle_limit",
+    "used-again": "within_idle_limit",
+    **dict.fromkeys(("busy000000", "made000002", "made000005", "made000006"), "within_idle_limit"),
     "disabled": "idle",
     "due": "idle",
     "warned-next": "idle",

@@ -15,7 +15,7 @@ from keyjanitor.domain.expiry.reasons import (
     OrphanSoon,
     TagsUnread,
     TierNever,
-    WithinPatience,
+    WithinIdleLimit,
 )
 from keyjanitor.domain.expiry.safety_brake import (
     Brake,
@@ -31,7 +31,7 @@ from keyjanitor.domain.expiry.safety_brake import (
 )
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.model.keys import SweepAction
-from keyjanitor.domain.model.policy import Policy, Pressure, Rung
+from keyjanitor.domain.model.policy import Policy, Pressure, PressureRule
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import UnexpectedAnswer
 from tests.builders import (
@@ -61,7 +61,7 @@ def a_compared(
     values: dict[str, Any] = {
         "service_quota": 10_000,
         "clear_margin": 0.03,
-        "ladder": (),
+        "rules": (),
         "above": None,
         "factor": 1.0,
         "max_share": 0.05,
@@ -441,46 +441,46 @@ def test_a_key_that_was_in_no_plan_when_the_first_reading_came_has_lost_none(
 
 # --- pressure -------------------------------------------------------------------------------------
 
-RUNG = Rung(above=0.5, patience=0.5, freeze=())
-FULL = Pressure(used=1.0, patience=0.5, above=0.5)
+RUNG = PressureRule(above=0.5, idle_factor=0.5, freeze=())
+FULL = Pressure(used=1.0, idle_factor=0.5, above=0.5)
 
 
 @pytest.mark.parametrize(
-    ("days", "ladder", "cause"),
+    ("days", "rules", "cause"),
     [
-        (35, ((0.5, 0.5),), Cause.PRESSURE_RULE),  # the rung has come to stand
+        (35, ((0.5, 0.5),), Cause.PRESSURE_RULE),  # the rule has come to stand
         (59, ((0.5, 0.5),), Cause.PRESSURE_RULE),
         (60, ((0.5, 0.5),), Cause.USE_STOPPED),  # past its limit without it
-        (40, ((0.5, 0.8),), Cause.LIMIT_LOWERED),  # the rung was edited
+        (40, ((0.5, 0.8),), Cause.LIMIT_LOWERED),  # the rule was edited
         (40, (), Cause.LIMIT_LOWERED),
         (48, ((0.5, 0.8),), Cause.PRESSURE_RULE),
     ],
 )
 def test_a_rung_that_comes_to_stand_is_told_from_one_that_was_edited(
-    days: int, ladder: tuple[tuple[float, float], ...], cause: Cause
+    days: int, rules: tuple[tuple[float, float], ...], cause: Cause
 ) -> None:
-    policy = replace(a_policy(ladder=(RUNG,)), service_quota=1)
-    before = a_compared("kept", service_quota=1, ladder=ladder)
+    policy = replace(a_policy(pressure=(RUNG,)), service_quota=1)
+    before = a_compared("kept", service_quota=1, rules=rules)
     verdict = a_past(Idle(days, days_ago(days)), used=days)
     found = found_in(verdict, before, policy=policy, pressure=FULL)
     assert found == (cause, TODAY)
 
 
 def test_a_service_quota_that_was_edited_down_to_reach_a_rung_is_an_edit() -> None:
-    policy = replace(a_policy(ladder=(RUNG,)), service_quota=1)
-    before = a_compared("kept", ladder=((0.5, 0.5),), service_quota=10_000)
+    policy = replace(a_policy(pressure=(RUNG,)), service_quota=1)
+    before = a_compared("kept", rules=((0.5, 0.5),), service_quota=10_000)
     verdict = a_past(Idle(40, days_ago(40)), used=40)
     found = found_in(verdict, before, policy=policy, pressure=FULL)
     assert found == (Cause.LIMIT_LOWERED, TODAY)
 
 
 def test_a_margin_that_was_edited_to_keep_a_rung_is_an_edit() -> None:
-    # One key of two slots is half of them: the rung above 0.52 stands only by its margin.
-    rung = Rung(above=0.52, patience=0.5, freeze=())
-    policy = replace(a_policy(ladder=(rung,)), service_quota=2)
-    values: dict[str, Any] = {"service_quota": 2, "ladder": ((0.52, 0.5),), "above": 0.52}
+    # One key of two slots is half of them: the rule above 0.52 stands only by its margin.
+    rule = PressureRule(above=0.52, idle_factor=0.5, freeze=())
+    policy = replace(a_policy(pressure=(rule,)), service_quota=2)
+    values: dict[str, Any] = {"service_quota": 2, "rules": ((0.52, 0.5),), "above": 0.52}
     verdict = a_past(Idle(40, days_ago(40)), used=40)
-    pressure = Pressure(used=0.5, patience=0.5, above=0.52)
+    pressure = Pressure(used=0.5, idle_factor=0.5, above=0.52)
     stood = a_compared("kept", factor=0.5, clear_margin=0.03, **values)
     assert found_in(verdict, stood, policy=policy, pressure=pressure) == (Cause.USE_STOPPED, TODAY)
     narrow = a_compared("kept", factor=0.5, clear_margin=0.01, **values)
@@ -497,8 +497,8 @@ def of(verdicts: Iterable[Verdict], before: Compared | None = None, **more: Any)
 
 
 def test_tonight_is_kept_with_its_limits_and_how_it_saw_each_key() -> None:
-    rung = Rung(above=0.8, patience=0.5, freeze=())
-    policy = a_policy(a_tier(idle_days=30), ladder=(rung,), max_share=0.1, max_keys=70)
+    rule = PressureRule(above=0.8, idle_factor=0.5, freeze=())
+    policy = a_policy(a_tier(idle_days=30), pressure=(rule,), max_share=0.1, max_keys=70)
     before = a_compared(counts=(3, 4))
     comparison = compare(
         a_night_plan(a_past(Idle(60, days_ago(60))), pressure=Pressure(0.9, 0.5, 0.8)),
@@ -511,7 +511,7 @@ def test_tonight_is_kept_with_its_limits_and_how_it_saw_each_key() -> None:
         day=TODAY,
         service_quota=10_000,
         clear_margin=0.03,
-        ladder=((0.8, 0.5),),
+        rules=((0.8, 0.5),),
         above=0.8,
         factor=0.5,
         max_share=0.1,
@@ -532,7 +532,7 @@ def test_tonight_is_kept_with_its_limits_and_how_it_saw_each_key() -> None:
 @pytest.mark.parametrize(
     ("word", "because", "status"),
     [
-        ("keep", WithinPatience(3, days_ago(3), 60), "kept"),
+        ("keep", WithinIdleLimit(3, days_ago(3), 60), "kept"),
         ("keep", TierNever("external"), "exempt"),
         ("keep", NoContact("external"), "exempt"),
         ("keep", OrphanSoon(3, 14), "kept"),
@@ -554,7 +554,7 @@ def test_a_night_sees_each_key_as_its_verdict_has_it(
         ("unknown", TagsUnread(), True),
         ("keep", OrphanSoon(3, 14), True),
         ("protected", TagsUnread(), False),
-        ("keep", WithinPatience(3, days_ago(3), 60), False),
+        ("keep", WithinIdleLimit(3, days_ago(3), 60), False),
     ],
 )
 def test_a_night_that_cannot_judge_a_key_leaves_it_past_its_limit(
@@ -625,7 +625,7 @@ def test_without_a_night_before_nothing_is_usual() -> None:
 def test_a_kept_night_is_the_same_when_it_is_read_again() -> None:
     kept = a_compared(
         "kept",
-        ladder=((0.8, 0.5),),
+        rules=((0.8, 0.5),),
         above=0.8,
         factor=0.5,
         keys={

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyjanitor.domain.expiry import reasons
-from keyjanitor.domain.expiry.night import Night
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
-from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
 from tests.builders import (
@@ -40,7 +40,7 @@ DAYS = st.integers(0, 200)
 MAYBE = st.none() | DAYS
 
 POLICIES = st.builds(
-    lambda idle, never_used, warn, grace, orphan, ladder: a_policy(
+    lambda idle, never_used, warn, grace, orphan, pressure_row: a_policy(
         a_tier(
             idle_days=idle,
             never_used_days=never_used,
@@ -48,14 +48,14 @@ POLICIES = st.builds(
             grace_days=grace,
             orphan_days=orphan,
         ),
-        ladder=ladder,
+        pressure=pressure_row,
     ),
     PATIENCE,
     PATIENCE,
     st.integers(1, 20),
     st.integers(1, 20),
     st.integers(1, 30),
-    st.sampled_from([(), (Rung(0.00001, 0.5, ()),), (Rung(0.00001, 0.1, ()),)]),
+    st.sampled_from([(), (PressureRule(0.00001, 0.5, ()),), (PressureRule(0.00001, 0.1, ()),)]),
 )
 
 # What may be out of the ordinary with a key, or with its night; most often nothing is.
@@ -127,7 +127,7 @@ def lives(draw: Any, key_id: str, odd: set[str]) -> tuple[ApiKey, Row | None, di
 
 
 @st.composite
-def nights(draw: Any, most: int = 1, always: tuple[str, ...] = ()) -> tuple[Night, Policy]:
+def nights(draw: Any, most: int = 1, always: tuple[str, ...] = ()) -> tuple[SweepInput, Policy]:
     odd = {*always, *draw(ODDITIES)}
     ids = [f"k{index}" for index in range(most if most == 1 else draw(st.integers(1, most)))]
     drawn = [draw(lives(key_id, odd)) for key_id in ids]
@@ -168,12 +168,12 @@ law = settings(
 )
 
 
-def planned(drawn: tuple[Night, Policy]) -> Plan:
+def planned(drawn: tuple[SweepInput, Policy]) -> Plan:
     night, policy = drawn
     return decide(night, bound(policy, night.evidence))
 
 
-def last_use(night: Night, key_id: str) -> date | None:
+def last_use(night: SweepInput, key_id: str) -> date | None:
     row = night.rows.get(key_id)
     told = [night.evidence.last_used.get(key_id), row.last_used if row else None]
     return max((day for day in told if day), default=None)
@@ -181,7 +181,7 @@ def last_use(night: Night, key_id: str) -> date | None:
 
 @law
 @given(nights())
-def test_every_key_gets_exactly_one_verdict(drawn: tuple[Night, Policy]) -> None:
+def test_every_key_gets_exactly_one_verdict(drawn: tuple[SweepInput, Policy]) -> None:
     plan = planned(drawn)
     assert [verdict.key for verdict in plan.verdicts] == list(drawn[0].keys)
     assert sum(plan.counts.values()) == len(drawn[0].keys)
@@ -189,7 +189,7 @@ def test_every_key_gets_exactly_one_verdict(drawn: tuple[Night, Policy]) -> None
 
 @law
 @given(nights())
-def test_only_a_key_that_we_disabled_is_parked(drawn: tuple[Night, Policy]) -> None:
+def test_only_a_key_that_we_disabled_is_parked(drawn: tuple[SweepInput, Policy]) -> None:
     for step in planned(drawn).steps:
         if isinstance(step, Park):
             assert (step.key.enabled, step.row.state) == (False, State.DISABLED)
@@ -198,7 +198,7 @@ def test_only_a_key_that_we_disabled_is_parked(drawn: tuple[Night, Policy]) -> N
 @law
 @given(nights())
 def test_only_a_key_that_was_warned_is_disabled_or_parked_and_not_before_its_date(
-    drawn: tuple[Night, Policy],
+    drawn: tuple[SweepInput, Policy],
 ) -> None:
     for step in planned(drawn).steps:
         if isinstance(step, Disable):
@@ -212,7 +212,7 @@ def test_only_a_key_that_was_warned_is_disabled_or_parked_and_not_before_its_dat
 
 @law
 @given(nights())
-def test_nothing_stepped_today_steps_again(drawn: tuple[Night, Policy]) -> None:
+def test_nothing_stepped_today_steps_again(drawn: tuple[SweepInput, Policy]) -> None:
     for step in planned(drawn).due:
         if isinstance(step, Warn | Disable | Park) and step.row is not None:
             assert step.row.stepped_on != TODAY
@@ -221,7 +221,7 @@ def test_nothing_stepped_today_steps_again(drawn: tuple[Night, Policy]) -> None:
 @law
 @given(nights())
 def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
-    drawn: tuple[Night, Policy],
+    drawn: tuple[SweepInput, Policy],
 ) -> None:
     night, policy = drawn
     for verdict in planned(drawn).verdicts:
@@ -230,7 +230,7 @@ def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
         orphan = not verdict.usage_plan_ids
         if used is None or agreed or orphan or verdict.tier.idle_days == "never":
             continue
-        factor = policy.pressure(len(night.keys)).patience
+        factor = policy.pressure_at(len(night.keys)).idle_factor
         patience = max(min(verdict.tier.idle_days, 35), int(verdict.tier.idle_days * factor))
         if (TODAY - used).days < patience:
             assert verdict.step is None
@@ -238,7 +238,7 @@ def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
 
 @law
 @given(nights(always=("ends",)))
-def test_no_key_with_an_end_is_disabled_before_it(drawn: tuple[Night, Policy]) -> None:
+def test_no_key_with_an_end_is_disabled_before_it(drawn: tuple[SweepInput, Policy]) -> None:
     for step in planned(drawn).due:
         if isinstance(step, Disable) and step.row.expires_on is not None:
             assert step.row.expires_on <= TODAY
@@ -247,7 +247,7 @@ def test_no_key_with_an_end_is_disabled_before_it(drawn: tuple[Night, Policy]) -
 @law
 @given(nights())
 def test_no_key_whose_clock_restarted_after_its_warning_takes_the_next_step(
-    drawn: tuple[Night, Policy],
+    drawn: tuple[SweepInput, Policy],
 ) -> None:
     for verdict in planned(drawn).verdicts:
         if isinstance(verdict.step, Disable | Park) and isinstance(
@@ -261,7 +261,7 @@ def test_no_key_whose_clock_restarted_after_its_warning_takes_the_next_step(
 
 @law
 @given(nights())
-def test_what_is_protected_is_never_touched(drawn: tuple[Night, Policy]) -> None:
+def test_what_is_protected_is_never_touched(drawn: tuple[SweepInput, Policy]) -> None:
     for verdict in planned(drawn).verdicts:
         key, row, tags = verdict.key, verdict.row, verdict.key.tags or {}
         ours = row is not None and row.state is State.DISABLED
@@ -280,7 +280,7 @@ def test_what_is_protected_is_never_touched(drawn: tuple[Night, Policy]) -> None
 
 @law
 @given(nights())
-def test_an_unknown_is_kept(drawn: tuple[Night, Policy]) -> None:
+def test_an_unknown_is_kept(drawn: tuple[SweepInput, Policy]) -> None:
     night, _ = drawn
     plans = night.evidence.plans
     blind = not all(plan.members_read for plan in plans.values())
@@ -295,7 +295,7 @@ def test_an_unknown_is_kept(drawn: tuple[Night, Policy]) -> None:
 
 @law
 @given(nights())
-def test_on_a_first_night_there_are_warnings_at_the_most(drawn: tuple[Night, Policy]) -> None:
+def test_on_a_first_night_there_are_warnings_at_the_most(drawn: tuple[SweepInput, Policy]) -> None:
     night, policy = drawn
     first = replace(night, warnings_only="first night")
     assert all(isinstance(step, Warn) for step in planned((first, policy)).due)
@@ -306,7 +306,9 @@ def test_on_a_first_night_there_are_warnings_at_the_most(drawn: tuple[Night, Pol
 
 @law
 @given(nights(most=4), st.randoms())
-def test_the_order_of_the_input_does_not_matter(drawn: tuple[Night, Policy], random: Any) -> None:
+def test_the_order_of_the_input_does_not_matter(
+    drawn: tuple[SweepInput, Policy], random: Any
+) -> None:
     night, policy = drawn
     shuffled = list(night.keys)
     random.shuffle(shuffled)
@@ -341,7 +343,7 @@ def in_order(step: Any) -> Any:
 @law
 @given(nights(), st.integers(1, 200))
 def test_a_longer_idle_time_never_gets_a_milder_verdict(
-    drawn: tuple[Night, Policy], longer: int
+    drawn: tuple[SweepInput, Policy], longer: int
 ) -> None:
     # Every sign of life is moved into the past, and nothing else.
     night, policy = drawn

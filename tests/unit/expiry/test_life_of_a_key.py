@@ -21,7 +21,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
 )
 from keyjanitor.domain.model.keys import ApiKey, Mode, State
 from keyjanitor.domain.model.owners import Mark, Owner, Stack
-from keyjanitor.domain.model.policy import Owned, Rung
+from keyjanitor.domain.model.policy import Owned, PressureRule
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.reading import take_evidence
@@ -261,18 +261,20 @@ def test_an_edited_policy_brings_no_written_date_forward() -> None:
 
 @pytest.mark.life("K-204")
 def test_a_higher_rung_brings_no_written_date_forward() -> None:
-    pressed = a_policy(ladder=(Rung(0.9, 0.5, ()),), service_quota=1)
+    pressed = a_policy(pressure=(PressureRule(0.9, 0.5, ()),), service_quota=1)
     verdict = a_verdict(a_key(), a_warned_row(disable_in=1), evidence=used(74), policy=pressed)
     assert judged(verdict) == ("keep", reasons.Waits("disabled", in_days(1), idle(74)))
 
 
 @pytest.mark.life("K-204")
 def test_a_higher_rung_shortens_the_patience_with_who_is_yet_to_be_warned() -> None:
-    pressed = a_policy(a_tier(idle_days=100), ladder=(Rung(0.9, 0.5, ()),), service_quota=1)
+    pressed = a_policy(
+        a_tier(idle_days=100), pressure=(PressureRule(0.9, 0.5, ()),), service_quota=1
+    )
     assert [
         judged(a_verdict(a_key(), evidence=used(days), policy=pressed)) for days in (49, 50)
     ] == [
-        ("keep", reasons.WithinPatience(49, days_ago(49), 50)),
+        ("keep", reasons.WithinIdleLimit(49, days_ago(49), 50)),
         ("warn", idle(50)),
     ]
 
@@ -504,8 +506,8 @@ def test_never_used_is_said_only_of_a_key_made_after_the_first_day_of_the_first_
     evidence = an_evidence(first_day=first_day)
     assert [judged(a_verdict(a_key(age=age), evidence=evidence)) for age in (19, 20, 21)] == [
         ("warn", reasons.Idle(19, days_ago(19), never_used=True)),
-        ("keep", reasons.WithinPatience(20, first_day, 60)),
-        ("keep", reasons.WithinPatience(20, first_day, 60)),
+        ("keep", reasons.WithinIdleLimit(20, first_day, 60)),
+        ("keep", reasons.WithinIdleLimit(20, first_day, 60)),
     ]
 
 
@@ -513,7 +515,7 @@ def test_never_used_is_said_only_of_a_key_made_after_the_first_day_of_the_first_
 def test_a_key_that_was_used_once_is_never_again_one_that_was_never_used() -> None:
     assert judged(a_verdict(a_key(age=50), evidence=used(40))) == (
         "keep",
-        reasons.WithinPatience(40, days_ago(40), 60),
+        reasons.WithinIdleLimit(40, days_ago(40), 60),
     )
 
 
@@ -758,7 +760,7 @@ def test_the_clock_of_a_plans_keys_begins_when_its_stage_is_back() -> None:
     assert a_verdict(a_key(), evidence=first).idle_since == days_ago(70)
     assert judged(a_verdict(a_key(), evidence=second)) == (
         "keep",
-        reasons.WithinPatience(1, YESTERDAY, 60),
+        reasons.WithinIdleLimit(1, YESTERDAY, 60),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.model.keys import Mode, State
-from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.errors import EmptyListing
 from tests.builders import DAY, PLAN_ID, a_policy, a_tier, a_usage_plan, in_days
 from tests.unit.nights import Account
@@ -24,12 +24,12 @@ def an_account(policy: Policy | None = None) -> Account:
 @pytest.mark.parametrize("patience", [1.0, 0.5])
 def test_a_monthly_client_is_never_warned(patience: float) -> None:
     # Used every 30 days; on a rung of 0.5 too, since idle_days is never shortened below 35.
-    rungs = (Rung(0.0001, patience, ()),)
-    account = Account(a_policy(ladder=rungs))
+    rules = (PressureRule(0.0001, patience, ()),)
+    account = Account(a_policy(pressure=rules))
     account.plan()
     account.key("monthly", PLAN_ID, age=200, used=lambda day: day % 30 == 7)
     swept = account.nights(120)
-    assert {night.plan.pressure.patience for night in swept} == {patience}
+    assert {night.plan.pressure.idle_factor for night in swept} == {patience}
     assert account.steps("monthly") == []
 
 

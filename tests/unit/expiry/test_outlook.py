@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook
+from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, project_nights
 from keyjanitor.domain.model.keys import DAY, Mode, State, SweepAction
-from keyjanitor.domain.model.policy import Rung, Sweep
+from keyjanitor.domain.model.policy import PressureRule, Sweep
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.services.expire_keys.gather import gather
 from tests.builders import PLAN_ID, a_policy, a_tier, unclaimed
@@ -38,7 +38,7 @@ def foretold(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]
     night = replace(gathered.night, today=account.today - DAY)
     shelf = [row for row in account.ledger.gone.values() if row.state is State.PARKED]
     compared = account.files.compared_before(account.today)
-    return outlook(night, gathered.bound, mode, shelf, compared)
+    return project_nights(night, gathered.bound, mode, shelf, compared)
 
 
 def lived(account: Account, mode: Mode = Mode.PARK) -> tuple[NightAhead, ...]:
@@ -90,8 +90,8 @@ def test_a_braked_night_is_foretold() -> None:
 
 
 def test_a_rung_that_is_left_as_keys_go_is_left_in_the_outlook_too() -> None:
-    rungs = (Rung(above=0.5, patience=0.6, freeze=()),)
-    account = an_account(*range(30, 80), ladder=rungs, service_quota=90)
+    rules = (PressureRule(above=0.5, idle_factor=0.6, freeze=()),)
+    account = an_account(*range(30, 80), pressure=rules, service_quota=90)
     said = foretold(account)
     assert said == lived(account)
 

@@ -19,7 +19,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     action_of,
     digest_of,
     key_id_of,
-    plan_night,
+    within_allowance,
 )
 from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Sweep
@@ -78,7 +78,7 @@ def planned(
     stepped: dict[SweepAction, int] | None = None,
 ) -> Plan:
     words = {Warn: "warn", Disable: "disable", Park: "park"}
-    return plan_night(
+    return within_allowance(
         today=TODAY,
         verdicts=[
             Verdict(step.key, step.row, TIER, words[type(step)], step.because, step=step)  # type: ignore[arg-type]
@@ -329,7 +329,7 @@ def test_an_approved_plan_has_the_words_of_its_steps() -> None:
 def test_a_plan_holds_what_it_was_made_of() -> None:
     key, row = a_key("k1"), a_row("k1")
     kept = Verdict(key, row, TIER, "keep", reasons.KeepTag())
-    plan = plan_night(
+    plan = within_allowance(
         today=TODAY,
         verdicts=[kept],
         notes=[Missing(a_row("k2"))],

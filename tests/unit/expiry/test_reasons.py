@@ -25,7 +25,7 @@ IDLE = reasons.Idle(60, days_ago(60))
         (reasons.Orphan(14), "in no usage plan for 14 nights"),
         (reasons.Ends(TODAY), "ends on 2026-11-21, as was agreed when it was issued or rotated"),
         (
-            reasons.WithinPatience(7, days_ago(7), 60),
+            reasons.WithinIdleLimit(7, days_ago(7), 60),
             "idle for 7 days of 60, since 2026-11-14",
         ),
         (reasons.OrphanSoon(3, 14), "in no usage plan for 3 of 14 nights"),

@@ -7,7 +7,7 @@ import pytest
 
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause
 from keyjanitor.domain.model.keys import Mode, State
-from keyjanitor.domain.model.policy import Policy, Rung, Sweep
+from keyjanitor.domain.model.policy import Policy, PressureRule, Sweep
 from tests.builders import DAY, PLAN_ID, a_policy, a_tier
 from tests.unit.nights import Account, Swept
 
@@ -152,11 +152,11 @@ def test_an_edit_made_during_a_hold_trips_it_when_the_hold_ends(after_nights: in
 
 
 def test_a_pressure_rule_edited_too_far_trips_it() -> None:
-    account = an_account(keys=5, policy=a_policy(ladder=(Rung(0.0001, 0.9, ()),)))
+    account = an_account(keys=5, policy=a_policy(pressure=(PressureRule(0.0001, 0.9, ()),)))
     for number in range(MANY):
         account.key(f"resting{number:03}", PLAN_ID, age=300, last_used=45)
     account.nights(2)
-    account.policy = replace(account.policy, ladder=(Rung(0.0001, 0.6, ()),))
+    account.policy = replace(account.policy, pressure=(PressureRule(0.0001, 0.6, ()),))
     assert causes(account.night().brake) == {"limit_lowered": MANY}
 
 
@@ -375,14 +375,16 @@ def test_nights_that_did_not_run_trip_nothing(nights: int) -> None:
 
 @pytest.mark.life("K-1406")
 def test_a_pressure_rule_that_comes_to_stand_trips_nothing() -> None:
-    account = an_account(keys=5, policy=a_policy(ladder=(Rung(0.5, 0.6, ()),), service_quota=200))
+    account = an_account(
+        keys=5, policy=a_policy(pressure=(PressureRule(0.5, 0.6, ()),), service_quota=200)
+    )
     for number in range(MANY):
         account.key(f"resting{number:03}", PLAN_ID, age=300, last_used=40)
     account.nights(2)
     for number in range(60):
         account.key(f"new{number:02}", PLAN_ID, age=0, used=lambda _: True)
     night = account.night()
-    assert night.plan.pressure.patience == 0.6
+    assert night.plan.pressure.idle_factor == 0.6
     assert night.brake is None
     assert {one.cause for one in night.comparison.found} == {Cause.PRESSURE_RULE}
     assert night.applied["warn"] == 20

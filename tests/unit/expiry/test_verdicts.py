@@ -22,7 +22,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
 )
 from keyjanitor.domain.expiry.verdicts import decide, tier_of
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
-from keyjanitor.domain.model.policy import BoundPolicy, Policy, Pressure, Rung, Unbound
+from keyjanitor.domain.model.policy import BoundPolicy, Policy, Pressure, PressureRule, Unbound
 from keyjanitor.domain.model.records import Claim, Row
 from tests.builders import (
     KEY_ID,
@@ -52,7 +52,9 @@ TIERS = a_policy(EXTERNAL, INNER)
 def plan(
     *keys: ApiKey, policy: Policy = TIERS, pressure: Pressure | None = None, **night: Any
 ) -> Plan:
-    gathered = {name: night.pop(name) for name in ("rung", "begun", "untold") if name in night}
+    gathered = {
+        name: night.pop(name) for name in ("pressure_above", "begun", "untold") if name in night
+    }
     tonight = replace(a_night(*keys, **night), **gathered)
     return decide(tonight, bound(policy, tonight.evidence), pressure)
 
@@ -119,14 +121,14 @@ def test_a_key_of_a_request_that_is_not_answered_has_the_tier_of_its_request() -
 def test_tonights_pressure_is_that_of_the_account_the_rung_that_stood_or_another_that_is_asked() -> (
     None
 ):
-    policy = replace(a_policy(ladder=(Rung(0.5, 0.6, ()),)), service_quota=2)
+    policy = replace(a_policy(pressure=(PressureRule(0.5, 0.6, ()),)), service_quota=2)
     key = a_key(age=300)
     calm = plan(key, policy=policy)
     assert calm.pressure == Pressure(0.5, 1.0, None)
-    stood = plan(key, policy=policy, rung=0.5)
+    stood = plan(key, policy=policy, pressure_above=0.5)
     assert stood.pressure == Pressure(0.5, 0.6, 0.5)
     asked = Pressure(0.1, 0.7, 0.3)
-    assert plan(key, policy=policy, rung=0.5, pressure=asked).pressure == asked
+    assert plan(key, policy=policy, pressure_above=0.5, pressure=asked).pressure == asked
 
 
 # --- notes ----------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ def test_a_verdict_says_whether_the_key_is_past_its_limit_whatever_is_done() -> 
     waiting = reasons.Waits("disabled", in_days(13), idle)
     assert verdict(a_key(), waits, evidence=used) == ("keep", waiting, idle)
     fresh = an_evidence(used={KEY_ID: days_ago(59)})
-    within = reasons.WithinPatience(59, days_ago(59), 60)
+    within = reasons.WithinIdleLimit(59, days_ago(59), 60)
     assert verdict(a_key(), row, evidence=fresh) == ("keep", within, None)
 
 
@@ -294,7 +296,7 @@ def test_a_verdict_holds_all_that_was_known_of_the_key() -> None:
             row=row,
             tier=EXTERNAL,
             word="keep",
-            because=reasons.WithinPatience(3, days_ago(3), 60),
+            because=reasons.WithinIdleLimit(3, days_ago(3), 60),
             usage_plan_ids=(PLAN_ID,),
             idle_since=days_ago(3),
             last_used=days_ago(3),
@@ -309,7 +311,7 @@ def test_a_shield_comes_before_a_tier_that_is_not_known() -> None:
 
 def test_what_is_not_known_of_a_key_matters_only_past_its_limit() -> None:
     used = an_evidence(used={KEY_ID: YESTERDAY})
-    within = reasons.WithinPatience(1, YESTERDAY, 60)
+    within = reasons.WithinIdleLimit(1, YESTERDAY, 60)
     assert verdict(a_key(tags=None), evidence=used) == ("keep", within, None)
 
 

@@ -15,9 +15,9 @@ from keyjanitor.domain.model.policy import (
     Owned,
     Policy,
     Pressure,
+    PressureRule,
     Quota,
     Rate,
-    Rung,
     Sweep,
     Tier,
 )
@@ -94,7 +94,7 @@ def test_the_shipped_policy_has_unclaimed_alone_which_sweeps_nobody() -> None:
         sweep=Sweep(max_share=0.05, max_keys=500),
         owned=Owned(DESCRIPTIONS, TAGS, ()),
         tiers={"unclaimed": SHIPPED_UNCLAIMED},
-        ladder=(Rung(above=0.9, patience=0.5, freeze=()),),
+        pressure=(PressureRule(above=0.9, idle_factor=0.5, freeze=()),),
         alerts=Alerts((0.8, 0.9, 0.95, 0.98), 0.03, (60, 30, 14)),
     )
 
@@ -138,7 +138,7 @@ def test_the_least_policy_has_the_shipped_defaults() -> None:
         sweep=shipped.sweep,
         owned=shipped.owned,
         tiers=shipped.tiers,
-        ladder=(),
+        pressure=(),
         alerts=shipped.alerts,
     )
 
@@ -152,8 +152,9 @@ def test_the_least_policy_has_the_shipped_defaults() -> None:
         LEAST + "reserve = 10_000\n",
         LEAST + "[sweep]\nmax_share = 1\nmax_keys = 10_000\n",
         LEAST + "[owned]\ndescriptions = []\ntags = []\nname_prefixes = ['tf-']\n",
-        LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\n[[ladder]]\nabove = 1\npatience = 0.01\n",
-        LEAST + "[[ladder]]\nabove = 0.8\npatience = 1\nfreeze = ['unclaimed']\n",
+        LEAST
+        + "[[pressure]]\nabove = 0.8\nidle_factor = 1\n[[pressure]]\nabove = 1\nidle_factor = 0.01\n",
+        LEAST + "[[pressure]]\nabove = 0.8\nidle_factor = 1\nfreeze = ['unclaimed']\n",
         LEAST + "[alerts]\nlevels = []\ndays_to_limit = []\n",
         LEAST + "[operators]\n",
         LEAST + "[operators]\nids = ['AROAEXAMPLEEXAMPLE012', 'AIDAEXAMPLEEXAMPLE012']\n",
@@ -313,7 +314,7 @@ WRONG = [
     (
         "silent = []\n" + LEAST,
         "silent",
-        "allowed here: alerts, ladder, operators, owned, service_quota",
+        "allowed here: alerts, operators, owned, pressure, service_quota",
     ),
     (LEAST + "reserve = 6_000\n[tiers.a]\nidle_days = 1\nreserve = 4_001", "tiers", "10000 keys"),
     (LEAST + "[sweep]\nmax_share = 0", "sweep.max_share", "a number above 0, at most 1"),
@@ -325,25 +326,41 @@ WRONG = [
     ("sweep = 5\n" + LEAST, "sweep", "must be a table"),
     (LEAST + "[owned]\ntags = [5]", "owned.tags[0]", "allowed: the key of a tag"),
     (LEAST + "[owned]\nprefixes = []", "owned.prefixes", "allowed here: descriptions"),
-    ("ladder = 5\n" + LEAST, "ladder", "[[ladder]]"),
-    (LEAST + "[ladder]\nabove = 1\npatience = 1", "ladder", "[[ladder]]"),
-    (LEAST + "[[ladder]]\npatience = 1", "ladder[0].above", "a number above 0, at most 1"),
-    (LEAST + "[[ladder]]\nabove = 0.9", "ladder[0].patience", "a number above 0, at most 1"),
-    (LEAST + "[[ladder]]\nabove = 0.9\npatience = 0", "ladder[0].patience", "above 0, at most 1"),
-    (LEAST + "[[ladder]]\nabove = 0.9\npatience = 1.5", "ladder[0].patience", "at most 1"),
+    ("pressure = 5\n" + LEAST, "pressure", "[[pressure]]"),
+    (LEAST + "[pressure]\nabove = 1\nidle_factor = 1", "pressure", "[[pressure]]"),
+    (LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5", "ladder", "is called pressure now"),
     (
-        LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.4",
-        "ladder[1].above",
+        LEAST + "[[pressure]]\nabove = 0.9\nidle_factor = 0.5\npatience = 0.5",
+        "pressure[0].patience",
+        "is called idle_factor now",
+    ),
+    (LEAST + "[[pressure]]\nidle_factor = 1", "pressure[0].above", "a number above 0, at most 1"),
+    (LEAST + "[[pressure]]\nabove = 0.9", "pressure[0].idle_factor", "a number above 0, at most 1"),
+    (
+        LEAST + "[[pressure]]\nabove = 0.9\nidle_factor = 0",
+        "pressure[0].idle_factor",
+        "above 0, at most 1",
+    ),
+    (
+        LEAST + "[[pressure]]\nabove = 0.9\nidle_factor = 1.5",
+        "pressure[0].idle_factor",
+        "at most 1",
+    ),
+    (
+        LEAST
+        + "[[pressure]]\nabove = 0.9\nidle_factor = 0.5\n[[pressure]]\nabove = 0.9\nidle_factor = 0.4",
+        "pressure[1].above",
         "allowed: each above the one before",
     ),
     (
-        LEAST + "[[ladder]]\nabove = 0.8\npatience = 0.5\n[[ladder]]\nabove = 0.9\npatience = 0.5",
-        "ladder[1].patience",
+        LEAST
+        + "[[pressure]]\nabove = 0.8\nidle_factor = 0.5\n[[pressure]]\nabove = 0.9\nidle_factor = 0.5",
+        "pressure[1].idle_factor",
         "allowed: each below the one before",
     ),
     (
-        LEAST + "[[ladder]]\nabove = 0.9\npatience = 0.5\nfreeze = ['external']",
-        "ladder[0].freeze",
+        LEAST + "[[pressure]]\nabove = 0.9\nidle_factor = 0.5\nfreeze = ['external']",
+        "pressure[0].freeze",
         "one of ['unclaimed']",
     ),
     (LEAST + "[alerts]\nlevels = [0.9, 0.8]", "alerts.levels[1]", "each above the one before"),
@@ -553,7 +570,7 @@ def test_a_rung_shortens_idle_days_and_never_under_35(
     idle_days: int, factor: float, patience: int
 ) -> None:
     tier = a_tier(idle_days=idle_days)
-    assert tier.patience(never_used=False, factor=factor) == patience
+    assert tier.idle_limit(never_used=False, factor=factor) == patience
 
 
 @pytest.mark.parametrize(
@@ -561,17 +578,19 @@ def test_a_rung_shortens_idle_days_and_never_under_35(
 )
 def test_a_rung_shortens_never_used_days(days: int, factor: float, patience: int) -> None:
     tier = a_tier(never_used_days=days)
-    assert tier.patience(never_used=True, factor=factor) == patience
+    assert tier.idle_limit(never_used=True, factor=factor) == patience
 
 
 @pytest.mark.parametrize("never_used", [False, True])
 def test_never_is_never_whatever_the_rung(never_used: bool) -> None:
-    assert a_tier(idle_days="never").patience(never_used=never_used, factor=0.1) is None
+    assert a_tier(idle_days="never").idle_limit(never_used=never_used, factor=0.1) is None
 
 
 def test_the_highest_rung_that_is_passed_counts() -> None:
-    policy = a_policy(ladder=(Rung(0.5, 0.8, ()), Rung(0.9, 0.4, ())), service_quota=10_000)
-    assert [policy.pressure(keys) for keys in (0, 5_000, 5_001, 9_000, 9_001, 10_000)] == [
+    policy = a_policy(
+        pressure=(PressureRule(0.5, 0.8, ()), PressureRule(0.9, 0.4, ())), service_quota=10_000
+    )
+    assert [policy.pressure_at(keys) for keys in (0, 5_000, 5_001, 9_000, 9_001, 10_000)] == [
         Pressure(0.0, 1.0),
         Pressure(0.5, 1.0),
         Pressure(0.5001, 0.8, above=0.5),
@@ -582,15 +601,17 @@ def test_the_highest_rung_that_is_passed_counts() -> None:
 
 
 def test_a_rung_is_left_only_a_margin_below_its_edge() -> None:
-    policy = a_policy(ladder=(Rung(0.5, 0.8, ()), Rung(0.9, 0.4, ())), service_quota=10_000)
+    policy = a_policy(
+        pressure=(PressureRule(0.5, 0.8, ()), PressureRule(0.9, 0.4, ())), service_quota=10_000
+    )
     margin = int(policy.alerts.clear_margin * 10_000)
     stands = [
-        policy.pressure(keys, standing=0.9).above
+        policy.pressure_at(keys, standing=0.9).above
         for keys in (9_001, 9_000, 9_001 - margin, 9_000 - margin, 5_001 - margin, 5_000 - margin)
     ]
     assert stands == [0.9, 0.9, 0.9, 0.5, 0.5, None]
     # What did not stand is not reached by the margin.
-    assert policy.pressure(9_000, standing=0.5).above == 0.5
+    assert policy.pressure_at(9_000, standing=0.5).above == 0.5
 
 
 def test_the_more_patient_tier_is_the_one_that_waits_longer() -> None:
@@ -604,10 +625,10 @@ def test_the_more_patient_tier_is_the_one_that_waits_longer() -> None:
         a_tier(idle_days="never"),
         a_tier(idle_days=1, contact=None),
     ]
-    assert sorted({tier.patience_rank(): tier for tier in ranked}) == [
-        tier.patience_rank() for tier in ranked
+    assert sorted({tier.idle_limit_rank(): tier for tier in ranked}) == [
+        tier.idle_limit_rank() for tier in ranked
     ]
-    assert a_tier(idle_days="never").patience_rank()[1] == inf
+    assert a_tier(idle_days="never").idle_limit_rank()[1] == inf
 
 
 # --- tied to the account --------------------------------------------------------------------------

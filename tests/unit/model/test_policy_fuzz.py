@@ -15,8 +15,8 @@ from keyjanitor.errors import PolicyError
 from tests.unit.model.test_policy import LEAST, shipped_with_examples
 
 TRIES = int(os.environ.get("KEYJANITOR_FUZZ", "1000"))
-LADDER = "\n[[ladder]]\nabove = 0.95\npatience = 0.25\nfreeze = ['external']\n"
-WHOLE_POLICY = shipped_with_examples() + LADDER
+PRESSURE = "\n[[pressure]]\nabove = 0.95\nidle_factor = 0.25\nfreeze = ['external']\n"
+WHOLE_POLICY = shipped_with_examples() + PRESSURE
 # Values that some reader is not made for.
 NASTY = (
     *("0", "-1", "1", "60", "3651", "0.5", "nan", "inf", "-0.0", "1e400", "true", "''", "' '"),
@@ -145,7 +145,7 @@ def test_a_field_whose_value_is_wrong_is_named_with_its_line(line: int, path: st
 
 def test_as_many_mistakes_as_there_are_are_told_at_once() -> None:
     text = LEAST + "warn_days = 0\ngrace_days = 'x'\n[tiers.a]\nidle_days = 0\nsendres = []\n"
-    found = read((text + "[sweep]\nmax_keys = 0\n[[ladder]]\nabove = 2\n").encode())
+    found = read((text + "[sweep]\nmax_keys = 0\n[[pressure]]\nabove = 2\n").encode())
     assert isinstance(found, PolicyError)
     assert [(one.path, one.line) for one in found.mistakes] == [
         ("tiers.unclaimed.warn_days", 3),
@@ -153,6 +153,6 @@ def test_as_many_mistakes_as_there_are_are_told_at_once() -> None:
         ("tiers.a.idle_days", 6),
         ("tiers.a.sendres", 7),
         ("sweep.max_keys", 9),
-        ("ladder[0].patience", 10),
-        ("ladder[0].above", 11),
+        ("pressure[0].idle_factor", 10),
+        ("pressure[0].above", 11),
     ]

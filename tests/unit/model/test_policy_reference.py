@@ -10,9 +10,9 @@ from keyjanitor.domain.model.policy import (
     Operators,
     Owned,
     Policy,
+    PressureRule,
     Quota,
     Rate,
-    Rung,
     Sweep,
     Tier,
 )
@@ -28,7 +28,7 @@ OF_TABLE = {
     "tiers.NAME": Tier,
     "tiers.NAME.throttle": Rate,
     "tiers.NAME.quota": Quota,
-    "ladder[]": Rung,
+    "pressure[]": PressureRule,
     "alerts": Alerts,
     "operators": Operators,
 }

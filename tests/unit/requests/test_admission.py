@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, State
 from keyjanitor.domain.model.owners import Mark
-from keyjanitor.domain.model.policy import Owned, Policy, Rung, Tier
+from keyjanitor.domain.model.policy import Owned, Policy, PressureRule, Tier
 from keyjanitor.domain.model.records import Burst, Row
 from keyjanitor.domain.requests.admission import (
     end_of_life,
@@ -196,7 +196,7 @@ def test_of_all_that_leaves_no_slot_the_first_is_told() -> None:
     policy = a_policy(
         an_issuing_tier(max_keys_per_owner=1),
         service_quota=10,
-        ladder=(Rung(0.5, 0.5, ("external",)),),
+        pressure=(PressureRule(0.5, 0.5, ("external",)),),
     )
     for too_many in (True, False):
         for keys, code in (
@@ -717,7 +717,7 @@ def test_a_frozen_tier_gets_no_new_keys_but_rotates_and_restores_what_it_has() -
         an_issuing_tier(),
         an_issuing_tier("inner"),
         service_quota=100,
-        ladder=(Rung(0.9, 0.5, ("external",)), Rung(0.95, 0.2, ("inner",))),
+        pressure=(PressureRule(0.9, 0.5, ("external",)), PressureRule(0.95, 0.2, ("inner",))),
     )
     frozen = Refusal(
         Code.TIER_FROZEN, "tier external gets no new keys while the account holds 91 of 100"
@@ -733,7 +733,9 @@ def test_a_frozen_tier_gets_no_new_keys_but_rotates_and_restores_what_it_has() -
 
 
 def test_a_burst_freezes_its_own_tier_on_the_way() -> None:
-    policy = a_policy(an_issuing_tier(), service_quota=100, ladder=(Rung(0.9, 0.5, ("external",)),))
+    policy = a_policy(
+        an_issuing_tier(), service_quota=100, pressure=(PressureRule(0.9, 0.5, ("external",)),)
+    )
     wants = [a_want(owner=f"{n}") for n in range(20)]
     assert admitted(a_census(80), wants, policy) == [True] * 11 + [False] * 9
 
@@ -746,7 +748,7 @@ a_slots_action = st.sampled_from([Action.ISSUE, Action.ROTATE, Action.RESTORE])
 
 
 @st.composite
-def policies(draw: st.DrawFn, *, ladder: bool = True) -> Policy:
+def policies(draw: st.DrawFn, *, pressure_row: bool = True) -> Policy:
     tiers = [
         an_issuing_tier(
             name,
@@ -756,8 +758,12 @@ def policies(draw: st.DrawFn, *, ladder: bool = True) -> Policy:
         for name in NAMES
     ]
     froze = st.lists(st.sampled_from(NAMES), unique=True).map(tuple)
-    rungs = (Rung(0.5, 0.5, draw(froze)), Rung(0.8, 0.2, draw(froze))) if ladder else ()
-    return a_policy(*tiers, service_quota=draw(st.integers(12, 30)), ladder=rungs)
+    rules = (
+        (PressureRule(0.5, 0.5, draw(froze)), PressureRule(0.8, 0.2, draw(froze)))
+        if pressure_row
+        else ()
+    )
+    return a_policy(*tiers, service_quota=draw(st.integers(12, 30)), pressure=rules)
 
 
 holders_of_keys = st.dictionaries(
@@ -801,7 +807,7 @@ def test_no_owner_has_more_than_allowed_but_by_restores(
             assert census.owners[owner_mark(name, owner)] <= limit
 
 
-@given(st.data(), policies(ladder=False), holders_of_keys, st.integers(0, 30))
+@given(st.data(), policies(pressure_row=False), holders_of_keys, st.integers(0, 30))
 def test_what_is_reserved_can_be_had_whatever_others_ask_for(
     data: st.DataObject,
     policy: Policy,
@@ -821,7 +827,7 @@ def test_what_is_reserved_can_be_had_whatever_others_ask_for(
 
 @given(
     st.data(),
-    policies(ladder=False),
+    policies(pressure_row=False),
     holders_of_keys,
     st.integers(0, 30),
     a_slots_action,

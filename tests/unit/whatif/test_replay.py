@@ -15,7 +15,7 @@ from rich.console import Console
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import Mode, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
-from keyjanitor.domain.model.policy import Policy, Rung
+from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence_file import from_document
@@ -26,7 +26,7 @@ from whatif import tables
 from whatif.__main__ import main
 from whatif.errors import FolderRefused
 from whatif.record import Line, Record
-from whatif.replay import Replay, Shut, with_patience
+from whatif.replay import Replay, Shut, with_idle_limit
 
 POLICY = a_policy()
 NIGHTS = 50
@@ -95,16 +95,16 @@ def test_of_too_few_days_nothing_is_said_but_that(tmp_path: Path) -> None:
 
 def test_more_patience_parks_less_of_the_same_record(tmp_path: Path) -> None:
     folder = record(tmp_path, an_account(), NIGHTS)
-    assert steps(replay(folder, with_patience(POLICY, 67))) == {
+    assert steps(replay(folder, with_idle_limit(POLICY, 67))) == {
         "idle": (in_days(14), in_days(28), None),
         "pause": (in_days(16), in_days(30), in_days(40)),
     }
-    assert steps(replay(folder, with_patience(POLICY, 106))) == {}
+    assert steps(replay(folder, with_idle_limit(POLICY, 106))) == {}
 
 
 def test_patience_is_changed_only_where_keys_expire_at_all() -> None:
     policy = a_policy(a_tier(idle_days=60), a_tier("front-end", idle_days="never"))
-    changed = with_patience(policy, 35)
+    changed = with_idle_limit(policy, 35)
     assert {name: tier.idle_days for name, tier in changed.tiers.items()} == {
         "external": 35,
         "front-end": "never",
@@ -136,7 +136,7 @@ def _gone(account: Account) -> list[tuple[str, Row]]:
 
 def test_what_the_stack_itself_parked_lives_on_under_more_patience(tmp_path: Path) -> None:
     folder = record(tmp_path, an_account(), NIGHTS, Mode.PARK)
-    found = replay(folder, with_patience(POLICY, 80))
+    found = replay(folder, with_idle_limit(POLICY, 80))
     assert steps(found) == {
         "idle": (in_days(24), in_days(38), None),
         "pause": (in_days(29), in_days(43), None),
@@ -331,7 +331,9 @@ def test_nights_that_nobody_read_trip_no_brake(tmp_path: Path) -> None:
 
 def test_a_rung_that_stood_is_left_only_well_below_its_edge(tmp_path: Path) -> None:
     """16 keys of 30 reach the rung; with 15 it stands on, and 36 days of patience with it."""
-    policy = a_policy(service_quota=30, ladder=(Rung(above=0.5, patience=0.6, freeze=()),))
+    policy = a_policy(
+        service_quota=30, pressure=(PressureRule(above=0.5, idle_factor=0.6, freeze=()),)
+    )
     account = Account(policy)
     account.plan()
     account.key("soon", "plan1", age=300, last_used=30)
@@ -405,7 +407,7 @@ def test_a_shut_key_is_watched_until_the_stack_itself_shuts_it(tmp_path: Path) -
     account.plan()
     account.key("soon", "plan1", age=300, last_used=40)
     folder = record(tmp_path, account, NIGHTS, Mode.PARK)
-    found = replay(folder, with_patience(POLICY, 35))
+    found = replay(folder, with_idle_limit(POLICY, 35))
     # Shut on night 14; the stack warned on night 20 and disabled on 34, which night 35 finds.
     assert [(one.on, found.watched(one)) for one in found.shut] == [(in_days(14), 35 - 14)]
 

@@ -1,7 +1,7 @@
 """Talks to the ledger: the DynamoDB table that remembers what API Gateway does not.
 
 Its partitions (`pk`): KEY, the rows of keys that live in API Gateway; SHELF, those of keys that have
-left it; NIGHT and COUNT, a row a date; CONTROL, the hold and the ladder; LEASE, a run at a time; OUTBOX,
+left it; NIGHT and COUNT, a row a date; CONTROL, the hold and the pressure rules; LEASE, a run at a time; OUTBOX,
 events that the bus has not taken yet. `sk` is the key id, the date, or a name. What it remembers of requests is in `request_store`,
 of alerts in `alert_store`. Which role may read or write which partition is in template.yaml (`dynamodb:LeadingKeys`).
 """
@@ -19,8 +19,8 @@ from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
     CountRow,
-    LadderRow,
     NightRow,
+    PressureRow,
     RequestRow,
     Row,
 )
@@ -38,7 +38,7 @@ RESTORES = 100  # of one key, whose ids are followed
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
 ADMISSIONS = {"pk": "ADMISSIONS", "sk": "admissions"}
-_LADDER = {"pk": "CONTROL", "sk": "ladder"}
+_PRESSURE = {"pk": "CONTROL", "sk": "ladder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +160,14 @@ class Ledger:
 
     # --- capacity ---------------------------------------------------------------------------------
 
-    def put_ladder(self, ladder: LadderRow) -> None:
-        """Remembers which rung stands, and what those above it would free."""
-        self._table.put_now({**_LADDER, **to_values(ladder)})
+    def put_pressure_row(self, pressure_row: PressureRow) -> None:
+        """Remembers which pressure rule is in force, and what the rules above it would free."""
+        self._table.put_now({**_PRESSURE, **to_values(pressure_row)})
 
-    def ladder(self) -> LadderRow | None:
-        """What the last sweep worked out of the ladder, or None if there was none."""
-        item = self._table.get(_LADDER)
-        return from_values(LadderRow, item) if item else None
+    def pressure_row(self) -> PressureRow | None:
+        """What the last sweep worked out of the pressure rules, or None if there was none."""
+        item = self._table.get(_PRESSURE)
+        return from_values(PressureRow, item) if item else None
 
     def bursts(self) -> tuple[Burst, ...]:
         """The last times that the budgets of new keys were spent."""

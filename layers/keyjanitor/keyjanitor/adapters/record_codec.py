@@ -9,12 +9,14 @@ from types import UnionType
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from keyjanitor.domain.model.owners import Mark, Stack, owner_of, owner_values
-from keyjanitor.domain.model.records import Claim, Grant, PendingAlert, RungRow
+from keyjanitor.domain.model.records import Claim, Grant, PendingAlert, PressureRuleRow
 
 R = TypeVar("R")
 
 # The names of attributes in items that a build before 0.2.0 wrote.
 _NAMES_BEFORE = {"because": "reason", "ends_on": "expires_on"}
+# The names under which items keep fields that the code calls otherwise.
+_STORED_AS = {"idle_factor": "patience", "rules": "rungs"}
 
 
 def to_values(record: Any) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def to_values(record: Any) -> dict[str, Any]:
         value = getattr(record, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
         if default is MISSING or value != default:
-            values[one.name] = _plain(value)
+            values[_STORED_AS.get(one.name, one.name)] = _plain(value)
     return values
 
 
@@ -34,7 +36,8 @@ def from_values(record: type[R], values: Mapping[str, Any]) -> R:
     Attributes of earlier versions are read under the names that they had.
     """
     readers = _readers(cast("Hashable", record))
-    before = {new: values[old] for old, new in _NAMES_BEFORE.items() if old in values}
+    renamed = [*_NAMES_BEFORE.items(), *((stored, name) for name, stored in _STORED_AS.items())]
+    before = {new: values[old] for old, new in renamed if old in values}
     known = {name: value for name, value in {**before, **values}.items() if name in readers}
     return record(**{name: v if v is None else readers[name](v) for name, v in known.items()})
 
@@ -47,7 +50,7 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case tuple():
             return [_plain(one) for one in value]
-        case Claim() | Grant() | RungRow() | PendingAlert():
+        case Claim() | Grant() | PressureRuleRow() | PendingAlert():
             return to_values(value)
         case Stack() | Mark():
             return owner_values(value)
@@ -73,7 +76,7 @@ def _reader(hint: Any) -> Callable[[Any], Any]:
     if getattr(hint, "__origin__", None) is tuple:
         read_one = _reader(get_args(hint)[0])
         return lambda values: tuple(read_one(value) for value in values)
-    if hint in (Claim, Grant, RungRow, PendingAlert):
+    if hint in (Claim, Grant, PressureRuleRow, PendingAlert):
         return partial(from_values, hint)
     if hint in (int, float) or (isinstance(hint, type) and issubclass(hint, Enum)):
         return cast("Callable[[Any], Any]", hint)

@@ -150,7 +150,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
         ),
         owners=_biggest_owners(rows),
         growing=_growing(week_ago, count),
-        ladder=adapters.ledger.ladder(),
+        pressure_row=adapters.ledger.pressure_row(),
         swept_on=_swept_on(today, nights),
         held=adapters.ledger.hold(),
         unread=_unread(latest, before),

@@ -67,7 +67,7 @@ def _capacity(
         f"Limit reached {_runs_out(situation)}",
         *_rows("Growing tiers", _growing(situation.growing)),
         *_rows("Most keys", [f"{owner}: {count:,}" for owner, count in situation.owners[:5]]),
-        *_rows("Ladder", _rungs(situation)),
+        *_rows("Ladder", _rules(situation)),
         f"Last sweep    {_last_sweep(situation)}",
         "",
         *_what_helps(one, situation),
@@ -86,7 +86,7 @@ def _capacity(
         "soonest_days": situation.forecast.soonest,
         "latest_days": situation.forecast.latest,
         "swept_on": str(situation.swept_on) if situation.swept_on else None,
-        "rungs": _rungs_form(situation),
+        "rungs": _rules_form(situation),
     }
     subject = f"keyjanitor: {_subject(one, situation, share)}"
     return Alert(kind, severity, _ascii(subject), "\n".join(lines), form)
@@ -167,18 +167,20 @@ def _growing(tiers: Mapping[str, int]) -> list[str]:
     return [f"{tier}: {count:+,} in a week" for count, tier in rising[:5]]
 
 
-def _rungs(situation: Situation) -> list[str]:
-    ladder = situation.ladder
-    if ladder is None:
+def _rules(situation: Situation) -> list[str]:
+    pressure_row = situation.pressure_row
+    if pressure_row is None:
         return ["no sweep has worked it out yet"]
-    stands = f"{ladder.above:.0%} stands" if ladder.above is not None else "no rung stands"
+    stands = (
+        f"{pressure_row.above:.0%} stands" if pressure_row.above is not None else "no rung stands"
+    )
     lines = [stands]
-    for rung in ladder.rungs:
+    for rung in pressure_row.rules:
         gained = days_gained(rung.more_keys, situation.forecast.growth)
         days = f", {gained} days gained" if gained else ""
         tiers = ", ".join(f"{count:,} of {tier}" for tier, count in sorted(rung.tiers.items()))
         lines.append(
-            f"at patience {rung.patience:g} (above {rung.above:.0%}) {rung.more_keys:,} more keys go "
+            f"at patience {rung.idle_factor:g} (above {rung.above:.0%}) {rung.more_keys:,} more keys go "
             f"within 30 days{f': {tiers}' if tiers else ''}{days}"
         )
     return lines
@@ -203,7 +205,7 @@ def _what_helps(one: News, situation: Situation) -> list[str]:
     elif situation.swept_on is None or situation.swept_on < situation.today - DAY:
         lines += ["Find out why no sweep ran:", f"  {LOGS} ExpireKeysFunction"]
     lines += [
-        "Add a rung to [[ladder]] in layers/policy/policy.toml, or shorten idle_days of a tier:",
+        "Add a rule to [[pressure]] in layers/policy/policy.toml, or shorten idle_days of a tier:",
         "  sam build && sam deploy",
     ]
     return lines
@@ -336,17 +338,17 @@ def _growth_form(forecast: Forecast) -> dict[str, float] | None:
     return {name: round(value, 2) for name, value in values.items()}
 
 
-def _rungs_form(situation: Situation) -> list[dict[str, Any]]:
-    rungs = situation.ladder.rungs if situation.ladder else ()
+def _rules_form(situation: Situation) -> list[dict[str, Any]]:
+    rules = situation.pressure_row.rules if situation.pressure_row else ()
     return [
         {
             "above": rung.above,
-            "patience": rung.patience,
+            "patience": rung.idle_factor,
             "more_keys": rung.more_keys,
             "tiers": dict(rung.tiers),
             "days_gained": days_gained(rung.more_keys, situation.forecast.growth),
         }
-        for rung in rungs
+        for rung in rules
     ]
 
 

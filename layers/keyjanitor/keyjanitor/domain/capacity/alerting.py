@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from keyjanitor.domain.capacity.forecast import Forecast
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import AlertRow, Burst, CountRow, LadderRow
+from keyjanitor.domain.model.records import AlertRow, Burst, CountRow, PressureRow
 
 MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
 AGAIN = timedelta(days=7)  # what stands is told again
@@ -27,7 +27,7 @@ class Situation:
     made_since: int = 0  # keys that are there, and were made on a date after it
     owners: Sequence[tuple[str, int]] = ()  # those with the most keys
     growing: Mapping[str, int] = field(default_factory=dict)  # tiers, by keys a week
-    ladder: LadderRow | None = None
+    pressure_row: PressureRow | None = None
     swept_on: date | None = None  # the last date on which a sweep reached its decision
     held: str | None = None
     unread: Mapping[str, str] = field(default_factory=dict)  # plans unread for two nights, and why

@@ -3,8 +3,8 @@
 from datetime import date
 
 from keyjanitor.domain.expiry import reasons
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.reasons import Due, Reason
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, VerdictWord, Warn
 from keyjanitor.domain.expiry.transitions import told_late
 from keyjanitor.domain.model.keys import DAY, ApiKey
@@ -13,7 +13,7 @@ from keyjanitor.domain.model.records import Row, end_is_announced, stands_disabl
 
 
 def next_step(
-    night: Night,
+    night: SweepInput,
     key: ApiKey,
     row: Row | None,
     tier: Tier,

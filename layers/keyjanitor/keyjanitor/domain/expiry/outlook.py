@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from keyjanitor.domain.expiry.key_use import plan_doubt
-from keyjanitor.domain.expiry.night import Night
-from keyjanitor.domain.expiry.reasons import OrphanSoon, WithinPatience
+from keyjanitor.domain.expiry.reasons import OrphanSoon, WithinIdleLimit
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
@@ -46,8 +46,8 @@ class NightAhead:
     brake: Brake | None = None
 
 
-def outlook(
-    night: Night,
+def project_nights(
+    night: SweepInput,
     bound: BoundPolicy,
     mode: Mode,
     shelf: Sequence[Row],
@@ -64,7 +64,7 @@ def outlook(
     return tuple(account.live(night.today + DAY * ahead) for ahead in range(1, nights + 1))
 
 
-def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
+def warnings_ahead(night: SweepInput, bound: BoundPolicy) -> dict[str, date]:
     """When each key that is within its patience will be warned if nobody uses it, by key id.
 
     Without those of which nobody would know then that they are idle.
@@ -80,8 +80,8 @@ def warnings_ahead(night: Night, bound: BoundPolicy) -> dict[str, date]:
         if key.tags is None or key.stage_keys or not believed.issuperset(verdict.usage_plan_ids):
             continue
         match verdict.because:
-            case WithinPatience(days=days, patience=patience):
-                found[verdict.key.key_id] = night.today + DAY * (patience - days)
+            case WithinIdleLimit(days=days, idle_limit=idle_limit):
+                found[verdict.key.key_id] = night.today + DAY * (idle_limit - days)
             case OrphanSoon(nights=nights, of=of):
                 found[verdict.key.key_id] = night.today + DAY * (of - nights)
             case _:
@@ -94,7 +94,7 @@ class _Account:
 
     def __init__(
         self,
-        night: Night,
+        night: SweepInput,
         bound: BoundPolicy,
         mode: Mode,
         shelf: Sequence[Row],
@@ -107,7 +107,7 @@ class _Account:
         self._keys = {key.key_id: key for key in night.keys}
         self._rows = dict(night.rows)
         self._shelf = {row.key_id: row for row in shelf}
-        self._rung = night.rung
+        self._pressure_above = night.pressure_above
         self._used = _in_use(night.evidence, night.today)
 
     def live(self, today: date) -> NightAhead:
@@ -115,7 +115,7 @@ class _Account:
         night = self._seen_on(today)
         plan = decide(night, self._bound)
         seen = compare(plan, night.evidence, self._bound.policy, night.rows, self._compared)
-        self._rung = plan.pressure.above
+        self._pressure_above = plan.pressure.above
         for note in plan.notes:
             row = learnt(note, self._rows, today)
             self._rows[row.key_id] = row
@@ -136,7 +136,7 @@ class _Account:
             brake=seen.brake,
         )
 
-    def _seen_on(self, today: date) -> Night:
+    def _seen_on(self, today: date) -> SweepInput:
         """The night as it would be gathered. The traffic is that of the last reading."""
         used = {**self._night.evidence.last_used, **dict.fromkeys(self._used, today - DAY)}
         return replace(
@@ -148,7 +148,7 @@ class _Account:
             evidence=replace(self._night.evidence, last_used=used),
             stepped={},
             warnings_only=self._night.warnings_only if today == self._night.today + DAY else None,
-            rung=self._rung,
+            pressure_above=self._pressure_above,
         )
 
     def _taken(self, plan: Plan, today: date) -> Iterator[Step]:

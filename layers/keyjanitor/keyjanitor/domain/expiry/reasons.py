@@ -55,16 +55,16 @@ Due = Idle | Orphan | Ends
 
 
 @dataclass(frozen=True, slots=True)
-class WithinPatience(Explained):
+class WithinIdleLimit(Explained):
     """Idle for `days` since `since`; patience is longer."""
 
-    code: ClassVar[str] = "within_patience"
+    code: ClassVar[str] = "within_idle_limit"
     days: int
     since: date
-    patience: int
+    idle_limit: int
 
     def __str__(self) -> str:
-        return f"idle for {_days(self.days)} of {self.patience}, since {self.since}"
+        return f"idle for {_days(self.days)} of {self.idle_limit}, since {self.since}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ class NotTold(Explained):
 
 
 Kept = (
-    WithinPatience
+    WithinIdleLimit
     | OrphanSoon
     | EndsLater
     | Waits

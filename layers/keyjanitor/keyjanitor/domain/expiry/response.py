@@ -23,7 +23,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode, SweepAction
 from keyjanitor.domain.model.policy import Unbound
-from keyjanitor.domain.model.records import LadderRow
+from keyjanitor.domain.model.records import PressureRow
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor.errors import AlreadyRunning
 
@@ -63,7 +63,7 @@ def answer(
     saved: bool = False,
     approved: frozenset[tuple[str, str]] | None = None,
     held: str | None = None,
-    ladder: LadderRow | None = None,
+    pressure_row: PressureRow | None = None,
     growth: Growth | None = None,
     problems: Sequence[Unbound] = (),
     failed: Sequence[str] = (),
@@ -75,7 +75,7 @@ def answer(
 ) -> dict[str, Any]:
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
-    `ladder` says of each rung above the one that stands what it would free in 30 days, and how many
+    `pressure_row` says of each rule above the one that stands what it would free in 30 days, and how many
     days of the account's growth that is. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
     `failed` only when steps failed, `left_alone` only when keys were
@@ -89,13 +89,13 @@ def answer(
         **_done(plan, applied, remaining, saved=saved),
         "past_limit": comparison and _past_limit(comparison),
         "brake": brake and _brake(brake),
-        "pressure": plan and {"used": plan.pressure.used, "patience": plan.pressure.patience},
+        "pressure": plan and {"used": plan.pressure.used, "patience": plan.pressure.idle_factor},
         "held": held,
     }
     if approved is not None and plan is not None:
         document["approved"] = _approved(run, plan, approved)
-    if ladder is not None and (ladder.rungs or ladder.above is not None):
-        document["ladder"] = _ladder(ladder, growth)
+    if pressure_row is not None and (pressure_row.rules or pressure_row.above is not None):
+        document["ladder"] = _pressure(pressure_row, growth)
     if told := [*map(str, problems), *(_without_tier(plan) if plan else ())]:
         document["policy_problems"] = told
     if run.observed_because is not None:
@@ -192,18 +192,18 @@ def _approved(
     }
 
 
-def _ladder(ladder: LadderRow, growth: Growth | None) -> dict[str, Any]:
+def _pressure(pressure_row: PressureRow, growth: Growth | None) -> dict[str, Any]:
     return {
-        "above": ladder.above,
+        "above": pressure_row.above,
         "rungs": [
             {
-                "above": rung.above,
-                "patience": rung.patience,
-                "more_keys": rung.more_keys,
-                "tiers": dict(rung.tiers),
-                "days_gained": days_gained(rung.more_keys, growth),
+                "above": rule.above,
+                "patience": rule.idle_factor,
+                "more_keys": rule.more_keys,
+                "tiers": dict(rule.tiers),
+                "days_gained": days_gained(rule.more_keys, growth),
             }
-            for rung in ladder.rungs
+            for rule in pressure_row.rules
         ],
     }
 

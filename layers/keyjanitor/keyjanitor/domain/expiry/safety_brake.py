@@ -16,7 +16,7 @@ from typing import Literal
 from keyjanitor.domain.expiry.reasons import Idle, NoContact, Orphan, OrphanSoon, TierNever
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.model.keys import DAY, SweepAction
-from keyjanitor.domain.model.policy import Never, Policy, Rung, Sweep, Tier
+from keyjanitor.domain.model.policy import Never, Policy, PressureRule, Sweep, Tier
 from keyjanitor.domain.usage.evidence import Evidence
 
 NIGHTS = 14  # whose numbers say what is usual
@@ -76,7 +76,7 @@ class Compared:
     day: date
     service_quota: int
     clear_margin: float
-    ladder: tuple[tuple[float, float], ...]
+    rules: tuple[tuple[float, float], ...]
     above: float | None
     factor: float
     max_share: float
@@ -293,9 +293,9 @@ def _tonight(plan: Plan, policy: Policy, rows: Iterable[str], before: Compared |
         day=plan.today,
         service_quota=policy.service_quota,
         clear_margin=policy.alerts.clear_margin,
-        ladder=tuple((rung.above, rung.patience) for rung in policy.ladder),
+        rules=tuple((rule.above, rule.idle_factor) for rule in policy.pressure),
         above=plan.pressure.above,
-        factor=plan.pressure.patience,
+        factor=plan.pressure.idle_factor,
         max_share=policy.sweep.max_share,
         max_keys=policy.sweep.max_keys,
         tiers={
@@ -338,17 +338,17 @@ class _Judge:
         self._today = plan.today
         self._evidence = evidence
         self._before = before
-        self._factor = plan.pressure.patience
+        self._factor = plan.pressure.idle_factor
         self._old_factor = self._factor
         if before is not None:
             as_before = replace(
                 policy,
                 service_quota=before.service_quota,
-                ladder=tuple(Rung(above, factor, ()) for above, factor in before.ladder),
+                pressure=tuple(PressureRule(above, factor, ()) for above, factor in before.rules),
                 alerts=replace(policy.alerts, clear_margin=before.clear_margin),
             )
-            pressure = as_before.pressure(len(plan.verdicts), before.above)
-            self._old_factor = pressure.patience  # tonight's, had no one edited the policy
+            pressure = as_before.pressure_at(len(plan.verdicts), before.above)
+            self._old_factor = pressure.idle_factor  # tonight's, had no one edited the policy
 
     def newly(self, verdict: Verdict, past: Idle | Orphan) -> Newly | None:
         """The key, if it is new among those past their limit; None: it was past before."""
@@ -368,11 +368,11 @@ class _Judge:
             if past.nights < tier.orphan_days:
                 return Cause.LIMIT_LOWERED, self._today
             return self._lost(verdict, tier, seen)
-        by_policy = tier.patience(never_used=past.never_used, factor=self._old_factor)
+        by_policy = tier.idle_limit(never_used=past.never_used, factor=self._old_factor)
         if by_policy is None or past.days < by_policy:
             return Cause.LIMIT_LOWERED, self._today
         factor = self._before.factor if self._before else self._factor
-        limit = tier.patience(never_used=past.never_used, factor=factor)
+        limit = tier.idle_limit(never_used=past.never_used, factor=factor)
         if limit is None or past.days < limit:
             return Cause.PRESSURE_RULE, self._today
         return self._by_itself(verdict, past, limit, seen)

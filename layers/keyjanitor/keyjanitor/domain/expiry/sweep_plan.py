@@ -294,7 +294,7 @@ def digest_of(pairs: Iterable[tuple[str, str]]) -> str:
     return sha256(lines.encode()).hexdigest()[:16]
 
 
-def plan_night(
+def within_allowance(
     *,
     today: date,
     verdicts: Sequence[Verdict],

@@ -1,6 +1,6 @@
 """Decides what happens to every key tonight: one verdict each, with its reason. Pure.
 
-No clock, no network, no environment: `Night` holds all that is known, `today` included.
+No clock, no network, no environment: `SweepInput` holds all that is known, `today` included.
 """
 
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.key_use import KeyUse
 from keyjanitor.domain.expiry.next_step import next_step
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER, protection
 from keyjanitor.domain.expiry.reasons import Due, Reason
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import (
     Adopt,
     Clear,
@@ -26,7 +26,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Verdict,
     VerdictWord,
     Warn,
-    plan_night,
+    within_allowance,
 )
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure, Tier
@@ -38,7 +38,7 @@ RESTORE_TRIED = timedelta(days=30)  # that a restore which fails every night kee
 TierUnknown = reasons.TierMissing | reasons.TierUnclear
 
 
-def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
+def decide(night: SweepInput, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
     """The plan of the night: a verdict for every key, and what is to be done, within the allowance.
 
     Keys are judged one by one; the order of the input makes no difference. `pressure` is another
@@ -47,7 +47,7 @@ def decide(night: Night, bound: BoundPolicy, pressure: Pressure | None = None) -
     judge = _Judge(night, bound, pressure)
     verdicts = [judge.verdict(key) for key in night.keys]
     notes = [note for key in night.keys if (note := judge.note(key))]
-    return plan_night(
+    return within_allowance(
         today=night.today,
         verdicts=verdicts,
         notes=[*notes, *judge.clears, *judge.missing()],
@@ -85,7 +85,7 @@ def tier_of(
 class _Judge:
     """Judges the keys of one night; what is the same for all of them is worked out once."""
 
-    def __init__(self, night: Night, bound: BoundPolicy, pressure: Pressure | None) -> None:
+    def __init__(self, night: SweepInput, bound: BoundPolicy, pressure: Pressure | None) -> None:
         self._night = night
         self._today = night.today
         self._bound = bound
@@ -95,7 +95,7 @@ class _Judge:
         self._tier_of: dict[
             tuple[tuple[str, ...], str | None], tuple[Tier, TierUnknown | None]
         ] = {}
-        self.pressure = pressure or bound.policy.pressure(len(night.keys), night.rung)
+        self.pressure = pressure or bound.policy.pressure_at(len(night.keys), night.pressure_above)
         self.clears: list[Clear] = []
         self.enables: list[Enable] = []
 
@@ -231,7 +231,7 @@ class _Judge:
 
     def _judge_idleness(
         self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], since: date
-    ) -> reasons.Idle | reasons.WithinPatience | reasons.TierNever:
+    ) -> reasons.Idle | reasons.WithinIdleLimit | reasons.TierNever:
         # Only of a key that was made under our eyes can it be said that it was never used.
         first = _first_created_on(key, row)
         never_used = (
@@ -239,12 +239,12 @@ class _Judge:
             and first is not None
             and first > self._use.first_day(plans)
         )
-        patience = tier.patience(never_used=never_used, factor=self.pressure.patience)
+        patience = tier.idle_limit(never_used=never_used, factor=self.pressure.idle_factor)
         if patience is None:
             return reasons.TierNever(tier.name)
         days = (self._today - since).days
         if days < patience:
-            return reasons.WithinPatience(days, since, patience)
+            return reasons.WithinIdleLimit(days, since, patience)
         return reasons.Idle(days, since, never_used)
 
     def _judge_orphan(

@@ -86,7 +86,7 @@ class Tier:
     admins: tuple[str, ...]
     recipients: tuple[str, ...]
 
-    def patience(self, *, never_used: bool, factor: float = 1.0) -> int | None:
+    def idle_limit(self, *, never_used: bool, factor: float = 1.0) -> int | None:
         """After how many idle days a key is past patience, under a ladder's `factor`; None: never."""
         if self.idle_days == "never":
             return None
@@ -94,7 +94,7 @@ class Tier:
             return max(1, ceil(self.never_used_days * factor))
         return max(min(self.idle_days, MONTHLY_JOBS), ceil(self.idle_days * factor))
 
-    def patience_rank(self) -> tuple[float, ...]:
+    def idle_limit_rank(self) -> tuple[float, ...]:
         """Sorts tiers by how patient they are: the most patient is the greatest."""
         return (
             self.contact is None,
@@ -106,11 +106,11 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class PressureRule:
     """Above this share of the service quota, patience is multiplied and `freeze` tiers get no keys."""
 
     above: float
-    patience: float
+    idle_factor: float
     freeze: tuple[str, ...]
 
 
@@ -179,11 +179,11 @@ class Alerts:
 class Pressure:
     """How near the service quota is (`used`, a share), and what that does to patience (a factor).
 
-    `above` names the rung of the ladder that stands; None: none does.
+    `above` names the rule of the ladder that stands; None: none does.
     """
 
     used: float
-    patience: float
+    idle_factor: float
     above: float | None = None
 
 
@@ -196,7 +196,7 @@ class Policy:
     sweep: Sweep
     owned: Owned
     tiers: Mapping[str, Tier]
-    ladder: tuple[Rung, ...]
+    pressure: tuple[PressureRule, ...]
     alerts: Alerts
     operators: Operators = Operators()
 
@@ -205,30 +205,30 @@ class Policy:
         """The tier of keys that no other tier names."""
         return self.tiers[UNCLAIMED]
 
-    def pressure(self, keys: int, standing: float | None = None) -> Pressure:
-        """The rung for an account that holds so many keys; `standing` names the one that stood."""
+    def pressure_at(self, keys: int, standing: float | None = None) -> Pressure:
+        """The rule for an account that holds so many keys; `standing` names the one that stood."""
         reached = self._reached(keys, standing)
         return Pressure(
             used=round(keys / self.service_quota, 4),
-            patience=min((rung.patience for rung in reached), default=1.0),
-            above=max((rung.above for rung in reached), default=None),
+            idle_factor=min((rule.idle_factor for rule in reached), default=1.0),
+            above=max((rule.above for rule in reached), default=None),
         )
 
     def frozen(self, keys: int, standing: float | None = None) -> frozenset[str]:
         """The tiers that get no new keys in an account that holds so many."""
-        return frozenset(name for rung in self._reached(keys, standing) for name in rung.freeze)
+        return frozenset(name for rule in self._reached(keys, standing) for name in rule.freeze)
 
-    def _reached(self, keys: int, standing: float | None) -> list[Rung]:
-        """The rungs that stand: one that stood is left only well below its edge."""
+    def _reached(self, keys: int, standing: float | None) -> list[PressureRule]:
+        """The rules that stand: one that stood is left only well below its edge."""
         used = keys / self.service_quota
         return [
-            rung
-            for rung in self.ladder
-            if used > rung.above
+            rule
+            for rule in self.pressure
+            if used > rule.above
             or (
                 standing is not None
-                and rung.above <= standing
-                and used > rung.above - self.alerts.clear_margin
+                and rule.above <= standing
+                and used > rule.above - self.alerts.clear_margin
             )
         ]
 
@@ -327,7 +327,7 @@ class BoundPolicy:
     def tier_by_plans(self, usage_plan_ids: Sequence[str]) -> Tier:
         """The tier that names one of these plans; of two, the more patient; else `unclaimed`."""
         tiers = [self.tier_of_plan[plan] for plan in usage_plan_ids if plan in self.tier_of_plan]
-        return max(tiers, key=Tier.patience_rank) if tiers else self.policy.unclaimed
+        return max(tiers, key=Tier.idle_limit_rank) if tiers else self.policy.unclaimed
 
     def unclear(self, usage_plan_ids: Sequence[str]) -> tuple[str, Unbound] | None:
         """The first of these plans whose tier is not known, and the problem that hides it."""

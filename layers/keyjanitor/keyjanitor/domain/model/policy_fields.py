@@ -20,7 +20,8 @@ class Field:
     """One field of a table of the file: how it is checked, and what docs/policy.md says of it.
 
     `read` takes its path and value, and raises PolicyError with what is allowed. `default` is its
-    value if it is left out; None: it is then without. `example` is TOML.
+    value if it is left out; None: it is then without. `example` is TOML. `formerly` is the name that
+    the field had in earlier builds: an error about that name says what to write now.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Field:
     meaning: str
     example: str
     default: object = REQUIRED
+    formerly: str = ""
 
 
 class FieldTable:
@@ -39,6 +41,7 @@ class FieldTable:
         self._path = path
         self._left = dict(values)
         self._known: list[str] = []
+        self._renamed: dict[str, str] = {}
         self._wrong: dict[str, None] = {}
         self._mistakes: list[Mistake] = []
 
@@ -52,6 +55,7 @@ class FieldTable:
 
     def _take(self, field: Field) -> object:
         self._known.append(field.name)
+        self._renamed[field.formerly] = field.name
         path = self.path(field.name)
         try:
             if field.name in self._left:
@@ -80,6 +84,8 @@ class FieldTable:
         """Raises PolicyError with all that is wrong in the table."""
         for name in self._left:
             reason = f"is not a field; allowed here: {', '.join(sorted(self._known))}"
+            if name in self._renamed:
+                reason = f"is called {self._renamed[name]} now"
             self._mistakes.append(Mistake(self.path(name), reason))
         if self._mistakes:
             raise PolicyError.of(self._mistakes)

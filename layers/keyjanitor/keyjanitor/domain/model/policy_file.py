@@ -13,7 +13,7 @@ from keyjanitor.domain.model.policy import (
     Operators,
     Owned,
     Policy,
-    Rung,
+    PressureRule,
     Sweep,
     Tier,
     alike,
@@ -51,7 +51,7 @@ from keyjanitor.errors import Mistake, PolicyError
 _NO_UNCLAIMED = "is missing: it has the keys that no tier names"
 
 
-RUNG = (
+PRESSURE_RULE = (
     Field(
         "above",
         share(),
@@ -59,21 +59,22 @@ RUNG = (
         "0.90",
     ),
     Field(
-        "patience",
+        "idle_factor",
         share(),
         "`never_used_days` and `idle_days` are multiplied by it, for what is yet to be warned; "
         "`idle_days` is not shortened below 35, for monthly jobs. Each is below the one before.",
         "0.5",
+        formerly="patience",
     ),
     Field("freeze", names, "Tiers that get no new keys meanwhile.", '["external"]', NONE),
 )
 
 
-def _rung(path: str, value: object) -> Rung:
+def _pressure_rule(path: str, value: object) -> PressureRule:
     table = FieldTable(path, value)
-    rung = Rung(**table.values(RUNG))
+    rule = PressureRule(**table.values(PRESSURE_RULE))
     table.finish()
-    return rung
+    return rule
 
 
 def _in_order(paths: Sequence[str], values: Sequence[float], *, rising: bool) -> None:
@@ -187,22 +188,24 @@ def _tiers(path: str, value: object) -> Mapping[str, Tier]:
     return dict(every_field(reads if UNCLAIMED in value else [*reads, no_unclaimed]))
 
 
-def _ladder(path: str, value: object) -> tuple[Rung, ...]:
+def _pressure(path: str, value: object) -> tuple[PressureRule, ...]:
     if not isinstance(value, list):
-        raise not_allowed(path, value, "tables written [[ladder]]")
+        raise not_allowed(path, value, "tables written [[pressure]]")
     there = [f"{path}[{index}]" for index in range(len(value))]
-    rungs = tuple(
-        every_field(partial(_rung, one, rung) for one, rung in zip(there, value, strict=True))
+    rules = tuple(
+        every_field(
+            partial(_pressure_rule, one, rule) for one, rule in zip(there, value, strict=True)
+        )
     )
 
     def in_order(field: str, *, rising: bool) -> None:
         paths = [f"{one}.{field}" for one in there]
-        _in_order(paths, [getattr(rung, field) for rung in rungs], rising=rising)
+        _in_order(paths, [getattr(rule, field) for rule in rules], rising=rising)
 
     every_field(
-        [partial(in_order, "above", rising=True), partial(in_order, "patience", rising=False)]
+        [partial(in_order, "above", rising=True), partial(in_order, "idle_factor", rising=False)]
     )
-    return rungs
+    return rules
 
 
 ALERTS = (
@@ -316,11 +319,12 @@ ROOT = (
         '{ unclaimed = { idle_days = "never" } }',
     ),
     Field(
-        "ladder",
-        _ladder,
+        "pressure",
+        _pressure,
         "Pressure rules: nearer the key limit keys are warned sooner.",
-        "[{ above = 0.90, patience = 0.5 }]",
+        "[{ above = 0.90, idle_factor = 0.5 }]",
         (),
+        formerly="ladder",
     ),
     Field(
         "alerts",
@@ -345,7 +349,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
     "tiers.NAME": TIER,
     "tiers.NAME.throttle": RATE,
     "tiers.NAME.quota": QUOTA,
-    "ladder[]": RUNG,
+    "pressure[]": PRESSURE_RULE,
     "alerts": ALERTS,
     "operators": OPERATORS,
 }
@@ -360,12 +364,12 @@ def _read(document: Mapping[str, object]) -> Policy:
             reason = f"reserve more than the service quota of {policy.service_quota} keys"
             root.wrong_at("tiers", reason)
     named = document.get("tiers")
-    if root.is_right("ladder") and isinstance(named, dict):
-        for index, rung in enumerate(policy.ladder):
-            for tier_name in rung.freeze:
+    if root.is_right("pressure") and isinstance(named, dict):
+        for index, rule in enumerate(policy.pressure):
+            for tier_name in rule.freeze:
                 if tier_name not in named:
                     reason = not_allowed("", tier_name, f"one of {sorted(named)}").reason
-                    root.wrong_at(f"ladder[{index}].freeze", reason)
+                    root.wrong_at(f"pressure[{index}].freeze", reason)
     if isinstance(named, dict):
         for path, reason in _named_twice(named):
             root.wrong_at(path, reason)

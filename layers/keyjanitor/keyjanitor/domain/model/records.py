@@ -153,22 +153,22 @@ class CountRow:
 
 
 @dataclass(frozen=True, slots=True)
-class RungRow:
+class PressureRuleRow:
     """A rung above the one that stands: how many more keys it would free in 30 days, by tier."""
 
     above: float
-    patience: float
+    idle_factor: float
     more_keys: int
     tiers: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class LadderRow:
+class PressureRow:
     """What the last sweep worked out: the rung that stands (None: none), and those above it."""
 
     date: date
     above: float | None
-    rungs: tuple[RungRow, ...] = ()
+    rules: tuple[PressureRuleRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

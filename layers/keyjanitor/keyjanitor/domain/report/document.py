@@ -61,8 +61,8 @@ def _capacity(morning: Morning) -> dict[str, Any]:
     keys, policy, checkup = morning.checkup.keys, morning.policy, morning.checkup
     counts = {**{day: row.keys for day, row in morning.counts.items()}, morning.today: len(keys)}
     seen = forecast(counts, policy.service_quota, morning.today)
-    standing = morning.ladder.above if morning.ladder else None
-    pressure = policy.pressure(len(keys), standing)
+    standing = morning.pressure_row.above if morning.pressure_row else None
+    pressure = policy.pressure_at(len(keys), standing)
     plans = checkup.plans if checkup.plans is not None else ()
     return {
         "keys": len(keys),
@@ -80,19 +80,19 @@ def _capacity(morning: Morning) -> dict[str, Any]:
         "states": dict(by_state(keys, morning.rows).most_common()),
         "pressure": {
             "above": pressure.above,
-            "patience": pressure.patience,
+            "patience": pressure.idle_factor,
             "least_idle_days": MONTHLY_JOBS,
             "frozen": sorted(policy.frozen(len(keys), standing)),
         },
         "ladder": [
             {
-                "above": rung.above,
-                "patience": rung.patience,
-                "more_keys": rung.more_keys,
-                "tiers": dict(rung.tiers),
-                "days_gained": days_gained(rung.more_keys, seen.growth),
+                "above": rule.above,
+                "patience": rule.idle_factor,
+                "more_keys": rule.more_keys,
+                "tiers": dict(rule.tiers),
+                "days_gained": days_gained(rule.more_keys, seen.growth),
             }
-            for rung in (morning.ladder.rungs if morning.ladder else ())
+            for rule in (morning.pressure_row.rules if morning.pressure_row else ())
         ],
     }
 

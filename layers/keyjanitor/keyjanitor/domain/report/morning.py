@@ -11,7 +11,7 @@ from keyjanitor.domain.expiry.notice import Untold
 from keyjanitor.domain.expiry.outlook import NightAhead
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import CountRow, LadderRow, NightRow, Row
+from keyjanitor.domain.model.records import CountRow, NightRow, PressureRow, Row
 from keyjanitor.domain.usage.summary import Use
 
 Line = Mapping[str, Any]  # of a keys file
@@ -36,7 +36,7 @@ class Morning:
     findings: Sequence[Finding]
     counts: Mapping[date, CountRow]
     nights: Mapping[date, NightRow]
-    ladder: LadderRow | None
+    pressure_row: PressureRow | None
     held: str | None
     use: Use
     lines: Sequence[Line]

@@ -93,7 +93,7 @@ class Census:
     keys: int
     tiers: Counter[str]
     owners: Counter[str]
-    rung: float | None = None  # of the ladder, that stands by the last sweep
+    pressure_above: float | None = None  # of the ladder, that stands by the last sweep
     new: Counter[str] = field(default_factory=Counter)  # keys that were issued today, by tier
     asked: Counter[str] = field(default_factory=Counter)  # and in this hour, by tier and sender
 
@@ -103,7 +103,7 @@ class Census:
         admissions: Admissions,
         holders: Mapping[tuple[str, str | None], int],
         now: datetime,
-        rung: float | None = None,
+        pressure_above: float | None = None,
     ) -> "Census":
         """The census from the last count, the ledger's living keys, and other runs' batches."""
         keys = admissions.counted + admissions.made
@@ -122,7 +122,7 @@ class Census:
         for batch in still_at_work(admissions.batches, now).values():
             new.update(batch.new)
             asked.update(batch.asked)
-        return cls(keys, tiers, owners, rung, new, asked)
+        return cls(keys, tiers, owners, pressure_above, new, asked)
 
     def admit(self, want: Want, policy: Policy) -> Refusal | None:
         """Takes a slot for a request, or says why it gets none."""
@@ -197,7 +197,7 @@ class Census:
 
     def _frozen(self, want: Want, policy: Policy) -> Refusal | None:
         if want.action is not Action.ISSUE or want.tier.name not in policy.frozen(
-            self.keys, self.rung
+            self.keys, self.pressure_above
         ):
             return None
         return Refusal(

@@ -8,8 +8,8 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.policy import BoundPolicy
@@ -37,7 +37,9 @@ class Checked:
     approved: Pairs | None = None
 
 
-def compared(plan: Plan, night: Night, bound: BoundPolicy, history: HistoryBucket) -> Comparison:
+def compared(
+    plan: Plan, night: SweepInput, bound: BoundPolicy, history: HistoryBucket
+) -> Comparison:
     """A night's plan beside the last night that was swept without the brake."""
     before = history.compared_before(plan.today)
     return compare(plan, night.evidence, bound.policy, night.rows, before)

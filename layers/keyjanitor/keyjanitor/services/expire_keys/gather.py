@@ -16,8 +16,8 @@ from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.settings import SweepSettings
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import digest_days, untold
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.transitions import issued
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
@@ -66,7 +66,7 @@ class Adapters(NamedTuple):
 class Gathered:
     """Tonight's night, the policy bound to the account's plans, and restores that were cut off."""
 
-    night: Night
+    night: SweepInput
     bound: BoundPolicy
     unfinished: tuple[Row, ...] = ()
     parked_ids: frozenset[str] = frozenset()  # of all keys that are parked
@@ -92,14 +92,14 @@ def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> 
     keys = with_tags(keys, adapters.owners)
     rows = _settle(today, rows, adapters, bound, acting=acting)
     shelf = adapters.ledger.parked_keys(today)
-    ladder = adapters.ledger.ladder()
+    pressure_row = adapters.ledger.pressure_row()
     nights = adapters.ledger.nights_of(digest_days(rows.values()))
     tombstones_open, closed = _open_oldest(today, shelf, adapters, acting=acting)
     if acting:
         for row in shelf.restored:
             forget_tombstone(row, adapters)
     return Gathered(
-        night=Night(
+        night=SweepInput(
             today=today,
             # A key that was revoked since the list was read is not adopted.
             keys=[key for key in keys if key.key_id in rows or key.key_id not in shelf.ids],
@@ -109,7 +109,7 @@ def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> 
             stepped=_stepped(today, rows, shelf),
             warnings_only=None if was_swept(today, adapters.ledger) else NOT_SWEPT,
             tombstones_open=tombstones_open,
-            rung=ladder.above if ladder else None,
+            pressure_above=pressure_row.above if pressure_row else None,
             untold=untold(rows, adapters.ledger.unsent(), nights),
             begun=_begun(keys, rows, adapters.ledger),
         ),

@@ -13,11 +13,11 @@ def check_may_act(today: date, adapters: Adapters) -> None:
     not act.
     """
     newest = adapters.history.evidence_after(today)
-    ladder = (
-        adapters.ledger.ladder()
+    pressure_row = (
+        adapters.ledger.pressure_row()
     )  # the last sweep or look wrote it, also if its reading is gone
-    if ladder is not None and ladder.date > today:
-        newest = max(newest or today, ladder.date)
+    if pressure_row is not None and pressure_row.date > today:
+        newest = max(newest or today, pressure_row.date)
     if newest is not None:
         raise OlderDate(today, newest)
     try:

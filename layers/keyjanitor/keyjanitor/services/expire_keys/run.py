@@ -12,14 +12,14 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor.adapters.ledger import SWEEP
 from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
 from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
-from keyjanitor.domain.expiry.ladder import climb
+from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.response import answer, running
 from keyjanitor.domain.expiry.sweep_plan import Plan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import DAY, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
-from keyjanitor.domain.model.records import LadderRow, Row
+from keyjanitor.domain.model.records import PressureRow, Row
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
@@ -85,14 +85,16 @@ class SweepRun:
         acting = mode is not Mode.OBSERVE
         gathered = gather(request.today, self.adapters, self.policy, acting=acting)
         plan = decide(gathered.night, gathered.bound)
-        ladder = climb(gathered.night, gathered.bound, plan)
+        pressure_row = freed_by_pressure(gathered.night, gathered.bound, plan)
         comparison = compared(plan, gathered.night, gathered.bound, self.adapters.history)
         outcome, checked = Outcome(), Checked(plan, comparison.brake)
         if acting:
             ledger.remember(request.today, swept=True, observed_because=None)
             checked = check(plan.for_mode(mode), comparison, request, self.adapters)
         plan = checked.plan
-        keys_file = write_down(plan, ladder, gathered, self.adapters) if request.is_near else None
+        keys_file = (
+            write_down(plan, pressure_row, gathered, self.adapters) if request.is_near else None
+        )
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
@@ -108,7 +110,7 @@ class SweepRun:
             saved=checked.saved,
             approved=checked.approved if request.approve else None,
             held=held or outcome.held,
-            ladder=ladder,
+            pressure_row=pressure_row,
             growth=self._growth_until(request.today),
             closed=gathered.closed,
             problems=gathered.bound.problems,
@@ -184,17 +186,19 @@ def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
     return request
 
 
-def write_down(plan: Plan, ladder: LadderRow, gathered: Gathered, adapters: Adapters) -> str:
-    """What is told of the night, in `observe` too: the verdict on every key, and the ladder.
+def write_down(
+    plan: Plan, pressure_row: PressureRow, gathered: Gathered, adapters: Adapters
+) -> str:
+    """What is told of the night, in `observe` too: the verdict on every key, and the pressure rules.
 
     Gives the name of the night's keys file.
 
     A look at an old night takes nothing from what a later one has said, and a later run of a date
     nothing from what an earlier one has parked: only its lines tell of those keys.
     """
-    known = adapters.ledger.ladder()
+    known = adapters.ledger.pressure_row()
     if known is None or known.date <= plan.today:
-        adapters.ledger.put_ladder(ladder)
+        adapters.ledger.put_pressure_row(pressure_row)
     earlier = adapters.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
     return adapters.history.put_keys(plan.today, with_parked(key_lines(plan), parked))

@@ -54,20 +54,20 @@ class Slots:
         now = self._run.now()
         admissions = self._adapters.request_store.admissions()
         holders = self._adapters.ledger.holders()
-        ladder = self._adapters.ledger.ladder()
-        rung = ladder.above if ladder else None
+        pressure_row = self._adapters.ledger.pressure_row()
+        pressure_above = pressure_row.above if pressure_row else None
         if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
             admissions = self._counted(admissions, holders.total())
-        refusals = self._refusals(requests, Census.of(admissions, holders, now, rung))
+        refusals = self._refusals(requests, Census.of(admissions, holders, now, pressure_above))
         for_room = {Code.CAPACITY_EXHAUSTED, Code.TIER_FROZEN}
         if any(one is not None and one.code in for_room for one in refusals) and (
             admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT_WHEN_FULL
         ):
             admissions = self._counted(admissions, holders.total())
-            refusals = self._refusals(requests, Census.of(admissions, holders, now, rung))
+            refusals = self._refusals(requests, Census.of(admissions, holders, now, pressure_above))
         # Other runs' batches may fail, or be counted already. A refusal is final, so do not refuse
         # because of them: defer.
-        alone = Census.of(replace(admissions, batches={}), holders, now, rung)
+        alone = Census.of(replace(admissions, batches={}), holders, now, pressure_above)
         for_good = self._refusals(requests, alone)
         bursts = with_refused(admissions.bursts, _over_budget(requests, for_good), alone, now)
         given = [one.want for one, refusal in zip(requests, refusals, strict=True) if not refusal]

@@ -15,13 +15,13 @@ from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
-from keyjanitor.domain.expiry.night import Night
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
-from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, outlook, warnings_ahead
+from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, project_nights, warnings_ahead
 from keyjanitor.domain.expiry.regret import REGRET_DAYS
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
-from keyjanitor.domain.model.records import LadderRow, Row
+from keyjanitor.domain.model.records import PressureRow, Row
 from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.usage.evidence import Evidence
@@ -71,7 +71,7 @@ class _Account:
     rows: dict[str, Row]
     keys: list[ApiKey]
     shelf: Shelf
-    ladder: LadderRow | None
+    pressure_row: PressureRow | None
     held: str | None
     untold: Mapping[str, Untold]
 
@@ -108,7 +108,7 @@ def gather_morning(
         findings=find_problems(checkup),
         counts=adapters.ledger.counts(today - DAY * COUNTED, today),
         nights=adapters.ledger.nights(today - DAY * REGRET_DAYS, today),
-        ladder=account.ladder,
+        pressure_row=account.pressure_row,
         held=account.held,
         use=use,
         lines=lines,
@@ -137,7 +137,7 @@ def _read(today: date, adapters: Adapters, policy: Policy) -> _Account:
         rows=rows,
         keys=with_tags(keys, adapters.owners),
         shelf=ledger.parked_keys(today, until=today + DAY * NIGHTS),
-        ladder=ledger.ladder(),
+        pressure_row=ledger.pressure_row(),
         held=ledger.hold(),
         untold=untold(rows, ledger.unsent(), ledger.nights_of(digest_days(rows.values()))),
     )
@@ -158,7 +158,7 @@ def _nights_ahead(
     swept = was_swept(tomorrow, adapters.ledger)
     night = replace(night, warnings_only=None if swept else NOT_SWEPT, untold=account.untold)
     before = adapters.history.compared_before(tomorrow)
-    return outlook(night, bound, mode, account.shelf.due, before), warn_on
+    return project_nights(night, bound, mode, account.shelf.due, before), warn_on
 
 
 def _checkup(account: _Account, adapters: Adapters, time_is_up: Callable[[], bool]) -> Checkup:
@@ -200,13 +200,13 @@ def _use(today: date, history: HistoryBucket) -> Use:
     return use
 
 
-def _night(account: _Account) -> tuple[Night, BoundPolicy]:
+def _night(account: _Account) -> tuple[SweepInput, BoundPolicy]:
     """The account as the rules see it this morning; raises NoEvidence if the night was not read."""
     evidence, rows = account.latest, account.rows
     if evidence is None or evidence.day != account.today:
         raise NoEvidence(account.today)
     bound = account.policy.bind(evidence.plan_names())
-    night = Night(
+    night = SweepInput(
         today=account.today,
         keys=[
             key for key in account.keys if key.key_id in rows or key.key_id not in account.shelf.ids
@@ -215,6 +215,6 @@ def _night(account: _Account) -> tuple[Night, BoundPolicy]:
         shelf=(),
         evidence=evidence,
         stepped={},
-        rung=account.ladder.above if account.ladder else None,
+        pressure_above=account.pressure_row.above if account.pressure_row else None,
     )
     return night, bound

@@ -4,33 +4,33 @@ from collections import Counter
 from datetime import date
 
 from keyjanitor.domain.expiry.keys_file import dates_ahead
-from keyjanitor.domain.expiry.night import Night
-from keyjanitor.domain.expiry.reasons import AwaitsAllowance, WithinPatience
+from keyjanitor.domain.expiry.reasons import AwaitsAllowance, WithinIdleLimit
+from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure
-from keyjanitor.domain.model.records import LadderRow, RungRow
+from keyjanitor.domain.model.records import PressureRow, PressureRuleRow
 
 AHEAD = 30  # days
 
 
-def climb(night: Night, bound: BoundPolicy, plan: Plan) -> LadderRow:
-    """The rung of tonight's plan, and for each above it how many more keys go within 30 days.
+def freed_by_pressure(night: SweepInput, bound: BoundPolicy, plan: Plan) -> PressureRow:
+    """The rule of tonight's plan, and for each above it how many more keys go within 30 days.
 
     A key goes when its slot is free: once it is parked, if nobody uses it until then. The
     allowance, which spreads many keys over several nights, is left out of account.
     """
     stands = plan.pressure.above
     gone = _going(plan)
-    rungs = []
-    for rung in bound.policy.ladder:
-        if stands is not None and rung.above <= stands:
+    rules = []
+    for rule in bound.policy.pressure:
+        if stands is not None and rule.above <= stands:
             continue
-        would = decide(night, bound, Pressure(plan.pressure.used, rung.patience, rung.above))
+        would = decide(night, bound, Pressure(plan.pressure.used, rule.idle_factor, rule.above))
         more = _going(would) - gone
-        rungs.append(RungRow(rung.above, rung.patience, more.total(), dict(more)))
-    return LadderRow(date=night.today, above=stands, rungs=tuple(rungs))
+        rules.append(PressureRuleRow(rule.above, rule.idle_factor, more.total(), dict(more)))
+    return PressureRow(date=night.today, above=stands, rules=tuple(rules))
 
 
 def _going(plan: Plan) -> Counter[str]:
@@ -45,8 +45,8 @@ def _going(plan: Plan) -> Counter[str]:
 def _parked_on(today: date, verdict: Verdict) -> date | None:
     notice = verdict.tier.warn_days + verdict.tier.grace_days
     match verdict.because:
-        case WithinPatience(days=days, patience=patience):
-            return today + DAY * (patience - days + notice)
+        case WithinIdleLimit(days=days, idle_limit=idle_limit):
+            return today + DAY * (idle_limit - days + notice)
         case AwaitsAllowance():
             return today + DAY * notice
         case _:

@@ -11,7 +11,7 @@ from keyjanitor.domain.usage.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class SweepInput:
     """All that tonight's reading gathered.
 
     `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
@@ -29,6 +29,6 @@ class Night:
     stepped: Mapping[SweepAction, int]
     warnings_only: str | None = None
     tombstones_open: bool = True
-    rung: float | None = None
+    pressure_above: float | None = None
     untold: Mapping[str, Untold] = field(default_factory=dict)
     begun: Mapping[str, Row] = field(default_factory=dict)
