@@ -11,7 +11,7 @@ from typing import Any
 
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.sweep_input import SweepInput
-from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.apis import Method, ServedStage
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone
@@ -373,7 +373,7 @@ def a_night(
     )
 
 
-def a_plan(*keys: ApiKey, policy: Policy | None = None, **night: Any) -> Plan:
+def a_plan(*keys: ApiKey, policy: Policy | None = None, **night: Any) -> SweepPlan:
     """The plan of such a night."""
     gathered = a_night(*keys, **night)
     return decide(gathered, bound(policy, gathered.evidence))

@@ -16,9 +16,9 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
     Park,
-    Plan,
     Purge,
     Step,
+    SweepPlan,
     Warn,
     action_of,
 )
@@ -211,7 +211,7 @@ class Replay:
                 names[plan_id] = name
         return names
 
-    def _note(self, plan: Plan) -> None:
+    def _note(self, plan: SweepPlan) -> None:
         for note in plan.notes:
             row = learnt(note, self._rows, plan.today)
             self._rows[row.key_id] = row
@@ -243,7 +243,7 @@ class Replay:
                     known.back_on = step.last_used  # in the hours before it was shut
                 self._rows[key_id] = enabled(row, today, _changed(step.key, today, on=True))
 
-    def _look_at_the_backlog(self, plan: Plan) -> None:
+    def _look_at_the_backlog(self, plan: SweepPlan) -> None:
         """Follows the keys of the first wave of warnings until the last of them is gone or kept."""
         if self.acts_from is not None:
             return

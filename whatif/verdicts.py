@@ -12,7 +12,7 @@ from datetime import date
 from keyjanitor.domain.expiry.outlook import NightAhead, project_nights
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, OrphanSoon
 from keyjanitor.domain.expiry.sweep_input import SweepInput
-from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict, Warn
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, Mode
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
@@ -39,7 +39,7 @@ class Judged:
     """
 
     night: SweepInput
-    plan: Plan
+    plan: SweepPlan
     bound: BoundPolicy
     courses: Mapping[str, Course]
 
@@ -69,7 +69,7 @@ def ahead(judged: Judged) -> tuple[NightAhead, ...]:
     return project_nights(evening_before, judged.bound, Mode.PARK, (), None, nights)
 
 
-def _courses(plan: Plan) -> dict[str, Course]:
+def _courses(plan: SweepPlan) -> dict[str, Course]:
     """The courses of what is due tonight, and of the orphans when their nights are over.
 
     Nobody can use an orphan, and its nights pass whatever happens.

@@ -13,7 +13,7 @@ from typing import Any
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.safety_brake import Compared
-from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.model.keys import LIVE_STATES, ApiKey, Secret, State, Tombstone
 from keyjanitor.domain.model.records import (
     AlertRow,
@@ -389,7 +389,7 @@ class Files:
     def put_evidence(self, evidence: Evidence) -> None:
         self.evidences[evidence.day] = evidence
 
-    def save_sweep_plan(self, plan: Plan) -> None:
+    def save_sweep_plan(self, plan: SweepPlan) -> None:
         self.saved[plan.digest] = plan.pairs
 
     def saved_sweep_plan(self, digest: str) -> frozenset[tuple[str, str]]:

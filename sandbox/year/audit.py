@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any, Protocol
 
-from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.policy import Policy, Tier
 from keyjanitor.domain.model.records import Row
@@ -46,7 +46,7 @@ class Auditor:
         self._seen = {"disabled": 0, "parked": 0, "told": 0}
         self._announced: dict[tuple[str, str], tuple[date, Any]] = {}
 
-    def audit(self, plan: Plan) -> None:
+    def audit(self, plan: SweepPlan) -> None:
         """Looks at all that a night did to keys; `plan` says which patience stood."""
         gateway = self._year.gateway
         touched = {

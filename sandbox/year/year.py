@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from typing import Any, cast
 
 from keyjanitor.domain.expiry.pressure import freed_by_pressure
-from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import ReplayWindow, SweepInvocation
@@ -243,7 +243,7 @@ class Year:
         evidence, _ = take_evidence(self.today, answers, before)
         self.files.evidences = {one.day: one for one in (before, evidence) if one}
 
-    def sweep(self, approve: str | None = None) -> tuple[Plan, bool]:
+    def sweep(self, approve: str | None = None) -> tuple[SweepPlan, bool]:
         """One sweep of tonight, as expire_keys does it: its plan, and whether that refused itself."""
         run = SweepInvocation(time=at(self.today, 3), mode=Mode.PARK, approve=approve)
         held = self.ledger.hold() is not None
@@ -269,7 +269,7 @@ class Year:
         self.month.did.update({str(verb): count for verb, count in outcome.applied.items()})
         return plan.for_mode(run.mode), checked.brake is not None
 
-    def _pressure(self, gathered: Gathered, plan: Plan) -> PressureRow:
+    def _pressure(self, gathered: Gathered, plan: SweepPlan) -> PressureRow:
         """The rung that stands. What those above it would free is told, and decides nothing.
 
         To work that out takes as long as deciding does, so here it is done once a month.

@@ -514,5 +514,5 @@ def test_the_policys_lines_bring_the_plans_before_the_sweep(ward: Ward, kind: st
     assert "silent_plans" not in after
     checkup = ward.checkup()
     named = set(checkup.bound.tier_of_plan)
-    members = checkup.evidence.members() if checkup.evidence else {}
+    members = checkup.evidence.plans_of_key() if checkup.evidence else {}
     assert named == {plan for key_id in members for plan in members[key_id]} - {ward.plan}

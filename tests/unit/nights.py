@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, Comparison
-from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import ApiKey, Mode
@@ -89,7 +89,7 @@ class Files(in_memory.Files):
 class Swept:
     """What came of one sweep."""
 
-    plan: Plan
+    plan: SweepPlan
     outcome: Outcome
     brake: Brake | None
     comparison: Comparison

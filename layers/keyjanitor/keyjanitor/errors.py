@@ -283,7 +283,7 @@ class TooManyFailed(KeyjanitorError):
         self.why = why
 
 
-class UnknownPlan(KeyjanitorError):
+class UnknownSweepPlan(KeyjanitorError):
     """An approval names a digest under which no plan was saved."""
 
     def __init__(self, digest: str) -> None:
@@ -294,7 +294,7 @@ class UnknownPlan(KeyjanitorError):
         self.digest = digest
 
 
-class PlanNotAsSaved(KeyjanitorError):
+class SweepPlanNotAsSaved(KeyjanitorError):
     """The file of a saved plan does not hold the plan that its digest stands for."""
 
     def __init__(self, digest: str) -> None:

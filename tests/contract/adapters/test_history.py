@@ -26,7 +26,7 @@ from keyjanitor.errors import (
     EvidenceDamaged,
     KeyjanitorError,
     TombstoneUnreadable,
-    UnknownPlan,
+    UnknownSweepPlan,
 )
 from tests.builders import (
     DAY,
@@ -272,7 +272,7 @@ def test_a_saved_plan_gives_its_pairs_back(
 
 
 def test_a_plan_that_was_not_saved_is_unknown(history: HistoryBucket) -> None:
-    with pytest.raises(UnknownPlan):
+    with pytest.raises(UnknownSweepPlan):
         history.saved_sweep_plan("0123456789abcdef")
 
 

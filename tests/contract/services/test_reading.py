@@ -348,7 +348,7 @@ def test_of_plans_with_more_keys_than_there_is_room_for_the_usage_files_have_one
     assert len(rows) == 4
     evidence = account.evidence()
     assert evidence is not None
-    assert len(evidence.members()) == 5  # what is decided on has them all
+    assert len(evidence.plans_of_key()) == 5  # what is decided on has them all
 
 
 def test_a_first_reading_of_many_keys_writes_only_the_days_that_there_is_room_for(

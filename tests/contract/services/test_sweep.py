@@ -26,8 +26,8 @@ from keyjanitor.errors import (
     InvalidEvent,
     ModeRefused,
     NoEvidence,
-    PlanNotAsSaved,
-    UnknownPlan,
+    SweepPlanNotAsSaved,
+    UnknownSweepPlan,
 )
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
@@ -728,7 +728,9 @@ def test_a_saved_plan_that_was_changed_since_is_refused_and_nothing_is_touched(
         account.clients.s3.put_object(
             Bucket=account.bucket, Key=f"plans/{another}.json", Body=body.encode()
         )
-        with pytest.raises(PlanNotAsSaved, match=f"plans/{another}.json was changed or damaged"):
+        with pytest.raises(
+            SweepPlanNotAsSaved, match=f"plans/{another}.json was changed or damaged"
+        ):
             account.sweep(approve=another)
     assert account.states() == before
     assert account.sweep()["brake"]
@@ -788,7 +790,7 @@ def test_the_allowance_of_a_date_is_the_same_in_all_its_runs(an_account: Account
 def test_an_unknown_digest_is_refused_and_nothing_is_touched(account: Account) -> None:
     a_braked_night(account)
     before = (account.states(), account.gateway.keys())
-    with pytest.raises(UnknownPlan):
+    with pytest.raises(UnknownSweepPlan):
         account.sweep(approve="0123456789abcdef")
     assert (account.states(), account.gateway.keys()) == before
     assert account.sweep()["brake"]

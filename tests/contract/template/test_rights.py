@@ -28,7 +28,7 @@ from keyjanitor.domain.model.keys import Mode, Secret
 from keyjanitor.domain.model.records import Announcement
 from keyjanitor.domain.model.usage_plan import Shape
 from keyjanitor.domain.requests.import_file import NewKey
-from keyjanitor.errors import AccessDenied, NoEvidence, UnknownPlan
+from keyjanitor.errors import AccessDenied, NoEvidence, UnknownSweepPlan
 from tests.builders import TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
 from tests.fakes import SENDER, Account, Around, Call, Calls, Killed, brisk, clients_in_memory
 from tests.requesting import (
@@ -209,7 +209,7 @@ def brake_a_night(life: Life, mode: str) -> None:
     account.sweep(approve=answer["digest"])
     account.pass_day()
     account.read()
-    with suppress(UnknownPlan):
+    with suppress(UnknownSweepPlan):
         account.sweep(approve="0123456789abcdef")
 
 

@@ -29,7 +29,7 @@ from keyjanitor.domain.expiry.safety_brake import (
     Status,
     compare,
 )
-from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import Policy, Pressure, PressureRule
 from keyjanitor.domain.usage.evidence import Evidence
@@ -292,9 +292,9 @@ def a_night_plan(
     stepped: Mapping[SweepAction, int] = {},
     pressure: Pressure = CALM,
     **more: Any,
-) -> Plan:
+) -> SweepPlan:
     values: dict[str, Any] = {"notes": (), "steps": (), "due": (), "allowance": ALLOWANCE, **more}
-    return Plan(TODAY, verdicts, stepped=stepped, pressure=pressure, **values)
+    return SweepPlan(TODAY, verdicts, stepped=stepped, pressure=pressure, **values)
 
 
 def found_in(

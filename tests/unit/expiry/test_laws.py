@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.sweep_input import SweepInput
-from keyjanitor.domain.expiry.sweep_plan import Disable, Enable, Park, Plan, Purge, Verdict, Warn
+from keyjanitor.domain.expiry.sweep_plan import (
+    Disable,
+    Enable,
+    Park,
+    Purge,
+    SweepPlan,
+    Verdict,
+    Warn,
+)
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
@@ -168,7 +176,7 @@ law = settings(
 )
 
 
-def planned(drawn: tuple[SweepInput, Policy]) -> Plan:
+def planned(drawn: tuple[SweepInput, Policy]) -> SweepPlan:
     night, policy = drawn
     return decide(night, bound(policy, night.evidence))
 

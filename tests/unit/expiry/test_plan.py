@@ -12,8 +12,8 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Enable,
     Missing,
     Park,
-    Plan,
     Purge,
+    SweepPlan,
     Verdict,
     Warn,
     action_of,
@@ -76,7 +76,7 @@ def planned(
     enables: Sequence[Enable] = (),
     allowance: int = 20,
     stepped: dict[SweepAction, int] | None = None,
-) -> Plan:
+) -> SweepPlan:
     words = {Warn: "warn", Disable: "disable", Park: "park"}
     return within_allowance(
         today=TODAY,
@@ -94,7 +94,7 @@ def planned(
     )
 
 
-def ids(plan: Plan) -> list[tuple[str, str]]:
+def ids(plan: SweepPlan) -> list[tuple[str, str]]:
     return [(str(action_of(step)), key_id_of(step)) for step in plan.steps]
 
 
@@ -338,7 +338,7 @@ def test_a_plan_holds_what_it_was_made_of() -> None:
         stepped={SweepAction.WARN: 1},
         pressure=CALM,
     )
-    assert plan == Plan(
+    assert plan == SweepPlan(
         today=TODAY,
         verdicts=(kept,),
         notes=(Missing(a_row("k2")),),

@@ -16,8 +16,8 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Enable,
     Forget,
     Missing,
-    Plan,
     Purge,
+    SweepPlan,
     Verdict,
 )
 from keyjanitor.domain.expiry.verdicts import decide, tier_of
@@ -51,7 +51,7 @@ TIERS = a_policy(EXTERNAL, INNER)
 
 def plan(
     *keys: ApiKey, policy: Policy = TIERS, pressure: Pressure | None = None, **night: Any
-) -> Plan:
+) -> SweepPlan:
     gathered = {
         name: night.pop(name) for name in ("pressure_above", "begun", "untold") if name in night
     }

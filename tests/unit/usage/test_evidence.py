@@ -291,7 +291,7 @@ def test_a_key_in_two_plans_was_last_used_on_the_later_day() -> None:
             answer("k1", usage_plan_id="p2", usage=two),
         )
         assert evidence.last_used == {"k1": days_ago(2)}
-    assert evidence.members() == {"k1": ["p1", "p2"]}
+    assert evidence.plans_of_key() == {"k1": ["p1", "p2"]}
 
 
 # --- what is carried forward ----------------------------------------------------------------------
@@ -723,7 +723,7 @@ def test_a_usage_is_told_through_the_end_of_its_earliest_page_and_never_through_
     usage = a_usage(
         a_page({"k1": pairs({end: 4}, end=end)}, end=end), a_page({"k2": pairs({TODAY: 4})})
     )
-    assert usage.told_through == days_ago(through)
+    assert usage.read_through == days_ago(through)
 
 
 @pytest.mark.parametrize("count", [1, 5, 90, 92])
@@ -1002,4 +1002,4 @@ def test_the_order_in_which_plans_are_answered_decides_nothing() -> None:
     there, _ = take_evidence(TODAY, [first, second], None)
     back, _ = take_evidence(TODAY, [second, first], None)
     assert there == back
-    assert there.members() == back.members() == {"k1": ["a", "b"]}
+    assert there.plans_of_key() == back.plans_of_key() == {"k1": ["a", "b"]}

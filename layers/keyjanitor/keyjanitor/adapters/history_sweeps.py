@@ -9,9 +9,16 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters.bucket import DAMAGE, Bucket, compressed
 from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.safety_brake import Compared
-from keyjanitor.domain.expiry.sweep_plan import KINDS, Plan, Purge, action_of, digest_of, key_id_of
+from keyjanitor.domain.expiry.sweep_plan import (
+    KINDS,
+    Purge,
+    SweepPlan,
+    action_of,
+    digest_of,
+    key_id_of,
+)
 from keyjanitor.domain.model.keys import DAY
-from keyjanitor.errors import CallFailed, PlanNotAsSaved, UnexpectedAnswer, UnknownPlan
+from keyjanitor.errors import CallFailed, SweepPlanNotAsSaved, UnexpectedAnswer, UnknownSweepPlan
 
 logger = Logger(child=True)
 
@@ -22,7 +29,7 @@ class SweepFiles:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def save_sweep_plan(self, plan: Plan) -> None:
+    def save_sweep_plan(self, plan: SweepPlan) -> None:
         """Saves a plan of which not all may be done tonight, so that it can be looked at and approved."""
         deletions_first = sorted(plan.due, key=lambda step: KINDS.index(action_of(step)))
         document = {
@@ -47,18 +54,18 @@ class SweepFiles:
     def saved_sweep_plan(self, digest: str) -> frozenset[tuple[str, str]]:
         """The pairs of action and key id that were due in a saved plan.
 
-        Raises UnknownPlan, and PlanNotAsSaved if the file holds another plan than its digest says.
+        Raises UnknownSweepPlan, and SweepPlanNotAsSaved if the file holds another plan than its digest says.
         """
         body = self._bucket.get(f"plans/{digest}.json")
         if body is None:
-            raise UnknownPlan(digest)
+            raise UnknownSweepPlan(digest)
         try:
             pairs = frozenset((action, key_id) for action, key_id, _ in json.loads(body)["due"])
             as_saved = digest_of(pairs) == digest
         except (ValueError, KeyError, TypeError):
             as_saved = False
         if not as_saved:
-            raise PlanNotAsSaved(digest)
+            raise SweepPlanNotAsSaved(digest)
         return pairs
 
     def put_approval(self, digest: str, day: date, at: datetime) -> None:

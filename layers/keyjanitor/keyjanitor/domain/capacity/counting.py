@@ -22,7 +22,7 @@ def by_tier(
     keys: Sequence[ApiKey], rows: Mapping[str, Row], latest: Evidence | None, bound: BoundPolicy
 ) -> Counter[str]:
     """The keys by tier: as the ledger knows them, else as their plans say."""
-    members = latest.members() if latest else {}
+    members = latest.plans_of_key() if latest else {}
     return Counter(
         rows[key.key_id].tier
         if key.key_id in rows

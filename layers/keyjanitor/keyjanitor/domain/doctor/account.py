@@ -43,7 +43,7 @@ class Account:
         self.are_plans_known = checkup.plans is not None
         plans = sorted(checkup.plans or (), key=lambda plan: plan.usage_plan_id)
         self.plans = {plan.usage_plan_id: plan for plan in plans}
-        members = checkup.evidence.members() if checkup.evidence else {}
+        members = checkup.evidence.plans_of_key() if checkup.evidence else {}
         self.plans_of_key = {key_id: sorted(inside) for key_id, inside in members.items()}
         tiers = checkup.bound.policy.tiers.values()
         self.made_names = {plan_name(tier) for tier in tiers}

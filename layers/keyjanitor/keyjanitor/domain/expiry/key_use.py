@@ -60,7 +60,9 @@ class KeyUse:
 
     def __init__(self, evidence: Evidence, bound: BoundPolicy, keys: Sequence[ApiKey]) -> None:
         self._evidence = evidence
-        self._plans_of_key = {key_id: tuple(plans) for key_id, plans in evidence.members().items()}
+        self._plans_of_key = {
+            key_id: tuple(plans) for key_id, plans in evidence.plans_of_key().items()
+        }
         self._unread = [
             plan_id for plan_id, plan in evidence.plans.items() if plan.unread is not None
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.reasons import NotTold, TierMissing
-from keyjanitor.domain.expiry.sweep_plan import Disable, Park, Plan, Verdict, Warn
+from keyjanitor.domain.expiry.sweep_plan import Disable, Park, SweepPlan, Verdict, Warn
 from keyjanitor.domain.model.keys import DAY, State
 from keyjanitor.domain.model.records import stands_disabled
 
@@ -17,7 +17,7 @@ PASSING = frozenset({"last_used", "idle_since", "idle_days", "reason", "reason_c
 _STEP_OF_STATE = {State.WARNED: "warn", State.DISABLED: "disable"}
 
 
-def key_lines(plan: Plan) -> Iterator[dict[str, Any]]:
+def key_lines(plan: SweepPlan) -> Iterator[dict[str, Any]]:
     """One line a key, sorted by key id.
 
     The dates are those that are written down, and for a key that takes a step tonight those that

@@ -13,9 +13,9 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
     Park,
-    Plan,
     Purge,
     Step,
+    SweepPlan,
     Warn,
     action_of,
 )
@@ -151,7 +151,7 @@ class _Account:
             pressure_above=self._pressure_above,
         )
 
-    def _taken(self, plan: Plan, today: date) -> Iterator[Step]:
+    def _taken(self, plan: SweepPlan, today: date) -> Iterator[Step]:
         """Takes a night's steps, one after the other."""
         for step in plan.steps:
             if isinstance(step, Purge):

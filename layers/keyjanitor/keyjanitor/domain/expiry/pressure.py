@@ -6,7 +6,7 @@ from datetime import date
 from keyjanitor.domain.expiry.keys_file import dates_ahead
 from keyjanitor.domain.expiry.reasons import AwaitsAllowance, WithinIdleLimit
 from keyjanitor.domain.expiry.sweep_input import SweepInput
-from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure
@@ -15,7 +15,7 @@ from keyjanitor.domain.model.records import PressureRow, PressureRuleRow
 AHEAD = 30  # days
 
 
-def freed_by_pressure(night: SweepInput, bound: BoundPolicy, plan: Plan) -> PressureRow:
+def freed_by_pressure(night: SweepInput, bound: BoundPolicy, plan: SweepPlan) -> PressureRow:
     """The rule of tonight's plan, and for each above it how many more keys go within 30 days.
 
     A key goes when its slot is free: once it is parked, if nobody uses it until then. The
@@ -33,7 +33,7 @@ def freed_by_pressure(night: SweepInput, bound: BoundPolicy, plan: Plan) -> Pres
     return PressureRow(date=night.today, above=stands, rules=tuple(rules))
 
 
-def _going(plan: Plan) -> Counter[str]:
+def _going(plan: SweepPlan) -> Counter[str]:
     """The keys by tier whose slots would be free within 30 days."""
     return Counter(
         verdict.tier.name

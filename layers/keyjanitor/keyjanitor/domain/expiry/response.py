@@ -14,8 +14,8 @@ from keyjanitor.domain.expiry.safety_brake import Brake, Comparison
 from keyjanitor.domain.expiry.sweep_plan import (
     VERDICT_WORDS,
     Enable,
-    Plan,
     Purge,
+    SweepPlan,
     action_of,
     count_kinds,
     key_id_of,
@@ -55,7 +55,7 @@ def answer(
     run: SweepInvocation,
     *,
     mode: Mode | None = None,
-    plan: Plan | None = None,
+    plan: SweepPlan | None = None,
     applied: dict[str, int] | None = None,
     remaining: int = 0,
     comparison: Comparison | None = None,
@@ -110,7 +110,7 @@ def answer(
 
 
 def _done(
-    plan: Plan | None, applied: dict[str, int] | None, remaining: int, *, saved: bool
+    plan: SweepPlan | None, applied: dict[str, int] | None, remaining: int, *, saved: bool
 ) -> dict[str, Any]:
     """The plan, and what was carried out of it."""
     return {
@@ -124,7 +124,7 @@ def _done(
     }
 
 
-def _keys_named(plan: Plan | None, did: Sequence[Done]) -> dict[str, Any]:
+def _keys_named(plan: SweepPlan | None, did: Sequence[Done]) -> dict[str, Any]:
     """The first steps of the plan, and what was done to which key."""
     document: dict[str, Any] = {}
     if plan is not None and plan.steps:
@@ -180,7 +180,7 @@ def _brake(brake: Brake) -> dict[str, Any]:
 
 
 def _approved(
-    run: SweepInvocation, plan: Plan, approved: frozenset[tuple[str, str]]
+    run: SweepInvocation, plan: SweepPlan, approved: frozenset[tuple[str, str]]
 ) -> dict[str, Any]:
     """Every kind of step, deletions first: what was approved, and what of it is still due."""
     return {
@@ -212,7 +212,7 @@ def _named(key_ids: Sequence[str]) -> dict[str, Any]:
     return {"count": len(key_ids), "key_ids": list(key_ids[:NAMED])}
 
 
-def _without_tier(plan: Plan) -> Iterator[str]:
+def _without_tier(plan: SweepPlan) -> Iterator[str]:
     """The tiers that the policy lacks, with how many keys were issued in each."""
     missing = (v.because.tier for v in plan.verdicts if isinstance(v.because, TierMissing))
     for name, keys in sorted(Counter(missing).items()):

@@ -14,7 +14,7 @@ from statistics import median
 from typing import Literal
 
 from keyjanitor.domain.expiry.reasons import Idle, NoContact, Orphan, OrphanSoon, TierNever
-from keyjanitor.domain.expiry.sweep_plan import Plan, Verdict
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.model.keys import DAY, SweepAction
 from keyjanitor.domain.model.policy import Never, Policy, PressureRule, Sweep, Tier
 from keyjanitor.domain.usage.evidence import Evidence
@@ -246,7 +246,11 @@ class Comparison:
 
 
 def compare(
-    plan: Plan, evidence: Evidence, policy: Policy, rows: Iterable[str], before: Compared | None
+    plan: SweepPlan,
+    evidence: Evidence,
+    policy: Policy,
+    rows: Iterable[str],
+    before: Compared | None,
 ) -> Comparison:
     """Compares a night's plan with the night before it that was swept without the brake.
 
@@ -284,7 +288,9 @@ def compare(
     )
 
 
-def _tonight(plan: Plan, policy: Policy, rows: Iterable[str], before: Compared | None) -> Compared:
+def _tonight(
+    plan: SweepPlan, policy: Policy, rows: Iterable[str], before: Compared | None
+) -> Compared:
     keys = {verdict.key.key_id: _seen(verdict, before) for verdict in plan.verdicts}
     if before is not None:
         unlisted = (key_id for key_id in rows if key_id not in keys and key_id in before.keys)
@@ -333,7 +339,7 @@ class _Judge:
     """Finds out why a key that is past its limit tonight was not so before."""
 
     def __init__(
-        self, plan: Plan, evidence: Evidence, policy: Policy, before: Compared | None
+        self, plan: SweepPlan, evidence: Evidence, policy: Policy, before: Compared | None
     ) -> None:
         self._today = plan.today
         self._evidence = evidence

@@ -176,7 +176,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SweepPlan:
     """One night's plan.
 
     `steps` are those within the allowance, in the order in which they are carried out: what is given
@@ -209,7 +209,7 @@ class Plan:
         """What is due, as pairs of action and key id."""
         return frozenset((action_of(step), key_id_of(step)) for step in self.due)
 
-    def for_mode(self, mode: Mode) -> "Plan":
+    def for_mode(self, mode: Mode) -> "SweepPlan":
         """The part of the plan that a mode carries out; `observe` carries out nothing."""
         actions: tuple[SweepAction, ...] = {
             Mode.OBSERVE: (),
@@ -232,12 +232,12 @@ class Plan:
         """How many of what is due the allowance leaves for a later night."""
         return len(self.due) - sum(not isinstance(step, Enable) for step in self.steps)
 
-    def braked(self) -> "Plan":
+    def braked(self) -> "SweepPlan":
         """What is given back: all that is done while the safety brake is on."""
         kept = tuple(step for step in self.steps if isinstance(step, Enable))
         return self.going(kept, because=BRAKE_IS_ON)
 
-    def approved(self, pairs: frozenset[tuple[str, str]]) -> "Plan":
+    def approved(self, pairs: frozenset[tuple[str, str]]) -> "SweepPlan":
         """All that is due and was approved, whatever the allowance says; and what is given back.
 
         Who approves a plan has seen these very keys; that is why it takes a digest.
@@ -246,7 +246,7 @@ class Plan:
         go = tuple(step for step in self.due if (action_of(step), key_id_of(step)) in pairs)
         return self.going((*given_back, *go))
 
-    def going(self, steps: tuple[Step, ...], because: str | None = None) -> "Plan":
+    def going(self, steps: tuple[Step, ...], because: str | None = None) -> "SweepPlan":
         """The plan with other steps, and verdicts that say so: who has to wait is kept tonight.
 
         It waits for a later night's allowance, or `because` of something else.
@@ -304,7 +304,7 @@ def within_allowance(
     allowance: int,
     stepped: Mapping[SweepAction, int],
     pressure: Pressure,
-) -> Plan:
+) -> SweepPlan:
     """Cuts what is due down to the allowance; who has to wait is kept tonight, and told so.
 
     `stepped` counts what was done on this date already. The longest idle go first, then by key id;
@@ -321,7 +321,7 @@ def within_allowance(
         (SweepAction.PARK, parks),
         (SweepAction.PURGE, by_date),
     )
-    whole = Plan(
+    whole = SweepPlan(
         today=today,
         verdicts=tuple(verdicts),
         notes=tuple(notes),

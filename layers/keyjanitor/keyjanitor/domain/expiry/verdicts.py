@@ -21,8 +21,8 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Forget,
     Missing,
     Park,
-    Plan,
     Purge,
+    SweepPlan,
     Verdict,
     VerdictWord,
     Warn,
@@ -38,7 +38,7 @@ RESTORE_TRIED = timedelta(days=30)  # that a restore which fails every night kee
 TierUnknown = reasons.TierMissing | reasons.TierUnclear
 
 
-def decide(night: SweepInput, bound: BoundPolicy, pressure: Pressure | None = None) -> Plan:
+def decide(night: SweepInput, bound: BoundPolicy, pressure: Pressure | None = None) -> SweepPlan:
     """The plan of the night: a verdict for every key, and what is to be done, within the allowance.
 
     Keys are judged one by one; the order of the input makes no difference. `pressure` is another

@@ -17,7 +17,7 @@ def use_tables(morning: Morning) -> dict[str, Any]:
     """The report's `use`. A tier that no key of the account is in has the use of deleted keys."""
     use = morning.use
     evidence, bound = morning.checkup.evidence, morning.checkup.bound
-    plans_of = evidence.members() if evidence else {}
+    plans_of = evidence.plans_of_key() if evidence else {}
     tier_of = {line["key_id"]: line["tier"] for line in morning.lines}
     tier_of.update({key_id: row.tier for key_id, row in morning.rows.items()})
     owner_of = {key_id: row.owner for key_id, row in morning.rows.items()}

@@ -111,7 +111,7 @@ class Evidence:
         """The names of the usage plans, by id."""
         return {plan.usage_plan_id: plan.name for plan in self.plans.values()}
 
-    def members(self) -> dict[str, list[str]]:
+    def plans_of_key(self) -> dict[str, list[str]]:
         """The plans of every key that is in one, by the last reading of each plan."""
         plans_of_key: dict[str, list[str]] = {}
         for plan in self.plans.values():

@@ -103,7 +103,7 @@ def _usage(usage: PlanUsage, known: set[str]) -> dict[str, Any]:
     odd_used = sum(used for key_id, used in usage.used.items() if key_id not in told)
     return {
         "days": [str(usage.start), str(usage.end), str(usage.history_from)],
-        "told_through": str(usage.told_through),
+        "told_through": str(usage.read_through),
         "kept": usage.kept,
         "pages": usage.pages,
         "used_by_day": {str(day): used for day, used in usage.used_by_day.items()},
@@ -135,7 +135,7 @@ def _read_answer(document: Any, same: dict[str, str]) -> UsagePlanAnswer:
 def _read_usage(plan: UsagePlan, document: Any, same: dict[str, str]) -> PlanUsage:
     start, end, first = map(date.fromisoformat, document["days"])
     usage = PlanUsage(plan, start, end, first, kept=document["kept"], same=same)
-    usage.told_through = date.fromisoformat(document["told_through"])
+    usage.read_through = date.fromisoformat(document["told_through"])
     usage.pages = document["pages"]
     usage.used_by_day = {
         date.fromisoformat(day): used for day, used in document["used_by_day"].items()

@@ -56,7 +56,7 @@ class PlanUsage:
         self.dates = [start + DAY * index for index in range((end - start).days + 1)]
         self._compared = range(EDGE_DAYS + 1, len(self.dates) - 1)  # see `used`
         self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
-        self.told_through = end - DAY
+        self.read_through = end - DAY
         self.last_used: dict[str, date] = {}
         self.used_by_day: dict[date, int] = {}
         self.had_requests = False
@@ -83,7 +83,7 @@ class PlanUsage:
         if page.end < self.end - 2 * DAY:
             raise UnexpectedAnswer("GetUsage", f"ends on {page.end}, asked was {self.end}")
         self.pages += 1
-        self.told_through = min(self.told_through, page.end)
+        self.read_through = min(self.read_through, page.end)
         days = (page.end - page.start).days + 1
         for key_id, pairs in page.items.items():
             if pairs is not None and not isinstance(pairs, list | tuple):
@@ -110,7 +110,7 @@ class PlanUsage:
         return key_id in self.days
 
     def on(self, day: date, key_id: str) -> tuple[int, int | None]:
-        """(used, remaining) of a key on a day from `history_from` through `told_through`.
+        """(used, remaining) of a key on a day from `history_from` through `read_through`.
 
         A plan that was read to the end does not mention who did not use it: that is (0, None). Of
         the keys in `unclear` nobody knows it.

@@ -63,7 +63,7 @@ def take_evidence(
         plans=readings,
         used_by_day=_sum_by_day(usages.values()),
         gone=frozenset(named_gone),
-        read_through=_told_through(usages, readings, before),
+        read_through=_read_through_of_plans(usages, readings, before),
         told=_told(today, usages, known, readings, before),
         quota_since=quota_since,
         stages_since=stages_since,
@@ -93,7 +93,7 @@ def _not_believed(
     aside = told.others + sum(
         used for key_id, used in zip(told.key_ids, told.used, strict=True) if key_id not in stayed
     )
-    first, last = usage.start + DAY * EDGE_DAYS, min(told.through, usage.told_through)
+    first, last = usage.start + DAY * EDGE_DAYS, min(told.through, usage.read_through)
     if last < first:  # it has not been read for so long that no day is the same
         lost = told.others + sum(told.used) > aside and not usage.had_requests
         return f"its usage tells no requests since the reading of {told.day}" if lost else None
@@ -141,13 +141,13 @@ def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> da
     return max(first, min(today - DAY * HISTORY_DAYS, through + DAY))
 
 
-def _told_through(
+def _read_through_of_plans(
     usages: Mapping[str, PlanUsage],
     readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, date]:
     earlier = before.read_through if before else {}
-    told = {plan_id: usage.told_through for plan_id, usage in usages.items()}
+    told = {plan_id: usage.read_through for plan_id, usage in usages.items()}
     return {plan_id: day for plan_id, day in {**earlier, **told}.items() if plan_id in readings}
 
 
@@ -195,11 +195,11 @@ def _told(
         if plan_id in readings and one.day >= today - FORGET_AFTER
     }
     for plan_id, usage in usages.items():
-        by_day = {day: used for day, used in usage.used_by_day.items() if day <= usage.told_through}
+        by_day = {day: used for day, used in usage.used_by_day.items() if day <= usage.read_through}
         key_ids = tuple(sorted(usage.used.keys() & known))
         used = tuple(usage.used[key_id] for key_id in key_ids)
         others = sum(usage.used.values()) + usage.odd_used - sum(used)
-        told[plan_id] = Told(today, usage.told_through, by_day, key_ids, used, others)
+        told[plan_id] = Told(today, usage.read_through, by_day, key_ids, used, others)
     return told
 
 
@@ -304,8 +304,8 @@ def _carry_forward(
     """Adds what the evidence before knew of each key, and what any answer tonight showed of it."""
     today = evidence.day
     oldest = today - FORGET_AFTER
-    in_plans = evidence.members()
-    in_plans_before = before.members() if before else {}
+    in_plans = evidence.plans_of_key()
+    in_plans_before = before.plans_of_key() if before else {}
 
     left: dict[str, date] = {}
     changed: dict[str, date] = {}
@@ -369,7 +369,7 @@ def _with_doubts(
         if answer.usage is not None and answer.failed is None
     }
     shown = [answer.usage for answer in answers if answer.usage is not None]
-    in_plans = evidence.members()
+    in_plans = evidence.plans_of_key()
     unclear = {
         key_id: plan_id
         for plan_id, usage in whole.items()
@@ -399,7 +399,7 @@ def _untold(
 
     `whole` has the answers that can be believed, by the id of their plan, `shown` all answers.
     """
-    in_plans = evidence.members()
+    in_plans = evidence.plans_of_key()
     oldest, edge = evidence.day - FORGET_AFTER, evidence.day - DAY * (USAGE_DAYS - EDGE_DAYS)
     untold: dict[str, date] = {}
     for key_id, on in before.last_used.items():
@@ -416,7 +416,7 @@ def _untold(
         is_expected = before.untold.get(key_id) == on or (
             on >= edge
             and len(told) == len(in_plans[key_id])
-            and all(on <= usage.told_through for usage in told)
+            and all(on <= usage.read_through for usage in told)
             and all(
                 on > evidence.quota_since.get(plan_id, date.min) for plan_id in in_plans[key_id]
             )

@@ -42,7 +42,7 @@ class UsageFiles:
         self._plans_before = before.plans if before else {}
         self._whole = self._with_room()
         # Ids that no plan ever had may be anything; they are counted, and never written down.
-        known = evidence.members().keys() | evidence.gone
+        known = evidence.plans_of_key().keys() | evidence.gone
         # Of a plan whose members were not read tonight, silence about one of them proves nothing.
         self._members = {
             plan_id: set(
@@ -104,8 +104,8 @@ class UsageFiles:
             return stand.values() or [_row(plan, None, missing=TOO_MANY)]
         if usage is None:
             return _unknown(plan, plan.unread or "unread", stand)
-        if day > usage.told_through:
-            return _unknown(plan, f"told only through {usage.told_through}", stand)
+        if day > usage.read_through:
+            return _unknown(plan, f"told only through {usage.read_through}", stand)
         if day < usage.history_from:
             is_news = not stand and self._is_news(plan_id, day)
             return [_row(plan, None, missing=TOO_LONG_AGO)] if is_news else stand.values()

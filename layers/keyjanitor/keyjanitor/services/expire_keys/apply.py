@@ -13,9 +13,9 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
     Park,
-    Plan,
     Purge,
     Step,
+    SweepPlan,
     Warn,
     action_of,
     key_id_of,
@@ -82,7 +82,7 @@ class Sweeper:
         self._last_failure: KeyjanitorError | None = None
         self.outcome = self._sweep.outcome
 
-    def apply(self, plan: Plan) -> Outcome:
+    def apply(self, plan: SweepPlan) -> Outcome:
         """Carries a plan out until it is done, the deadline comes, or an operator holds."""
         steps = iter(plan.steps)
         left = len(plan.steps)
@@ -205,7 +205,7 @@ class Sweeper:
             why = str(self._last_failure)
             raise TooManyFailed(self._failed_steps, self._tried, why) from self._last_failure
 
-    def finish_restores(self, rows: Sequence[Row], plan: Plan) -> None:
+    def finish_restores(self, rows: Sequence[Row], plan: SweepPlan) -> None:
         """Brings to an end the restores that a run which died has begun, but for what is purged."""
         purged = {key_id_of(step) for step in plan.steps if isinstance(step, Purge)}
         for row in rows:

@@ -10,10 +10,10 @@ from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
 from keyjanitor.domain.expiry.sweep_input import SweepInput
-from keyjanitor.domain.expiry.sweep_plan import Plan, Purge, key_id_of
+from keyjanitor.domain.expiry.sweep_plan import Purge, SweepPlan, key_id_of
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.policy import BoundPolicy
-from keyjanitor.errors import AccessDenied, CallFailed, PlanNotAsSaved, UnknownPlan
+from keyjanitor.errors import AccessDenied, CallFailed, SweepPlanNotAsSaved, UnknownSweepPlan
 from keyjanitor.services.expire_keys.gather import Adapters
 
 SAMPLES = 10
@@ -31,27 +31,29 @@ class Checked:
     key id of the plan that an operator has approved for this date.
     """
 
-    plan: Plan
+    plan: SweepPlan
     brake: Brake | None = None
     saved: bool = False
     approved: Pairs | None = None
 
 
 def compared(
-    plan: Plan, night: SweepInput, bound: BoundPolicy, history: HistoryBucket
+    plan: SweepPlan, night: SweepInput, bound: BoundPolicy, history: HistoryBucket
 ) -> Comparison:
     """A night's plan beside the last night that was swept without the brake."""
     before = history.compared_before(plan.today)
     return compare(plan, night.evidence, bound.policy, night.rows, before)
 
 
-def check(plan: Plan, comparison: Comparison, run: SweepInvocation, adapters: Adapters) -> Checked:
+def check(
+    plan: SweepPlan, comparison: Comparison, run: SweepInvocation, adapters: Adapters
+) -> Checked:
     """What may be carried out of a plan.
 
     While the brake is on, nothing is done but to give keys back; the plan is saved under its digest
     and alerted once a date. A plan that the allowance cuts is saved too. Once an operator has
     approved a saved plan, what that one and tonight's have in common goes, and nothing else, in all
-    of the date's later runs. Raises UnknownPlan and PlanNotAsSaved.
+    of the date's later runs. Raises UnknownSweepPlan and SweepPlanNotAsSaved.
     """
     remembered = {"new": comparison.new, "causes": _causes(comparison)}
     approved = _approved(run, adapters)
@@ -92,7 +94,7 @@ def _approved(run: SweepInvocation, adapters: Adapters) -> Pairs | None:
         return None
     try:
         return adapters.history.saved_sweep_plan(digest)
-    except (UnknownPlan, PlanNotAsSaved) as err:
+    except (UnknownSweepPlan, SweepPlanNotAsSaved) as err:
         logger.error("the approval of this date holds no longer: %s", err)
         return None
 
@@ -101,7 +103,9 @@ def _causes(comparison: Comparison) -> dict[str, int]:
     return {str(one.cause): one.keys for one in comparison.causes}
 
 
-def _alert(plan: Plan, brake: Brake, plan_names: Mapping[str, str], adapters: Adapters) -> None:
+def _alert(
+    plan: SweepPlan, brake: Brake, plan_names: Mapping[str, str], adapters: Adapters
+) -> None:
     samples = [
         f"{key_id_of(step)}  {step.tier.name}: {step.because}"
         for step in plan.due

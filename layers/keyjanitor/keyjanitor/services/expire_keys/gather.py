@@ -87,7 +87,7 @@ def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> 
     # The rows first: a key that is revoked in between is missed, and not taken for a new one.
     rows = adapters.ledger.live_rows()
     keys = adapters.gateway.keys()
-    if not keys and (known := max(len(rows), len(evidence.members()))):
+    if not keys and (known := max(len(rows), len(evidence.plans_of_key()))):
         raise EmptyListing("API keys", known)
     keys = with_tags(keys, adapters.owners)
     rows = _settle(today, rows, adapters, bound, acting=acting)

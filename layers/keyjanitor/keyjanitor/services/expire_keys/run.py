@@ -14,7 +14,7 @@ from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
 from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
 from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.response import answer, running
-from keyjanitor.domain.expiry.sweep_plan import Plan
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import DAY, Mode, SweepAction
@@ -120,7 +120,7 @@ class SweepRun:
             keys_file=keys_file,
         )
 
-    def _act(self, plan: Plan, gathered: Gathered) -> Outcome:
+    def _act(self, plan: SweepPlan, gathered: Gathered) -> Outcome:
         """Applies a plan, and remembers how many keys it parked, also of a run that fails.
 
         Else they would be missed, as if somebody had deleted them.
@@ -187,7 +187,7 @@ def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
 
 
 def write_down(
-    plan: Plan, pressure_row: PressureRow, gathered: Gathered, adapters: Adapters
+    plan: SweepPlan, pressure_row: PressureRow, gathered: Gathered, adapters: Adapters
 ) -> str:
     """What is told of the night, in `observe` too: the verdict on every key, and the pressure rules.
 

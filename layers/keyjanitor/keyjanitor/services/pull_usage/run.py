@@ -56,7 +56,7 @@ def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[st
     return {
         **told,
         "plans": len(evidence.plans),
-        "keys": len(evidence.members()),
+        "keys": len(evidence.plans_of_key()),
         "keys_used": sum(
             on > request.today - timedelta(days=USAGE_DAYS) for on in evidence.last_used.values()
         ),
