@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -212,6 +213,26 @@ class Account:
         if not isinstance(payload, dict):
             raise CommandFailed(f"{function.word} answered what is no JSON object")
         return payload
+
+    def logged(
+        self, group: str, since: datetime, pattern: str = ""
+    ) -> Iterator[tuple[datetime, str]]:
+        """The lines of a log group since a time that fit a filter pattern, in the order of their times."""
+        logs = self.client("logs")
+        params: dict[str, Any] = {"logGroupName": group, "startTime": int(since.timestamp() * 1000)}
+        if pattern:
+            params["filterPattern"] = pattern
+        while True:
+            page = asked(
+                lambda: logs.filter_log_events(**params),
+                "FilterLogEvents",
+                f"logs:FilterLogEvents on {group}",
+            )
+            for event in page.get("events", ()):
+                yield datetime.fromtimestamp(event["timestamp"] / 1000, UTC), event["message"]
+            if not page.get("nextToken"):
+                return
+            params["nextToken"] = page["nextToken"]
 
 
 def asked(call: Callable[[], Any], operation: str, action: str) -> Any:

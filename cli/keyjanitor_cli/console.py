@@ -1,9 +1,11 @@
 """Prints and asks: the one module that does. Names of keys are untrusted text, so nothing is markup."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, assert_never
 
 import click
@@ -14,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.shapes import Block, Command, Facts, Line, Table, Tone, View
@@ -48,6 +51,28 @@ class Console:
             return
         for block in view:
             self._print(self._out, block)
+
+    @property
+    def can_reveal(self) -> bool:
+        """Whether a person looks at the answer: a key's value goes nowhere else."""
+        return not self.as_json and self._out.file.isatty()
+
+    def reveal(self, value: Secret) -> None:
+        """Shows a key's value, whole, on a terminal; nothing elsewhere."""
+        if self.can_reveal:
+            self._out.print(Text(f"  {value.reveal()}", style="bold"), soft_wrap=True)
+
+    def write_value(self, value: Secret, file: Path) -> None:
+        """Writes a key's value to a new file of mode 0600; raises CommandFailed if it cannot."""
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+                opened.write(value.reveal() + "\n")
+        except OSError as err:
+            raise CommandFailed(
+                f"{file} cannot be written: {err.strerror}; the key was made all the same",
+                "type it again with the same --request-id and another file",
+            ) from None
 
     def note(self, text: str) -> None:
         """A line that is no part of the answer."""

@@ -8,6 +8,7 @@ import click
 
 from keyjanitor.adapters.bucket import Bucket
 from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor_cli.aws import Account, Function, Stack, denied
@@ -53,6 +54,11 @@ class Session:
         """The stack's history bucket, read with the person's rights."""
         name = self.stack.output("HistoryBucketName")
         return Files(Bucket(self.account.client("s3"), name))
+
+    @cached_property
+    def sealer(self) -> ValueSealer:
+        """The stack's sealing key, used with the person's rights: it opens what is delivered to them."""
+        return ValueSealer(self.account.client("kms"), self.stack.output("SealingKeyArn"))
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""

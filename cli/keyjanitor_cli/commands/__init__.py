@@ -2,10 +2,11 @@
 
 import click
 
-from keyjanitor_cli.commands import looking, operating, planning
+from keyjanitor_cli.commands import asking, looking, operating, planning
 
 ALL: tuple[click.Command, ...] = (
     *looking.COMMANDS,
     *planning.COMMANDS,
     *operating.COMMANDS,
+    *asking.COMMANDS,
 )
