@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, settings
 from moto import mock_aws
 
 from keyjanitor.adapters.settings import REQUIRED
-from tests.fakes import Account, Clients, clients_in_memory
+from sandbox.memory.clients.clients import Clients, clients_in_memory
+from tests.fakes import Account
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 

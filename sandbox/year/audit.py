@@ -8,7 +8,9 @@ from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.policy import Policy, Tier
 from keyjanitor.domain.model.records import Row
-from sandbox.memory.in_memory import Gateway, Memory, Told
+from sandbox.memory.simulation.gateway import Gateway
+from sandbox.memory.simulation.ledger import Memory
+from sandbox.memory.simulation.told import Told
 
 NOTICE = {"disabled": ("Key Expiring", "disable_on"), "parked": ("Key Disabled", "park_on")}
 TELLS = {"disabled": "Key Disabled", "parked": "Key Parked"}

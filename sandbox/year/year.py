@@ -36,8 +36,14 @@ from keyjanitor.services.provision_keys.responder import Run
 from keyjanitor.services.watch_capacity import Adapters as WatchAdapters
 from keyjanitor.services.watch_capacity import CapacityReading, publish_alerts, take_count
 from sandbox.driver.population import EXTERNAL, TIERS, SimulatedKey
-from sandbox.memory import in_memory
-from sandbox.memory.in_memory import JANITOR, at
+from sandbox.memory.simulation.alert_store import AlertStore
+from sandbox.memory.simulation.gateway import Gateway
+from sandbox.memory.simulation.history import Files, ValueSealer
+from sandbox.memory.simulation.ledger import Memory
+from sandbox.memory.simulation.moments import JANITOR, at
+from sandbox.memory.simulation.ownership import Ownership
+from sandbox.memory.simulation.request_store import RequestStore
+from sandbox.memory.simulation.told import DeadLetterQueues, Told
 from sandbox.year.audit import Auditor
 from sandbox.year.world import World
 
@@ -131,13 +137,13 @@ class Year:
         self.policy = policy
         self.index = 0
         self.meter = meter or Meter()
-        self.gateway = in_memory.Gateway(self.plot.first)
+        self.gateway = Gateway(self.plot.first)
         self.gateway.key_limit = policy.service_quota
-        self.stacks = in_memory.Ownership(self.gateway)
-        self.ledger = in_memory.Memory()
-        self.request_store = in_memory.RequestStore(self.ledger)
-        self.files = in_memory.Files()
-        self.told = in_memory.Told()
+        self.stacks = Ownership(self.gateway)
+        self.ledger = Memory()
+        self.request_store = RequestStore(self.ledger)
+        self.files = Files()
+        self.told = Told()
         self.auditor = Auditor(self)
         self.owners: list[Owner] = []
         self.alerts: list[tuple[date, Alert]] = []
@@ -149,13 +155,13 @@ class Year:
         self.back = 0  # keys that their owners had back
         self.regretted = 0  # of these, within thirty days
         before = (self.gateway, self.stacks, self.ledger)
-        after = (self.files, in_memory.ValueSealer(), self.told)
-        seen = (self.gateway, self.ledger, in_memory.AlertStore(), self.files, self.told)
+        after = (self.files, ValueSealer(), self.told)
+        seen = (self.gateway, self.ledger, AlertStore(), self.files, self.told)
         self._adapters = SweepAdapters(*cast("Any", (*before, *after, self.told)))
         self._provision_adapters = ProvisionAdapters(
             *cast("Any", (*before, self.request_store, *after))
         )
-        self._watch_adapters = WatchAdapters(*cast("Any", (*seen, in_memory.DeadLetterQueues())))
+        self._watch_adapters = WatchAdapters(*cast("Any", (*seen, DeadLetterQueues())))
         self._plan_ids = self._lay_down_plans()
         for key in world.keys:
             self._make(key)

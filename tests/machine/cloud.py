@@ -1,7 +1,7 @@
 """An AWS in memory at the level of its clients, which knows the truth about every key and request.
 
 API Gateway, tags, stacks, topic and bus are written here; table, files and seals are the twins of
-tests.fakes, which are held against moto. What can go wrong is named by `Fault`s. Nothing in here
+sandbox.memory, which are held against moto. What can go wrong is named by `Fault`s. Nothing in here
 judges: whoever watches (`Watcher`) is told of each change and of each answer.
 """
 

@@ -29,17 +29,13 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import KeyjanitorError, PolicyError
+from sandbox.memory.adapters.queues import FakeDeadLetterQueues
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.dynamodb import FakeDynamoDb
+from sandbox.memory.clients.kms import FakeKms
+from sandbox.memory.clients.s3 import FakeS3
 from tests.builders import TODAY
-from tests.fakes import (
-    Account,
-    Clients,
-    Context,
-    FakeDeadLetterQueues,
-    FakeDynamoDb,
-    FakeKms,
-    FakeS3,
-    Killed,
-)
+from tests.fakes import Account, Context, Killed
 from tests.machine.cloud import (
     Cloud,
     Fault,

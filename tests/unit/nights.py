@@ -28,15 +28,20 @@ from keyjanitor.services.expire_keys.brake import check, compared
 from keyjanitor.services.expire_keys.gather import Adapters, gather, gather_for_undo
 from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.pull_usage.reader import read_plans
-from sandbox.memory import in_memory
-from sandbox.memory.in_memory import Memory, Ownership, Told, ValueSealer
+from sandbox.memory.simulation.gateway import Gateway as PlainGateway
+from sandbox.memory.simulation.history import Files as PlainFiles
+from sandbox.memory.simulation.history import ValueSealer
+from sandbox.memory.simulation.ledger import Memory
+from sandbox.memory.simulation.moments import JANITOR
+from sandbox.memory.simulation.ownership import Ownership
+from sandbox.memory.simulation.told import Told
 from tests.builders import DAY, TODAY, a_usage_plan, at
 
 PAGE = 3  # keys on a page of usage: every plan of more than three keys has more than one
 NEVER = Deadline(remaining_ms=lambda: 1_000_000, margin_ms=0)
 
 
-class Gateway(in_memory.Gateway):
+class Gateway(PlainGateway):
     """API Gateway with requests by plan, key and day, and with what may go wrong in reading them."""
 
     def __init__(self) -> None:
@@ -73,7 +78,7 @@ class Gateway(in_memory.Gateway):
         ]
 
 
-class Files(in_memory.Files):
+class Files(PlainFiles):
     """The history bucket, whose evidence is written and read as the document that it is."""
 
     def evidence(self, day: date) -> Evidence | None:
@@ -240,7 +245,7 @@ class Account:
         return self._sweeper(rows, bound).undo(day, None)
 
     def _sweeper(self, rows: Mapping[str, Row], bound: BoundPolicy) -> Sweeper:
-        clock = lambda: in_memory.at(self.today, in_memory.JANITOR)  # noqa: E731
+        clock = lambda: at(self.today, JANITOR)  # noqa: E731
         return Sweeper(self.today, rows, self.adapters, bound, NEVER, clock)
 
     # --- what is asked of it ----------------------------------------------------------------------

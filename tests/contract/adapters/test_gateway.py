@@ -39,8 +39,8 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
     ValueConflict,
 )
+from sandbox.memory.adapters.api_gateway import value_of
 from tests.builders import STAGE, a_new_key, an_issuing_tier
-from tests.fakes import value_of
 
 VALUE = value_of("k0")
 CREATED = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -20,8 +20,9 @@ from keyjanitor.domain.requests.import_file import NewKey, describe
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, ValueConflict
 from sandbox.driver.client import LaidKey, Sandbox
+from sandbox.memory.adapters.api_gateway import FakeApiGateway, value_of
+from sandbox.memory.adapters.ownership import FakeOwnership
 from tests.builders import DAY, TODAY, a_new_key, at
-from tests.fakes import FakeApiGateway, FakeOwnership, value_of
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
 CREATED = at(TODAY - DAY * 100)

@@ -28,6 +28,9 @@ from keyjanitor.errors import (
     TombstoneUnreadable,
     UnknownSweepPlan,
 )
+from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
 from tests.builders import (
     DAY,
     KEY_ID,
@@ -40,7 +43,7 @@ from tests.builders import (
     an_evidence,
     at,
 )
-from tests.fakes import Clients, Watched, refused, value_of
+from tests.fakes import Watched
 
 VALUE = Secret(value_of(KEY_ID))
 NAME = f"tombstones/{KEY_ID}.json"

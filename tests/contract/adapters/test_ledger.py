@@ -20,6 +20,8 @@ from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
 from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
 from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
 from tests.builders import (
     DAY,
     TODAY,
@@ -30,7 +32,7 @@ from tests.builders import (
     a_warned_row,
     at,
 )
-from tests.fakes import Clients, Watched, refused
+from tests.fakes import Watched
 
 NOW = at(TODAY, 3)
 

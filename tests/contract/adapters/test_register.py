@@ -20,6 +20,8 @@ from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Announcement, Grant, RequestRow, Row, Status
 from keyjanitor.domain.requests.census import Admissions, Batch
 from keyjanitor.errors import AccessDenied, CallFailed
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
 from tests.builders import (
     DAY,
     PORTAL,
@@ -31,7 +33,7 @@ from tests.builders import (
     at,
     in_days,
 )
-from tests.fakes import Clients, Watched, refused
+from tests.fakes import Watched
 
 NOW = at(TODAY, 3)
 UNTIL = NOW + timedelta(minutes=5)

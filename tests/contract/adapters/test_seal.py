@@ -15,8 +15,10 @@ from botocore.stub import Stubber
 from keyjanitor.adapters.kms import ValueSealer, delivery_context, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed
+from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
 from tests.builders import TODAY, a_tombstone, at, in_days
-from tests.fakes import Clients, refused, value_of
 
 VALUE = value_of("k0")
 ARN = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-555555555555"

@@ -16,7 +16,9 @@ from keyjanitor.adapters.dynamodb import (
     Table,
 )
 from keyjanitor.errors import AccessDenied, CallFailed
-from tests.fakes import Clients, Watched, refused
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
+from tests.fakes import Watched
 
 KEY = {"pk": "KEY", "sk": "k0"}
 ITEM = {**KEY, "version": 1, "owner": "user-8f1c"}

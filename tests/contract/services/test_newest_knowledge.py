@@ -8,8 +8,9 @@ import pytest
 
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
+from sandbox.memory.clients.refusal import refused
 from tests.builders import DAY, KEY_ID
-from tests.fakes import Account, Calls, brisk, refused
+from tests.fakes import Account, Calls, brisk
 
 AccountMaker = Callable[..., Account]
 

@@ -21,8 +21,10 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.services.restore import half_built, restore
+from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.clients.refusal import refused
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
-from tests.fakes import BUSY, Account, Call, Calls, Killed, brisk, refused, value_of
+from tests.fakes import BUSY, Account, Call, Calls, Killed, brisk
 
 AccountMaker = Callable[..., Account]
 LONG = brisk(retain_days=365)

@@ -18,8 +18,11 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.requests.key_values import new_value as really_new_value
 from keyjanitor.errors import KeyjanitorError
+from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.refusal import refused
 from tests.builders import DAY, KEY_ID, a_tombstone
-from tests.fakes import BUSY, Account, Calls, Clients, refused, value_of
+from tests.fakes import BUSY, Account, Calls
 from tests.requesting import (
     an_asking_policy,
     asked,

@@ -14,8 +14,10 @@ from keyjanitor.domain.model.policy import Quota, Rate, Tier
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan, plan_name
 from keyjanitor.errors import AccessDenied, CallFailed, Contended, KeyjanitorError, PlanRefused
 from keyjanitor.services.provision_keys.tier_plans import MAX_CLAIM_ATTEMPTS, TierPlans
+from sandbox.memory.adapters.api_gateway import FakeApiGateway
+from sandbox.memory.clients.clients import Clients
 from tests.builders import STAGE, TODAY, an_issuing_tier, at
-from tests.fakes import Calls, Clients, FakeApiGateway, Watched
+from tests.fakes import Calls, Watched
 
 NOW = at(TODAY, 3)
 UNTIL = NOW + timedelta(minutes=5)

@@ -19,8 +19,11 @@ from typing import Any
 from keyjanitor.adapters.history_tombstones import read_tombstone
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.domain.model.keys import ApiKey
+from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.clients.kms import FakeKms
+from sandbox.memory.clients.refusal import refused
 from tests.builders import DAY, a_usage_plan, unclaimed
-from tests.fakes import SENDER, Account, Calls, FakeKms, Snapshot, brisk, refused, value_of
+from tests.fakes import SENDER, Account, Calls, Snapshot, brisk
 from tests.requesting import (
     an_asking_policy,
     an_asking_tier,

@@ -34,6 +34,8 @@ from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.responder import Adapters, Responder, Run
 from keyjanitor.services.provision_keys.tasks import Received, Taken
+from sandbox.memory.clients.clients import Clients, clients_in_memory
+from sandbox.memory.clients.refusal import refused as failed
 from tests.builders import (
     ASKER,
     CONTACT,
@@ -53,8 +55,7 @@ from tests.builders import (
     unclaimed,
 )
 from tests.events_schema import check_event
-from tests.fakes import Clients, Watched, clients_in_memory
-from tests.fakes import refused as failed
+from tests.fakes import Watched
 
 POLICY = a_policy(an_issuing_tier(), unclaimed(contact=None))
 NOW = at(TODAY, 3)

@@ -18,7 +18,7 @@ from keyjanitor.domain.requests.key_values import (
     looks_like_ours,
     new_value,
 )
-from tests.fakes import value_of
+from sandbox.memory.adapters.api_gateway import value_of
 
 SCANNERS = re.compile(r"\bkeyj[0-9A-Za-z]{36}\b")  # as docs/secret-scanning.md gives it
 A_VALUE = "keyj" + "0" * 30 + "0I7IRA"

@@ -1,0 +1,21 @@
+"""The alerts of a simulated life."""
+
+from dataclasses import replace
+
+from keyjanitor.domain.model.records import (
+    AlertRow,
+)
+
+
+class AlertStore:
+    """What was told and stands."""
+
+    def __init__(self) -> None:
+        self._row = AlertRow()
+
+    def read(self) -> AlertRow:
+        return self._row
+
+    def write(self, row: AlertRow) -> AlertRow | None:
+        self._row = replace(row, version=row.version + 1)
+        return self._row
