@@ -49,14 +49,19 @@ def pytest_configure(config: pytest.Config) -> None:
 # What takes longest comes first, so that the processes of a run end together.
 LONGEST = (
     "test_thirty_nights",
-    "test_a_function_that_dies_at_any",
     "test_growth_over_weeks",
-    "test_1200_keys",
-    "test_keys_of_others",
-    "test_200_requests",
+    "test_what_a_storm_interrupts",
     "test_a_night_makes",
+    "test_a_function_that_dies_at_any",
     "test_each_command_does",
+    "test_dead_letters_leave",
+    "test_1200_keys",
+    "test_with_somebody_else_about",
+    "test_200_requests",
     "test_the_table",
+    "test_keys_of_others",
+    "test_1000_requests",
+    "test_a_run_that_dies_at_any",
     "test_a_query_of_the_docs",
     "test_a_program_that_asks",
 )
