@@ -214,6 +214,16 @@ class Account:
             raise CommandFailed(f"{function.word} answered what is no JSON object")
         return payload
 
+    def log_group(self, stack: Stack, function: Function) -> str:
+        """The name of a function's log group."""
+        name = stack.output(function)
+        found = asked(
+            lambda: self.client("lambda").get_function_configuration(FunctionName=name),
+            "GetFunctionConfiguration",
+            f"lambda:GetFunctionConfiguration on {name}",
+        )
+        return str(found.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}")
+
     def logged(
         self, group: str, since: datetime, pattern: str = ""
     ) -> Iterator[tuple[datetime, str]]:

@@ -105,6 +105,9 @@ class Console:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Shows what is waited for, and for how many seconds by now."""
+        if not self._err.is_terminal:
+            yield
+            return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=self._err, transient=True) as progress:
             progress.add_task(text, total=None)

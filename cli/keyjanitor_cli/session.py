@@ -15,6 +15,7 @@ from keyjanitor_cli.aws import Account, Function, Stack, denied
 from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
+from keyjanitor_cli.gateway import Gateway
 
 
 class Session:
@@ -59,6 +60,11 @@ class Session:
     def sealer(self) -> ValueSealer:
         """The stack's sealing key, used with the person's rights: it opens what is delivered to them."""
         return ValueSealer(self.account.client("kms"), self.stack.output("SealingKeyArn"))
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """API Gateway, read with the person's rights."""
+        return Gateway(self.account.client("apigateway", tries=1))
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""
