@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 from botocore.config import Config
@@ -243,6 +244,24 @@ class Account:
             if not page.get("nextToken"):
                 return
             params["nextToken"] = page["nextToken"]
+
+
+def console_url(stack: Stack, what: str) -> str:
+    """The address of the AWS console's page of a stack's `dashboard`, `stack` or `report`."""
+    partition = boto3.Session().get_partition_for_region(stack.region)
+    host = {
+        "aws-us-gov": "console.amazonaws-us-gov.com",
+        "aws-cn": "console.amazonaws.cn",
+    }.get(partition, "console.aws.amazon.com")
+    region, base = stack.region, f"https://{stack.region}.{host}"
+    if what == "dashboard":
+        return f"{base}/cloudwatch/home?region={region}#dashboards/dashboard/{quote(stack.name)}"
+    if what == "stack":
+        return (
+            f"{base}/cloudformation/home?region={region}#/stacks?filteringText={quote(stack.name)}"
+        )
+    bucket = stack.output("HistoryBucketName")
+    return f"{base}/s3/object/{bucket}?region={region}&prefix=reports/latest/index.html"
 
 
 def asked(call: Callable[[], Any], operation: str, action: str) -> Any:

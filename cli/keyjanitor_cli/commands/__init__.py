@@ -2,11 +2,12 @@
 
 import click
 
-from keyjanitor_cli.commands import asking, looking, operating, planning
+from keyjanitor_cli.commands import asking, looking, operating, planning, showing
 
 ALL: tuple[click.Command, ...] = (
     *looking.COMMANDS,
     *planning.COMMANDS,
     *operating.COMMANDS,
     *asking.COMMANDS,
+    *showing.COMMANDS,
 )

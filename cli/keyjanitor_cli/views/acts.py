@@ -155,6 +155,16 @@ def _left(answer: Mapping[str, Any], undone: date | None) -> list[Block]:
             )
         )
         blocks.append(Command(f"keyjanitor approve {answer['digest']}"))
+    elif answer.get("saved_plan"):
+        waiting = (
+            Counter(answer["due"])
+            - Counter({"purge": answer["due"].get("purge", 0)})
+            - Counter({step: answer["applied"].get(step, 0) for step in answer["due"]})
+        )
+        blocks.append(
+            Line(f"A later night's allowance is for {kinds(waiting)}; today they are approved by:")
+        )
+        blocks.append(Command(f"keyjanitor approve {answer['digest']}"))
     return blocks
 
 
@@ -198,11 +208,10 @@ def read(answer: Mapping[str, Any]) -> View:
         blocks.append(
             Line(
                 f"{answer['date']} was read before, so nothing was read now: usage plans and keys made "
-                "since are seen by the next night, or now by:",
+                "since are seen by the next night's reading.",
                 Tone.WARN,
             )
         )
-        blocks.append(Command("keyjanitor plan --live"))
     blocks.append(
         Line(
             f"The reading of {answer['date']}: {many(answer['plans'], 'usage plan')}, "

@@ -219,7 +219,7 @@ def test_an_approval_asks_with_every_kind_of_step_deletions_first() -> None:
     )
 
 
-def test_a_reading_of_a_date_that_was_read_says_how_to_see_what_is_new() -> None:
+def test_a_reading_of_a_date_that_was_read_says_when_what_is_new_is_seen() -> None:
     answer = {"date": "2026-11-21", "plans": 2, "keys": 5, "keys_used": 3, "already_read": True}
     told = texts(acts.read(answer))
     assert "nothing was read now" in told[0]
