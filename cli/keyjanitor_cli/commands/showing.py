@@ -85,7 +85,7 @@ def open_(session: Session, what: str, *, prints: bool) -> int:
     """Open the stack's dashboard, the stack, or the bucket's latest report in the AWS console."""
     url = console_url(session.stack, what)
     opened = not prints and webbrowser.open(url)
-    view = [Line("Opened in the browser:" if opened else "Its address:"), Command(url)]
+    view: View = [Line("Opened in the browser:" if opened else "Its address:"), Command(url)]
     session.console.show(view, {"url": url, "opened": opened})
     return DONE
 
