@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from keyjanitor import __version__
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
+from keyjanitor.domain.model.alert import Place
 from keyjanitor.domain.model.apis import Method, ServedStage
 from keyjanitor.domain.model.keys import ApiKey, Secret, State, SweepAction, Tombstone
 from keyjanitor.domain.model.policy import (
@@ -42,6 +44,12 @@ KEY_ID = "k0"
 PLAN_ID = "plan1"
 STAGE = "api1:prod"
 CONTACT = "api-team@example.org"
+PLACE = Place.of(
+    "arn:aws:sns:us-east-1:123456789012:keyjanitor-AlertTopic-1A2B3C4D5E6F",
+    "keyjanitor",
+    __version__,
+    "keyjanitor-historybucket-1a2b3c4d5e6f",
+)
 
 
 def days_ago(days: int) -> date:

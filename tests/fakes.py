@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from keyjanitor.adapters.alert_store import AlertStore
-from keyjanitor.adapters.alert_topic import AlertTopic
+from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.event_bus import EventBus
 from keyjanitor.adapters.history_bucket import HistoryBucket
@@ -217,6 +217,9 @@ class Account:
             sealing_key_arn=self.clients.key_arn,
             event_bus="default",
             alert_topic_arn=self.clients.topic_arn,
+            stack_name="keyjanitor",
+            runbook_url="",
+            https_form="json",
             mode=self.mode,
             calls_per_second=3,
             replay_window_hours=self.replay_window_hours,
@@ -304,7 +307,7 @@ class Account:
 
         table, topic = (
             Table(client("dynamodb"), self.table),
-            AlertTopic(client("sns"), self.clients.topic_arn),
+            AlertTopic(client("sns"), self.clients.topic_arn, Stack("keyjanitor", self.bucket)),
         )
         return _Role(
             gateway=watched("apigateway", self.gateway),

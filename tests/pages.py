@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests.alert_samples import made as alert_parts
 from tests.architecture import listed, picture
 from tests.doc_tables import events_page, requests_page
 from tests.policy_reference import policy_page
@@ -69,12 +70,19 @@ def architecture(page: str) -> str:
     return MADE.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", page)
 
 
+def alerts(page: str) -> str:
+    """The page of alerts with a sample of each, and its tables, as the code and the schema are now."""
+    parts = dict(alert_parts())
+    return MADE.sub(lambda found: f"{found[1]}{parts[found[2]]}\n{found[3]}", page)
+
+
 # What makes each page, from the page as it is: what people wrote in it stays.
 PAGES: Mapping[str, Callable[[str], str]] = {
     AWS_FACTS: aws_facts,
     INDEX: index,
     ARCHITECTURE: architecture,
     POLICY: lambda _: policy_page(),
+    "docs/alerts.md": alerts,
     "docs/events.md": events_page,
     "docs/requests.md": requests_page,
 }

@@ -45,7 +45,7 @@ def remote_invoke(world: World, function: str, event: Path) -> dict[str, object]
     return answer
 
 
-def test_the_readmes_events_do_what_its_table_says(world: World) -> None:
+def test_the_readmes_events_do_what_its_table_says(world: World, tmp_path: Path) -> None:
     events = REPOSITORY / "events"
     now = datetime.now(UTC)
     world.sandbox.set_clock(now)
@@ -57,8 +57,12 @@ def test_the_readmes_events_do_what_its_table_says(world: World) -> None:
     remote_invoke(world, "PullUsageFunction", events / "pull_usage.json")
     dry = remote_invoke(world, "ExpireKeysFunction", events / "expire_keys_dry_run.json")
     assert (dry["mode"], dry["verdicts"]["warn"], dry["applied"]["warn"]) == ("observe", 3, 0)  # type: ignore[index]
-    held = remote_invoke(world, "ExpireKeysFunction", events / "expire_keys_hold.json")
-    assert held["held"]
+    with pytest.raises(FunctionFailed, match="hold: must be a text of 1 to 500 characters: why"):
+        world.stack.invoke("ExpireKeysFunction", {"hold": "<WHY>"})
+    hold = tmp_path / "hold.json"
+    hold.write_text((events / "expire_keys_hold.json").read_text().replace("<WHY>", "looking"))
+    held = remote_invoke(world, "ExpireKeysFunction", hold)
+    assert held["held"] == "looking"
     during = remote_invoke(world, "ExpireKeysFunction", events / "expire_keys_sweep.json")
     assert (during["held"], during["applied"]["warn"]) == (held["held"], 0)  # type: ignore[index]
     assert (

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from keyjanitor import __version__
+from keyjanitor.domain.model.alert import Place
 from keyjanitor.domain.model.records import (
     Announcement,
 )
@@ -10,6 +12,10 @@ from keyjanitor.domain.model.records import (
 
 class Told:
     """Bus and topic in one: all that anybody was told."""
+
+    place = Place.of(
+        "arn:aws:sns:us-east-1:123456789012:alerts", "keyjanitor", __version__, "history"
+    )
 
     def __init__(self) -> None:
         self.events: list[Announcement] = []

@@ -13,7 +13,7 @@ import fastjsonschema
 import pytest
 from botocore.stub import Stubber
 
-from keyjanitor.adapters.alert_topic import AlertTopic
+from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import (
     Cleared,
@@ -27,21 +27,23 @@ from keyjanitor.domain.capacity.alerting import (
 from keyjanitor.domain.capacity.forecast import Forecast, Growth
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import UNCOUNTED, Brake, Cause, CauseCount
-from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.alert import PARTS, Alert, chat
 from keyjanitor.domain.model.keys import SweepAction
-from keyjanitor.domain.model.records import Burst, CountRow, PressureRow, PressureRuleRow
+from keyjanitor.domain.model.records import AlertRow, CountRow, PressureRow, PressureRuleRow
 from keyjanitor.domain.requests.events import answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from keyjanitor.domain.requests.sqs_message import Message
+from tests.alert_samples import BURST, FULL
+from tests.alert_samples import samples as alert_samples
 from tests.builders import (
     DAY,
+    PLACE,
     TODAY,
     a_disabled_row,
     a_policy,
     a_row,
     a_tier,
     a_warned_row,
-    at,
 )
 from tests.contract.template.test_template import emitted
 from tests.doc_tables import (
@@ -497,27 +499,6 @@ def test_a_pattern_asks_for_events_and_fields_that_there_are(document: str) -> N
 
 # --- docs/alerts.md and its schema ------------------------------------------------------------------
 
-BURST = Burst(
-    "external", "new_keys_per_day", "AROAEXAMPLEPORTALROLE", at(TODAY, 9), at(TODAY, 11), 42_800
-)
-SITUATION = Situation(
-    today=TODAY,
-    count=CountRow(TODAY, 9_012, plans=12, freed=3, tiers={"external": 9_012}),
-    yesterday=CountRow(TODAY, 9_400),
-    forecast=Forecast(Growth(27.4, 23.1, 31.7), 36, 31, 43),
-    owners=[("user-\u00fc", 7)],
-    growing={"external": 190},
-    pressure_row=PressureRow(
-        TODAY, None, (PressureRuleRow(0.95, 0.5, 1_130, {"external": 1_130}),)
-    ),
-    swept_on=TODAY,
-    unread={"p1l2n3": "CallFailed: GetUsage"},
-    silent=["p7l8n9"],
-    letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
-    unconfirmed=["you@example.org"],
-    bursts=[BURST],
-    policy_problems={"tiers.external.usage_plans[0]": "this account has no usage plan 'external'"},
-)
 NOTHING_KNOWN = Situation(
     today=TODAY, count=CountRow(TODAY, 10_000), yesterday=None, forecast=Forecast(None)
 )
@@ -570,7 +551,8 @@ def a_brake(cause: Cause) -> Alert:
         SweepAction.DISABLE: 280,
         SweepAction.WARN: 1_800,
     }
-    return alerts.brake(TODAY, brake, due, "0123456789abcdef", ["k1  idle"], {"plan1": "one"})
+    draft = alerts.brake(TODAY, brake, due, "0123456789abcdef", ["k1  idle"], {"plan1": "one"})
+    return draft.at(PLACE)
 
 
 def every_alert() -> list[Alert]:
@@ -578,18 +560,21 @@ def every_alert() -> list[Alert]:
     policy = a_policy(a_tier())
     warned = [a_warned_row("k1"), a_disabled_row("k2", park_in=9), a_warned_row("k3", tier="gone")]
     many = [a_warned_row(f"k{number}", name="n" * 100) for number in range(10_000)]
-    return [
+    before = AlertRow(told_on=TODAY - DAY, told_keys=9_000)
+    drafts = [
         *(
-            write(one, situation, policy)
-            for situation in (SITUATION, NOTHING_KNOWN, OUT_OF_SIGHT, FAR)
+            write(one, situation, policy, before, after)
+            for situation in (FULL, NOTHING_KNOWN, OUT_OF_SIGHT, FAR)
             for one in ABOUT_CAPACITY
+            for after in (AlertRow(), AlertRow(level=0.9, mark=60))
             if not isinstance(one, Near) or situation.forecast.days is not None
         ),
-        *(write(one, SITUATION, policy) for one in TROUBLES),
-        *(a_brake(cause) for cause in Cause if cause not in UNCOUNTED),
+        *(write(one, FULL, policy) for one in TROUBLES),
         alerts.expiring(TODAY, warned, policy),
         alerts.expiring(TODAY, many, policy),
     ]
+    brakes = [a_brake(cause) for cause in Cause if cause not in UNCOUNTED]
+    return [*(draft.at(PLACE) for draft in drafts), *brakes]
 
 
 class Published:
@@ -605,17 +590,16 @@ class Published:
 def test_every_alert_goes_out_in_the_form_that_its_schema_says() -> None:
     sns = Published()
     for alert in every_alert():
-        AlertTopic(sns, "arn:aws:sns:us-east-1:123456789012:alerts").publish(alert)
+        AlertTopic(sns, PLACE.topic_arn, Stack("keyjanitor", "history")).publish(alert)
     seen = set()
     for call in sns.calls:
         forms = json.loads(call["Message"])
         body = json.loads(forms["sqs"])
         fits_the_alerts_schema(body)
         assert forms["sqs"] == forms["lambda"] == forms["https"]
-        assert {name: one["StringValue"] for name, one in call["MessageAttributes"].items()} == {
-            "kind": body["kind"],
-            "severity": body["severity"],
-        }
+        attributes = {name: one["StringValue"] for name, one in call["MessageAttributes"].items()}
+        assert (attributes["kind"], attributes["severity"]) == (body["kind"], body["severity"])
+        assert set(attributes) <= {"kind", "severity", "audience", "tier", "contact"}
         seen.add(body["kind"])
     assert seen == set(KINDS)
 
@@ -625,8 +609,64 @@ def test_a_subject_is_plain_ascii_under_100_characters_and_the_text_says_what_to
         assert alert.subject.isascii()
         assert len(alert.subject) < 100
         assert alert.subject.startswith("keyjanitor: ")
-        if alert.kind != "clear":
-            assert re.search(r"^  (sam|aws) \w", alert.text, flags=re.M), alert.kind
+        assert re.search(r"^  (sam|aws|keyjanitor) \w", alert.text, flags=re.M), alert.kind
+
+
+UNTIL = r"(Cannot wait: act now \(|Can wait until )\d{4}-\d\d-\d\d \d\d:\d\d UTC"
+
+
+def heads() -> dict[str, list[str]]:
+    """The mails of docs/alerts.md, by their subjects: lines of text."""
+    mails = [text for text in blocks("docs/alerts.md", "text") if text.startswith("Subject: ")]
+    found = {}
+    for mail in mails:
+        subject, _, text = mail.partition("\n\n")
+        found[subject.removeprefix("Subject: ")] = text.splitlines()
+    assert len(found) == len(mails) == len(alert_samples())
+    return found
+
+
+def test_every_alert_of_the_page_says_what_until_when_what_to_type_and_where() -> None:
+    for subject, (what, wait, command, gap, where, *links) in heads().items():
+        for name in ("123456789012", "us-east-1", "keyjanitor", "0.2.0"):
+            assert name in subject
+        assert what.endswith(".")
+        nothing_left = "level off (" in subject
+        assert nothing_left or re.match(UNTIL, wait), wait
+        assert ("Nothing is to be done" in wait) == nothing_left
+        assert command.startswith("keyjanitor ")
+        assert command.endswith(" --stack keyjanitor --region us-east-1")
+        assert (gap, where) == (
+            "",
+            "Account 123456789012, Region us-east-1, stack keyjanitor, keyjanitor 0.2.0",
+        )
+        named = [line.split()[0] for line in links[:4]]
+        assert named == ["Console", "Dashboard", "Runbook", "Report"]
+
+
+def test_what_is_critical_cannot_wait_until_morning_and_the_runbook_says_so_too() -> None:
+    top = DOCUMENTS["docs/runbook.md"].partition("\n## ")[0]
+    for alert in every_alert():
+        assert (alert.severity == "critical") == alert.form["wait"].startswith("Cannot wait")
+        [row] = [line for line in top.splitlines() if f"alert `{alert.kind}`" in line]
+        can_wait = row.split("|")[2].strip()
+        if alert.severity == "critical":
+            assert can_wait.startswith("no") or "`critical`: no" in can_wait, row
+        else:
+            assert can_wait.startswith("yes"), row
+
+
+def test_every_alert_names_the_part_of_the_runbook_that_is_about_it() -> None:
+    assert set(PARTS) == set(KINDS)
+    for kind, part in PARTS.items():
+        assert part in anchors("docs/runbook.md"), kind
+
+
+def test_a_chat_channel_gets_what_the_page_shows() -> None:
+    shown = json.loads(the_block("docs/alerts.md", "json", "chat"))
+    assert shown == chat(alert_samples()["brake"])
+    assert shown["version"] == "1.0"
+    assert shown["source"] == "custom"
 
 
 def test_the_schema_of_alerts_names_the_kinds_of_the_design_and_tells_what_each_field_is() -> None:
@@ -682,8 +722,8 @@ def test_an_alert_names_the_level_or_the_mark_that_it_is_about() -> None:
         ("days_to_limit", {"mark": None}),
         ("days_to_limit", {"level": 0.9}),
         ("days_to_limit", {"days_to_limit": None}),
-        ("clear", {"level": 0.9}),
-        ("clear", {"mark": None}),
+        ("clear", {"level": None}),
+        ("clear", {"mark": 14}),
         ("reminder", {"level": 0.9}),
     ):
         with pytest.raises(fastjsonschema.JsonSchemaValueException):
@@ -707,18 +747,28 @@ def test_what_a_queue_gets_is_as_it_is_shown() -> None:
     body = json.loads(shown["Message"])
     fits_the_alerts_schema(body)
     attributes = {name: one["Value"] for name, one in shown["MessageAttributes"].items()}
-    assert attributes == {"kind": body["kind"], "severity": body["severity"]}
-    [as_written] = [a for a in every_alert() if a.kind == body["kind"]]
+    assert attributes == {
+        "kind": body["kind"],
+        "severity": body["severity"],
+        "audience": "operators",
+    }
+    as_written = alert_samples()[body["kind"]]
     assert (shown["Subject"], body) == (as_written.subject, as_written.form)
 
 
 def test_a_filter_asks_for_what_there_is() -> None:
-    allowed = {"severity": {"info", "warning", "critical"}, "kind": set(KINDS)}
+    allowed = {
+        "severity": {"info", "warning", "critical"},
+        "kind": set(KINDS),
+        "audience": {"operators", "contacts"},
+        "tier": {"external"},
+        "contact": {"CONTACT"},
+    }
     filters = [json.loads(text) for text in blocks("docs/alerts.md", "json", "filter")]
-    assert len(filters) == 4
+    assert len(filters) == 6
     in_commands = re.findall(r'"FilterPolicy": "(.+?)"\}\'', DOCUMENTS["docs/alerts.md"])
     filters += [json.loads(text.replace('\\"', '"')) for text in in_commands]
-    assert len(filters) == 5
+    assert len(filters) == 8
     for one in filters:
         assert one.keys() <= allowed.keys()
         for name, wanted in one.items():
@@ -835,8 +885,19 @@ def test_the_runbook_has_a_part_for_everything_it_lists() -> None:
     assert listed == anchors("docs/runbook.md") - {"runbook"}
     for heading in headings:
         text = section("docs/runbook.md", f"## {heading}")
-        for part in ("**Means**", "**How bad:**", "```sh"):
+        assert re.match(r"\s*\*\*Type\*\* `keyjanitor ", text), heading
+        for part in ("**Means**", "**How bad:**"):
             assert part in text, (heading, part)
+
+
+def test_the_other_way_is_in_one_place() -> None:
+    text = DOCUMENTS["docs/runbook.md"]
+    other = section("docs/runbook.md", "## Without the command")
+    # One request that is tried by hand, past the queue, has no command of its own.
+    assert text.count("sam remote invoke ") == other.count("sam remote invoke ") + 1
+    assert "sam remote invoke" not in DOCUMENTS["docs/alerts.md"]
+    for name in re.findall(r"events/expire_keys_\w+\.json", text):
+        assert name in other
 
 
 def test_requests_and_runbook_say_that_who_moves_dead_letters_may_ask_for_no_keys() -> None:

@@ -12,10 +12,16 @@ import pytest
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow, SweepInvocation
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.requests.operator_event import read_operator_event
+from keyjanitor.errors import InvalidEvent
 
 EVENTS = Path(__file__).parents[3] / "events"
 WINDOW = ReplayWindow(datetime(2026, 11, 21, 3, 20, tzinfo=UTC), 36)
-FILLED_IN = {"<DIGEST>": "0123456789abcdef", "<KEY_ID>": "a1b2c3d4e5"}
+FILLED_IN = {
+    "<DIGEST>": "0123456789abcdef",
+    "<WHY>": "sign-ups are idle; asking marketing first",
+    "<DATE>": "2026-11-21",
+    "<KEY_ID>": "a1b2c3d4e5",
+}
 SCHEMA = (
     Path(__file__).parents[3] / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
 )
@@ -60,6 +66,24 @@ def test_there_is_one_for_each_thing_that_an_operator_does_by_hand() -> None:
     assert parsed["undo_some"].key_ids
     assert parsed["hold"].hold
     assert parsed["resume"].resume
+
+
+@pytest.mark.parametrize("name", ["approve", "hold", "undo", "undo_some"])
+def test_a_sample_that_acts_is_refused_until_it_is_edited(name: str) -> None:
+    event = json.loads((EVENTS / f"expire_keys_{name}.json").read_text(encoding="utf-8"))
+    with pytest.raises(InvalidEvent, match=rf"{next(iter(event))}: must be"):
+        SweepInvocation.parse(event, Mode.PARK, WINDOW)
+
+
+@pytest.mark.parametrize("why", ["<WHY>", " <why?>\n", "", "<>"])
+def test_a_hold_whose_reason_was_not_written_is_refused(why: str) -> None:
+    with pytest.raises(InvalidEvent, match="why, in your words"):
+        SweepInvocation.parse({"hold": why}, Mode.PARK, WINDOW)
+
+
+def test_a_hold_may_speak_of_what_is_in_angle_brackets() -> None:
+    for why in ("<b> in an owner", "asking <team>", "a < b"):
+        assert SweepInvocation.parse({"hold": why}, Mode.PARK, WINDOW).hold == why
 
 
 @pytest.mark.parametrize("action", ACTIONS)

@@ -400,6 +400,8 @@ def test_defaults_are_those_of_the_design() -> None:
         "WatchCapacitySchedule": "cron(40 * * * ? *)",
         "PublishReportSchedule": "cron(15 6 * * ? *)",
         "AlertEmail": "",
+        "RunbookAddress": "",
+        "HttpsForm": "json",
         "LogRetentionDays": 90,
         "HistoryDays": 400,
         "PermissionsBoundaryArn": "",
@@ -973,10 +975,49 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
     }
 
 
-def test_alarms_call_someone_and_say_what_to_do_first() -> None:
-    for alarm in resources("AWS::CloudWatch::Alarm").values():
+def alarm_texts() -> dict[str, list[str]]:
+    """The lines of each alarm's description, as a stack with long names has them."""
+    names = {
+        "AWS::AccountId": "123456789012",
+        "AWS::Region": "ap-southeast-2",
+        "AWS::StackName": "keyjanitor-of-the-platform",
+        "SealingKey": "1a2b3c4d-5e6f-7a8b-9c0d-1e2f3a4b5c6d",
+    }
+    queue = "keyjanitor-of-the-platform-RequestDeadLetterQueue-1A2B3C4D5E6F"
+    for name in ("RequestDeadLetterQueue", "RunDeadLetterQueue"):
+        names[name] = f"https://sqs.ap-southeast-2.amazonaws.com/123456789012/{queue}"
+        names[f"{name}.Arn"] = f"arn:aws:sqs:ap-southeast-2:123456789012:{queue}"
+    found = {}
+    for alarm, properties in resources("AWS::CloudWatch::Alarm").items():
+        text = properties["AlarmDescription"]
+        for name, value in names.items():
+            text = text.replace(f"${{{name}}}", value)
+        assert "${" not in text
+        assert len(text) <= 1024, alarm  # more does CloudWatch not take
+        found[alarm] = text.splitlines()
+    return found
+
+
+def test_an_alarm_says_where_what_until_when_and_what_to_type() -> None:
+    for alarm, (what, wait, command, *_) in alarm_texts().items():
+        assert what.startswith("keyjanitor in 123456789012 ap-southeast-2: "), alarm
+        assert re.match(
+            r"Cannot wait: act now|Can wait (until \d\d:\d\d UTC|for (an hour|a week))", wait
+        )
+        assert re.fullmatch(
+            r"keyjanitor (status|plan|logs [a-z_]+|read|sweep) --stack keyjanitor-of-the-platform "
+            "--region ap-southeast-2",
+            command,
+        )
+
+
+def test_alarms_call_someone_and_a_log_command_has_a_filter() -> None:
+    for name, alarm in resources("AWS::CloudWatch::Alarm").items():
         assert alarm["AlarmActions"] == ["AlertTopic"]
-        assert "irst" in alarm["AlarmDescription"]
+        for line in alarm_texts()[name]:
+            assert "sam remote invoke" not in line
+            if "sam logs" in line:
+                assert re.search(r" --name \w+Function --filter '[^']+'$", line), name
 
 
 def test_a_request_that_waits_for_15_minutes_and_any_dead_letter_is_told() -> None:

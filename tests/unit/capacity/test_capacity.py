@@ -1,7 +1,7 @@
 """Who is told what, and how often: levels, marks, reminders, all-clears, and other trouble."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ from keyjanitor.domain.capacity.alerting import (
     news,
 )
 from keyjanitor.domain.capacity.forecast import Forecast, Growth
+from keyjanitor.domain.model.alert import Draft
 from keyjanitor.domain.model.policy import Alerts, Policy
 from keyjanitor.domain.model.records import AlertRow, Burst, CountRow
-from tests.builders import DAY, TODAY, a_policy, at
+from tests.builders import DAY, PLACE, TODAY, a_policy, at
 
 UNKNOWN = Forecast(None)
 GROWS = Growth(20, 15, 25)
@@ -58,13 +59,10 @@ def lived(policy: Policy, *looks: Situation) -> list[list[News]]:
 
 
 def test_what_somebody_wrote_shows_in_an_alert_and_links_to_nothing(policy: Policy) -> None:
-    told = capacity_alerts.write(
-        Crossed(0.9),
-        situation(
-            9_000, owners=[("\u202ex\nhttps://evil.example", 7)], held="see www.evil.example\0"
-        ),
-        policy,
+    look = situation(
+        9_000, owners=[("\u202ex\nhttps://evil.example", 7)], held="see www.evil.example\0"
     )
+    told = capacity_alerts.write(Crossed(0.9), look, policy).at(PLACE)
     lines = told.text.splitlines()
     assert "Most keys     \\u202ex https[:]//evil[.]example: 7" in lines
     assert "Last sweep    on hold: see www[.]evil[.]example\\x00" in lines
@@ -208,3 +206,164 @@ def test_keys_that_no_sweep_took_are_told_of(
     )
     expected = [Trouble("fewer_keys", (str(TODAY),))] if is_told else []
     assert lived(policy, look) == [expected]
+
+
+# --- what is said ------------------------------------------------------------------------------------
+
+SLOTS = (
+    "(UTC) at the soonest; a key that is warned today frees its slot in 28 days at the earliest."
+)
+
+
+def said(one: News, look: Situation, policy: Policy, *rows: AlertRow) -> list[str]:
+    """The lines of an alert's text."""
+    return capacity_alerts.write(one, look, policy, *rows).at(PLACE).text.splitlines()
+
+
+def last_told(policy: Policy, *looks: Situation) -> list[Draft]:
+    """The alerts of the last of several looks, as they are written."""
+    standing, drafts = AlertRow(), []
+    for look in looks:
+        fresh, after = news(look, standing, policy)
+        drafts = [capacity_alerts.write(one, look, policy, standing, after) for one in fresh]
+        standing = after
+    return drafts
+
+
+def test_a_level_says_how_full_the_account_is_until_when_and_what_to_type(policy: Policy) -> None:
+    assert said(Crossed(0.9), situation(9_012, days=60), policy)[:3] == [
+        "90% of the API keys of this account and Region are taken: 9,012 of 10,000 API keys.",
+        f"Can wait until 2026-11-28 12:00 UTC: the account is full on 2027-01-20 {SLOTS}",
+        "keyjanitor plan --stack keyjanitor --region us-east-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("days", "until"),
+    [
+        (36, "2026-11-28"),
+        (35, "2026-11-28"),
+        (34, "2026-11-27"),
+        (29, "2026-11-22"),
+        (5, "2026-11-22"),
+    ],
+)
+def test_an_alert_can_wait_as_long_as_keys_warned_then_free_their_slots_in_time(
+    policy: Policy, days: int, until: str
+) -> None:
+    [_, wait, *_] = said(Near(60), situation(9_000, days=days), policy)
+    assert wait.startswith(f"Can wait until {until} 12:00 UTC: ")
+
+
+def test_where_no_date_is_known_an_alert_can_wait_for_a_week(policy: Policy) -> None:
+    [_, wait, *_] = said(Crossed(0.8), situation(8_000), policy)
+    assert wait.startswith("Can wait until 2026-11-28 12:00 UTC: no date is known")
+
+
+@pytest.mark.parametrize(
+    ("keys", "days", "severity"),
+    [
+        (9_799, None, "warning"),
+        (9_800, None, "critical"),
+        (9_500, 4, "warning"),
+        (9_500, 3, "critical"),
+        (9_500, 49, "warning"),
+    ],
+)
+def test_what_is_critical_cannot_wait_and_nothing_else_is(
+    policy: Policy, keys: int, days: int | None, severity: str
+) -> None:
+    now = datetime(2026, 11, 21, 3, 40, tzinfo=UTC)
+    for one in (Crossed(0.95), Near(14), Reminder()):
+        draft = capacity_alerts.write(one, situation(keys, days=days, at=now), policy)
+        assert (draft.severity, draft.wait.at_once) == (severity, severity == "critical")
+        if draft.wait.at_once:
+            assert draft.wait.line.startswith("Cannot wait: act now (2026-11-21 03:40 UTC). ")
+
+
+def test_a_clear_says_which_level_and_mark_are_still_reached(policy: Policy) -> None:
+    """The demo's last mail: 94.7 % of the limit, 49 days away, and only the mark of 30 was left."""
+    [clear] = last_told(policy, situation(9_500, days=30), situation(9_474, days=49))
+    told = clear.at(PLACE)
+    still = "95% level (off below 92%), 60-day mark (off above 72 days)"
+    assert told.text.splitlines()[:3] == [
+        f"Better: the 30-day mark is off (9,474 of 10,000 API keys). Still on: {still}.",
+        f"Can wait until 2026-11-28 12:00 UTC: the account is full on 2027-01-09 {SLOTS}",
+        "keyjanitor status --stack keyjanitor --region us-east-1",
+    ]
+    assert told.subject.startswith("keyjanitor: better, 30-day mark off; on: 95%")
+    assert "Nothing is to be done" not in told.text
+    assert (told.severity, told.form["still_level"], told.form["still_mark"]) == ("info", 0.95, 60)
+
+
+def test_nothing_is_to_be_done_is_said_only_when_no_level_and_no_mark_is_left(
+    policy: Policy,
+) -> None:
+    [clear] = last_told(policy, situation(8_000), situation(7_000))
+    told = clear.at(PLACE)
+    assert told.text.splitlines()[:2] == [
+        "Better: the 80% level is off (7,000 of 10,000 API keys).",
+        "Nothing is to be done: no level and no mark is on any more.",
+    ]
+    assert (told.form["wait_until"], told.form["still_level"], told.form["still_mark"]) == (
+        None,
+        None,
+        None,
+    )
+
+
+def test_a_reminder_says_what_changed_since_the_last_alert(policy: Policy) -> None:
+    week = DAY * 7
+    [reminder] = last_told(policy, situation(9_300), situation(9_407, today=TODAY + week))
+    told = reminder.at(PLACE)
+    assert told.text.splitlines()[0] == (
+        "Reminder: still on: 90% level (off below 87%); 9,407 of 10,000 API keys, +107 since the last"
+        " alert on 2026-11-21."
+    )
+    assert told.form["last_alert"] == {"date": "2026-11-21", "keys": 9_300}
+
+
+def test_a_reminder_after_an_alert_of_an_earlier_release_says_what_is_known(policy: Policy) -> None:
+    before = AlertRow(level=0.9, told_on=TODAY - DAY * 7)
+    [first, *_] = said(Reminder(), situation(9_407), policy, before, before)
+    assert first == "Reminder: still on: 90% level (off below 87%); 9,407 of 10,000 API keys."
+
+
+def test_keys_that_are_gone_cannot_wait_and_the_command_stops_the_sweeps(policy: Policy) -> None:
+    now = datetime(2026, 11, 21, 3, 40, tzinfo=UTC)
+    look = situation(9_000, yesterday=CountRow(TODAY - DAY, 9_400), at=now)
+    lines = said(Trouble("fewer_keys", ("2026-11-21",)), look, policy)
+    assert lines[1].startswith(
+        "Cannot wait: act now (2026-11-21 03:40 UTC). Whoever used these keys"
+    )
+    assert [lines[0], lines[2]] == [
+        "400 API keys are gone, and no sweep and no revocation took them.",
+        "keyjanitor hold 'keys are gone' --stack keyjanitor --region us-east-1",
+    ]
+
+
+def test_dead_letters_name_their_queues_and_how_to_look_at_a_message(policy: Policy) -> None:
+    look = situation(letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0})
+    lines = said(Trouble("dead_letters", ("RequestDeadLetterQueue",)), look, policy)
+    assert (
+        lines[0]
+        == "2 dead letters: messages that failed for good and that no function tries again."
+    )
+    assert "  RequestDeadLetterQueue: 2" in lines
+    assert any("--logical-resource-id RequestDeadLetterQueue" in line for line in lines)
+    assert any("aws sqs receive-message" in line for line in lines)
+
+
+def test_an_alert_about_a_subscription_has_the_topic_filled_in(policy: Policy) -> None:
+    lines = said(Trouble("subscription", ("you@example.org",)), situation(), policy)
+    assert "  you@example.org" in lines
+    assert any(f"--topic-arn {PLACE.topic_arn} " in line for line in lines)
+
+
+def test_a_burst_can_wait_until_the_budgets_of_the_day_begin_again(policy: Policy) -> None:
+    burst = Burst("external", "new_keys_per_day", "AROAX", at(TODAY, 9), at(TODAY, 11), 42_800)
+    lines = said(Trouble("burst", (burst.name,)), situation(bursts=[burst]), policy)
+    assert (
+        lines[1] == "Can wait until 2026-11-22 00:00 UTC: then the budgets of the day begin again."
+    )
+    assert any("AROAX: 42,800 refused in tier external (new_keys_per_day)" in one for one in lines)

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from keyjanitor import __version__
 from keyjanitor.adapters.clients import refusal
-from keyjanitor.domain.model.alert import Alert
+from keyjanitor.domain.model.alert import Alert, Place, chat
 from keyjanitor.errors import CallFailed
 
 ROOM = 250_000  # bytes of all forms together; an SNS message holds 256 KiB in all (doc: AF-531)
@@ -15,12 +16,32 @@ TOO_LONG = frozenset({"InvalidParameter", "InvalidParameterException"})
 TEXT_ROOM = (60_000, 15_000)  # bytes of the text, which JSON may make three times as long
 
 
+class Stack(NamedTuple):
+    """What alerts say of the stack that the topic belongs to.
+
+    `https_form` is what an https subscription gets: `json` for programs, or `chat` as Amazon Q
+    Developer in chat applications shows it.
+    """
+
+    name: str
+    bucket: str
+    runbook_url: str = ""
+    https_form: str = "json"
+
+
 class AlertTopic:
     """The alert topic."""
 
-    def __init__(self, client: Any, arn: str) -> None:
+    def __init__(self, client: Any, arn: str, stack: Stack) -> None:
         self._client = client
         self._arn = arn
+        self._stack = stack
+
+    @property
+    def place(self) -> Place:
+        """The stack that alerts on this topic are about."""
+        one = self._stack
+        return Place.of(self._arn, one.name, __version__, one.bucket, one.runbook_url)
 
     def publish(self, alert: Alert) -> None:
         """Publishes one alert; raises CallFailed or AccessDenied.
@@ -28,7 +49,7 @@ class AlertTopic:
         A message that SNS takes for too long is sent shorter: what it leaves out, it says where to
         find.
         """
-        *longer, shortest = _messages(alert)
+        *longer, shortest = _messages(alert, self._stack.https_form)
         for message in longer:
             try:
                 return self._publish(alert, message)
@@ -44,10 +65,7 @@ class AlertTopic:
                 Subject=alert.subject[:99],
                 Message=message,
                 MessageStructure="json",
-                MessageAttributes={
-                    name: {"DataType": "String", "StringValue": value}
-                    for name, value in (("kind", alert.kind), ("severity", alert.severity))
-                },
+                MessageAttributes=_attributes(alert),
             )
         except (ClientError, BotoCoreError) as err:
             raise refusal(err, "Publish", f"sns:Publish on {self._arn}") from None
@@ -83,7 +101,18 @@ class AlertTopic:
             token = {"NextToken": page["NextToken"]}
 
 
-def _messages(alert: Alert) -> list[str]:
+def _attributes(alert: Alert) -> dict[str, dict[str, str]]:
+    """What filter policies may ask for; a list matches if one of its texts does."""
+    texts = {"kind": alert.kind, "severity": alert.severity, "audience": alert.audience}
+    lists = {"tier": alert.tiers, "contact": alert.contacts}
+    return {name: {"DataType": "String", "StringValue": text} for name, text in texts.items()} | {
+        name: {"DataType": "String.Array", "StringValue": json.dumps(values)}
+        for name, values in lists.items()
+        if values
+    }
+
+
+def _messages(alert: Alert, https_form: str) -> list[str]:
     """The alert in all its forms, the longest first that fits; what follows is cut further.
 
     The programs' form is cut first. No message comes twice.
@@ -97,8 +126,9 @@ def _messages(alert: Alert) -> list[str]:
     for form, room in cuts:
         text = alert.text.encode()[:room].decode(errors="ignore")
         said = json.dumps(form)
+        https = json.dumps(chat(alert)) if https_form == "chat" else said
         message = json.dumps(
-            {"default": text, "email": text, "sqs": said, "lambda": said, "https": said}
+            {"default": text, "email": text, "sqs": said, "lambda": said, "https": https}
         )
         if message not in messages:
             messages.append(message)

@@ -21,6 +21,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "SEALING_KEY_ARN",
         "EVENT_BUS",
         "ALERT_TOPIC_ARN",
+        "STACK_NAME",
+        "RUNBOOK_URL",
+        "HTTPS_FORM",
         "MODE",
         "CALLS_PER_SECOND",
         "REPLAY_WINDOW_HOURS",
@@ -29,6 +32,9 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
         "ALERT_TOPIC_ARN",
+        "STACK_NAME",
+        "RUNBOOK_URL",
+        "HTTPS_FORM",
         "REQUEST_DEAD_LETTER_QUEUE_URL",
         "RUN_DEAD_LETTER_QUEUE_URL",
         "CALLS_PER_SECOND",
@@ -78,6 +84,9 @@ class SweepSettings:
     sealing_key_arn: str
     event_bus: str
     alert_topic_arn: str
+    stack_name: str
+    runbook_url: str  # where a team keeps its copy of the runbook; empty: alerts name its file
+    https_form: str  # what an https subscription of the topic gets: `json` or `chat`
     mode: Mode
     calls_per_second: float
     replay_window_hours: float
@@ -113,6 +122,9 @@ class WatchSettings:
     ledger_table: str
     history_bucket: str
     alert_topic_arn: str
+    stack_name: str
+    runbook_url: str  # where a team keeps its copy of the runbook; empty: alerts name its file
+    https_form: str  # what an https subscription of the topic gets: `json` or `chat`
     dead_letter_queues: Mapping[str, str]
     calls_per_second: float
     replay_window_hours: float

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from keyjanitor.adapters.alert_store import AlertStore
-from keyjanitor.adapters.alert_topic import AlertTopic
+from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import client, gateway_client
 from keyjanitor.adapters.dead_letters import DeadLetterQueues
@@ -16,6 +16,7 @@ from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.adapters.request_store import RequestStore
+from keyjanitor.adapters.settings import SweepSettings, WatchSettings
 
 
 def api_gateway(calls_per_second: float) -> ApiGateway:
@@ -58,9 +59,15 @@ def event_bus(name: str) -> EventBus:
     return EventBus(client("events"), name)
 
 
-def alert_topic(arn: str) -> AlertTopic:
-    """The topic that alerts go to."""
-    return AlertTopic(client("sns"), arn)
+def alert_topic(settings: SweepSettings | WatchSettings) -> AlertTopic:
+    """The topic that alerts go to, which names the deployed stack in each."""
+    stack = Stack(
+        settings.stack_name,
+        settings.history_bucket,
+        settings.runbook_url,
+        settings.https_form,
+    )
+    return AlertTopic(client("sns"), settings.alert_topic_arn, stack)
 
 
 def dead_letters(queue_urls: Mapping[str, str]) -> DeadLetterQueues:

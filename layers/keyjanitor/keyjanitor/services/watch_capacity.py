@@ -60,7 +60,7 @@ class Adapters(NamedTuple):
             ledger=wiring.ledger(settings.ledger_table),
             alert_store=wiring.alert_store(settings.ledger_table),
             history=wiring.history(settings.history_bucket),
-            topic=wiring.alert_topic(settings.alert_topic_arn),
+            topic=wiring.alert_topic(settings),
             dead_letters=wiring.dead_letters(settings.dead_letter_queues),
         )
 
@@ -159,6 +159,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
         unconfirmed=adapters.topic.unconfirmed(),
         policy_problems=_policy_problems(rows, bound),
         bursts=[one for one in adapters.ledger.bursts() if now - one.last <= BURST_ENDS],
+        at=datetime.combine(today, now.time(), now.tzinfo),
     )
     return CapacityReading(
         situation,
@@ -238,7 +239,9 @@ def publish_alerts(
     for _ in range(MAX_WRITE_ATTEMPTS):
         standing = adapters.alert_store.read()
         told, after = news(situation, standing, policy)
-        fresh = [_pending(write(one, situation, policy), until) for one in told]
+        place = adapters.topic.place
+        drafts = [write(one, situation, policy, standing, after) for one in told]
+        fresh = [_pending(draft.at(place), until) for draft in drafts]
         # What another run may be publishing right now is left to it.
         mine = [
             replace(one, not_before=until) for one in standing.pending if one.not_before <= now()

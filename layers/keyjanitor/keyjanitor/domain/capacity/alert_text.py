@@ -1,9 +1,10 @@
 """Writes the alerts about the account's capacity, for people and for programs. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 from keyjanitor.domain.capacity.alerting import (
+    MARK_CLEARS,
     Cleared,
     Crossed,
     Near,
@@ -13,137 +14,163 @@ from keyjanitor.domain.capacity.alerting import (
     Trouble,
 )
 from keyjanitor.domain.capacity.forecast import FARTHEST, FEWEST, Forecast, days_gained
-from keyjanitor.domain.model.alert import SAM_INVOKE, Alert
+from keyjanitor.domain.capacity.trouble_text import write_trouble
+from keyjanitor.domain.model.alert import Draft, Severity, Typed, Wait, noon
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.safe_text import harmless, visible
+from keyjanitor.domain.model.records import AlertRow
+from keyjanitor.domain.model.safe_text import harmless
 
-Severity = Literal["info", "warning", "critical"]
+CRITICAL_SHARE = 0.98  # from there on an hour's import can fill the account
+CRITICAL_DAYS = 3  # to the limit, at the soonest
+WEEK = 7
 
-CRITICAL_LEVEL = 0.95
-LOOKUP = (
-    "aws cloudtrail lookup-events --lookup-attributes "
-    "AttributeKey=EventName,AttributeValue=DeleteApiKey"
-)
-WHO = (
-    "aws iam list-roles --query \"Roles[?RoleId=='SENDER'].Arn\" --output text; "
-    "aws iam list-users --query \"Users[?UserId=='SENDER'].Arn\" --output text"
-)
-LOGS = "sam logs --stack-name keyjanitor -s yesterday --name"  # else it shows ten minutes
-SEVERITY_OF_TROUBLE: Mapping[str, Severity] = {
-    "unread_plan": "warning",
-    "silent_plans": "info",
-    "fewer_keys": "critical",
-    "dead_letters": "warning",
-    "subscription": "info",
-    "burst": "warning",
-    "policy_problem": "warning",
-}
+Capacity = Crossed | Near | Cleared | Reminder
 
 
-def write(one: News, situation: Situation, policy: Policy) -> Alert:
-    """The alert that tells one piece of news, with all that helps to judge it."""
+def write(
+    one: News,
+    situation: Situation,
+    policy: Policy,
+    before: AlertRow | None = None,
+    after: AlertRow | None = None,
+) -> Draft:
+    """The alert that tells one piece of news, with all that helps to judge it.
+
+    `before` is what was told until now, `after` which level and mark are still reached.
+    """
     match one:
         case Trouble():
-            return _trouble(one, situation)
+            return write_trouble(one, situation)
         case Crossed() | Near() | Cleared() | Reminder():
-            return _capacity(one, situation, policy)
+            return _capacity(one, situation, policy, before or AlertRow(), after or AlertRow())
         case _:
             assert_never(one)
 
 
 def _capacity(
-    one: Crossed | Near | Cleared | Reminder, situation: Situation, policy: Policy
-) -> Alert:
+    one: Capacity, situation: Situation, policy: Policy, before: AlertRow, after: AlertRow
+) -> Draft:
     keys, quota = situation.count.keys, policy.service_quota
-    share = keys / quota
-    severity = _severity(one, share, policy)
-    kind, headline = _headline(one, situation, policy)
-    lines = [
-        headline,
-        "",
-        f"API keys      {keys:,} of {quota:,} ({share:.1%}); the limit cannot be raised",
-        f"Growth        {_growth(situation.forecast)}",
-        f"Limit reached {_runs_out(situation)}",
-        *_rows("Growing tiers", _growing(situation.growing)),
-        *_rows("Most keys", [f"{owner}: {count:,}" for owner, count in situation.owners[:5]]),
-        *_rows("Ladder", _rules(situation)),
-        f"Last sweep    {_last_sweep(situation)}",
-        "",
-        *_what_helps(one, situation),
-    ]
-    form = {
-        "kind": kind,
-        "severity": severity,
-        "date": str(situation.today),
-        "keys": keys,
-        "service_quota": quota,
-        "share": round(share, 4),
-        "level": one.level if isinstance(one, Crossed | Cleared) else None,
-        "mark": one.mark if isinstance(one, Near | Cleared) else None,
-        "growth": _growth_form(situation.forecast),
-        "days_to_limit": situation.forecast.days,
-        "soonest_days": situation.forecast.soonest,
-        "latest_days": situation.forecast.latest,
-        "swept_on": str(situation.swept_on) if situation.swept_on else None,
-        "rungs": _rules_form(situation),
-    }
-    subject = f"keyjanitor: {_subject(one, situation, share)}"
-    return Alert(kind, severity, _ascii(subject), "\n".join(lines), form)
+    kind, headline, what = _what(one, situation, policy, before, after)
+    return Draft(
+        kind=kind,
+        severity=_severity(one, situation, policy),
+        day=situation.today,
+        headline=headline,
+        what=what,
+        wait=_wait(one, situation, policy, after),
+        command="status" if isinstance(one, Cleared) else "plan",
+        lines=(
+            f"API keys      {keys:,} of {quota:,} ({keys / quota:.1%}); AWS does not raise this limit",
+            f"Growth        {_growth(situation.forecast)}",
+            f"Limit reached {_runs_out(situation)}",
+            *_rows("Growing tiers", _growing(situation.growing)),
+            *_rows("Most keys", [f"{owner}: {count:,}" for owner, count in situation.owners[:5]]),
+            *_rows("Pressure", _pressure(situation)),
+            f"Last sweep    {_last_sweep(situation)}",
+            "",
+            *_what_helps(one, situation),
+        ),
+        form={
+            "keys": keys,
+            "service_quota": quota,
+            "share": round(keys / quota, 4),
+            "level": one.level if isinstance(one, Crossed | Cleared) else None,
+            "mark": one.mark if isinstance(one, Near | Cleared) else None,
+            "still_level": after.level,
+            "still_mark": after.mark,
+            "last_alert": _last_alert_form(before),
+            "growth": _growth_form(situation.forecast),
+            "days_to_limit": situation.forecast.days,
+            "soonest_days": situation.forecast.soonest,
+            "latest_days": situation.forecast.latest,
+            "swept_on": str(situation.swept_on) if situation.swept_on else None,
+            "rungs": _rules_form(situation),
+        },
+    )
 
 
-def _severity(one: News, share: float, policy: Policy) -> Severity:
+def _is_critical(situation: Situation, policy: Policy) -> bool:
+    """Whether the account may be full before a person has slept and acted."""
+    soonest = situation.forecast.soonest
+    share = situation.count.keys / policy.service_quota
+    return share >= CRITICAL_SHARE or (soonest is not None and soonest <= CRITICAL_DAYS)
+
+
+def _severity(one: Capacity, situation: Situation, policy: Policy) -> Severity:
     if isinstance(one, Cleared):
         return "info"
-    marks = policy.alerts.days_to_limit
-    last_mark = isinstance(one, Near) and bool(marks) and one.mark == marks[-1]
-    return "critical" if share >= CRITICAL_LEVEL or last_mark else "warning"
+    return "critical" if _is_critical(situation, policy) else "warning"
 
 
-def _headline(
-    one: Crossed | Near | Cleared | Reminder, situation: Situation, policy: Policy
-) -> tuple[str, str]:
+def _wait(one: Capacity, situation: Situation, policy: Policy, after: AlertRow) -> Wait:
+    """Until when it can wait: a week, or as long as keys that are warned then free slots in time."""
+    if isinstance(one, Cleared) and after.level is None and after.mark is None:
+        return Wait(None, "Nothing is to be done: no level and no mark is on any more.")
+    if _is_critical(situation, policy) and not isinstance(one, Cleared):
+        why = "The account may be full within hours, and then no API of this Region gets a new key."
+        return Wait(situation.moment, why, at_once=True)
+    notice = min((tier.warn_days + tier.grace_days for tier in policy.tiers.values()), default=0)
+    slots = f"a key that is warned today frees its slot in {notice} days at the earliest."
+    week, soonest = noon(situation.today, WEEK), situation.forecast.soonest
+    if soonest is None:
+        return Wait(week, f"no date is known on which the account is full; {slots}")
+    last = noon(situation.today, max(1, min(WEEK, soonest - notice)))
+    full = situation.today + DAY * soonest
+    return Wait(last, f"the account is full on {full} (UTC) at the soonest; {slots}")
+
+
+def _what(
+    one: Capacity, situation: Situation, policy: Policy, before: AlertRow, after: AlertRow
+) -> tuple[str, str, str]:
+    """The kind of the alert, what its subject says, and its first line."""
+    keys, quota = situation.count.keys, policy.service_quota
+    now = f"{keys:,} of {quota:,} API keys"
     match one:
         case Crossed():
-            return "level", (
-                f"The account has reached {one.level:.0%} of its API keys. At "
-                f"{policy.service_quota:,} nobody gets a new key, in any API of this Region."
-            )
+            what = f"{one.level:.0%} of the API keys of this account and Region are taken: {now}."
+            return "level", f"{one.level:.0%} reached, {keys:,} API keys", what
         case Near():
-            return "days_to_limit", (
-                f"At this growth the account runs out of API keys in {situation.forecast.days} days "
-                f"or so, which is within the mark of {one.mark}."
-            )
-        case Cleared(level=level) if level is not None:
-            margin = policy.alerts.clear_margin
-            return "clear", f"The account is back well under {level:.0%} (by {margin:.0%} of all)."
+            days = f"{situation.forecast.days} days"
+            what = f"The account is full in about {days} (alert threshold: {one.mark} days): {now}."
+            return "days_to_limit", f"full in about {days}", what
         case Cleared():
-            return "clear", f"The limit is no longer within {one.mark} days."
+            left = f"{one.level:.0%} level" if one.level is not None else f"{one.mark}-day mark"
+            still = _still_on(after)
+            what = f"Better: the {left} is off ({now})."
+            rest = f" Still on: {_still_on(after, policy)}." if still else ""
+            return "clear", f"better, {left} off" + (f"; on: {still}" if still else ""), what + rest
         case Reminder():
-            return "reminder", "Nothing has changed since the last alert; it still stands."
+            what = f"Reminder: still on: {_still_on(after, policy)}; {now}{_changed(keys, before)}."
+            return "reminder", f"still {_still_on(after)}", what
         case _:
             assert_never(one)
 
 
-def _subject(one: Crossed | Near | Cleared | Reminder, situation: Situation, share: float) -> str:
-    keys = f"{situation.count.keys} API keys, {share:.1%} of the limit"
-    match one:
-        case Crossed():
-            return f"{one.level:.0%} reached: {keys}"
-        case Near():
-            return f"{situation.forecast.days} days to the limit: {keys}"
-        case Cleared():
-            return f"all clear: {keys}"
-        case Reminder():
-            return f"still: {keys}"
-        case _:
-            assert_never(one)
+def _still_on(after: AlertRow, policy: Policy | None = None) -> str:
+    """Which level and which mark are on; with a policy, also where each of them goes off."""
+    on = []
+    if after.level is not None:
+        off = policy and f" (off below {after.level - policy.alerts.clear_margin:.0%})"
+        on.append(f"{after.level:.0%} level{off or ''}")
+    if after.mark is not None:
+        off = policy and f" (off above {after.mark * MARK_CLEARS:.0f} days)"
+        on.append(f"{after.mark}-day mark{off or ''}")
+    return ", ".join(on)
+
+
+def _changed(keys: int, before: AlertRow) -> str:
+    """By how many keys the account has grown since the last alert."""
+    if before.told_keys is None or before.told_on is None:
+        return ""
+    return f", {keys - before.told_keys:+,} since the last alert on {before.told_on}"
 
 
 def _growth(forecast: Forecast) -> str:
     growth = forecast.growth
     if growth is None:
-        return f"not yet known; it takes {FEWEST} days of counts"
+        return f"not yet known: it takes {FEWEST} days of counts"
     return f"{growth.a_day:+.1f} keys a day (between {growth.low:+.1f} and {growth.high:+.1f})"
 
 
@@ -167,21 +194,22 @@ def _growing(tiers: Mapping[str, int]) -> list[str]:
     return [f"{tier}: {count:+,} in a week" for count, tier in rising[:5]]
 
 
-def _rules(situation: Situation) -> list[str]:
-    pressure_row = situation.pressure_row
-    if pressure_row is None:
-        return ["no sweep has worked it out yet"]
-    stands = (
-        f"{pressure_row.above:.0%} stands" if pressure_row.above is not None else "no rung stands"
+def _pressure(situation: Situation) -> list[str]:
+    """Which pressure rule applies, and what each stricter one would free."""
+    row = situation.pressure_row
+    if row is None:
+        return ["no sweep has computed it yet"]
+    applies = (
+        f"the rule above {row.above:.0%} applies" if row.above is not None else "no rule applies"
     )
-    lines = [stands]
-    for rung in pressure_row.rules:
-        gained = days_gained(rung.more_keys, situation.forecast.growth)
-        days = f", {gained} days gained" if gained else ""
-        tiers = ", ".join(f"{count:,} of {tier}" for tier, count in sorted(rung.tiers.items()))
+    lines = [applies]
+    for rule in row.rules:
+        gained = days_gained(rule.more_keys, situation.forecast.growth)
+        days = f", {gained} days of growth" if gained else ""
+        tiers = ", ".join(f"{count:,} of {tier}" for tier, count in sorted(rule.tiers.items()))
         lines.append(
-            f"at patience {rung.idle_factor:g} (above {rung.above:.0%}) {rung.more_keys:,} more keys go "
-            f"within 30 days{f': {tiers}' if tiers else ''}{days}"
+            f"above {rule.above:.0%} idle limits are multiplied by {rule.idle_factor:g}: that would free "
+            f"{rule.more_keys:,} more keys in 30 days{f' ({tiers})' if tiers else ''}{days}"
         )
     return lines
 
@@ -190,144 +218,36 @@ def _last_sweep(situation: Situation) -> str:
     if situation.held is not None:
         return f"on hold: {harmless(situation.held)}"
     if situation.swept_on is None:
-        return "none in the last days that was allowed to act (Mode=observe, or it failed)"
+        return "none in the last days was allowed to act (Mode=observe, or it failed)"
     ran = "ran last night" if situation.swept_on >= situation.today - DAY else "is late"
     return f"{situation.swept_on}: it {ran}"
 
 
-def _what_helps(one: News, situation: Situation) -> list[str]:
+def _what_helps(one: Capacity, situation: Situation) -> list[str | Typed]:
     if isinstance(one, Cleared):
-        return ["Nothing is to be done."]
-    dry = f"  {SAM_INVOKE}-file events/expire_keys_dry_run.json"
-    lines = ["What helps: let idle keys go sooner. See what tonight's sweep would do:", dry]
+        return [
+            "Everything that keyjanitor knows of the account's problems:",
+            Typed("keyjanitor status"),
+        ]
+    lines: list[str | Typed] = [
+        "What helps: let idle keys expire sooner. What tonight's sweep would do, key by key:",
+        Typed("keyjanitor plan"),
+    ]
     if situation.held is not None:
-        lines += ["Let sweeps act again:", f"  {SAM_INVOKE}-file events/expire_keys_resume.json"]
+        lines += ["Sweeps are on hold. Let them act again:", Typed("keyjanitor resume")]
     elif situation.swept_on is None or situation.swept_on < situation.today - DAY:
-        lines += ["Find out why no sweep ran:", f"  {LOGS} ExpireKeysFunction"]
-    lines += [
-        "Add a rule to [[pressure]] in layers/policy/policy.toml, or shorten idle_days of a tier:",
-        "  sam build && sam deploy",
-    ]
-    return lines
-
-
-def _trouble(one: Trouble, situation: Situation) -> Alert:
-    write_text = {
-        "unread_plan": _unread,
-        "silent_plans": _silent,
-        "fewer_keys": _fewer,
-        "dead_letters": _letters,
-        "subscription": _subscription,
-        "burst": _burst,
-        "policy_problem": _policy_problem,
-    }[one.kind]
-    subject, lines = write_text(one, situation)
-    severity = SEVERITY_OF_TROUBLE[one.kind]
-    form = {
-        "kind": one.kind,
-        "severity": severity,
-        "date": str(situation.today),
-        "about": list(one.about),
-    }
-    return Alert(one.kind, severity, _ascii(f"keyjanitor: {subject}"), "\n".join(lines), form)
-
-
-def _unread(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    return f"{_many(len(one.about), 'usage plan')} unread for two nights", [
-        "The use of these usage plans could not be read for two nights. None of their keys is warned,",
-        "disabled or parked until it can: nothing is lost, but nothing is freed either.",
-        "",
-        *(f"  {plan}: {harmless(situation.unread[plan])}" for plan in one.about[:20]),
-        "",
-        "Read why; the next night reads again by itself, for a night's evidence is not changed any more:",
-        f"  {LOGS} PullUsageFunction --filter unread",
+        lines += ["No sweep ran. Read why:", Typed("keyjanitor logs expire_keys")]
+    return [
+        *lines,
+        "Add a pressure rule ([[pressure]]) to layers/policy/policy.toml, or shorten idle_days of a tier:",
+        Typed("sam build && sam deploy"),
     ]
 
 
-def _silent(one: Trouble, _: Situation) -> tuple[str, list[str]]:
-    return f"{_many(len(one.about), 'usage plan')} in which no request was ever seen", [
-        "In these usage plans no request was ever seen, nor in any like them on their stages. Perhaps",
-        "nobody calls them; perhaps API Gateway does not meter them. Their keys are never judged idle.",
-        "",
-        *(f"  {plan}" for plan in one.about[:20]),
-        "",
-        "If you know that nobody calls them, name them under silent_plans in policy.toml:",
-        "  sam build && sam deploy",
-    ]
-
-
-def _fewer(_: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    before, freed = situation.yesterday, situation.freed_since or 0
-    held = f"On {before.date} the account held {before.keys:,} API keys" if before else ""
-    return f"{situation.missed} API keys are gone, and no sweep took them", [
-        f"{held}, now {situation.count.keys:,}, {situation.made_since:,} of them made since. Sweeps",
-        f"and revocations took {freed:,}. Somebody or something else deleted {situation.missed:,}: those",
-        "were not sealed, and do not come back by keyjanitor.",
-        "",
-        "See who: look for DeleteApiKey and DeleteStack in CloudTrail of the last day:",
-        f"  {LOOKUP}",
-        "Stop all sweeps until you know more:",
-        f'  {SAM_INVOKE} \'{{"hold": "keys are gone"}}\'',
-    ]
-
-
-def _letters(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    count = sum(situation.letters[name] for name in one.about)
-    return _many(count, "dead letter"), [
-        "Messages lie in dead-letter queues: nobody works on them any more.",
-        "",
-        *(f"  {name}: {situation.letters[name]}" for name in one.about),
-        "",
-        "RequestDeadLetterQueue: requests that could not be answered. Look at them first; docs/runbook.md",
-        "says which are sent back, and how. RunDeadLetterQueue: schedules and runs that failed for good.",
-        "  sam list stack-outputs --stack-name keyjanitor",
-    ]
-
-
-def _burst(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    bursts = [burst for burst in situation.bursts if burst.name in one.about]
-    return f"{_many(len(bursts), 'sender')} asked for more new keys than allowed", [
-        "Requests for new keys were refused with budget_spent: a tier's budget of new keys is spent.",
-        "Keys that exist go on working. What was refused made no key.",
-        "",
-        *(
-            f"  {burst.sender}: {burst.refused:,} refused in tier {burst.tier} "
-            f"({burst.limit}), {burst.since:%Y-%m-%d %H:%M} to {burst.last:%H:%M} UTC"
-            for burst in bursts[:20]
-        ),
-        "",
-        "See who that is, by the role's id or the user's:",
-        f"  {WHO}",
-        "Is it a mistake or an attack, take the sender out of `senders` in policy.toml; is it growth,",
-        "raise new_keys_per_day or new_keys_per_sender_per_hour there. Then:",
-        "  sam build && sam deploy",
-    ]
-
-
-def _subscription(one: Trouble, _: Situation) -> tuple[str, list[str]]:
-    return f"nobody has confirmed {_many(len(one.about), 'alert subscription')}", [
-        "Nobody has confirmed these subscriptions to the alert topic, so they get no alert:",
-        "",
-        *(f"  {harmless(endpoint)}" for endpoint in one.about[:20]),
-        "",
-        "SNS sent a message with a link to each when the stack was deployed. To have it sent again:",
-        "  aws sns subscribe --topic-arn ALERT_TOPIC_ARN --protocol email --notification-endpoint ...",
-    ]
-
-
-def _policy_problem(one: Trouble, situation: Situation) -> tuple[str, list[str]]:
-    problems = situation.policy_problems
-    return f"{_many(len(one.about), 'place')} in policy.toml that does not fit the account", [
-        "These places in policy.toml name a usage plan that the account does not have or not clearly, or",
-        "a tier is missing in which keys were issued. The keys concerned are unknown: they are not warned,",
-        "disabled or parked. All others are swept.",
-        "",
-        *(f"  {place}: {visible(problems[place])}" for place in one.about[:20]),
-        "",
-        "List the usage plans, put the right id or name into layers/policy/policy.toml, and deploy:",
-        "  aws apigateway get-usage-plans --query 'items[].[id,name]' --output text",
-        "  sam build && sam deploy",
-    ]
+def _last_alert_form(before: AlertRow) -> dict[str, Any] | None:
+    if before.told_on is None:
+        return None
+    return {"date": str(before.told_on), "keys": before.told_keys}
 
 
 def _growth_form(forecast: Forecast) -> dict[str, float] | None:
@@ -352,13 +272,5 @@ def _rules_form(situation: Situation) -> list[dict[str, Any]]:
     ]
 
 
-def _many(count: int, what: str) -> str:
-    return f"1 {what}" if count == 1 else f"{count} {what}s"
-
-
 def _rows(title: str, lines: Sequence[str]) -> list[str]:
     return [f"{title if not index else '':13} {harmless(line)}" for index, line in enumerate(lines)]
-
-
-def _ascii(subject: str) -> str:
-    return subject.encode("ascii", "replace").decode()[:99]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from keyjanitor.domain.capacity.forecast import Forecast
 from keyjanitor.domain.model.policy import Policy
@@ -38,6 +38,12 @@ class Situation:
         default_factory=dict
     )  # places in it, and what is wrong
     bursts: Sequence[Burst] = ()  # that are not over
+    at: datetime | None = None  # UTC, when the account was looked at
+
+    @property
+    def moment(self) -> datetime:
+        """When the account was looked at; the date's first minute, if no time is known."""
+        return self.at or datetime.combine(self.today, time(0, tzinfo=UTC))
 
     @property
     def missed(self) -> int:
@@ -63,7 +69,7 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """A level, or a mark, is left behind; `now` is what still stands of its kind."""
+    """A level, or a mark, is left behind; others may still be reached."""
 
     level: float | None = None
     mark: int | None = None
@@ -98,10 +104,10 @@ def news(situation: Situation, standing: AlertRow, policy: Policy) -> tuple[list
         told.append(Near(mark) if nearer and mark is not None else Cleared(mark=standing.mark))
     after = replace(standing, level=level, mark=mark)
     if told:
-        after = replace(after, told_on=situation.today)
+        after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
     elif _remind(situation.today, after, policy):
         told.append(Reminder())
-        after = replace(after, told_on=situation.today)
+        after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
     troubles, standing_troubles = _troubles(situation, standing)
     return [*told, *troubles], replace(after, troubles=standing_troubles)
 

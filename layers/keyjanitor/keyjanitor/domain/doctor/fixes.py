@@ -326,7 +326,7 @@ class Sweepable:
                 name += "-2"
             lines += [
                 f"[tiers.{name}]",
-                f"contact = {_contact(self.bound)}  # who hears of the warnings",
+                f"contact = {_contact(self.bound)}  # a label on its warnings",
                 f"usage_plans = {_toml(new)}",
                 "idle_days = 60",
             ]
@@ -354,7 +354,7 @@ def give_contacts(tiers: Iterable[str], bound: BoundPolicy) -> str:
 
 def contacts(tiers: Iterable[str], bound: BoundPolicy) -> list[str]:
     """A contact for each of these tiers."""
-    contact = f"contact = {_contact(bound)}  # who hears of the warnings"
+    contact = f"contact = {_contact(bound)}  # a label on its warnings"
     return [f"[tiers.{name}]  # the table that is there\n{contact}" for name in sorted(tiers)]
 
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
-from keyjanitor.domain.model.alert import SAM_INVOKE, Alert
+from keyjanitor.domain.model.alert import Draft, Typed, Wait, midnight, noon
 from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Row
@@ -26,17 +26,21 @@ CAUSES = {
     Cause.PRESSURE_RULE: "brought by a pressure rule",
     Cause.BEFORE_FIRST_READING: "idle since before the first reading",
 }
+# What an approval carries out, in the order in which an alert says it: deletions first.
 STEPS = {
     SweepAction.PARK: "to be parked: deleted from API Gateway, with a tombstone",
     SweepAction.PURGE: "to be purged: their tombstones destroyed, for good",
     SweepAction.DISABLE: "to be disabled",
     SweepAction.WARN: "to be warned",
 }
+# The third argument has to be edited: the function refuses a reason in angle brackets.
+HOLD = Typed("keyjanitor hold '<WHY>'")
+WEEK = 7  # days
 
 
 def expiring(
     today: date, warned: Iterable[Row], policy: Policy, told_on: date | None = None
-) -> Alert:
+) -> Draft:
     """The digest of one night's warnings, by tier and contact.
 
     `told_on` is the date on which it is published, if that is a later one; the rows' dates are those
@@ -44,63 +48,66 @@ def expiring(
     """
     told_on = told_on or today
     rows = sorted(warned, key=lambda row: (row.tier, _next_date(row), row.key_id))
-    first = min(_next_date(row) for row in rows)
-    lines = _first_lines(today, rows, told_on)
-    groups: list[dict[str, Any]] = []
-    for tier_name, members in groupby(rows, key=lambda row: row.tier):
-        group = list(members)
-        tier = policy.tiers.get(tier_name)
-        contact = tier.contact if tier else None
-        groups.append(
-            {
-                "tier": tier_name,
-                "contact": contact,
-                "keys": [_warned_key(row) for row in group],
-            }
-        )
-        lines += ["", f"Tier {tier_name}, contact {contact or 'nobody'}: {_keys(group)}"]
-        lines += [_line(row) for row in group[:LINES]]
-        if len(group) > LINES:
-            lines.append(
-                f"  and {len(group) - LINES} more: see keys/dt={told_on}/keys.jsonl.gz in the history"
-                " bucket"
-            )
-    lines += [
-        "",
-        "To stop all sweeps at once, without a deploy:",
-        f'  {SAM_INVOKE} \'{{"hold": "why"}}\'',
-    ]
-    return Alert(
+    earliest = min(rows, key=_next_date)
+    first, then = _next_date(earliest), _next_step(earliest)
+    groups = [_tier(name, members, policy) for name, members in _by_tier(rows)]
+    lines = _first_lines(today, told_on)
+    for group, (_, members) in zip(groups, _by_tier(rows), strict=True):
+        lines += _tier_lines(group, members)
+    lines += ["", "Stop all sweeps at once, without a deploy; write why:", HOLD]
+    return Draft(
         kind="expiring",
         severity="info",
-        subject=f"keyjanitor: {_keys(rows)} warned, first disabled on {first}",
-        text="\n".join(lines),
-        form={
-            "kind": "expiring",
-            "severity": "info",
-            "date": str(today),
-            "keys": len(rows),
-            "tiers": groups,
-        },
+        day=today,
+        headline=f"{_keys(rows)} warned, first on {first}",
+        what=f"{_keys(rows)} warned on {today}. The first is {then} on {first}, unless it is used.",
+        wait=Wait(midnight(first), f"from then on the first of them may be {then}."),
+        command="plan",
+        lines=lines,
+        form={"keys": len(rows), "tiers": groups},
+        audience="contacts",
+        tiers=tuple(group["tier"] for group in groups),
+        contacts=tuple(sorted({group["contact"] for group in groups if group["contact"]})),
     )
 
 
-def _first_lines(today: date, rows: Sequence[Row], told_on: date) -> list[str]:
-    """How many keys were warned, when the first is disabled, and how a key leaves the list."""
-    first = min(_next_date(row) for row in rows)
+def _by_tier(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    return [(tier, list(members)) for tier, members in groupby(rows, key=lambda row: row.tier)]
+
+
+def _tier(name: str, members: Sequence[Row], policy: Policy) -> dict[str, Any]:
+    """The keys of one tier, in the alert's document."""
+    tier = policy.tiers.get(name)
+    return {
+        "tier": name,
+        "contact": tier.contact if tier else None,
+        "keys": [_warned_key(row) for row in members],
+    }
+
+
+def _tier_lines(group: Mapping[str, Any], members: Sequence[Row]) -> Iterator[str | Typed]:
+    contact = group["contact"]
+    yield ""
+    yield f"Tier {group['tier']}, contact {contact or '(none)'}: {_keys(members)}"
+    yield from (_line(row) for row in members[:LINES])
+    if len(members) > LINES:
+        yield f"  and {len(members) - LINES} more: in the report, and with"
+        yield Typed("keyjanitor plan")
+
+
+def _first_lines(today: date, told_on: date) -> list[str | Typed]:
+    """Where all of them are, and how a key leaves the list."""
     late = (
         f"This could not be sent before {told_on}. A notice begins when it is told, so the dates "
         "are later than those that were planned."
     )
     return [
-        f"{_keys(rows)} got a warning on {today}. The first of them will be disabled on {first}.",
         *([late] if told_on != today else ()),
         # Near the top: the end of a text that is too long for a message is cut off.
-        f"All of them: keys/dt={told_on}/keys.jsonl.gz in the history bucket.",
+        f"All of them: keys/dt={told_on}/keys.jsonl.gz in the history bucket. Dates begin at 00:00 UTC.",
         "",
-        "A key leaves this list by being used once, or when somebody changes or protects it",
-        "(tag keyjanitor:keep). A disabled key keeps its id, value and plans; a parked key can be",
-        "restored with the same value.",
+        "To keep a key: use it once, send a renew or protect request, or tag it keyjanitor:keep. A",
+        "disabled key keeps its id, value and plans; a parked key can be restored with the same value.",
     ]
 
 
@@ -123,42 +130,73 @@ def brake(
     digest: str,
     samples: Sequence[str],
     plan_names: Mapping[str, str],
-) -> Alert:
+) -> Draft:
     """The safety brake is on: what is new, why, what is due, and how to approve it or stop it.
 
     `kinds` is how many keys are due to which kind of step; `samples` are lines about the keys that
     have been idle for longest.
     """
-    lines = [
-        f"On {today} {_count(brake.new)} past the idle limit that {_were(brake.new)} not on {brake.since},",
-        f"the last night that was swept without the brake. {_worst(brake)}",
-        f"Usual are {brake.usual:g} a night; {brake.allowance} may be warned on one date.",
-        "So many at once mean that something may be wrong: a policy edited too far, an outage,",
-        "a reading that misses requests. No key was warned, disabled or parked, and none will be,",
-        "night after night, until you approve it or the cause is gone. There is no hurry: keys wait.",
-        "",
-        "Why they are new:",
-        *(line for cause in brake.causes for line in _cause_lines(cause, plan_names)),
-        "",
-        f"Look at who they are: keys/dt={today}/keys.jsonl.gz and plans/{digest}.json in the",
-        "history bucket. The longest idle:",
-        *(f"  {_sample(line)}" for line in samples),
-        "",
-        "If it is right, approve the plan. Of these steps, exactly those that are still due on the",
-        "date (UTC) on which you send it are carried out, past the allowance, and nothing else:",
-        *(f"  {number:6,}  {STEPS[verb]}" for verb, number in kinds.items() if number),
-        f'  {SAM_INVOKE} \'{{"approve": "{digest}"}}\'',
-        "If it is not, put the cause right: what is not due any more leaves the plan by itself.",
-        "To stop all sweeps until you know more:",
-        f'  {SAM_INVOKE} \'{{"hold": "why"}}\'',
-    ]
-    return Alert(
+    return Draft(
         kind="brake",
-        severity="critical",
-        subject=f"keyjanitor: brake on, {brake.new} keys newly past their idle limit, nothing was done",
-        text="\n".join(lines),
-        form=_brake_form(today, brake, kinds, digest),
+        severity="warning",
+        day=today,
+        headline=f"brake on, {brake.new:,} keys, none touched",
+        what=(
+            f"Safety brake on: {_count(brake.new)} newly past the idle limit on {today}. No key was "
+            "warned, disabled or parked."
+        ),
+        wait=Wait(
+            noon(today, WEEK),
+            "keys wait and no slot is freed, night after night, until you approve it or the cause is gone.",
+        ),
+        command="plan",
+        lines=tuple(_brake_lines(brake, kinds, digest, samples, plan_names)),
+        form={
+            "new": brake.new,
+            "since": str(brake.since),
+            "usual": brake.usual,
+            "allowance": brake.allowance,
+            "causes": causes_form(brake.causes),
+            "due": {str(verb): number for verb, number in kinds.items()},
+            "digest": digest,
+        },
     )
+
+
+def _brake_lines(
+    brake: Brake,
+    kinds: Mapping[SweepAction, int],
+    digest: str,
+    samples: Sequence[str],
+    plan_names: Mapping[str, str],
+) -> Iterator[str | Typed]:
+    """What helps to judge the brake, then how to approve the plan, and how to stop all sweeps."""
+    yield f"They {_were(brake.new)} not past it on {brake.since}, the last night that was swept without"
+    yield f"the brake. {_worst(brake)}"
+    yield f"Usual are {brake.usual:g} a night; {brake.allowance} may be warned on one date."
+    yield "So many at once mean that something may be wrong: a policy edited too far, an outage,"
+    yield "a reading that misses requests."
+    yield from ("", "Why they are new:")
+    for cause in brake.causes:
+        yield from _cause_lines(cause, plan_names)
+    yield from ("", "The longest idle (all of them: the third line above):")
+    yield from (f"  {_sample(line)}" for line in samples)
+    yield ""
+    yield from _approval_lines(kinds, digest)
+    yield ""
+    yield "If it is wrong, fix the cause: what is not due any more leaves the plan by itself."
+    yield "Stop all sweeps until you know more; write why:"
+    yield HOLD
+
+
+def _approval_lines(kinds: Mapping[SweepAction, int], digest: str) -> Iterator[str | Typed]:
+    """What an approval carries out: every kind of step with its number, deletions first."""
+    yield "If it is right, approve it. Of these steps, those that are still due are carried out until"
+    yield "24:00 UTC of the date on which you approve, past the allowance, and nothing else:"
+    for verb, what in STEPS.items():
+        if number := kinds.get(verb, 0):
+            yield f"  {number:6,}  {what}"
+    yield Typed(f"keyjanitor approve {digest}")
 
 
 def _cause_lines(cause: CauseCount, plan_names: Mapping[str, str]) -> Iterator[str]:
@@ -169,24 +207,6 @@ def _cause_lines(cause: CauseCount, plan_names: Mapping[str, str]) -> Iterator[s
         yield f"          {keys:,} in usage plan {usage_plan_id} {name}"
     if len(cause.plans) > PLANS:
         yield f"          and {len(cause.plans) - PLANS} more usage plans"
-
-
-def _brake_form(
-    today: date, brake: Brake, kinds: Mapping[SweepAction, int], digest: str
-) -> dict[str, Any]:
-    """The alert's document."""
-    return {
-        "kind": "brake",
-        "severity": "critical",
-        "date": str(today),
-        "new": brake.new,
-        "since": str(brake.since),
-        "usual": brake.usual,
-        "allowance": brake.allowance,
-        "causes": causes_form(brake.causes),
-        "due": {str(verb): number for verb, number in kinds.items()},
-        "digest": digest,
-    }
 
 
 def causes_form(causes: Sequence[CauseCount]) -> list[dict[str, Any]]:
@@ -220,6 +240,10 @@ def _worst(brake: Brake) -> str:
 
 def _next_date(row: Row) -> date:
     return row.disable_on or row.park_on or date.max
+
+
+def _next_step(row: Row) -> str:
+    return "parked" if row.state is State.DISABLED else "disabled"
 
 
 def _sample(line: str) -> str:

@@ -9,6 +9,9 @@ from typing import Any
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
 
+# Why an operator holds; what alerts and samples have in its place, such as <WHY>, is none.
+WHY = r"(?s)(?!\s*<[^<>]*>\s*$).{1,500}"
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayWindow:
@@ -110,7 +113,7 @@ class SweepInvocation:
             approve=_text(event, "approve", r"[0-9a-f]{16}", "the 16 digits of a plan's digest"),
             undo=_date(event, "undo"),
             key_ids=_key_ids(event),
-            hold=_text(event, "hold", r"(?s).{1,500}", "a text of 1 to 500 characters: why"),
+            hold=_text(event, "hold", WHY, "a text of 1 to 500 characters: why, in your words"),
             resume="resume" in event,
             observed_because=observed_because,
             is_near=window.is_near(time),

@@ -135,7 +135,9 @@ TIER = (
     Field(
         "contact",
         text_field(r"\S(.*\S)?", "a text in one line"),
-        "Who is told of warnings: it is in the events and digests. A tier without one is never swept.",
+        "Who answers for these keys: a label in events, and an attribute of the digests by which an "
+        "address subscribes (docs/alerts.md). No mail goes to it by itself. A tier without one is never "
+        "swept.",
         '"api-team@example.org"',
         None,
     ),

@@ -212,6 +212,7 @@ class AlertRow:
     level: float | None = None
     mark: int | None = None
     told_on: date | None = None
+    told_keys: int | None = None  # the count of the last alert about capacity
     troubles: Mapping[str, tuple[date, tuple[str, ...]]] = field(default_factory=dict)
     pending: tuple[PendingAlert, ...] = ()
 

@@ -112,9 +112,10 @@ def _alert(
         if not isinstance(step, Purge)
     ]
     try:
-        adapters.topic.publish(
-            alerts.brake(plan.today, brake, plan.kinds, plan.digest, samples[:SAMPLES], plan_names)
+        draft = alerts.brake(
+            plan.today, brake, plan.kinds, plan.digest, samples[:SAMPLES], plan_names
         )
+        adapters.topic.publish(draft.at(adapters.topic.place))
     except (AccessDenied, CallFailed) as err:
         logger.error("the alert of the brake waits for the next run: %s", err)
         return

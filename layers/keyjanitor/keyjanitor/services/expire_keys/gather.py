@@ -58,7 +58,7 @@ class Adapters(NamedTuple):
             history=wiring.history(settings.history_bucket),
             sealer=wiring.sealer(settings.sealing_key_arn),
             bus=wiring.event_bus(settings.event_bus),
-            topic=wiring.alert_topic(settings.alert_topic_arn),
+            topic=wiring.alert_topic(settings),
         )
 
 

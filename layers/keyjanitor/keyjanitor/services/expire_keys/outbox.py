@@ -40,9 +40,8 @@ class Outbox:
         for day, unnamed in sorted(not_in_a_digest(rows.values(), nights).items()):
             told = [told_late(row, self._today) if day < self._today else row for row in unnamed]
             try:
-                self._adapters.topic.publish(
-                    alerts.expiring(day, told, self._sweep.bound.policy, told_on=self._today)
-                )
+                draft = alerts.expiring(day, told, self._sweep.bound.policy, told_on=self._today)
+                self._adapters.topic.publish(draft.at(self._adapters.topic.place))
             except (AccessDenied, CallFailed) as err:
                 logger.error(
                     "the digest of the warnings of %s waits for the next run: %s", day, err
