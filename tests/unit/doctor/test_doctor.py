@@ -131,7 +131,7 @@ def test_orphans_of_a_tier_without_a_contact_are_parked_once_it_has_one() -> Non
     assert finding.what == f"1 key is in no usage plan, by the reading of {TODAY}"
     assert finding.command == (
         f"{POLICY}\n[tiers.unclaimed]  # the table that is there\n"
-        'contact = "api-team@example.org"  # who hears of the warnings'
+        'contact = "api-team@example.org"  # a label on its warnings'
     )
 
 
@@ -387,7 +387,7 @@ def test_keys_that_guard_nothing_are_parked_once_a_tier_names_their_plans() -> N
         f"{POLICY}\n"
         'silent_plans = ["plan1"]  # in the place of that line\n'
         "[tiers.guards-nothing]\n"
-        'contact = "api-team@example.org"  # who hears of the warnings\n'
+        'contact = "api-team@example.org"  # a label on its warnings\n'
         'usage_plans = ["plan1"]\n'
         "idle_days = 60"
     )
@@ -878,7 +878,7 @@ def test_plans_not_used() -> None:
             "contact names the plan.",
             slots=1,
             command=f"{POLICY}\n[tiers.not-used]\n"
-            'contact = "api-team@example.org"  # who hears of the warnings\n'
+            'contact = "api-team@example.org"  # a label on its warnings\n'
             'usage_plans = ["plan2"]\n'
             "idle_days = 60",
             about=("plan2",),
@@ -940,7 +940,7 @@ def test_an_unused_plan_of_a_patient_tier_says_so() -> None:
     assert finding.slots == 0
     assert finding.command.splitlines()[1:] == [
         "[tiers.second]  # the table that is there",
-        'contact = "api-team@example.org"  # who hears of the warnings',
+        'contact = "api-team@example.org"  # a label on its warnings',
         '# idle_days is "never" in [tiers.second]: the sweep leaves its keys alone',
     ]
 
@@ -967,7 +967,7 @@ def test_silent_plans() -> None:
             command=f"{POLICY}\n"
             'silent_plans = ["plan2"]  # in the place of that line\n'
             "[tiers.silent]\n"
-            'contact = "api-team@example.org"  # who hears of the warnings\n'
+            'contact = "api-team@example.org"  # a label on its warnings\n'
             'usage_plans = ["plan2"]\n'
             "idle_days = 60",
             about=("plan2",),
