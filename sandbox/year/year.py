@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import Any
 
 from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan
@@ -154,14 +154,33 @@ class Year:
         self.rules: list[float | None] = []  # of each night
         self.back = 0  # keys that their owners had back
         self.regretted = 0  # of these, within thirty days
-        before = (self.gateway, self.stacks, self.ledger)
-        after = (self.files, ValueSealer(), self.told)
-        seen = (self.gateway, self.ledger, AlertStore(), self.files, self.told)
-        self._adapters = SweepAdapters(*cast("Any", (*before, *after, self.told)))
-        self._provision_adapters = ProvisionAdapters(
-            *cast("Any", (*before, self.request_store, *after))
+        sealer = ValueSealer()
+        self._adapters = SweepAdapters(
+            gateway=self.gateway,
+            owners=self.stacks,
+            ledger=self.ledger,
+            history=self.files,
+            sealer=sealer,
+            bus=self.told,
+            topic=self.told,
         )
-        self._watch_adapters = WatchAdapters(*cast("Any", (*seen, DeadLetterQueues())))
+        self._provision_adapters = ProvisionAdapters(
+            gateway=self.gateway,
+            owners=self.stacks,
+            ledger=self.ledger,
+            request_store=self.request_store,
+            history=self.files,
+            sealer=sealer,
+            bus=self.told,
+        )
+        self._watch_adapters = WatchAdapters(
+            gateway=self.gateway,
+            ledger=self.ledger,
+            alert_store=AlertStore(),
+            history=self.files,
+            topic=self.told,
+            dead_letters=DeadLetterQueues(),
+        )
         self._plan_ids = self._lay_down_plans()
         for key in world.keys:
             self._make(key)

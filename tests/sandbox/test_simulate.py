@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
@@ -63,7 +64,7 @@ class Paged(Meter):
         super().count(plan_id, key_id, day, requests)
         self.requests.setdefault((plan_id, key_id), {})[day] = requests
 
-    def usage_plans(self) -> Any:
+    def usage_plans(self) -> list[UsagePlan]:
         return self.year.gateway.usage_plans()
 
     def members(self, usage_plan_id: str) -> tuple[str, ...]:
@@ -88,7 +89,8 @@ class Reading(Year):
     def read(self) -> None:
         before = self.files.evidence_before(self.today)
         super().read()
-        answers = read_plans(self.today, cast("Any", self.meter), before)
+        assert isinstance(self.meter, Paged)
+        answers = read_plans(self.today, self.meter, before)
         by_pages, _ = take_evidence(self.today, answers, before)
         mine = self.files.evidence(self.today)
         assert mine == by_pages

@@ -4,10 +4,10 @@ Only the outside is played: what is read, decided, checked and applied is done b
 functions run. `day 0` of most tests is TODAY.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any, cast
+from typing import Any
 
 from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, Comparison
@@ -57,7 +57,7 @@ class Gateway(PlainGateway):
             return ()
         return super().members(usage_plan_id, prefix)
 
-    def usage(self, usage_plan_id: str, start: date, end: date) -> Iterable[UsagePage]:
+    def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         ids = [k for k in self.members_of[usage_plan_id] if (usage_plan_id, k) in self.requests]
         for first in range(0, max(1, len(ids)), PAGE):
             if usage_plan_id in self.unreadable and first:
@@ -196,7 +196,7 @@ class Account:
         if stands is not None:
             return stands
         before = self.files.evidence_before(self.today)
-        answers = read_plans(self.today, cast("Any", self.gateway), before)
+        answers = read_plans(self.today, self.gateway, before)
         evidence, _ = take_evidence(self.today, answers, before)
         self.files.put_evidence(evidence)
         return evidence
@@ -253,18 +253,13 @@ class Account:
     @property
     def adapters(self) -> Adapters:
         return Adapters(
-            *(
-                cast("Any", one)
-                for one in (
-                    self.gateway,
-                    self.owners,
-                    self.ledger,
-                    self.files,
-                    ValueSealer(),
-                    self.told,
-                    self.told,
-                )
-            )
+            gateway=self.gateway,
+            owners=self.owners,
+            ledger=self.ledger,
+            history=self.files,
+            sealer=ValueSealer(),
+            bus=self.told,
+            topic=self.told,
         )
 
     def row(self, key_id: str) -> Row:

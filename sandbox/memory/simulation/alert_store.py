@@ -17,5 +17,7 @@ class AlertStore:
         return self._row
 
     def write(self, row: AlertRow) -> AlertRow | None:
+        if row.version != self._row.version:
+            return None
         self._row = replace(row, version=row.version + 1)
         return self._row

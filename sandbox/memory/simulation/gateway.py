@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from keyjanitor.domain.model.keys import ApiKey, Secret
-from keyjanitor.domain.model.usage_plan import UsagePlan
+from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.errors import AccountFull, CallFailed
 from sandbox.memory.simulation.moments import JANITOR, at
@@ -45,6 +45,13 @@ class Gateway:
         key = self.key(key_id)
         value = self.values.get(key_id) or Secret(f"value of {key_id}")
         return (key, value) if key else None
+
+    def key_named(self, name: str, value: Secret) -> str | None:
+        for key_id, key in self.living.items():
+            found = self.key_with_value(key_id)
+            if key.name == name and found is not None and found[1] == value:
+                return key_id
+        return None
 
     def keys_named(self, prefix: str) -> list[ApiKey]:
         return [key for key in self.living.values() if key.name.startswith(prefix)]
@@ -107,6 +114,12 @@ class Gateway:
             key_id=key_id, created_date=now, last_updated_date=now, **values
         )
         self.values[key_id] = value
+
+    def create_plan(self, name: str, shape: Shape) -> str:
+        plan_id = f"plan{len(self.plans)}"
+        self.plans[plan_id] = UsagePlan.of_shape(plan_id, name, shape)
+        self.members_of[plan_id] = []
+        return plan_id
 
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
         if usage_plan_id not in self.plans:

@@ -1,13 +1,15 @@
 """The history bucket of a simulated life, and the sealing of what goes into it."""
 
-from collections.abc import Mapping
+from base64 import b64encode
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from typing import Any
 
 from keyjanitor.domain.expiry.safety_brake import Compared
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.domain.usage.evidence import Evidence
-from keyjanitor.errors import TombstoneUnreadable
+from keyjanitor.errors import CallFailed, TombstoneUnreadable, UnknownSweepPlan
 
 
 class Files:
@@ -19,6 +21,7 @@ class Files:
         self.compared: dict[date, Compared] = {}
         self.tombstones: dict[str, tuple[Tombstone, Secret]] = {}
         self.open = True
+        self.key_lines: dict[date, list[dict[str, Any]]] = {}
 
     def evidence(self, day: date) -> Evidence | None:
         return self.evidences.get(day)
@@ -30,13 +33,25 @@ class Files:
     def latest_evidence(self, day: date) -> Evidence | None:
         return self.evidence(day) or self.evidence_before(day)
 
-    def put_evidence(self, evidence: Evidence) -> None:
-        self.evidences[evidence.day] = evidence
+    def evidence_after(self, day: date) -> date | None:
+        return min((one for one in self.evidences if one > day), default=None)
+
+    def put_evidence(self, evidence: Evidence) -> bool:
+        return self.evidences.setdefault(evidence.day, evidence) is evidence
+
+    def keys(self, day: date) -> list[dict[str, Any]]:
+        return self.key_lines.get(day, [])
+
+    def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> str:
+        self.key_lines[day] = [dict(row) for row in rows]
+        return f"keys/dt={day}/keys.jsonl.gz"
 
     def save_sweep_plan(self, plan: SweepPlan) -> None:
         self.saved[plan.digest] = plan.pairs
 
     def saved_sweep_plan(self, digest: str) -> frozenset[tuple[str, str]]:
+        if digest not in self.saved:
+            raise UnknownSweepPlan(digest)
         return self.saved[digest]
 
     def compared_before(self, day: date) -> Compared | None:
@@ -68,10 +83,21 @@ class Files:
 
 
 class ValueSealer:
-    """Nothing leaves this account, so nothing is sealed in it."""
+    """Seals by remembering: a sealed value is the number under which it and its context lie."""
 
-    def seal(self, value: Secret, context: Mapping[str, str]) -> str:  # noqa: ARG002
-        return "c2VhbGVk"
+    def __init__(self) -> None:
+        self._sealed: dict[str, tuple[Secret, Mapping[str, str]]] = {}
+
+    def seal(self, value: Secret, context: Mapping[str, str]) -> str:
+        sealed = b64encode(len(self._sealed).to_bytes(8, "big")).decode()
+        self._sealed[sealed] = value, dict(context)
+        return sealed
+
+    def open(self, sealed: str, context: Mapping[str, str]) -> Secret:
+        value, sealed_for = self._sealed.get(sealed, (None, {}))
+        if value is None or sealed_for != context:
+            raise CallFailed("Decrypt", "InvalidCiphertextException")
+        return value
 
     def try_out(self) -> None:
-        """Nothing is sealed, so it opens."""
+        """What it seals, it can open."""

@@ -3,22 +3,23 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import date, datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, Unpack
 
-from keyjanitor.adapters.ledger import Change
+from keyjanitor.adapters.ledger import SWEEP, Change
 from keyjanitor.domain.model.keys import LIVE_STATES, State
 from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
     CountRow,
+    NightFields,
     NightRow,
     PressureRow,
     RequestRow,
     Row,
 )
 from keyjanitor.domain.model.shelf import Shelf
-from keyjanitor.errors import ClaimLost, Held
+from keyjanitor.errors import AlreadyRunning, ClaimLost, Held
 
 
 class Memory:
@@ -31,10 +32,25 @@ class Memory:
         self.count_rows: dict[date, CountRow] = {}
         self._pressure_row: PressureRow | None = None
         self.held: str | None = None
+        self.leases: dict[str, tuple[str, datetime]] = {}  # holder, and until when
         self.outbox: dict[str, Announcement] = {}
 
-    def lease_until(self) -> None:
-        """Nobody sweeps while somebody looks."""
+    # --- leases -----------------------------------------------------------------------------------
+
+    def take_lease(self, holder: str, at: datetime, seconds: float, name: str = SWEEP) -> None:
+        held = self.leases.get(name)
+        if held is not None and held[0] != holder and held[1] >= at:
+            raise AlreadyRunning(name, held[1])
+        self.leases[name] = holder, at + timedelta(seconds=seconds)
+
+    def lease_until(self, name: str = SWEEP) -> datetime | None:
+        held = self.leases.get(name)
+        return held[1] if held else None
+
+    def give_lease_back(self, holder: str, name: str = SWEEP) -> None:
+        held = self.leases.get(name)
+        if held is not None and held[0] == holder:
+            del self.leases[name]
 
     # --- rows -------------------------------------------------------------------------------------
 
@@ -118,8 +134,14 @@ class Memory:
     def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
         return {day: self.night_rows[day] for day in days if day in self.night_rows}
 
-    def remember(self, day: date, **what: Any) -> None:
-        self.night_rows[day] = replace(self.night(day), **what)
+    def remember(self, day: date, **fields: Unpack[NightFields]) -> None:
+        changed: dict[str, Any] = {**fields}
+        if "told" in changed:
+            changed["told"] = tuple(changed["told"])
+        self.night_rows[day] = replace(self.night(day), **changed)
+
+    def add_revoked(self, day: date, keys: int) -> None:
+        self.remember(day, revoked=self.night(day).revoked + keys)
 
     def put_count(self, count: CountRow) -> None:
         self.count_rows[count.date] = count
@@ -139,10 +161,17 @@ class Memory:
     def hold(self) -> str | None:
         return self.held
 
+    def put_hold(self, why: str, at: datetime) -> None:  # noqa: ARG002
+        self.held = why
+
+    def lift_hold(self) -> None:
+        self.held = None
+
     # --- outbox -----------------------------------------------------------------------------------
 
-    def unsent(self, _: datetime | None = None) -> list[Announcement]:
-        return [self.outbox[name] for name in sorted(self.outbox)]
+    def unsent(self, at: datetime | None = None) -> list[Announcement]:
+        waiting = [self.outbox[name] for name in sorted(self.outbox)]
+        return [one for one in waiting if not (at and one.not_before and one.not_before > at)]
 
     def sent(self, announcements: Sequence[Announcement]) -> None:
         for one in announcements:

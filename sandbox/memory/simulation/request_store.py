@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.model.records import (
@@ -19,6 +20,8 @@ class RequestStore:
         self._ledger = ledger
         self.asked: dict[str, RequestRow] = {}
         self._admissions = Admissions()
+        self._plans: dict[str, str] = {}  # that we made, by their shape
+        self._claims: dict[str, tuple[str, datetime]] = {}  # on a shape: holder, and until when
 
     def requests(self, request_ids: Sequence[str]) -> dict[str, RequestRow]:
         return {name: self.asked[name] for name in request_ids if name in self.asked}
@@ -46,5 +49,25 @@ class RequestStore:
         return self._admissions
 
     def put_admissions(self, admissions: Admissions) -> bool:
+        if admissions.version != self._admissions.version:
+            return False
         self._admissions = replace(admissions, version=admissions.version + 1)
         return True
+
+    def made_usage_plans(self) -> dict[str, str]:
+        return dict(self._plans)
+
+    def claim_usage_plan(self, shape: str, holder: str, at: datetime, until: datetime) -> bool:
+        held = self._claims.get(shape)
+        if held is not None and held[0] != holder and held[1] >= at:
+            return False
+        self._plans.pop(shape, None)
+        self._claims[shape] = holder, until
+        return True
+
+    def release_usage_plan(self, shape: str) -> None:
+        self._claims.pop(shape, None)
+
+    def put_usage_plan(self, shape: str, usage_plan_id: str) -> None:
+        self._plans[shape] = usage_plan_id
+        self._claims.pop(shape, None)

@@ -1,10 +1,9 @@
 """What a simulated life was told, and the dead letters that it has none of."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from keyjanitor import __version__
-from keyjanitor.domain.model.alert import Place
+from keyjanitor.domain.model.alert import Alert, Place
 from keyjanitor.domain.model.records import (
     Announcement,
 )
@@ -19,14 +18,17 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[Announcement] = []
-        self.alerts: list[Any] = []
+        self.alerts: list[Alert] = []
 
     def put(self, announcements: Sequence[Announcement]) -> list[Announcement]:
         self.events += announcements
         return list(announcements)
 
-    def publish(self, alert: Any) -> None:
+    def publish(self, alert: Alert) -> None:
         self.alerts.append(alert)
+
+    def is_heard(self) -> bool:
+        return True
 
     def unconfirmed(self) -> list[str]:
         return []

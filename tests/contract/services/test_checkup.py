@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import pytest
 
@@ -98,8 +97,8 @@ def looked_at(gateway: Gateway, stacks: Stacks | None = None, calls: int = 1000)
         {KEY_ID: a_row()},
         evidence,
         bound(evidence=evidence),
-        cast("Any", gateway),
-        cast("Any", stacks or Stacks()),
+        gateway,
+        stacks or Stacks(),
         parked_plans=frozenset({"p9"}),
         time_is_up=lambda: next(left, None) is None,
     )

@@ -4,12 +4,12 @@ import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.bucket import Bucket
-from keyjanitor.adapters.kms import ValueSealer, tombstone_context
+from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed, TombstoneUnreadable
 
@@ -23,13 +23,19 @@ ALTERED = (
 )
 
 
+class ValueOpener(Protocol):
+    """Opens what was sealed with the same context."""
+
+    def open(self, sealed: str, context: Mapping[str, str]) -> Secret: ...
+
+
 class TombstoneFiles:
     """The files under tombstones/, one a parked key."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
-    def put_tombstone(self, tombstone: Tombstone, value: Secret, sealer: ValueSealer) -> None:
+    def put_tombstone(self, tombstone: Tombstone, value: Secret, sealer: ValueOpener) -> None:
         """Writes a tombstone, reads it back and opens it.
 
         Returns only if what lies in the bucket, and under no delete marker, opens to `value`; else
@@ -47,7 +53,7 @@ class TombstoneFiles:
         if opened != value or written != tombstone:
             raise TombstoneUnreadable(tombstone.key_id, "it does not hold what was written")
 
-    def open_tombstone(self, key_id: str, sealer: ValueSealer) -> tuple[Tombstone, Secret]:
+    def open_tombstone(self, key_id: str, sealer: ValueOpener) -> tuple[Tombstone, Secret]:
         """Reads and opens a tombstone, also one under a delete marker; raises TombstoneUnreadable."""
         try:
             body = self._tombstone(key_id)
@@ -56,7 +62,7 @@ class TombstoneFiles:
         return self._open(key_id, body, sealer)
 
     def _open(
-        self, key_id: str, body: bytes | None, sealer: ValueSealer
+        self, key_id: str, body: bytes | None, sealer: ValueOpener
     ) -> tuple[Tombstone, Secret]:
         try:
             if body is None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Unpack
 
 from keyjanitor.adapters.dynamodb import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.adapters.record_codec import from_values, to_values
@@ -19,6 +19,7 @@ from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
     CountRow,
+    NightFields,
     NightRow,
     PressureRow,
     RequestRow,
@@ -205,9 +206,9 @@ class Ledger:
         rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
         return {row.date: row for row in rows}
 
-    def remember(self, day: date, **what: Any) -> None:
-        """Writes fields of a date's NightRow, by their names."""
-        self._table.set_now({"pk": "NIGHT", "sk": str(day)}, what)
+    def remember(self, day: date, **fields: Unpack[NightFields]) -> None:
+        """Writes fields of a date's NightRow; the others stay as they are."""
+        self._table.set_now({"pk": "NIGHT", "sk": str(day)}, fields)
 
     # --- hold and lease ---------------------------------------------------------------------------
 

@@ -5,10 +5,9 @@ from datetime import date
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.domain.model.keys import DAY, ApiKey
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
+from keyjanitor.services.ports import Nights, TagList
 
 logger = Logger(child=True)
 
@@ -16,7 +15,7 @@ logger = Logger(child=True)
 NOT_SWEPT = "it is the first night, or the first after two without a sweep"
 
 
-def with_tags(keys: list[ApiKey], owners: Ownership) -> list[ApiKey]:
+def with_tags(keys: list[ApiKey], owners: TagList) -> list[ApiKey]:
     """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
     try:
         tags = owners.tags()
@@ -26,6 +25,6 @@ def with_tags(keys: list[ApiKey], owners: Ownership) -> list[ApiKey]:
     return [replace(key, tags={**(key.tags or {}), **tags.get(key.key_id, {})}) for key in keys]
 
 
-def was_swept(today: date, ledger: Ledger) -> bool:
+def was_swept(today: date, ledger: Nights) -> bool:
     """Whether one of the two nights before today was: else there are only warnings."""
     return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept

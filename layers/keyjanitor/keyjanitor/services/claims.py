@@ -2,30 +2,14 @@
 
 from dataclasses import replace
 from datetime import date
-from typing import Protocol
 
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.kms import ValueSealer
-from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.expiry.events import announce
 from keyjanitor.domain.expiry.transitions import disabled, enabled, parked
 from keyjanitor.domain.model.keys import ApiKey, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.domain.model.records import Row
-
-
-class RestorePorts(Protocol):
-    """What it takes to bring a key back, and to end what a run that died has begun."""
-
-    @property
-    def gateway(self) -> ApiGateway: ...
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def history(self) -> HistoryBucket: ...
-    @property
-    def sealer(self) -> ValueSealer: ...
+from keyjanitor.services.ports import RestorePorts
 
 
 def forget_tombstone(row: Row, adapters: RestorePorts) -> None:

@@ -9,13 +9,13 @@ from datetime import datetime
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.services.ports import Leases
 
 MARGIN = 5  # seconds by which a lease outlives its run, for clocks that differ
 
 
 @contextmanager
-def lease(ledger: Ledger, name: str, at: datetime, context: LambdaContext) -> Iterator[None]:
+def lease(ledger: Leases, name: str, at: datetime, context: LambdaContext) -> Iterator[None]:
     """Holds the lease of this name for one run, which began at `at`; raises AlreadyRunning."""
     holder = context.aws_request_id
     seconds = context.get_remaining_time_in_millis() / 1000 + MARGIN

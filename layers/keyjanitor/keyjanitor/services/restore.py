@@ -24,7 +24,8 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
     ValueConflict,
 )
-from keyjanitor.services.claims import RestorePorts, forget_tombstone
+from keyjanitor.services.claims import forget_tombstone
+from keyjanitor.services.ports import RestorePorts
 
 # How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
 # be mended there does not hold the key up, and can be attached by hand.

@@ -11,12 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.alert_store import AlertStore
-from keyjanitor.adapters.alert_topic import AlertTopic
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.dead_letters import DeadLetterQueues
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.ledger import COUNT, Ledger
+from keyjanitor.adapters.ledger import COUNT
 from keyjanitor.adapters.settings import WatchSettings
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import Situation, news
@@ -34,6 +29,14 @@ from keyjanitor.domain.requests.census import BURST_ENDS
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed
 from keyjanitor.services.lease import lease
+from keyjanitor.services.ports import (
+    AlertStore,
+    DeadLetterQueues,
+    WatchGateway,
+    WatchHistory,
+    WatchLedger,
+    WatchTopic,
+)
 
 WEEK = 7
 SWEEPS_LOOKED_FOR = 3  # days
@@ -46,11 +49,11 @@ logger = Logger(child=True)
 class Adapters(NamedTuple):
     """Everything that watch_capacity talks to."""
 
-    gateway: ApiGateway
-    ledger: Ledger
+    gateway: WatchGateway
+    ledger: WatchLedger
     alert_store: AlertStore
-    history: HistoryBucket
-    topic: AlertTopic
+    history: WatchHistory
+    topic: WatchTopic
     dead_letters: DeadLetterQueues
 
     @classmethod
@@ -217,7 +220,7 @@ def _swept_on(today: date, nights: Mapping[date, NightRow]) -> date | None:
     )
 
 
-def _untold_days(today: date, rows: Mapping[str, Row], ledger: Ledger) -> int:
+def _untold_days(today: date, rows: Mapping[str, Row], ledger: WatchLedger) -> int:
     """For how many days the oldest event, or the oldest digest of warnings, could not be sent."""
     nights = ledger.nights_of(digest_days(rows.values()))
     since = oldest_untold(rows.values(), ledger.unsent(), nights)
@@ -308,7 +311,7 @@ def _freed_since(before: CountRow | None, nights: Mapping[date, NightRow]) -> in
 
 
 def _with_unwritten(
-    today: date, nights: Mapping[date, NightRow], ledger: Ledger
+    today: date, nights: Mapping[date, NightRow], ledger: WatchLedger
 ) -> dict[date, NightRow]:
     """The nights, with what a sweep that died has parked, which is on the shelf alone."""
     counted = dict(nights)

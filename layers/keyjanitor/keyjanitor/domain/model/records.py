@@ -1,9 +1,10 @@
 """What the ledger remembers: of keys, nights, counts, alerts and requests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from typing import TypedDict
 
 from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Owner
@@ -137,6 +138,21 @@ class NightRow:
         default_factory=dict
     )  # of them, and of those that do not count
     braked: bool = False
+
+
+class NightFields(TypedDict, total=False):
+    """The fields of a NightRow that one write may set: all but its date."""
+
+    swept: bool
+    told: Sequence[str]
+    observed_because: str | None
+    brake_alerted: bool
+    approved: str | None
+    parked: int
+    revoked: int
+    new: int | None
+    causes: Mapping[str, int]
+    braked: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import Brake, Comparison, compare
@@ -15,6 +14,7 @@ from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.policy import BoundPolicy
 from keyjanitor.errors import AccessDenied, CallFailed, SweepPlanNotAsSaved, UnknownSweepPlan
 from keyjanitor.services.expire_keys.gather import Adapters
+from keyjanitor.services.ports import ComparedNights
 
 SAMPLES = 10
 
@@ -38,7 +38,7 @@ class Checked:
 
 
 def compared(
-    plan: SweepPlan, night: SweepInput, bound: BoundPolicy, history: HistoryBucket
+    plan: SweepPlan, night: SweepInput, bound: BoundPolicy, history: ComparedNights
 ) -> Comparison:
     """A night's plan beside the last night that was swept without the brake."""
     before = history.compared_before(plan.today)
@@ -55,15 +55,14 @@ def check(
     approved a saved plan, what that one and tonight's have in common goes, and nothing else, in all
     of the date's later runs. Raises UnknownSweepPlan and SweepPlanNotAsSaved.
     """
-    remembered = {"new": comparison.new, "causes": _causes(comparison)}
     approved = _approved(run, adapters)
     if approved is not None:
         rest = comparison.accepting({key_id for _, key_id in approved})
         adapters.history.put_compared(run.today, rest.accepted(), once=False)
-        adapters.ledger.remember(run.today, **remembered, braked=rest.brake is not None)
+        _remember(comparison, run, adapters, braked=rest.brake is not None)
         return Checked(plan.approved(approved), rest.brake, approved=approved)
     brake = comparison.brake
-    adapters.ledger.remember(run.today, **remembered, braked=brake is not None)
+    _remember(comparison, run, adapters, braked=brake is not None)
     if brake is not None:
         logger.error(
             "the safety brake is on: %d keys are past their idle limit that were not on %s, "
@@ -99,8 +98,11 @@ def _approved(run: SweepInvocation, adapters: Adapters) -> Pairs | None:
         return None
 
 
-def _causes(comparison: Comparison) -> dict[str, int]:
-    return {str(one.cause): one.keys for one in comparison.causes}
+def _remember(
+    comparison: Comparison, run: SweepInvocation, adapters: Adapters, *, braked: bool
+) -> None:
+    causes = {str(one.cause): one.keys for one in comparison.causes}
+    adapters.ledger.remember(run.today, new=comparison.new, causes=causes, braked=braked)
 
 
 def _alert(

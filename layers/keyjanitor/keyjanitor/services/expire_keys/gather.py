@@ -8,13 +8,7 @@ from typing import NamedTuple
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.alert_topic import AlertTopic
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.event_bus import EventBus
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.kms import ValueSealer
-from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.notice import digest_days, untold
 from keyjanitor.domain.expiry.sweep_input import SweepInput
@@ -34,6 +28,15 @@ from keyjanitor.errors import (
 )
 from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
 from keyjanitor.services.claims import forget_tombstone, settled
+from keyjanitor.services.ports import (
+    EventSink,
+    Ownership,
+    SweepGateway,
+    SweepHistory,
+    SweepLedger,
+    SweepSealer,
+    SweepTopic,
+)
 
 logger = Logger(child=True)
 
@@ -41,13 +44,13 @@ logger = Logger(child=True)
 class Adapters(NamedTuple):
     """Everything that a sweep talks to."""
 
-    gateway: ApiGateway
+    gateway: SweepGateway
     owners: Ownership
-    ledger: Ledger
-    history: HistoryBucket
-    sealer: ValueSealer
-    bus: EventBus
-    topic: AlertTopic
+    ledger: SweepLedger
+    history: SweepHistory
+    sealer: SweepSealer
+    bus: EventSink
+    topic: SweepTopic
 
     @classmethod
     def of(cls, settings: SweepSettings) -> "Adapters":
@@ -120,7 +123,7 @@ def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> 
     )
 
 
-def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: Ledger) -> dict[str, Row]:
+def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: SweepLedger) -> dict[str, Row]:
     """The rows of the unknown keys that were made for requests which nobody has answered yet."""
     names = {
         key.key_id: (key, name)
@@ -197,7 +200,7 @@ def _open_oldest(
     return False, tuple(closed)
 
 
-def _seals(sealer: ValueSealer) -> bool:
+def _seals(sealer: SweepSealer) -> bool:
     """Whether a value that is sealed now can be opened again."""
     try:
         sealer.try_out()

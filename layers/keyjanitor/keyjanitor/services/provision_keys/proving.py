@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.requests.import_file import batch_of_name
 from keyjanitor.errors import KeyjanitorError, ReadBackFailed
+from keyjanitor.services.ports import ProvisionGateway
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import PendingKey, ProvenKey
 
@@ -43,7 +43,7 @@ def prove(pending: Sequence[PendingKey], responder: Responder) -> list[ProvenKey
 
 
 def _read_back(
-    pending: Sequence[PendingKey], gateway: ApiGateway, *, whole_plans: bool
+    pending: Sequence[PendingKey], gateway: ProvisionGateway, *, whole_plans: bool
 ) -> tuple[Keys, Members]:
     """The keys by their names, and the members of the plans that they shall be in.
 
@@ -61,7 +61,7 @@ def _read_back(
 
 
 def _attach(
-    pending: Iterable[PendingKey], keys: Keys, members: Members, gateway: ApiGateway
+    pending: Iterable[PendingKey], keys: Keys, members: Members, gateway: ProvisionGateway
 ) -> None:
     """Puts keys of earlier runs into the plans that they are not in."""
     for one in pending:

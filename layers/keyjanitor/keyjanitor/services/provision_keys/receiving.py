@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.records import row_id
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import KeyjanitorError, NotARequest
+from keyjanitor.services.ports import RequestRows
 from keyjanitor.services.provision_keys.tasks import Received
 
 NOBODY = ""  # the sender of a message of which nobody knows who sent it
@@ -36,7 +36,7 @@ class Reading:
     unread: list[Message]
 
 
-def receive(messages: Sequence[Message], request_store: RequestStore) -> Reading:
+def receive(messages: Sequence[Message], request_store: RequestRows) -> Reading:
     """Reads the messages of a batch. Raises nothing: what cannot be read now is `unread`."""
     carried: dict[tuple[str, str], list[Message]] = {}
     bodies: dict[tuple[str, str], tuple[contract.Body, str]] = {}
@@ -65,7 +65,7 @@ def receive(messages: Sequence[Message], request_store: RequestStore) -> Reading
     return Reading(requests, list(no_requests.values()), unread)
 
 
-def senders_of(message: Message, body: contract.Body, request_store: RequestStore) -> list[str]:
+def senders_of(message: Message, body: contract.Body, request_store: RequestRows) -> list[str]:
     """Whose request a message carries: its sender's.
 
     One that came out of the dead-letter queue may name who moved it. It is the request of those

@@ -10,13 +10,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters import event_bus as bus
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.event_bus import EventBus
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.kms import ValueSealer
-from keyjanitor.adapters.ledger import Change, Ledger
-from keyjanitor.adapters.ownership import Ownership
-from keyjanitor.adapters.request_store import RequestChange, RequestStore
+from keyjanitor.adapters.ledger import Change
+from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.adapters.settings import ProvisionSettings
 from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
@@ -30,6 +25,15 @@ from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.errors import Contended, KeyjanitorError
 from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.ports import (
+    EventSink,
+    ProvisionGateway,
+    ProvisionLedger,
+    RequestStore,
+    StackFinder,
+    Tombstones,
+    ValueSealer,
+)
 from keyjanitor.services.provision_keys.receiving import NotRequest
 from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
 
@@ -41,13 +45,13 @@ logger = Logger(child=True)
 class Adapters(NamedTuple):
     """Everything that provision_keys talks to, but for its queue."""
 
-    gateway: ApiGateway
-    owners: Ownership
-    ledger: Ledger
+    gateway: ProvisionGateway
+    owners: StackFinder
+    ledger: ProvisionLedger
     request_store: RequestStore
-    history: HistoryBucket
+    history: Tombstones
     sealer: ValueSealer
-    bus: EventBus
+    bus: EventSink
 
     @classmethod
     def of(cls, settings: ProvisionSettings) -> "Adapters":

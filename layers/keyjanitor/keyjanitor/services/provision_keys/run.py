@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from aws_lambda_powertools import Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.services.ports import RequestQueue
 from keyjanitor.services.provision_keys.batch import RequestBatch
 from keyjanitor.services.provision_keys.responder import Adapters, Run
 

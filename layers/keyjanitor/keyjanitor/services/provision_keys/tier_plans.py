@@ -5,11 +5,10 @@ from datetime import datetime
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.policy import Tier
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan, plan_name
 from keyjanitor.errors import CallFailed, Contended, EmptyListing, KeyjanitorError, PlanRefused
+from keyjanitor.services.ports import MadePlans, ProvisionGateway
 
 MAX_CLAIM_ATTEMPTS = 5  # at what another run makes, a second apart
 
@@ -24,8 +23,8 @@ class TierPlans:
 
     def __init__(
         self,
-        gateway: ApiGateway,
-        request_store: RequestStore,
+        gateway: ProvisionGateway,
+        request_store: MadePlans,
         holder: str,
         until: datetime,
         clock: Callable[[], datetime],

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.expiry.ownership import STACK_TAG
@@ -20,6 +18,7 @@ from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccessDenied, CallFailed, UnexpectedAnswer
+from keyjanitor.services.ports import CheckupGateway, StackFinder
 
 T = TypeVar("T")
 STACKS_ASKED = 20  # of those that keys are tagged with
@@ -33,8 +32,8 @@ def check_up(
     rows: Mapping[str, Row] | None,
     evidence: Evidence | None,
     bound: BoundPolicy,
-    gateway: ApiGateway,
-    owners: Ownership,
+    gateway: CheckupGateway,
+    owners: StackFinder,
     *,
     parked_plans: frozenset[str] | None,
     time_is_up: Callable[[], bool],
@@ -90,7 +89,7 @@ class _Reader:
     """Reads piece by piece, and notes what it could not read."""
 
     def __init__(
-        self, gateway: ApiGateway, owners: Ownership, time_is_up: Callable[[], bool]
+        self, gateway: CheckupGateway, owners: StackFinder, time_is_up: Callable[[], bool]
     ) -> None:
         self._gateway = gateway
         self._owners = owners

@@ -6,10 +6,6 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.ledger import Ledger
-from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
@@ -28,6 +24,7 @@ from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.errors import EmptyListing, NoEvidence
 from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
+from keyjanitor.services.ports import Ownership, ReportGateway, ReportHistory, ReportLedger
 from keyjanitor.services.publish_report.checkup import check_up
 
 COUNTED = 400  # days that are shown
@@ -37,10 +34,10 @@ CLOSED_NAMED = 20  # tombstones that do not open
 class Adapters(NamedTuple):
     """Everything that a report is gathered from."""
 
-    gateway: ApiGateway
+    gateway: ReportGateway
     owners: Ownership
-    ledger: Ledger
-    history: HistoryBucket
+    ledger: ReportLedger
+    history: ReportHistory
 
     @classmethod
     def of(cls, settings: PublishSettings) -> "Adapters":
@@ -185,7 +182,7 @@ def _closed(key_ids: Sequence[str]) -> Iterator[str]:
         yield f"the tombstones of {more} more keys: they are damaged"
 
 
-def _latest_lines(today: date, history: HistoryBucket) -> tuple[date | None, Sequence[Line]]:
+def _latest_lines(today: date, history: ReportHistory) -> tuple[date | None, Sequence[Line]]:
     """The latest keys file that has a line for every key, and its date."""
     for back in range(WHOLE_NIGHTS + 1):
         if lines := history.keys(today - DAY * back):
@@ -193,7 +190,7 @@ def _latest_lines(today: date, history: HistoryBucket) -> tuple[date | None, Seq
     return None, ()
 
 
-def _use(today: date, history: HistoryBucket) -> Use:
+def _use(today: date, history: ReportHistory) -> Use:
     use = Use([today - DAY * back for back in range(USE_DAYS, 0, -1)])
     for day in use.days:
         use.add(day, history.usage(day))

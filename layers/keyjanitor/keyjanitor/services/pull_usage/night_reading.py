@@ -8,9 +8,6 @@ from typing import NamedTuple
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters import wiring
-from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.history_bucket import HistoryBucket
-from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import DAY
@@ -27,6 +24,7 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.services.deadline import Deadline
+from keyjanitor.services.ports import Leases, UsageGateway, UsageHistory
 from keyjanitor.services.pull_usage.reader import Reader
 
 # So much of a long reading is written down at once, so that a run that dies has not read in vain.
@@ -39,9 +37,9 @@ logger = Logger(child=True)
 class Adapters(NamedTuple):
     """Everything that a reading talks to."""
 
-    gateway: ApiGateway
-    history: HistoryBucket
-    ledger: Ledger
+    gateway: UsageGateway
+    history: UsageHistory
+    ledger: Leases
 
     @classmethod
     def of(cls, settings: PullSettings) -> "Adapters":
@@ -144,7 +142,7 @@ def told_before(evidence: Evidence, before: Evidence | None) -> dict[str, date]:
     return {plan_id: told.get(plan_id, never) for plan_id in evidence.plans}
 
 
-def thin_keys_files(today: date, night_before: date, history: HistoryBucket) -> None:
+def thin_keys_files(today: date, night_before: date, history: UsageHistory) -> None:
     """Drops from the keys files that are over a week old what the nights after them repeat.
 
     It makes up for nights that were missed. A file whose next night has none stays whole.

@@ -5,7 +5,6 @@ from datetime import date
 
 from aws_lambda_powertools import Logger
 
-from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
@@ -13,6 +12,7 @@ from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsa
 from keyjanitor.domain.usage.reading import history_from
 from keyjanitor.domain.usage.usage_file import ROWS
 from keyjanitor.errors import AccessDenied, CallFailed, EmptyListing, UnexpectedAnswer
+from keyjanitor.services.ports import UsageGateway
 
 # Of so many keys and days are the numbers kept until they are in the usage files: some 250 MB.
 NUMBERS = 10_000_000
@@ -34,7 +34,7 @@ class Reader:
     def __init__(
         self,
         today: date,
-        gateway: ApiGateway,
+        gateway: UsageGateway,
         before: Evidence | None,
         done: Iterable[UsagePlanAnswer] = (),
         time_is_up: Callable[[], bool] = lambda: False,
@@ -113,7 +113,9 @@ class Reader:
         )
 
 
-def read_plans(today: date, gateway: ApiGateway, before: Evidence | None) -> list[UsagePlanAnswer]:
+def read_plans(
+    today: date, gateway: UsageGateway, before: Evidence | None
+) -> list[UsagePlanAnswer]:
     """The answer for every plan, in one go."""
     return list(Reader(today, gateway, before).read())
 
