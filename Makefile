@@ -50,9 +50,9 @@ pictures: .venv/.made $(REPORT) ## Take the pictures of a report for docs/ (REPO
 
 .PHONY: whatif
 POLICY ?= layers/policy/policy.toml
-whatif: .venv-sandbox/.made ## The verdict on every key listed in FOLDER=, or the back-test of HISTORY= (docs/whatif.md)
-	@PYTHONPATH=layers/keyjanitor .venv-sandbox/bin/python -m whatif --policy "$(POLICY)" \
-		$(if $(FOLDER),--folder "$(FOLDER)") $(if $(HISTORY),--history "$(HISTORY)") \
+whatif: .venv/.made ## What POLICY= would do to the account, or to FOLDER=, or with the days of HISTORY= (docs/whatif.md)
+	@PYTHONPATH=layers/keyjanitor:cli .venv/bin/python -m keyjanitor_cli whatif --policy "$(POLICY)" \
+		$(if $(FOLDER),--folder "$(FOLDER)") $(if $(HISTORY),--history "$(HISTORY)") $(if $(SAVE),--save "$(SAVE)") \
 		$(if $(BEFORE),--before "$(BEFORE)") $(if $(OUT),--out "$(OUT)") $(if $(IDLE),--idle "$(IDLE)")
 
 .PHONY: sandbox

@@ -8,8 +8,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "layers/keyjanitor/keyjanitor"
 # What uses the package and is not in it, each a room of its own.
-OUTSIDE = ("functions", "whatif", "cli", "sandbox")
-BESIDE = {"functions": "one handler a function", "whatif": "the preview, over files"}
+OUTSIDE = ("functions", "cli", "sandbox")
+BESIDE = {"functions": "one handler a function"}
 BESIDE |= {"cli": "the operators' command", "sandbox": "the AWS on this machine"}
 
 

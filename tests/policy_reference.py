@@ -13,7 +13,7 @@ TYPES |= {list: "list", dict: "table"}
 INTRO = """# policy.toml
 
 What keyjanitor may do to which keys. The file is `layers/policy/policy.toml`; `sam build` checks it and refuses one with
-mistakes, and `sam build && sam deploy` brings it. `make whatif` shows what an edit would do to each key before that
+mistakes, and `sam build && sam deploy` brings it. `keyjanitor policy check` names them before that, and `keyjanitor whatif` shows what an edit would do to each key
 ([what if](whatif.md)). When a key is warned, disabled and parked by these numbers is in
 [the life of a key](life-of-a-key.md).
 

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, assert_never
@@ -74,6 +74,11 @@ class Console:
                 "type it again with the same --request-id and another file",
             ) from None
 
+    @property
+    def out(self) -> RichConsole:
+        """Where answers are printed: for what is laid out in another way than views are."""
+        return self._out
+
     def note(self, text: str) -> None:
         """A line that is no part of the answer."""
         self._print(self._err, Line(text, Tone.QUIET))
@@ -103,15 +108,15 @@ class Console:
         return str(click.prompt(question, hide_input=True, err=True))
 
     @contextmanager
-    def waiting(self, text: str) -> Iterator[None]:
-        """Shows what is waited for, and for how many seconds by now."""
+    def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
+        """Shows what is waited for, and for how many seconds by now; gives what shows another text."""
         if not self._err.is_terminal:
-            yield
+            yield lambda _: None
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=self._err, transient=True) as progress:
-            progress.add_task(text, total=None)
-            yield
+            task = progress.add_task(text, total=None)
+            yield lambda said: progress.update(task, description=said)
 
     def _print(self, console: RichConsole, block: Block) -> None:
         match block:

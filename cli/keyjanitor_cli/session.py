@@ -8,14 +8,19 @@ import click
 
 from keyjanitor.adapters.bucket import Bucket
 from keyjanitor.adapters.dynamodb import Table
+from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Ledger
+from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor_cli.aws import Account, Function, Stack, denied
 from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
 from keyjanitor_cli.gateway import Gateway
+
+CALLS_PER_SECOND = 2.0  # of the ten that API Gateway answers to everyone together (doc: AF-106)
 
 
 class Session:
@@ -65,6 +70,19 @@ class Session:
     def gateway(self) -> Gateway:
         """API Gateway, read with the person's rights."""
         return Gateway(self.account.client("apigateway", tries=1))
+
+    @cached_property
+    def gateway_calls(self) -> GatewayCalls:
+        """API Gateway's pages, read with the person's rights, two calls a second of the account's ten."""
+        return GatewayCalls(
+            self.account.client("apigateway", tries=1), RateLimiter(CALLS_PER_SECOND)
+        )
+
+    @cached_property
+    def ownership(self) -> Ownership:
+        """The tags of keys, read with the person's rights."""
+        client = self.account.client
+        return Ownership(client("resourcegroupstaggingapi"), client("cloudformation"))
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""

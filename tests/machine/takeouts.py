@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "machine" / "takeouts"
 EVERY = tuple(f"B{number}" for number in range(1, 23))
-COPIED = ("functions", "layers", "sandbox", "tests", "whatif", "docs", "events")
+COPIED = ("functions", "layers", "sandbox", "tests", "cli", "docs", "events")
 PATIENCE = 900  # seconds for one test, or for some stories on a slow machine
 TRIES = 12  # stories
 

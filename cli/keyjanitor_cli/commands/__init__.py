@@ -2,7 +2,15 @@
 
 import click
 
-from keyjanitor_cli.commands import asking, looking, operating, planning, showing
+from keyjanitor_cli.commands import (
+    asking,
+    looking,
+    operating,
+    planning,
+    policy,
+    showing,
+    whatif,
+)
 
 ALL: tuple[click.Command, ...] = (
     *looking.COMMANDS,
@@ -10,4 +18,6 @@ ALL: tuple[click.Command, ...] = (
     *operating.COMMANDS,
     *asking.COMMANDS,
     *showing.COMMANDS,
+    *whatif.COMMANDS,
+    *policy.COMMANDS,
 )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.ownership import Ownership
@@ -23,8 +22,7 @@ from tests.builders import DAY, TODAY
 from tests.contract.services.test_secrets import Log, everywhere, log, shown
 from tests.fakes import Account, brisk
 from tests.requesting import an_asking_policy, protect, renew, revoke, rotate
-from tests.unit.whatif.files import a_folder
-from whatif.__main__ import main as whatif
+from tests.unit.whatif.files import a_folder, ask
 
 __all__ = ["log"]  # a fixture
 
@@ -218,16 +216,11 @@ def test_what_if_shows_it_nowhere(tmp_path: Path) -> None:
         "[tiers.unclaimed]\nidle_days = 'never'\ncontact = 'x'\n"
         "[tiers.external]\nidle_days = 60\ncontact = 'x'\nusage_plans = ['external']\n"
     )
-    console = Console(record=True, width=200)
-    assert (
-        whatif(
-            ["--folder", str(folder), "--policy", str(policy), "--out", str(tmp_path / "out")],
-            console,
-        )
-        == 0
-    )
+    given = ["--folder", str(folder), "--policy", str(policy), "--out", str(tmp_path / "out")]
+    code, printed = ask(*given, width=200)
+    assert code == 0
     places = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    places["terminal"] = console.export_text().encode()
+    places["terminal"] = printed.encode()
     assert shown([OLD], places) == []
     lines = map(json.loads, places["keys.jsonl"].splitlines())
     assert {line["key_id"]: line["verdict"] for line in lines}[CALLED] == "protected"

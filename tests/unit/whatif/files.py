@@ -3,16 +3,21 @@
 import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from keyjanitor.domain.expiry.keys_file import key_lines
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.usage.evidence_file import to_document
+from keyjanitor_cli.__main__ import run
+from keyjanitor_cli.whatif.replay import Replay
 from tests.builders import DAY, PLAN_ID, STAGE, TODAY, at, days_ago, pairs
 from tests.unit.nights import Account
-from whatif.replay import Replay
 
 
 def an_item(key_id: str, *, age: int = 400, **more: Any) -> dict[str, Any]:
@@ -91,6 +96,15 @@ def a_folder(
     ]
     write(folder, "tags.json", {"ResourceTagMappingList": mappings})
     return folder
+
+
+def ask(*given: str, width: int = 160) -> tuple[int, str]:
+    """What `keyjanitor whatif` answers, and all that it prints."""
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
+        patch.setenv("COLUMNS", str(width))
+        code = run(["whatif", *given])
+    return code, printed.getvalue()
 
 
 # --- records --------------------------------------------------------------------------------------

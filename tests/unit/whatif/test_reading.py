@@ -9,6 +9,11 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.model.keys import ApiKey
+from keyjanitor_cli.whatif.account import Account, read_account
+from keyjanitor_cli.whatif.errors import FolderRefused, ValuesInFiles
+from keyjanitor_cli.whatif.pages import Folder
+from keyjanitor_cli.whatif.showing import page_of
+from keyjanitor_cli.whatif.verdicts import judge
 from tests.builders import DAY, PLAN_ID, TODAY, a_policy, a_tier, at, days_ago, pairs
 from tests.unit.whatif.files import (
     a_folder,
@@ -18,11 +23,6 @@ from tests.unit.whatif.files import (
     write,
     write_pages,
 )
-from whatif.account import Account, read_account
-from whatif.errors import FolderRefused, ValuesInFiles
-from whatif.pages import Folder
-from whatif.showing import page_of
-from whatif.verdicts import judge
 
 VALUE = "vaLue0fAKeyThatNobodyMaySee4711"
 IDLE = {days_ago(70): 3}

@@ -5,12 +5,10 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import Mode, State, SweepAction
@@ -19,14 +17,13 @@ from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence_file import from_document
+from keyjanitor_cli.whatif import tables
+from keyjanitor_cli.whatif.errors import FolderRefused
+from keyjanitor_cli.whatif.record import Line, Record
+from keyjanitor_cli.whatif.replay import Replay, Shut, with_idle_limit
 from tests.builders import DAY, TODAY, a_policy, a_tier, in_days
 from tests.unit.nights import Account
-from tests.unit.whatif.files import evidence_file, keys_file, put_lines, record, steps
-from whatif import tables
-from whatif.__main__ import main
-from whatif.errors import FolderRefused
-from whatif.record import Line, Record
-from whatif.replay import Replay, Shut, with_idle_limit
+from tests.unit.whatif.files import ask, evidence_file, keys_file, put_lines, record, steps
 
 POLICY = a_policy()
 NIGHTS = 50
@@ -52,11 +49,6 @@ def replay(folder: Path, policy: Policy = POLICY) -> Replay:
 def lines_of(folder: Path, day: date) -> list[Line]:
     nights = Record(folder)
     return nights._lines[day]
-
-
-def ask(*given: str) -> tuple[int, str]:
-    printed = StringIO()
-    return main(given, Console(file=printed, width=160)), printed.getvalue()
 
 
 # --- what is told ---------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Shows what came of a what-if in tables. Names and owners are hostile text: they are never markup."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -16,10 +17,10 @@ from keyjanitor.domain.expiry.safety_brake import Brake
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Verdict
 from keyjanitor.domain.model.keys import DAY, SweepAction
 from keyjanitor.domain.model.safe_text import harmless, visible
-from whatif.account import Account
-from whatif.difference import Difference, Moved
-from whatif.replay import Replay
-from whatif.verdicts import Judged, word
+from keyjanitor_cli.whatif.account import Account
+from keyjanitor_cli.whatif.difference import Difference, Moved
+from keyjanitor_cli.whatif.replay import Replay
+from keyjanitor_cli.whatif.verdicts import Judged, word
 
 LONGEST = 48  # letters of a name that are shown
 REASONS = 12
@@ -45,7 +46,8 @@ def many(count: int, what: str = "key") -> str:
 
 
 def _show(console: Console, title: str, table: Table) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
+    console.print()
+    console.print(Text(title, style="bold"))
     console.print(table)
 
 
@@ -68,7 +70,7 @@ def show_verdicts(console: Console, account: Account, judged: Judged) -> None:
         f"{account.today}: {len(account.keys):,} of {quota:,} API keys ({pressure.used:.1%}), "
         f"usage plans: {len(account.evidence.plans):,}"
         + (
-            f"; patience x {pressure.idle_factor:g}, above {pressure.above:.0%}"
+            f"; idle limits x {pressure.idle_factor:g}, above {pressure.above:.0%}"
             if pressure.above
             else ""
         )
@@ -153,7 +155,8 @@ def show_problems(console: Console, problems: Iterable[str]) -> None:
 
 def show_unknown(console: Console, account: Account, judged: Judged) -> None:
     """What these files cannot tell."""
-    console.print("\n[bold]not known from these files[/bold]")
+    console.print()
+    console.print(Text("not known from this", style="bold"))
     for line in unknown(account, judged):
         console.print(Text("- ").append_text(line))
 
@@ -185,16 +188,29 @@ def unknown(account: Account, judged: Judged) -> Iterator[Text]:
             yield about.append(f": its usage names {plan.unknown_ids:,} ids that no plan has")
 
 
+def show_written(console: Console, files: Mapping[str, Path]) -> None:
+    """The files that were written, and what is in each."""
+    about = {
+        "keys": "every key, with its reason and dates",
+        "page": "the same to look at, in a browser",
+        "moved": "every key that the edit moves",
+    }
+    for what, path in files.items():
+        console.print(told(f"{about[what]}: {path}", 500))
+
+
 # --- an edit --------------------------------------------------------------------------------------
 
 
 def show_difference(console: Console, difference: Difference) -> None:
     """What an edit of the policy changes."""
-    console.print(
-        f"\n[bold]this edit moves {many(len(difference.moved))}[/bold]; of the others "
-        f"{difference.earlier:,} would be parked earlier and {difference.later:,} later; "
-        f"{many(difference.tiers)} in all would be in another tier"
+    moves = Text(f"this edit moves {many(len(difference.moved))}", style="bold")
+    rest = (
+        f"; of the others {difference.earlier:,} would be parked earlier and {difference.later:,} "
+        f"later; {many(difference.tiers)} in all would be in another tier"
     )
+    console.print()
+    console.print(moves.append(rest, style="not bold"))
     if not difference.moved:
         return
     table = _table("before -> after", "keys")
@@ -266,13 +282,13 @@ def _of_replays(replays: Sequence[tuple[str, Replay]]) -> Table:
     table = _table("", *("" for _ in replays))
     for column, (name, _) in zip(table.columns[1:], replays, strict=True):
         column.header = shown(name)
-    measured = [_measured(replay) for _, replay in replays]
-    for measure in measured[0]:
-        table.add_row(measure, *(numbers[measure] for numbers in measured))
+    columns = [measured(replay) for _, replay in replays]
+    for measure in columns[0]:
+        table.add_row(measure, *(numbers[measure] for numbers in columns))
     return table
 
 
-def _measured(replay: Replay) -> dict[str, str]:
+def measured(replay: Replay) -> dict[str, str]:
     """What is told of a replay, by what it is."""
     shut, high = replay.shut, highest(replay)
     regretted = sum(one.regretted for one in shut)

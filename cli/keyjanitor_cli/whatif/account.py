@@ -14,10 +14,9 @@ from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
 from keyjanitor.domain.usage.reading import take_evidence
-from keyjanitor.domain.usage.summary import USE_DAYS
 from keyjanitor.errors import UnexpectedAnswer
-from whatif.errors import FolderRefused
-from whatif.pages import Folder, Page
+from keyjanitor_cli.whatif.errors import FolderRefused
+from keyjanitor_cli.whatif.pages import Listings, Page
 
 STRANGERS = 5  # so many, or one of a hundred, prove nothing
 _KEY_ARN = re.compile(r"arn:[a-z-]+:apigateway:[a-z0-9-]+::/apikeys/([^/]+)")
@@ -38,8 +37,8 @@ class Account:
     plans: tuple[UsagePlan, ...] = ()
 
 
-def read_account(folder: Folder) -> Account:
-    """The account of a folder.
+def read_account(folder: Listings) -> Account:
+    """The account of a folder, or as it was read live.
 
     A plan whose members or usage are not whole is unread, as it is when a nightly reading fails.
     Raises FolderRefused if the lists of keys or plans are not: a nightly sweep would not begin.
@@ -75,7 +74,7 @@ def _today(days: str) -> date:
     return last
 
 
-def _items(folder: Folder, what: str) -> list[Mapping[str, Any]]:
+def _items(folder: Listings, what: str) -> list[Mapping[str, Any]]:
     listing = folder.listing(what)
     if listing.broken is not None:
         raise FolderRefused(what, f"{listing.broken}; nothing can be judged without the whole list")
@@ -137,14 +136,15 @@ def _plans(listed: Iterable[Mapping[str, Any]]) -> list[UsagePlan]:
         raise FolderRefused("usage-plans", err.reason) from None
 
 
-def _answer(plan: UsagePlan, folder: Folder, today: date) -> UsagePlanAnswer:
+def _answer(plan: UsagePlan, folder: Listings, today: date) -> UsagePlanAnswer:
     """What the folder tells of one plan, or why that is not known."""
     plan_id = plan.usage_plan_id
     told = folder.listing("members", plan_id)
     if told.broken is not None:
         return UsagePlanAnswer(plan, None, None, failed=f"members: {told.broken}")
     members: tuple[str, ...] | None = None
-    usage = PlanUsage(plan, today - DAY * USAGE_DAYS, today, today - DAY * USE_DAYS)
+    first = today - DAY * USAGE_DAYS
+    usage = PlanUsage(plan, first, today, first)  # of every day: `suggest` looks at all of them
     try:
         members = tuple(item["id"] for page in told.pages for item in _items_of("members", page))
         told = folder.listing("usage", plan_id)

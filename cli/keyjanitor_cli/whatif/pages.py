@@ -19,9 +19,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from whatif.errors import FolderRefused, ValuesInFiles
+from keyjanitor_cli.whatif.errors import FolderRefused, ValuesInFiles
 
 Page = Mapping[str, Any]
 _PAGE = re.compile(r"(api-keys|usage-plans|members|usage)(?:\.([A-Za-z0-9_-]+))?\.(\d{1,6})\.json")
@@ -40,6 +40,14 @@ class Listing:
 NOTHING = Listing(broken="it is not in the folder")
 
 
+class Listings(Protocol):
+    """What is known of an account: pages of it, from a folder or from the account itself."""
+
+    def days(self) -> str: ...
+    def listing(self, what: str, plan_id: str = "") -> Listing: ...
+    def tags(self) -> Page | None: ...
+
+
 class Folder:
     """All listings of one folder. Raises FolderRefused if there is none, and ValuesInFiles."""
 
@@ -52,7 +60,7 @@ class Folder:
         if secret := [name for name, body in bodies.items() if _holds_values(files[name], body)]:
             raise ValuesInFiles(secret)
         self._tags = files.get("tags.json")
-        self._listings = _listings(files)
+        self._listings = listings(files)
 
     def days(self) -> str:
         """The text of `days.txt`; raises FolderRefused."""
@@ -114,7 +122,8 @@ def _names_value(content: Any) -> bool:
     return False
 
 
-def _listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
+def listings(files: Mapping[str, Any]) -> dict[tuple[str, str], Listing]:
+    """The listings that some files hold, by what is listed and of which plan (else "")."""
     numbered: dict[tuple[str, str], dict[int, Any]] = {}
     for name, content in files.items():
         if fits := _PAGE.fullmatch(name):

@@ -16,7 +16,7 @@ from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict, Warn
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import DAY, Mode
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
-from whatif.account import Account
+from keyjanitor_cli.whatif.account import Account
 
 FIRST_NIGHT = "it is the first night"
 LEAST_AHEAD, MOST_AHEAD = 45, 120  # nights
@@ -35,7 +35,7 @@ class Course:
 class Judged:
     """A policy's first night and its plan, and the course of every key that is caught by it.
 
-    `courses` has the keys that are past patience tonight, and those in no usage plan.
+    `courses` has the keys that are past the idle limit tonight, and those in no usage plan.
     """
 
     night: SweepInput

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from whatif.verdicts import Judged, reason, word
+from keyjanitor_cli.whatif.verdicts import Judged, reason, word
 
 
 @dataclass(frozen=True, slots=True)

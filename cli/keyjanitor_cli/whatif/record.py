@@ -27,8 +27,8 @@ from keyjanitor.domain.model.owners import Owner, owner_of
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.evidence_file import from_document
 from keyjanitor.errors import UnexpectedAnswer
-from whatif.errors import FolderRefused
-from whatif.old_words import of_old_words
+from keyjanitor_cli.whatif.errors import FolderRefused
+from keyjanitor_cli.whatif.old_words import of_old_words
 
 Line = dict[str, Any]
 _STAGE = ("a stage named it",)

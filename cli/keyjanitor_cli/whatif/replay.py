@@ -35,7 +35,7 @@ from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
-from whatif.record import Facts, RecordedKey, RecordedNight
+from keyjanitor_cli.whatif.record import Facts, RecordedKey, RecordedNight
 
 JANITOR = time(3, tzinfo=UTC)  # when keyjanitor changes keys; everybody else does so at noon
 FIRST_NIGHT = "it is the first night, or the first after two without a sweep"
@@ -71,7 +71,7 @@ class Count:
 class Replay:
     """One policy, and what became of the account under it.
 
-    `acts_from` is the first night after all that was past patience in the beginning is gone; until
+    `acts_from` is the first night after all that was past the idle limit in the beginning is gone; until
     then the counts tell of what was there before (None: that has not come).
     """
 

@@ -13,8 +13,8 @@ from keyjanitor.domain.report.html import render
 from keyjanitor.domain.report.morning import Morning
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.domain.usage.usage_file import UsageFiles
-from whatif.account import Account
-from whatif.verdicts import Judged, ahead
+from keyjanitor_cli.whatif.account import Account
+from keyjanitor_cli.whatif.verdicts import Judged, ahead
 
 NOT_LISTED = (
     "what each stage serves: it is not among the files, so nobody knows which keys guard nothing"
