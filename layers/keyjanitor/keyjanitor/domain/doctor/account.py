@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from keyjanitor.domain.doctor.checkup import Checkup
-from keyjanitor.domain.doctor.fixes import Sweepable, Whose
+from keyjanitor.domain.doctor.fixes import SweepBlockers, StackOwners
 from keyjanitor.domain.expiry.key_use import plan_doubt
 from keyjanitor.domain.expiry.ownership import (
     RESTORE_MARKER,
@@ -33,7 +33,7 @@ class Account:
         self.evidence = checkup.evidence
         self.stages = checkup.stages
         self.parked_plans = checkup.parked_plans
-        self.whose = Whose(checkup.stacks)
+        self.stack_owners = StackOwners(checkup.stacks)
         self.keys = {
             key.key_id: key
             for key in sorted(checkup.keys, key=lambda key: key.key_id)
@@ -145,7 +145,7 @@ class Account:
             for key_id, inside in self.plans_of_key.items()
         )
 
-    def sweepable(self, plans: Iterable[str]) -> Sweepable:
+    def sweep_blockers(self, plans: Iterable[str]) -> SweepBlockers:
         """Whether a sweep could take the keys of these plans, and which of the plans are silent."""
         ids = tuple(sorted(plans))
         silent = {
@@ -153,7 +153,7 @@ class Account:
             for plan, reading in self.read_plans()
             if reading.unread is None and not self.tells(reading)
         }
-        return Sweepable(self.bound, ids, tuple(one for one in ids if one in silent))
+        return SweepBlockers(self.bound, ids, tuple(one for one in ids if one in silent))
 
 
 def own_stages(key: ApiKey) -> set[str]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence, Set, Sized
 from dataclasses import dataclass
 from datetime import date
 
-from keyjanitor.domain.doctor import fixes as mends
-from keyjanitor.domain.doctor.fixes import Sweepable, Whose, several, shown, stack_words
+from keyjanitor.domain.doctor import fixes
+from keyjanitor.domain.doctor.fixes import SweepBlockers, StackOwners, several, shown, stack_words
 from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.domain.model.usage_plan import UsagePlan
@@ -59,7 +59,7 @@ def keys_in_no_plan(
         "slot all the same. The sweep warns about such keys, disables and parks them, once their "
         "tier has a contact.",
         slots=parkable,
-        command=mends.give_contacts(contactless, bound) if contactless else mends.DRY_RUN,
+        command=fixes.give_contacts(contactless, bound) if contactless else fixes.DRY_RUN,
         about=tuple(ids),
     )
 
@@ -76,13 +76,13 @@ def keys_disabled_and_unattached(ids: Sequence[str]) -> Finding:
         "open nothing either, but the sweep parks them as orphans, values and all. One that leaked "
         "is revoked instead, by a request.",
         slots=len(ids),
-        command=mends.enable_each(kind, ids),
+        command=fixes.enable_each(kind, ids),
         about=tuple(ids),
     )
 
 
 def keys_in_plans_without_stages(
-    ids: Sequence[str], plans: Sequence[UsagePlan], whose: Whose
+    ids: Sequence[str], plans: Sequence[UsagePlan], stack_owners: StackOwners
 ) -> Finding:
     """Keys of which no plan opens a stage."""
     inside = (
@@ -98,7 +98,9 @@ def keys_in_plans_without_stages(
         "unknown, and none is warned. If nobody needs the plan any more, delete it: its keys are "
         "orphans then, and go.",
         slots=0,
-        command="\n".join(mends.put_stage_back([plan.usage_plan_id for plan in plans], whose)),
+        command="\n".join(
+            fixes.put_stage_back([plan.usage_plan_id for plan in plans], stack_owners)
+        ),
         about=tuple(ids),
     )
 
@@ -108,13 +110,13 @@ def keys_that_guard_nothing(
     parkable: int,
     stages: Sequence[str],
     stacks: Sequence[str],
-    sweepable: Sweepable,
+    blockers: SweepBlockers,
 ) -> Finding:
     """Keys of plans on whose stages no method asks for one; `stacks` own some of them."""
-    lines = (sweepable.lines("guards-nothing") or [mends.DRY_RUN]) if parkable else []
+    lines = (blockers.lines("guards-nothing") or [fixes.DRY_RUN]) if parkable else []
     if stacks:
         ask = "(SAM: Auth: ApiKeyRequired: true; Serverless Framework: private: true)"
-        lines.append(mends.in_template(stacks, f"ask for the key {ask}, or take the keys out"))
+        lines.append(fixes.in_template(stacks, f"ask for the key {ask}, or take the keys out"))
     on = f" ({several(stages)})" if stages else ""
     by = f", owned by {stack_words(stacks)}" if stacks else ""
     return Finding(
@@ -126,7 +128,7 @@ def keys_that_guard_nothing(
         "it is not, have the methods ask for a key, in the template or with `aws apigateway "
         "update-method`, and deploy the API.",
         slots=parkable,
-        command="\n".join(lines or [mends.look_at_key(ids[0])]),
+        command="\n".join(lines or [fixes.look_at_key(ids[0])]),
         about=tuple(ids),
     )
 
@@ -141,7 +143,7 @@ def shared_names(ids: Sequence[str], names: Mapping[str, int], free: Sequence[st
         why="Names need not be unique in API Gateway. From a shared one nobody can tell who holds "
         "which key, and a tool that looks a key up by its name finds the wrong one.",
         slots=0,
-        command=mends.rename(free),
+        command=fixes.rename(free),
         about=tuple(ids),
     )
 
@@ -153,7 +155,7 @@ def keys_without_name(ids: Sequence[str], free: Sequence[str]) -> Finding:
         what=f"{count(ids, 'key has', 'keys have')} no name",
         why="From the list nobody can tell who holds the key.",
         slots=0,
-        command=mends.rename(free),
+        command=fixes.rename(free),
         about=tuple(ids),
     )
 
@@ -171,8 +173,8 @@ def keys_owned_by_stacks(
     stack = next((one for one in stacks if one not in gone), next(iter(stacks), None))
     command = "terraform state list | grep aws_api_gateway_api_key"
     if stack is not None:
-        mend = mends.keys_tagged if stack in gone else mends.keys_of_stack
-        command = mend(stack.name)
+        fix = fixes.keys_tagged if stack in gone else fixes.keys_of_stack
+        command = fix(stack.name)
     return Finding(
         kind="keys_owned_by_stacks",
         what=f"{count(ids, 'key is', 'keys are')} owned by other tools: {listed}",
@@ -197,15 +199,15 @@ def keys_without_tier(ids: Sequence[str], tiers: Mapping[str, int]) -> Finding:
         "refused. Put the tier back under its name; to retire it, keep it without senders until "
         "its keys are gone.",
         slots=0,
-        command=mends.put_back(sorted(tiers)),
+        command=fixes.put_back(sorted(tiers)),
         about=tuple(ids),
     )
 
 
 def policy_plans_unclear(problems: Sequence[Unbound], plans: Mapping[str, str]) -> Finding:
     """Names in the policy that fit no usage plan, or more than one; `plans` may be meant."""
-    told = "; ".join(f"{one.path}: {one.reason}" for one in problems[: mends.NAMED])
-    more = f"; and {len(problems) - mends.NAMED:,} more" if len(problems) > mends.NAMED else ""
+    told = "; ".join(f"{one.path}: {one.reason}" for one in problems[: fixes.NAMED])
+    more = f"; and {len(problems) - fixes.NAMED:,} more" if len(problems) > fixes.NAMED else ""
     meant = f" {count(plans, 'usage plan', 'usage plans')} may be meant." if plans else ""
     return Finding(
         kind="policy_plans_unclear",
@@ -213,7 +215,7 @@ def policy_plans_unclear(problems: Sequence[Unbound], plans: Mapping[str, str]) 
         why="A plan was renamed or deleted, or its name is misspelt or not unique. Keys whose plan may "
         f"be meant are unknown until the policy is right; all others are swept.{meant}",
         slots=0,
-        command=mends.name_the_plan(problems),
+        command=fixes.name_the_plan(problems),
         about=(*(one.path for one in problems), *sorted(plans)),
     )
 
@@ -226,7 +228,7 @@ def keys_without_row(ids: Sequence[str]) -> Finding:
         why="A key without a row has no owner, no tier and no dates, and no sweep has counted its "
         "idle days. The next one adopts it, unless the stack only observes.",
         slots=0,
-        command=mends.SWEEP,
+        command=fixes.SWEEP,
         about=tuple(ids),
     )
 
@@ -241,25 +243,28 @@ def rows_without_key(ids: Sequence[str]) -> Finding:
         "and whoever held one is locked out. The rows close by themselves 30 days after a sweep "
         "missed the keys; who deletes keys can ask for a revoke instead.",
         slots=0,
-        command=mends.WHO_DELETES,
+        command=fixes.WHO_DELETES,
         about=tuple(ids),
     )
 
 
 def plans_without_limits(
-    plans: Sequence[UsagePlan], whose: Whose, limit: Rate | None, busiest: Mapping[str, int]
+    plans: Sequence[UsagePlan],
+    stack_owners: StackOwners,
+    limit: Rate | None,
+    busiest: Mapping[str, int],
 ) -> Finding:
     """Plans that limit nothing; `limit` is what the policy has for one of them.
 
     `busiest` has the requests of each plan's busiest day, as far as they are known.
     """
     kind, ids = "plans_without_limits", [plan.usage_plan_id for plan in plans]
-    lines = mends.limit_each(kind, ids, whose, limit or mends.NEW_LIMIT, busiest)
-    lines += whose.templates(ids, "a throttle, and a quota, in the usage plan")
+    lines = fixes.limit_each(kind, ids, stack_owners, limit or fixes.NEW_LIMIT, busiest)
+    lines += stack_owners.templates(ids, "a throttle, and a quota, in the usage plan")
     return Finding(
         kind=kind,
         what=f"{count(plans, 'usage plan has', 'usage plans have')} neither throttle nor quota: "
-        f"{_names(plans, whose)}",
+        f"{_names(plans, stack_owners)}",
         why="A key of such a plan may call as often as the whole account may: one loop in one "
         "client takes everybody else down with it.",
         slots=0,
@@ -268,13 +273,15 @@ def plans_without_limits(
     )
 
 
-def plans_without_keys(plans: Sequence[UsagePlan], whose: Whose) -> Finding:
+def plans_without_keys(plans: Sequence[UsagePlan], stack_owners: StackOwners) -> Finding:
     """Plans that no key is in, and that neither the policy nor a parked key waits for."""
     ids = [plan.usage_plan_id for plan in plans]
-    lines = mends.delete_empty(plans, whose) + whose.templates(ids, "without the usage plan")
+    lines = fixes.delete_empty(plans, stack_owners) + stack_owners.templates(
+        ids, "without the usage plan"
+    )
     return Finding(
         kind="plans_without_keys",
-        what=f"{count(plans, 'usage plan has', 'usage plans have')} no key: {_names(plans, whose)}",
+        what=f"{count(plans, 'usage plan has', 'usage plans have')} no key: {_names(plans, stack_owners)}",
         why="An account has 300 usage plans unless AWS raises that, and every night reads each. "
         "The policy does not name these, and no parked key comes back into one.",
         slots=0,
@@ -284,40 +291,46 @@ def plans_without_keys(plans: Sequence[UsagePlan], whose: Whose) -> Finding:
 
 
 def plans_not_used(
-    plans: Sequence[UsagePlan], parkable: int, days: int, whose: Whose, sweepable: Sweepable
+    plans: Sequence[UsagePlan],
+    parkable: int,
+    days: int,
+    stack_owners: StackOwners,
+    blockers: SweepBlockers,
 ) -> Finding:
     """Plans whose keys did not call for as long as usage tells, though others were seen calling."""
     return Finding(
         kind="plans_not_used",
         what=f"{count(plans, 'usage plan has', 'usage plans have')} keys of which none was used "
-        f"for {days} days: {_names(plans, whose)}",
+        f"for {days} days: {_names(plans, stack_owners)}",
         why="Requests were seen in or beside these plans, so their silence means something: what "
         "they were made for is over. The sweep parks their keys once a tier with a contact names "
         "the plan.",
         slots=parkable,
-        command="\n".join(sweepable.lines("not-used") or [mends.DRY_RUN]),
+        command="\n".join(blockers.lines("not-used") or [fixes.DRY_RUN]),
         about=tuple(plan.usage_plan_id for plan in plans),
     )
 
 
 def silent_plans(
-    plans: Sequence[UsagePlan], parkable: int, whose: Whose, sweepable: Sweepable
+    plans: Sequence[UsagePlan], parkable: int, stack_owners: StackOwners, blockers: SweepBlockers
 ) -> Finding:
     """Plans in which, and beside which, no request was ever seen."""
     return Finding(
         kind="silent_plans",
         what=f"In {count(plans, 'usage plan', 'usage plans')} no request was ever seen: "
-        f"{_names(plans, whose)}",
+        f"{_names(plans, stack_owners)}",
         why="Perhaps nobody calls, perhaps AWS does not meter these calls: nobody can tell, so "
         "every key in there is kept. One request with such a key proves the metering; who knows "
         "that nobody calls says so in the policy.",
         slots=parkable,
-        command="\n".join(sweepable.lines("silent")),
+        command="\n".join(blockers.lines("silent")),
         about=tuple(plan.usage_plan_id for plan in plans),
     )
 
 
-def plans_alike(groups: Sequence[tuple[UsagePlan, Sequence[UsagePlan]]], whose: Whose) -> Finding:
+def plans_alike(
+    groups: Sequence[tuple[UsagePlan, Sequence[UsagePlan]]], stack_owners: StackOwners
+) -> Finding:
     """Plans that could be one: for each group the plan that stays, and those that could go."""
     keep, gone = groups[0][0], groups[0][1][0]
     ids = tuple(plan.usage_plan_id for stays, go in groups for plan in (stays, *go))
@@ -329,15 +342,15 @@ def plans_alike(groups: Sequence[tuple[UsagePlan, Sequence[UsagePlan]]], whose: 
         "Limits hold for each key by itself, so one plan does for all. While a key moves its calls "
         "are refused, for minutes at times, and its quota and its idle clock begin anew.",
         slots=0,
-        command=mends.move_keys(gone, keep, whose),
+        command=fixes.move_keys(gone, keep, stack_owners),
         about=ids,
     )
 
 
-def stages_without_plan(stages: Sequence[str], whose: Whose) -> Finding:
+def stages_without_plan(stages: Sequence[str], stack_owners: StackOwners) -> Finding:
     """Stages with methods that require a key which nobody can have."""
     apis = [stage.partition(":")[0] for stage in stages]
-    lines = mends.cover_stage(stages, whose) + whose.templates(
+    lines = fixes.cover_stage(stages, stack_owners) + stack_owners.templates(
         apis, "a usage plan, or no such stage (SAM's `Stage` goes with OpenApiVersion in Globals)"
     )
     return Finding(
@@ -361,10 +374,10 @@ def _owner(owner: Owner, gone: Set[Owner]) -> str:
     return shown(str(owner), quotes="") + (", which is gone" if owner in gone else "")
 
 
-def _names(plans: Sequence[UsagePlan], whose: Whose) -> str:
+def _names(plans: Sequence[UsagePlan], stack_owners: StackOwners) -> str:
     """The plans' names, with the stacks that own them."""
     named = []
     for plan in plans:
-        stack = whose.stacks.get(plan.usage_plan_id)
+        stack = stack_owners.stacks.get(plan.usage_plan_id)
         named.append(shown(plan.name) + (f" ({stack_words([stack])})" if stack else ""))
     return several(named)

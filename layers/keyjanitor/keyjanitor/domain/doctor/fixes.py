@@ -68,7 +68,7 @@ def _quoted(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class StackOwners:
     """The stacks that own some things, by their ids; None: none does; left out: nobody knows."""
 
     stacks: Mapping[str, str | None]
@@ -167,7 +167,7 @@ def _each(kind: str, ids: Sequence[str], line: str, pause: int = 1) -> str:
 def limit_each(
     kind: str,
     usage_plan_ids: Sequence[str],
-    whose: Whose,
+    stack_owners: StackOwners,
     limit: Rate,
     busiest: Mapping[str, int],
 ) -> list[str]:
@@ -175,7 +175,7 @@ def limit_each(
 
     The throttle is `limit`, or well above what the keys used on the busiest day, if that is more.
     """
-    if not (free := whose.free(usage_plan_ids)):
+    if not (free := stack_owners.free(usage_plan_ids)):
         return []
     limit, use = _above_use(limit, [busiest.get(one) for one in free])
     call = "aws apigateway update-usage-plan --usage-plan-id {} --patch-operations "
@@ -186,7 +186,7 @@ def limit_each(
     return [
         f"# {_number(limit.rate_limit)} requests a second, bursts of {limit.burst_limit}: put in your own",
         f"# {use}",
-        *whose.caution(free[0]),
+        *stack_owners.caution(free[0]),
         _each(kind, some, call + rate + burst, pause=20),
     ]
 
@@ -214,18 +214,18 @@ def _number(rate: float) -> str:
     return f"{rate:f}".rstrip("0").rstrip(".")
 
 
-def delete_empty(plans: Sequence[UsagePlan], whose: Whose) -> list[str]:
+def delete_empty(plans: Sequence[UsagePlan], stack_owners: StackOwners) -> list[str]:
     """Deletes the first plan that no stack owns, if it is still empty.
 
     AWS deletes no plan that opens a stage: "Cannot delete Usage Plan" (seen: AF-331).
     """
-    free = whose.free(plan.usage_plan_id for plan in plans)
+    free = stack_owners.free(plan.usage_plan_id for plan in plans)
     if not free:
         return []
     more = f"; and so each of the {len(free)}" if len(free) > 1 else ""
     return [
         f"# asks again whether it is empty{more}",
-        *whose.caution(free[0]),
+        *stack_owners.caution(free[0]),
         *_delete(next(plan for plan in plans if plan.usage_plan_id == free[0])),
     ]
 
@@ -241,7 +241,7 @@ def _delete(plan: UsagePlan) -> list[str]:
     return [*lines, f"aws apigateway delete-usage-plan --usage-plan-id {plan_id}"]
 
 
-def move_keys(gone: UsagePlan, keep: UsagePlan, whose: Whose) -> str:
+def move_keys(gone: UsagePlan, keep: UsagePlan, stack_owners: StackOwners) -> str:
     """Moves the keys of a plan into another and deletes it: a key is in one for each stage (doc: AF-103)."""
     out, into = _quoted(gone.usage_plan_id), _quoted(keep.usage_plan_id)
     members = f"aws apigateway get-usage-plan-keys --usage-plan-id {out}"
@@ -249,7 +249,7 @@ def move_keys(gone: UsagePlan, keep: UsagePlan, whose: Whose) -> str:
         f"aws apigateway create-usage-plan-key --usage-plan-id {into}"  # it answers with the value
     )
     lines = [
-        *whose.caution(gone.usage_plan_id, keep.usage_plan_id),
+        *stack_owners.caution(gone.usage_plan_id, keep.usage_plan_id),
         f"# {out} into {into}, at a quiet hour",
         "moved=yes",
         f"for id in $({members} --query 'items[].id' --output text); do",
@@ -264,9 +264,9 @@ def move_keys(gone: UsagePlan, keep: UsagePlan, whose: Whose) -> str:
     return "\n".join(lines)
 
 
-def cover_stage(stages: Sequence[str], whose: Whose) -> list[str]:
-    """Makes a plan for the first stage (`api_id:stage`) whose API no stack owns."""
-    free = set(whose.free(stage.partition(":")[0] for stage in stages))
+def cover_stage(stages: Sequence[str], stack_owners: StackOwners) -> list[str]:
+    """Makes a plan for the first stage (`api_id:stage`) stack_owners API no stack owns."""
+    free = set(stack_owners.free(stage.partition(":")[0] for stage in stages))
     mine = [one for one in stages if one.partition(":")[0] in free and _STAGE.fullmatch(one)]
     if not mine:
         return []
@@ -276,27 +276,27 @@ def cover_stage(stages: Sequence[str], whose: Whose) -> list[str]:
     call = f"aws apigateway create-usage-plan --name {api_id}-{name}"
     return [
         f"# your own name and limits{more}",
-        *whose.caution(api_id),
+        *stack_owners.caution(api_id),
         f"{call} --api-stages apiId={api_id},stage={name} --throttle {limit}",
     ]
 
 
-def put_stage_back(usage_plan_ids: Sequence[str], whose: Whose) -> list[str]:
+def put_stage_back(usage_plan_ids: Sequence[str], stack_owners: StackOwners) -> list[str]:
     """Gives the first plan that no stack owns its stage back; in templates for the others."""
-    lines = whose.templates(usage_plan_ids, "the plan's ApiStages")
-    if free := whose.free(usage_plan_ids):
+    lines = stack_owners.templates(usage_plan_ids, "the plan's ApiStages")
+    if free := stack_owners.free(usage_plan_ids):
         more = f"; and so each of the {len(free)}" if len(free) > 1 else ""
         call = f"aws apigateway update-usage-plan --usage-plan-id {_quoted(free[0])}"
         lines += [
             f"# the API and the stage that it opened{more}",
-            *whose.caution(free[0]),
+            *stack_owners.caution(free[0]),
             f"{call} --patch-operations op=add,path=/apiStages,value=API_ID:STAGE",
         ]
     return lines
 
 
 @dataclass(frozen=True, slots=True)
-class Sweepable:
+class SweepBlockers:
     """What stands between some plans and the sweep: no tier, no contact, `never`, or silence."""
 
     bound: BoundPolicy

@@ -64,7 +64,7 @@ def keys_in_plans_without_stages(account: Account) -> Finding | None:
         return None
     plans = {plan.usage_plan_id: plan for inside in shut.values() for plan in inside}
     return findings.keys_in_plans_without_stages(
-        list(shut), [plans[plan_id] for plan_id in sorted(plans)], account.whose
+        list(shut), [plans[plan_id] for plan_id in sorted(plans)], account.stack_owners
     )
 
 
@@ -81,7 +81,7 @@ def keys_that_guard_nothing(account: Account) -> Finding | None:
         len(parkable),
         sorted({stage for key in useless.values() for stage in account.opened(key)}),
         sorted({stack for key in useless.values() if (stack := account.stack(key))}),
-        account.sweepable(swept),
+        account.sweep_blockers(swept),
     )
 
 
@@ -125,8 +125,9 @@ def keys_owned_by_stacks(account: Account) -> Finding | None:
         return None
     gone = {
         owners[key_id]
-        for key_id in owners.keys() & account.whose.stacks.keys()
-        if account.whose.stacks[key_id] is None and STACK_TAG in (account.keys[key_id].tags or {})
+        for key_id in owners.keys() & account.stack_owners.stacks.keys()
+        if account.stack_owners.stacks[key_id] is None
+        and STACK_TAG in (account.keys[key_id].tags or {})
     }
     return findings.keys_owned_by_stacks(list(owners), Counter(owners.values()), gone)
 

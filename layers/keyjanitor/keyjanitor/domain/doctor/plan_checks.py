@@ -21,7 +21,7 @@ def plans_without_limits(account: Account) -> Finding | None:
     tiers = [account.bound.tier_of_plan.get(plan.usage_plan_id) for plan in plans]
     limits = [tier.throttle for tier in tiers if tier and tier.throttle]
     return findings.plans_without_limits(
-        plans, account.whose, limits[0] if limits else None, _busiest_day_of(account, plans)
+        plans, account.stack_owners, limits[0] if limits else None, _busiest_day_of(account, plans)
     )
 
 
@@ -42,7 +42,7 @@ def plans_without_keys(account: Account) -> Finding | None:
         for plan, reading in account.read_plans()
         if reading.members_read and not reading.members and not _is_wanted(account, plan)
     ]
-    return findings.plans_without_keys(empty, account.whose) if empty else None
+    return findings.plans_without_keys(empty, account.stack_owners) if empty else None
 
 
 def plans_not_used(account: Account) -> Finding | None:
@@ -57,7 +57,7 @@ def plans_not_used(account: Account) -> Finding | None:
         return None
     keys = account.parkable_in(unused)
     return findings.plans_not_used(
-        unused, keys, USAGE_DAYS, account.whose, account.sweepable(plan_ids(unused))
+        unused, keys, USAGE_DAYS, account.stack_owners, account.sweep_blockers(plan_ids(unused))
     )
 
 
@@ -89,7 +89,10 @@ def silent_plans(account: Account) -> Finding | None:
     if not silent:
         return None
     return findings.silent_plans(
-        silent, account.parkable_in(silent), account.whose, account.sweepable(plan_ids(silent))
+        silent,
+        account.parkable_in(silent),
+        account.stack_owners,
+        account.sweep_blockers(plan_ids(silent)),
     )
 
 
@@ -97,14 +100,14 @@ def plans_alike(account: Account) -> Finding | None:
     """Plans that open and allow the same, of which one is enough."""
     alike: dict[object, list[UsagePlan]] = {}
     for plan in account.plans.values():
-        if plan.stages and not account.whose.stacks.get(plan.usage_plan_id):
+        if plan.stages and not account.stack_owners.stacks.get(plan.usage_plan_id):
             alike.setdefault(_likeness(account, plan), []).append(plan)
     groups = []
     for plans in alike.values():
         keep = min(plans, key=lambda plan: _keep_rank(account, plan))
         if go := [plan for plan in plans if plan != keep and _may_go(account, plan)]:
             groups.append((keep, go))
-    return findings.plans_alike(groups, account.whose) if groups else None
+    return findings.plans_alike(groups, account.stack_owners) if groups else None
 
 
 def _likeness(account: Account, plan: UsagePlan) -> object:
@@ -162,7 +165,7 @@ def stages_without_plan(account: Account) -> Finding | None:
         for name, stage in sorted(account.stages.items())
         if stage.requires_keys and name not in covered
     ]
-    return findings.stages_without_plan(bare, account.whose) if bare else None
+    return findings.stages_without_plan(bare, account.stack_owners) if bare else None
 
 
 def _rates(methods: Mapping[str, Rate]) -> tuple[tuple[str, Rate], ...]:
