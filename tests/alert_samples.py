@@ -7,13 +7,13 @@ from datetime import UTC, date, datetime, timedelta
 
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import (
-    Cleared,
-    Crossed,
-    Near,
-    News,
+    AlertCause,
+    LevelCleared,
+    LevelReached,
+    LimitNear,
+    Problem,
     Reminder,
     Situation,
-    Trouble,
 )
 from keyjanitor.domain.capacity.forecast import Forecast, Growth
 from keyjanitor.domain.expiry import alert_text as alerts
@@ -21,7 +21,13 @@ from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import Alert, Draft, chat
 from keyjanitor.domain.model.keys import SweepAction
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import AlertRow, Burst, CountRow, PressureRow, PressureRuleRow
+from keyjanitor.domain.model.records import (
+    AlertState,
+    Burst,
+    CountRow,
+    PressureRow,
+    PressureRuleRow,
+)
 from tests.builders import PLACE, TODAY, a_policy, a_tier, a_warned_row, at, days_ago, in_days
 from tests.doc_tables import ALERT, alert_table
 
@@ -70,7 +76,10 @@ A_WEEK_LATER = _looked_at(in_days(7), 9_119, Forecast(None), held="asking market
 
 
 def _capacity(
-    one: News, look: Situation, before: AlertRow | None = None, after: AlertRow | None = None
+    one: AlertCause,
+    look: Situation,
+    before: AlertState | None = None,
+    after: AlertState | None = None,
 ) -> Draft:
     return write(one, look, _policy(), before, after)
 
@@ -133,18 +142,20 @@ def drafts() -> dict[str, Draft]:
         "burst": (BURST.name,),
         "policy_problem": ("tiers.external.usage_plans[0]",),
     }
-    last = AlertRow(level=0.9, told_on=days_ago(0), told_keys=9_012)
+    last = AlertState(level=0.9, told_on=days_ago(0), told_keys=9_012)
     return {
-        "level": _capacity(Crossed(0.9), FULL, AlertRow(), AlertRow(level=0.9)),
+        "level": _capacity(LevelReached(0.9), FULL, AlertState(), AlertState(level=0.9)),
         "days_to_limit": _capacity(
-            Near(14), NEARER, replace(last, mark=30), AlertRow(level=0.95, mark=14)
+            LimitNear(14), NEARER, replace(last, mark=30), AlertState(level=0.95, mark=14)
         ),
         "clear": _capacity(
-            Cleared(mark=30), SLOWER, replace(last, mark=30), AlertRow(level=0.95, mark=60)
+            LevelCleared(mark=30), SLOWER, replace(last, mark=30), AlertState(level=0.95, mark=60)
         ),
-        "clear_of_all": _capacity(Cleared(level=0.8), EASED, replace(last, level=0.8), AlertRow()),
+        "clear_of_all": _capacity(
+            LevelCleared(level=0.8), EASED, replace(last, level=0.8), AlertState()
+        ),
         "reminder": _capacity(Reminder(), A_WEEK_LATER, last, last),
-        **{kind: _capacity(Trouble(kind, about), FULL) for kind, about in trouble.items()},
+        **{kind: _capacity(Problem(kind, about), FULL) for kind, about in trouble.items()},
         "brake": _brake(),
         "expiring": _digest(),
     }

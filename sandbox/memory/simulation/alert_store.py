@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from keyjanitor.domain.model.records import (
-    AlertRow,
+    AlertState,
 )
 
 
@@ -11,12 +11,12 @@ class AlertStore:
     """What was told and stands."""
 
     def __init__(self) -> None:
-        self._row = AlertRow()
+        self._row = AlertState()
 
-    def read(self) -> AlertRow:
+    def read(self) -> AlertState:
         return self._row
 
-    def write(self, row: AlertRow) -> AlertRow | None:
+    def write(self, row: AlertState) -> AlertState | None:
         if row.version != self._row.version:
             return None
         self._row = replace(row, version=row.version + 1)

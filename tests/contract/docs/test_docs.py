@@ -16,20 +16,20 @@ from botocore.stub import Stubber
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.domain.capacity.alert_text import write
 from keyjanitor.domain.capacity.alerting import (
-    Cleared,
-    Crossed,
-    Near,
-    News,
+    AlertCause,
+    LevelCleared,
+    LevelReached,
+    LimitNear,
+    Problem,
     Reminder,
     Situation,
-    Trouble,
 )
 from keyjanitor.domain.capacity.forecast import Forecast, Growth
 from keyjanitor.domain.expiry import alert_text as alerts
 from keyjanitor.domain.expiry.safety_brake import UNCOUNTED, Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import PARTS, Alert, chat
 from keyjanitor.domain.model.keys import SweepAction
-from keyjanitor.domain.model.records import AlertRow, CountRow, PressureRow, PressureRuleRow
+from keyjanitor.domain.model.records import AlertState, CountRow, PressureRow, PressureRuleRow
 from keyjanitor.domain.requests.events import answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from keyjanitor.domain.requests.sqs_message import Message
@@ -514,21 +514,21 @@ FAR = Situation(
     forecast=Forecast(Growth(3, -1, 7), 600, 300),
     pressure_row=PressureRow(TODAY, 0.8, (PressureRuleRow(0.9, 0.5, 0),)),
 )
-ABOUT_CAPACITY: tuple[News, ...] = (
-    Crossed(0.9),
-    Near(14),
-    Cleared(level=0.9),
-    Cleared(mark=14),
+ABOUT_CAPACITY: tuple[AlertCause, ...] = (
+    LevelReached(0.9),
+    LimitNear(14),
+    LevelCleared(level=0.9),
+    LevelCleared(mark=14),
     Reminder(),
 )
 TROUBLES = (
-    Trouble("unread_plan", ("p1l2n3",)),
-    Trouble("silent_plans", ("p7l8n9",)),
-    Trouble("fewer_keys", (str(TODAY),)),
-    Trouble("dead_letters", ("RequestDeadLetterQueue",)),
-    Trouble("subscription", ("you@example.org",)),
-    Trouble("burst", (BURST.name,)),
-    Trouble("policy_problem", ("tiers.external.usage_plans[0]",)),
+    Problem("unread_plan", ("p1l2n3",)),
+    Problem("silent_plans", ("p7l8n9",)),
+    Problem("fewer_keys", (str(TODAY),)),
+    Problem("dead_letters", ("RequestDeadLetterQueue",)),
+    Problem("subscription", ("you@example.org",)),
+    Problem("burst", (BURST.name,)),
+    Problem("policy_problem", ("tiers.external.usage_plans[0]",)),
 )
 
 
@@ -559,14 +559,14 @@ def every_alert() -> list[Alert]:
     policy = a_policy(a_tier())
     warned = [a_warned_row("k1"), a_disabled_row("k2", park_in=9), a_warned_row("k3", tier="gone")]
     many = [a_warned_row(f"k{number}", name="n" * 100) for number in range(10_000)]
-    before = AlertRow(told_on=TODAY - DAY, told_keys=9_000)
+    before = AlertState(told_on=TODAY - DAY, told_keys=9_000)
     drafts = [
         *(
             write(one, situation, policy, before, after)
             for situation in (FULL, NOTHING_KNOWN, OUT_OF_SIGHT, FAR)
             for one in ABOUT_CAPACITY
-            for after in (AlertRow(), AlertRow(level=0.9, mark=60))
-            if not isinstance(one, Near) or situation.forecast.days is not None
+            for after in (AlertState(), AlertState(level=0.9, mark=60))
+            if not isinstance(one, LimitNear) or situation.forecast.days is not None
         ),
         *(write(one, FULL, policy) for one in TROUBLES),
         alerts.expiring(TODAY, warned, policy),

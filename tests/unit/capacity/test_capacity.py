@@ -8,19 +8,19 @@ import pytest
 
 from keyjanitor.domain.capacity import alert_text as capacity_alerts
 from keyjanitor.domain.capacity.alerting import (
-    Cleared,
-    Crossed,
-    Near,
-    News,
+    AlertCause,
+    LevelCleared,
+    LevelReached,
+    LimitNear,
+    Problem,
     Reminder,
     Situation,
-    Trouble,
-    news,
+    due_alerts,
 )
 from keyjanitor.domain.capacity.forecast import Forecast, Growth
 from keyjanitor.domain.model.alert import Draft
 from keyjanitor.domain.model.policy import Alerts, Policy
-from keyjanitor.domain.model.records import AlertRow, Burst, CountRow
+from keyjanitor.domain.model.records import AlertState, Burst, CountRow
 from tests.builders import DAY, PLACE, TODAY, a_policy, at
 
 UNKNOWN = Forecast(None)
@@ -49,11 +49,11 @@ def situation(
     )
 
 
-def lived(policy: Policy, *looks: Situation) -> list[list[News]]:
+def lived(policy: Policy, *looks: Situation) -> list[list[AlertCause]]:
     """What each of several looks told, one after the other."""
-    standing, told = AlertRow(), []
+    standing, told = AlertState(), []
     for one in looks:
-        fresh, standing = news(one, standing, policy)
+        fresh, standing = due_alerts(one, standing, policy)
         told.append(fresh)
     return told
 
@@ -62,7 +62,7 @@ def test_what_somebody_wrote_shows_in_an_alert_and_links_to_nothing(policy: Poli
     look = situation(
         9_000, owners=[("\u202ex\nhttps://evil.example", 7)], held="see www.evil.example\0"
     )
-    told = capacity_alerts.write(Crossed(0.9), look, policy).at(PLACE)
+    told = capacity_alerts.write(LevelReached(0.9), look, policy).at(PLACE)
     lines = told.text.splitlines()
     assert "Most keys     \\u202ex https[:]//evil[.]example: 7" in lines
     assert "Last sweep    on hold: see www[.]evil[.]example\\x00" in lines
@@ -71,27 +71,27 @@ def test_what_somebody_wrote_shows_in_an_alert_and_links_to_nothing(policy: Poli
 def test_growth_tells_each_level_once_and_in_order(policy: Policy) -> None:
     looks = [situation(keys, today=TODAY) for keys in range(7_900, 9_860, 10)]
     told = [one for fresh in lived(policy, *looks) for one in fresh]
-    assert told == [Crossed(0.80), Crossed(0.90), Crossed(0.95), Crossed(0.98)]
+    assert told == [LevelReached(0.80), LevelReached(0.90), LevelReached(0.95), LevelReached(0.98)]
 
 
 def test_a_jump_over_two_levels_tells_the_higher_one(policy: Policy) -> None:
-    assert lived(policy, situation(9_600)) == [[Crossed(0.95)]]
+    assert lived(policy, situation(9_600)) == [[LevelReached(0.95)]]
 
 
 def test_a_count_that_swings_by_less_than_the_margin_is_told_once(policy: Policy) -> None:
     swings = [8_000, 7_990, 8_010, 7_750, 8_200, 7_701, 8_000]
     told = lived(policy, *(situation(keys) for keys in swings))
-    assert told == [[Crossed(0.80)], *([[]] * 6)]
+    assert told == [[LevelReached(0.80)], *([[]] * 6)]
 
 
 def test_all_clears_come_one_by_one_as_the_count_falls(policy: Policy) -> None:
     told = lived(policy, *(situation(keys) for keys in (9_850, 9_499, 9_199, 8_699, 7_699)))
     assert told == [
-        [Crossed(0.98)],
-        [Cleared(level=0.98)],
-        [Cleared(level=0.95)],
-        [Cleared(level=0.90)],
-        [Cleared(level=0.80)],
+        [LevelReached(0.98)],
+        [LevelCleared(level=0.98)],
+        [LevelCleared(level=0.95)],
+        [LevelCleared(level=0.90)],
+        [LevelCleared(level=0.80)],
     ]
 
 
@@ -100,27 +100,27 @@ def test_a_mark_is_told_once_and_clears_a_fifth_above_itself(policy: Policy) -> 
     told = lived(policy, *(situation(days=one) for one in days))
     assert told == [
         [],
-        [Near(60)],
+        [LimitNear(60)],
         [],
         [],
         [],
-        [Cleared(mark=60)],
-        [Near(60)],
-        [Near(30)],
+        [LevelCleared(mark=60)],
+        [LimitNear(60)],
+        [LimitNear(30)],
         [],
-        [Cleared(mark=30)],
-        [Near(14)],
+        [LevelCleared(mark=30)],
+        [LimitNear(14)],
     ]
 
 
 def test_a_limit_that_goes_out_of_sight_clears_its_mark(policy: Policy) -> None:
     gone = situation(forecast=Forecast(Growth(-2, -3, -1)))
-    assert lived(policy, situation(days=20), gone) == [[Near(30)], [Cleared(mark=30)]]
+    assert lived(policy, situation(days=20), gone) == [[LimitNear(30)], [LevelCleared(mark=30)]]
 
 
 def test_what_nobody_knows_changes_no_mark(policy: Policy) -> None:
     assert lived(policy, situation(days=20), situation(), situation(days=20)) == [
-        [Near(30)],
+        [LimitNear(30)],
         [],
         [],
     ]
@@ -131,11 +131,11 @@ def test_what_stands_is_told_again_after_a_week_and_at_the_top_every_day(policy:
     assert [day for day, fresh in enumerate(week) if fresh] == [0, 7, 14]
     assert week[7] == [Reminder()]
     top = lived(policy, *(situation(9_900, today=TODAY + DAY * day) for day in range(3)))
-    assert top == [[Crossed(0.98)], [Reminder()], [Reminder()]]
+    assert top == [[LevelReached(0.98)], [Reminder()], [Reminder()]]
 
 
 def test_within_a_day_nothing_is_told_again(policy: Policy) -> None:
-    assert lived(policy, *([situation(9_900)] * 24)) == [[Crossed(0.98)], *([[]] * 23)]
+    assert lived(policy, *([situation(9_900)] * 24)) == [[LevelReached(0.98)], *([[]] * 23)]
 
 
 BURST = Burst("external", "new_keys_per_day", "AROAPORTAL", at(TODAY, 9), at(TODAY, 11), 300)
@@ -149,10 +149,10 @@ def test_a_burst_is_told_once_until_another_begins(policy: Policy) -> None:
         *(situation(bursts=bursts) for bursts in ([BURST], [grown], [], [another], [another])),
     )
     assert told == [
-        [Trouble("burst", (BURST.name,))],
+        [Problem("burst", (BURST.name,))],
         [],
         [],
-        [Trouble("burst", (another.name,))],
+        [Problem("burst", (another.name,))],
         [],
     ]
 
@@ -160,18 +160,18 @@ def test_a_burst_is_told_once_until_another_begins(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("what", "trouble"),
     [
-        ({"unread": {"plan1": "why", "plan0": "why"}}, Trouble("unread_plan", ("plan0", "plan1"))),
-        ({"silent": ["plan1"]}, Trouble("silent_plans", ("plan1",))),
+        ({"unread": {"plan1": "why", "plan0": "why"}}, Problem("unread_plan", ("plan0", "plan1"))),
+        ({"silent": ["plan1"]}, Problem("silent_plans", ("plan1",))),
         (
             {"letters": {"RequestDeadLetterQueue": 3, "RunDeadLetterQueue": 0}},
-            Trouble("dead_letters", ("RequestDeadLetterQueue",)),
+            Problem("dead_letters", ("RequestDeadLetterQueue",)),
         ),
-        ({"unconfirmed": ["a@example.org"]}, Trouble("subscription", ("a@example.org",))),
-        ({"bursts": [BURST]}, Trouble("burst", (BURST.name,))),
+        ({"unconfirmed": ["a@example.org"]}, Problem("subscription", ("a@example.org",))),
+        ({"bursts": [BURST]}, Problem("burst", (BURST.name,))),
     ],
 )
 def test_trouble_is_told_when_it_comes_when_it_grows_and_every_week(
-    policy: Policy, what: dict[str, Any], trouble: Trouble
+    policy: Policy, what: dict[str, Any], trouble: Problem
 ) -> None:
     days = [situation(today=TODAY + DAY * day, **what) for day in range(9)]
     told = lived(policy, *days)
@@ -184,7 +184,7 @@ def test_trouble_is_told_when_it_comes_when_it_grows_and_every_week(
 def test_another_unread_plan_is_told_at_once(policy: Policy) -> None:
     one, two = {"p1": "why"}, {"p1": "why", "p2": "why"}
     told = lived(policy, situation(unread=one), situation(unread=two), situation(unread=one))
-    assert told == [[Trouble("unread_plan", ("p1",))], [Trouble("unread_plan", ("p1", "p2"))], []]
+    assert told == [[Problem("unread_plan", ("p1",))], [Problem("unread_plan", ("p1", "p2"))], []]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_keys_that_no_sweep_took_are_told_of(
         yesterday=CountRow(TODAY - DAY, before),
         freed_since=freed,
     )
-    expected = [Trouble("fewer_keys", (str(TODAY),))] if is_told else []
+    expected = [Problem("fewer_keys", (str(TODAY),))] if is_told else []
     assert lived(policy, look) == [expected]
 
 
@@ -215,23 +215,23 @@ SLOTS = (
 )
 
 
-def said(one: News, look: Situation, policy: Policy, *rows: AlertRow) -> list[str]:
+def said(one: AlertCause, look: Situation, policy: Policy, *rows: AlertState) -> list[str]:
     """The lines of an alert's text."""
     return capacity_alerts.write(one, look, policy, *rows).at(PLACE).text.splitlines()
 
 
 def last_told(policy: Policy, *looks: Situation) -> list[Draft]:
     """The alerts of the last of several looks, as they are written."""
-    standing, drafts = AlertRow(), []
+    standing, drafts = AlertState(), []
     for look in looks:
-        fresh, after = news(look, standing, policy)
+        fresh, after = due_alerts(look, standing, policy)
         drafts = [capacity_alerts.write(one, look, policy, standing, after) for one in fresh]
         standing = after
     return drafts
 
 
 def test_a_level_says_how_full_the_account_is_until_when_and_what_to_type(policy: Policy) -> None:
-    assert said(Crossed(0.9), situation(9_012, days=60), policy)[:3] == [
+    assert said(LevelReached(0.9), situation(9_012, days=60), policy)[:3] == [
         "90% of the API keys of this account and Region are taken: 9,012 of 10,000 API keys.",
         f"Can wait until 2026-11-28 12:00 UTC: the account is full on 2027-01-20 {SLOTS}",
         "keyjanitor plan --stack keyjanitor --region us-east-1",
@@ -251,12 +251,12 @@ def test_a_level_says_how_full_the_account_is_until_when_and_what_to_type(policy
 def test_an_alert_can_wait_as_long_as_keys_warned_then_free_their_slots_in_time(
     policy: Policy, days: int, until: str
 ) -> None:
-    [_, wait, *_] = said(Near(60), situation(9_000, days=days), policy)
+    [_, wait, *_] = said(LimitNear(60), situation(9_000, days=days), policy)
     assert wait.startswith(f"Can wait until {until} 12:00 UTC: ")
 
 
 def test_where_no_date_is_known_an_alert_can_wait_for_a_week(policy: Policy) -> None:
-    [_, wait, *_] = said(Crossed(0.8), situation(8_000), policy)
+    [_, wait, *_] = said(LevelReached(0.8), situation(8_000), policy)
     assert wait.startswith("Can wait until 2026-11-28 12:00 UTC: no date is known")
 
 
@@ -274,7 +274,7 @@ def test_what_is_critical_cannot_wait_and_nothing_else_is(
     policy: Policy, keys: int, days: int | None, severity: str
 ) -> None:
     now = datetime(2026, 11, 21, 3, 40, tzinfo=UTC)
-    for one in (Crossed(0.95), Near(14), Reminder()):
+    for one in (LevelReached(0.95), LimitNear(14), Reminder()):
         draft = capacity_alerts.write(one, situation(keys, days=days, at=now), policy)
         assert (draft.severity, draft.wait.at_once) == (severity, severity == "critical")
         if draft.wait.at_once:
@@ -324,7 +324,7 @@ def test_a_reminder_says_what_changed_since_the_last_alert(policy: Policy) -> No
 
 
 def test_a_reminder_after_an_alert_of_an_earlier_release_says_what_is_known(policy: Policy) -> None:
-    before = AlertRow(level=0.9, told_on=TODAY - DAY * 7)
+    before = AlertState(level=0.9, told_on=TODAY - DAY * 7)
     [first, *_] = said(Reminder(), situation(9_407), policy, before, before)
     assert first == "Reminder: still on: 90% level (off below 87%); 9,407 of 10,000 API keys."
 
@@ -332,7 +332,7 @@ def test_a_reminder_after_an_alert_of_an_earlier_release_says_what_is_known(poli
 def test_keys_that_are_gone_cannot_wait_and_the_command_stops_the_sweeps(policy: Policy) -> None:
     now = datetime(2026, 11, 21, 3, 40, tzinfo=UTC)
     look = situation(9_000, yesterday=CountRow(TODAY - DAY, 9_400), at=now)
-    lines = said(Trouble("fewer_keys", ("2026-11-21",)), look, policy)
+    lines = said(Problem("fewer_keys", ("2026-11-21",)), look, policy)
     assert lines[1].startswith(
         "Cannot wait: act now (2026-11-21 03:40 UTC). Whoever used these keys"
     )
@@ -344,7 +344,7 @@ def test_keys_that_are_gone_cannot_wait_and_the_command_stops_the_sweeps(policy:
 
 def test_dead_letters_name_their_queues_and_how_to_look_at_a_message(policy: Policy) -> None:
     look = situation(letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0})
-    lines = said(Trouble("dead_letters", ("RequestDeadLetterQueue",)), look, policy)
+    lines = said(Problem("dead_letters", ("RequestDeadLetterQueue",)), look, policy)
     assert (
         lines[0]
         == "2 dead letters: messages that failed for good and that no function tries again."
@@ -355,14 +355,14 @@ def test_dead_letters_name_their_queues_and_how_to_look_at_a_message(policy: Pol
 
 
 def test_an_alert_about_a_subscription_has_the_topic_filled_in(policy: Policy) -> None:
-    lines = said(Trouble("subscription", ("you@example.org",)), situation(), policy)
+    lines = said(Problem("subscription", ("you@example.org",)), situation(), policy)
     assert "  you@example.org" in lines
     assert any(f"--topic-arn {PLACE.topic_arn} " in line for line in lines)
 
 
 def test_a_burst_can_wait_until_the_budgets_of_the_day_begin_again(policy: Policy) -> None:
     burst = Burst("external", "new_keys_per_day", "AROAX", at(TODAY, 9), at(TODAY, 11), 42_800)
-    lines = said(Trouble("burst", (burst.name,)), situation(bursts=[burst]), policy)
+    lines = said(Problem("burst", (burst.name,)), situation(bursts=[burst]), policy)
     assert (
         lines[1] == "Can wait until 2026-11-22 00:00 UTC: then the budgets of the day begin again."
     )

@@ -5,7 +5,7 @@ from datetime import date
 
 from keyjanitor.adapters.dynamodb import ABSENT, Item, Table
 from keyjanitor.adapters.record_codec import from_values, to_values
-from keyjanitor.domain.model.records import AlertRow
+from keyjanitor.domain.model.records import AlertState
 
 _ALERTS = {"pk": "ALERTS", "sk": "alerts"}  # a partition of its own: roles are held to partitions
 
@@ -16,18 +16,18 @@ class AlertStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def read(self) -> AlertRow:
+    def read(self) -> AlertState:
         """What stands."""
         item = self._table.get(_ALERTS)
         if item is None:
-            return AlertRow()
+            return AlertState()
         troubles = {
             kind: (date.fromisoformat(on), tuple(about))
             for kind, (on, about) in item.get("troubles", {}).items()
         }
-        return replace(from_values(AlertRow, {**item, "troubles": {}}), troubles=troubles)
+        return replace(from_values(AlertState, {**item, "troubles": {}}), troubles=troubles)
 
-    def write(self, row: AlertRow) -> AlertRow | None:
+    def write(self, row: AlertState) -> AlertState | None:
         """Writes what stands from now on, and gives it; None if another run was first."""
         after = replace(row, version=row.version + 1)
         item: Item = {**_ALERTS, **to_values(replace(after, troubles={}))}

@@ -17,7 +17,7 @@ from keyjanitor.domain.model.alert import Alert, Place
 from keyjanitor.domain.model.apis import Method, RestApi, Stage
 from keyjanitor.domain.model.keys import ApiKey, Secret, Tombstone
 from keyjanitor.domain.model.records import (
-    AlertRow,
+    AlertState,
     Announcement,
     Burst,
     CountRow,
@@ -323,8 +323,8 @@ class WatchLedger(Leases, Nights, Protocol):
 class AlertStore(Protocol):
     """Keeps which alerts were published and still apply."""
 
-    def read(self) -> AlertRow: ...
-    def write(self, row: AlertRow) -> AlertRow | None: ...
+    def read(self) -> AlertState: ...
+    def write(self, row: AlertState) -> AlertState | None: ...
 
 
 class WatchHistory(Protocol):

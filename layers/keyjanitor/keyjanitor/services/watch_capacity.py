@@ -14,7 +14,7 @@ from keyjanitor.adapters import wiring
 from keyjanitor.adapters.ledger import COUNT
 from keyjanitor.adapters.settings import WatchSettings
 from keyjanitor.domain.capacity.alert_text import write
-from keyjanitor.domain.capacity.alerting import Situation, news
+from keyjanitor.domain.capacity.alerting import Situation, due_alerts
 from keyjanitor.domain.capacity.counting import by_state, by_tier, loosely_bound, silent_plans
 from keyjanitor.domain.capacity.forecast import DAYS, forecast
 from keyjanitor.domain.expiry.notice import digest_days, oldest_untold
@@ -24,7 +24,7 @@ from keyjanitor.domain.model.alert import Alert
 from keyjanitor.domain.model.invocation import Invocation
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
-from keyjanitor.domain.model.records import AlertRow, CountRow, NightRow, PendingAlert, Row
+from keyjanitor.domain.model.records import AlertState, CountRow, NightRow, PendingAlert, Row
 from keyjanitor.domain.requests.census import BURST_ENDS
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed
@@ -240,16 +240,14 @@ def publish_alerts(
     it was published: it is told at least once.
     """
     for _ in range(MAX_WRITE_ATTEMPTS):
-        standing = adapters.alert_store.read()
-        told, after = news(situation, standing, policy)
+        state = adapters.alert_store.read()
+        told, after = due_alerts(situation, state, policy)
         place = adapters.topic.place
-        drafts = [write(one, situation, policy, standing, after) for one in told]
+        drafts = [write(one, situation, policy, state, after) for one in told]
         fresh = [_pending(draft.at(place), until) for draft in drafts]
         # What another run may be publishing right now is left to it.
-        mine = [
-            replace(one, not_before=until) for one in standing.pending if one.not_before <= now()
-        ]
-        others = [one for one in standing.pending if one.not_before > now()]
+        mine = [replace(one, not_before=until) for one in state.pending if one.not_before <= now()]
+        others = [one for one in state.pending if one.not_before > now()]
         if not fresh and not mine:
             return []
         written = adapters.alert_store.write(replace(after, pending=(*others, *mine, *fresh)))
@@ -259,7 +257,7 @@ def publish_alerts(
     return []
 
 
-def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, adapters: Adapters) -> list[Alert]:
+def _publish(alerts: Sequence[PendingAlert], state: AlertState, adapters: Adapters) -> list[Alert]:
     published: list[Alert] = []
     done: set[str] = set()
     for one in alerts:
@@ -277,12 +275,12 @@ def _publish(alerts: Sequence[PendingAlert], standing: AlertRow, adapters: Adapt
             replace(one, not_before=datetime.min.replace(tzinfo=one.not_before.tzinfo))
             if one.alert_id in failed
             else one
-            for one in standing.pending
+            for one in state.pending
             if one.alert_id not in done
         )
-        if adapters.alert_store.write(replace(standing, pending=left)) is not None:
+        if adapters.alert_store.write(replace(state, pending=left)) is not None:
             break
-        standing = adapters.alert_store.read()
+        state = adapters.alert_store.read()
     return published
 
 

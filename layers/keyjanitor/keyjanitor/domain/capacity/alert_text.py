@@ -5,51 +5,51 @@ from typing import Any, assert_never
 
 from keyjanitor.domain.capacity.alerting import (
     MARK_CLEARS,
-    Cleared,
-    Crossed,
-    Near,
-    News,
+    AlertCause,
+    LevelCleared,
+    LevelReached,
+    LimitNear,
+    Problem,
     Reminder,
     Situation,
-    Trouble,
 )
 from keyjanitor.domain.capacity.forecast import FARTHEST, FEWEST, Forecast, days_gained
 from keyjanitor.domain.capacity.trouble_text import write_trouble
 from keyjanitor.domain.model.alert import Draft, Severity, Typed, Wait, noon
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import AlertRow
+from keyjanitor.domain.model.records import AlertState
 from keyjanitor.domain.model.safe_text import harmless
 
 CRITICAL_SHARE = 0.98  # from there on an hour's import can fill the account
 CRITICAL_DAYS = 3  # to the limit, at the soonest
 WEEK = 7
 
-Capacity = Crossed | Near | Cleared | Reminder
+Capacity = LevelReached | LimitNear | LevelCleared | Reminder
 
 
 def write(
-    one: News,
+    one: AlertCause,
     situation: Situation,
     policy: Policy,
-    before: AlertRow | None = None,
-    after: AlertRow | None = None,
+    before: AlertState | None = None,
+    after: AlertState | None = None,
 ) -> Draft:
     """The alert that tells one piece of news, with all that helps to judge it.
 
     `before` is what was told until now, `after` which level and mark are still reached.
     """
     match one:
-        case Trouble():
+        case Problem():
             return write_trouble(one, situation)
-        case Crossed() | Near() | Cleared() | Reminder():
-            return _capacity(one, situation, policy, before or AlertRow(), after or AlertRow())
+        case LevelReached() | LimitNear() | LevelCleared() | Reminder():
+            return _capacity(one, situation, policy, before or AlertState(), after or AlertState())
         case _:
             assert_never(one)
 
 
 def _capacity(
-    one: Capacity, situation: Situation, policy: Policy, before: AlertRow, after: AlertRow
+    one: Capacity, situation: Situation, policy: Policy, before: AlertState, after: AlertState
 ) -> Draft:
     keys, quota = situation.count.keys, policy.service_quota
     kind, headline, what = _what(one, situation, policy, before, after)
@@ -60,7 +60,7 @@ def _capacity(
         headline=headline,
         what=what,
         wait=_wait(one, situation, policy, after),
-        command="status" if isinstance(one, Cleared) else "plan",
+        command="status" if isinstance(one, LevelCleared) else "plan",
         lines=(
             f"API keys      {keys:,} of {quota:,} ({keys / quota:.1%}); AWS does not raise this limit",
             f"Growth        {_growth(situation.forecast)}",
@@ -76,8 +76,8 @@ def _capacity(
             "keys": keys,
             "service_quota": quota,
             "share": round(keys / quota, 4),
-            "level": one.level if isinstance(one, Crossed | Cleared) else None,
-            "mark": one.mark if isinstance(one, Near | Cleared) else None,
+            "level": one.level if isinstance(one, LevelReached | LevelCleared) else None,
+            "mark": one.mark if isinstance(one, LimitNear | LevelCleared) else None,
             "still_level": after.level,
             "still_mark": after.mark,
             "last_alert": _last_alert_form(before),
@@ -99,16 +99,16 @@ def _is_critical(situation: Situation, policy: Policy) -> bool:
 
 
 def _severity(one: Capacity, situation: Situation, policy: Policy) -> Severity:
-    if isinstance(one, Cleared):
+    if isinstance(one, LevelCleared):
         return "info"
     return "critical" if _is_critical(situation, policy) else "warning"
 
 
-def _wait(one: Capacity, situation: Situation, policy: Policy, after: AlertRow) -> Wait:
+def _wait(one: Capacity, situation: Situation, policy: Policy, after: AlertState) -> Wait:
     """Until when it can wait: a week, or as long as keys that are warned then free slots in time."""
-    if isinstance(one, Cleared) and after.level is None and after.mark is None:
+    if isinstance(one, LevelCleared) and after.level is None and after.mark is None:
         return Wait(None, "Nothing is to be done: no level and no mark is on any more.")
-    if _is_critical(situation, policy) and not isinstance(one, Cleared):
+    if _is_critical(situation, policy) and not isinstance(one, LevelCleared):
         why = "The account may be full within hours, and then no API of this Region gets a new key."
         return Wait(situation.moment, why, at_once=True)
     notice = min((tier.warn_days + tier.grace_days for tier in policy.tiers.values()), default=0)
@@ -122,20 +122,20 @@ def _wait(one: Capacity, situation: Situation, policy: Policy, after: AlertRow) 
 
 
 def _what(
-    one: Capacity, situation: Situation, policy: Policy, before: AlertRow, after: AlertRow
+    one: Capacity, situation: Situation, policy: Policy, before: AlertState, after: AlertState
 ) -> tuple[str, str, str]:
     """The kind of the alert, what its subject says, and its first line."""
     keys, quota = situation.count.keys, policy.service_quota
     now = f"{keys:,} of {quota:,} API keys"
     match one:
-        case Crossed():
+        case LevelReached():
             what = f"{one.level:.0%} of the API keys of this account and Region are taken: {now}."
             return "level", f"{one.level:.0%} reached, {keys:,} API keys", what
-        case Near():
+        case LimitNear():
             days = f"{situation.forecast.days} days"
             what = f"The account is full in about {days} (alert threshold: {one.mark} days): {now}."
             return "days_to_limit", f"full in about {days}", what
-        case Cleared():
+        case LevelCleared():
             left = f"{one.level:.0%} level" if one.level is not None else f"{one.mark}-day mark"
             still = _still_on(after)
             what = f"Better: the {left} is off ({now})."
@@ -148,7 +148,7 @@ def _what(
             assert_never(one)
 
 
-def _still_on(after: AlertRow, policy: Policy | None = None) -> str:
+def _still_on(after: AlertState, policy: Policy | None = None) -> str:
     """Which level and which mark are on; with a policy, also where each of them goes off."""
     on = []
     if after.level is not None:
@@ -160,7 +160,7 @@ def _still_on(after: AlertRow, policy: Policy | None = None) -> str:
     return ", ".join(on)
 
 
-def _changed(keys: int, before: AlertRow) -> str:
+def _changed(keys: int, before: AlertState) -> str:
     """By how many keys the account has grown since the last alert."""
     if before.told_keys is None or before.told_on is None:
         return ""
@@ -224,7 +224,7 @@ def _last_sweep(situation: Situation) -> str:
 
 
 def _what_helps(one: Capacity, situation: Situation) -> list[str | Typed]:
-    if isinstance(one, Cleared):
+    if isinstance(one, LevelCleared):
         return [
             "Everything that keyjanitor knows of the account's problems:",
             Typed("keyjanitor status"),
@@ -244,7 +244,7 @@ def _what_helps(one: Capacity, situation: Situation) -> list[str | Typed]:
     ]
 
 
-def _last_alert_form(before: AlertRow) -> dict[str, Any] | None:
+def _last_alert_form(before: AlertState) -> dict[str, Any] | None:
     if before.told_on is None:
         return None
     return {"date": str(before.told_on), "keys": before.told_keys}

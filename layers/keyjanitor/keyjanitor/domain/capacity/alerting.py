@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from keyjanitor.domain.capacity.forecast import Forecast
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import AlertRow, Burst, CountRow, PressureRow
+from keyjanitor.domain.model.records import AlertState, Burst, CountRow, PressureRow
 
 MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
 AGAIN = timedelta(days=7)  # what stands is told again
@@ -54,21 +54,21 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
+class LevelReached:
     """A level of the service quota is reached, a share."""
 
     level: float
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class LimitNear:
     """The limit is so many days away, or fewer."""
 
     mark: int
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class LevelCleared:
     """A level, or a mark, is left behind; others may still be reached."""
 
     level: float | None = None
@@ -81,38 +81,44 @@ class Reminder:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Problem:
     """Something that is not about capacity, by the name of its alert's kind."""
 
     kind: str
     about: tuple[str, ...]
 
 
-News = Crossed | Near | Cleared | Reminder | Trouble
+AlertCause = LevelReached | LimitNear | LevelCleared | Reminder | Problem
 
 
-def news(situation: Situation, standing: AlertRow, policy: Policy) -> tuple[list[News], AlertRow]:
+def due_alerts(
+    situation: Situation, state: AlertState, policy: Policy
+) -> tuple[list[AlertCause], AlertState]:
     """What is to be told now, and what stands then."""
-    told: list[News] = []
-    level = _level(situation.count.keys / policy.service_quota, standing.level, policy)
-    if level != standing.level:
-        rose = level is not None and (standing.level is None or level > standing.level)
-        told.append(Crossed(level) if rose and level is not None else Cleared(level=standing.level))
-    mark = _mark(situation.forecast, standing.mark, policy)
-    if mark != standing.mark:
-        nearer = mark is not None and (standing.mark is None or mark < standing.mark)
-        told.append(Near(mark) if nearer and mark is not None else Cleared(mark=standing.mark))
-    after = replace(standing, level=level, mark=mark)
+    told: list[AlertCause] = []
+    level = _level(situation.count.keys / policy.service_quota, state.level, policy)
+    if level != state.level:
+        rose = level is not None and (state.level is None or level > state.level)
+        told.append(
+            LevelReached(level) if rose and level is not None else LevelCleared(level=state.level)
+        )
+    mark = _mark(situation.forecast, state.mark, policy)
+    if mark != state.mark:
+        nearer = mark is not None and (state.mark is None or mark < state.mark)
+        told.append(
+            LimitNear(mark) if nearer and mark is not None else LevelCleared(mark=state.mark)
+        )
+    after = replace(state, level=level, mark=mark)
     if told:
         after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
     elif _remind(situation.today, after, policy):
         told.append(Reminder())
         after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
-    troubles, standing_troubles = _troubles(situation, standing)
-    return [*told, *troubles], replace(after, troubles=standing_troubles)
+    problems, problems_after = _problems(situation, state)
+    return [*told, *problems], replace(after, troubles=problems_after)
 
 
-def _level(share: float, standing: float | None, policy: Policy) -> float | None:
+def _level(share: float, before: float | None, policy: Policy) -> float | None:
     """The highest level that stands: reached now, or reached before and not yet left behind."""
     margin = policy.alerts.clear_margin
     return max(
@@ -120,16 +126,16 @@ def _level(share: float, standing: float | None, policy: Policy) -> float | None
             level
             for level in policy.alerts.levels
             if share >= level
-            or (standing is not None and level <= standing and share >= level - margin)
+            or (before is not None and level <= before and share >= level - margin)
         ),
         default=None,
     )
 
 
-def _mark(forecast: Forecast, standing: int | None, policy: Policy) -> int | None:
+def _mark(forecast: Forecast, before: int | None, policy: Policy) -> int | None:
     """The lowest days-to-limit mark that stands."""
     if forecast.growth is None:
-        return standing  # nobody knows
+        return before  # nobody knows
     if forecast.days is None:
         return None
     days = forecast.days
@@ -138,55 +144,55 @@ def _mark(forecast: Forecast, standing: int | None, policy: Policy) -> int | Non
             mark
             for mark in policy.alerts.days_to_limit
             if days <= mark
-            or (standing is not None and mark >= standing and days <= mark * MARK_CLEARS)
+            or (before is not None and mark >= before and days <= mark * MARK_CLEARS)
         ),
         default=None,
     )
 
 
-def _remind(today: date, standing: AlertRow, policy: Policy) -> bool:
-    if standing.level is None and standing.mark is None:
+def _remind(today: date, state: AlertState, policy: Policy) -> bool:
+    if state.level is None and state.mark is None:
         return False
-    if standing.told_on is None:
+    if state.told_on is None:
         return True
     levels = policy.alerts.levels
-    top = bool(levels) and standing.level == levels[-1]
-    return today - standing.told_on >= (AGAIN_AT_THE_TOP if top else AGAIN)
+    top = bool(levels) and state.level == levels[-1]
+    return today - state.told_on >= (AGAIN_AT_THE_TOP if top else AGAIN)
 
 
-def _troubles(
-    situation: Situation, standing: AlertRow
-) -> tuple[list[Trouble], dict[str, tuple[date, tuple[str, ...]]]]:
+def _problems(
+    situation: Situation, state: AlertState
+) -> tuple[list[Problem], dict[str, tuple[date, tuple[str, ...]]]]:
     """What is wrong beside capacity: told when it appears or grows, and each week while it lasts."""
     found = {
         "unread_plan": tuple(sorted(situation.unread)),
         "silent_plans": tuple(sorted(situation.silent)),
         "dead_letters": tuple(sorted(name for name, n in situation.letters.items() if n)),
         "subscription": tuple(sorted(situation.unconfirmed)),
-        "fewer_keys": _fewer(situation, standing),
+        "fewer_keys": _fewer(situation, state),
         "burst": tuple(sorted(one.name for one in situation.bursts)),
         "policy_problem": tuple(sorted(situation.policy_problems)),
     }
-    told: list[Trouble] = []
+    told: list[Problem] = []
     stands: dict[str, tuple[date, tuple[str, ...]]] = {}
     for kind, about in found.items():
         if not about:
             continue
-        before = standing.troubles.get(kind)
+        before = state.troubles.get(kind)
         known = before is not None and set(about) <= set(before[1])
         if before is not None and known and situation.today - before[0] < AGAIN:
             stands[kind] = before
             continue
-        told.append(Trouble(kind, about))
+        told.append(Problem(kind, about))
         stands[kind] = (situation.today, about)
     return told, stands
 
 
-def _fewer(situation: Situation, standing: AlertRow) -> tuple[str, ...]:
+def _fewer(situation: Situation, state: AlertState) -> tuple[str, ...]:
     """Whether keys went that neither a sweep nor a revocation took."""
     before = situation.yesterday
     if situation.freed_since is None:  # nobody can tell while a sweep is at work
-        told_on, about = standing.troubles.get("fewer_keys", (None, ()))
+        told_on, about = state.troubles.get("fewer_keys", (None, ()))
         return about if told_on == situation.today else ()
     if before is None:
         return ()

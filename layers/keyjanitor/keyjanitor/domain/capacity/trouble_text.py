@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from keyjanitor.domain.capacity.alerting import Situation, Trouble
+from keyjanitor.domain.capacity.alerting import Problem, Situation
 from keyjanitor.domain.model.alert import Draft, Severity, Typed, Wait, midnight, noon
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.safe_text import harmless, visible
@@ -37,9 +37,9 @@ class Text:
     lines: list[str | Typed]
 
 
-def write_trouble(one: Trouble, situation: Situation) -> Draft:
+def write_trouble(one: Problem, situation: Situation) -> Draft:
     """The alert about one trouble, with what helps to judge it."""
-    texts: Mapping[str, Callable[[Trouble, Situation], Text]] = {
+    texts: Mapping[str, Callable[[Problem, Situation], Text]] = {
         "unread_plan": _unread,
         "silent_plans": _silent,
         "fewer_keys": _fewer,
@@ -66,7 +66,7 @@ def _a_week(situation: Situation, why: str) -> Wait:
     return Wait(noon(situation.today, WEEK), why)
 
 
-def _unread(one: Trouble, situation: Situation) -> Text:
+def _unread(one: Problem, situation: Situation) -> Text:
     plans = _many(len(one.about), "usage plan")
     return Text(
         f"{plans} not read for two nights",
@@ -85,7 +85,7 @@ def _unread(one: Trouble, situation: Situation) -> Text:
     )
 
 
-def _silent(one: Trouble, situation: Situation) -> Text:
+def _silent(one: Problem, situation: Situation) -> Text:
     plans = _many(len(one.about), "usage plan")
     return Text(
         f"{plans} without any request",
@@ -103,7 +103,7 @@ def _silent(one: Trouble, situation: Situation) -> Text:
     )
 
 
-def _fewer(_: Trouble, situation: Situation) -> Text:
+def _fewer(_: Problem, situation: Situation) -> Text:
     before, freed = situation.yesterday, situation.freed_since or 0
     held = f"On {before.date} the account held {before.keys:,} API keys" if before else ""
     gone = f"{situation.missed:,} API keys"
@@ -136,7 +136,7 @@ def _lookup(event: str) -> str:
     )
 
 
-def _letters(one: Trouble, situation: Situation) -> Text:
+def _letters(one: Problem, situation: Situation) -> Text:
     messages = _many(sum(situation.letters[name] for name in one.about), "dead letter")
     return Text(
         messages,
@@ -165,7 +165,7 @@ def _letters(one: Trouble, situation: Situation) -> Text:
     )
 
 
-def _subscription(one: Trouble, situation: Situation) -> Text:
+def _subscription(one: Problem, situation: Situation) -> Text:
     subscriptions = _many(len(one.about), "alert subscription")
     return Text(
         f"{subscriptions} not confirmed",
@@ -187,7 +187,7 @@ def _subscription(one: Trouble, situation: Situation) -> Text:
     )
 
 
-def _burst(one: Trouble, situation: Situation) -> Text:
+def _burst(one: Problem, situation: Situation) -> Text:
     bursts = [burst for burst in situation.bursts if burst.name in one.about]
     senders = _many(len(bursts), "sender")
     return Text(
@@ -212,7 +212,7 @@ def _burst(one: Trouble, situation: Situation) -> Text:
     )
 
 
-def _policy_problem(one: Trouble, situation: Situation) -> Text:
+def _policy_problem(one: Problem, situation: Situation) -> Text:
     problems = situation.policy_problems
     places = _many(len(one.about), "place")
     return Text(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 
 from keyjanitor.domain.doctor.checkup import Checkup
-from keyjanitor.domain.doctor.fixes import SweepBlockers, StackOwners
+from keyjanitor.domain.doctor.fixes import StackOwners, SweepBlockers
 from keyjanitor.domain.expiry.key_use import plan_doubt
 from keyjanitor.domain.expiry.ownership import (
     RESTORE_MARKER,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from keyjanitor.domain.doctor import fixes
-from keyjanitor.domain.doctor.fixes import SweepBlockers, StackOwners, several, shown, stack_words
+from keyjanitor.domain.doctor.fixes import StackOwners, SweepBlockers, several, shown, stack_words
 from keyjanitor.domain.model.owners import Owner, Stack
 from keyjanitor.domain.model.policy import BoundPolicy, Rate, Unbound
 from keyjanitor.domain.model.usage_plan import UsagePlan

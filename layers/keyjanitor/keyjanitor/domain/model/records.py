@@ -221,7 +221,7 @@ class PendingAlert:
 
 
 @dataclass(frozen=True, slots=True)
-class AlertRow:
+class AlertState:
     """What was told of the account and stands, and what is yet to be published."""
 
     version: int = 0
