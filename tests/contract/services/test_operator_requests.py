@@ -175,6 +175,15 @@ def test_what_looks_like_a_value_is_refused_and_repeated_nowhere(
         account.invoke(f"revoke {value}")
     with pytest.raises(InvalidEvent):
         account.invoke([value])
+    events: list[dict[str, Any]] = [{value: 1}, {"time": value}]
+    for event in events:
+        with pytest.raises(InvalidEvent) as raised:
+            account.invoke(issue(), **event)
+        assert value not in str(raised.value)
+    for event in [*events, {"mode": value}, {"mode": [value]}]:
+        with pytest.raises(InvalidEvent) as raised:
+            account.sweep(**event)
+        assert value not in str(raised.value)
     said = [account.operators_answers, account.events, account.items(), caplog.text]
     assert shown([value], {str(n): repr(one).encode() for n, one in enumerate(said)}) == []
 

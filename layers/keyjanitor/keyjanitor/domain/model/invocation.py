@@ -11,6 +11,8 @@ from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
 
 # Why an operator holds; what alerts and samples have in its place, such as <WHY>, is none.
 WHY = r"(?s)(?!\s*<[^<>]*>\s*$).{1,500}"
+SHORTEST_VALUE = 20  # characters of a key's value at least: what is so long is not repeated
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{2,15}(Z|[+-]\d\d:?\d\d)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ def known_fields(event: Mapping[str, Any], known: set[str]) -> None:
         raise InvalidEvent("(event)", "must be a JSON object")
     for name in event:
         if name not in known:
-            raise InvalidEvent(str(name), f"is not a field; allowed: {', '.join(sorted(known))}")
+            field = str(name) if len(str(name)) < SHORTEST_VALUE else "(a long field)"
+            raise InvalidEvent(field, f"is not a field; allowed: {', '.join(sorted(known))}")
 
 
 def time_of(event: Mapping[str, Any], window: ReplayWindow) -> datetime:
@@ -140,10 +143,18 @@ def time_of(event: Mapping[str, Any], window: ReplayWindow) -> datetime:
     try:
         time = datetime.fromisoformat(value)
     except ValueError:
-        raise InvalidEvent("time", f"{value[:40]!r} {allowed}") from None
+        raise InvalidEvent("time", f"{_harmless(value)} {allowed}") from None
     if time.utcoffset() != timedelta(0):
-        raise InvalidEvent("time", f"{value[:40]!r} {allowed}")
+        raise InvalidEvent("time", f"{_harmless(value)} {allowed}")
     return time.astimezone(UTC)
+
+
+def _harmless(value: object) -> str:
+    """What an event says, to be repeated in an error; what is as long as a key's value is not."""
+    text = str(value)
+    if len(text) < SHORTEST_VALUE or _MOMENT.fullmatch(text):
+        return repr(value)
+    return f"a text ({len(text)} characters)"
 
 
 def _mode(event: Mapping[str, Any], deployed: Mode) -> Mode:
@@ -154,7 +165,7 @@ def _mode(event: Mapping[str, Any], deployed: Mode) -> Mode:
     except ValueError:
         allowed = ", ".join(Mode)
         raise InvalidEvent(
-            "mode", f"{event['mode']!r} is not allowed; allowed: {allowed}"
+            "mode", f"{_harmless(event['mode'])} is not allowed; allowed: {allowed}"
         ) from None
     if not deployed.allows(mode):
         raise ModeRefused(mode, deployed)
