@@ -17,7 +17,7 @@ class AlertStore:
         self._table = table
 
     def read(self) -> AlertState:
-        """What stands."""
+        """The alerts that were published and still apply."""
         item = self._table.get(_ALERTS)
         if item is None:
             return AlertState()
@@ -28,7 +28,7 @@ class AlertStore:
         return replace(from_values(AlertState, {**item, "troubles": {}}), troubles=troubles)
 
     def write(self, row: AlertState) -> AlertState | None:
-        """Writes what stands from now on, and gives it; None if another run was first."""
+        """Writes the alerts that apply from now on, and gives them; None if another run was first."""
         after = replace(row, version=row.version + 1)
         item: Item = {**_ALERTS, **to_values(replace(after, troubles={}))}
         item["troubles"] = {

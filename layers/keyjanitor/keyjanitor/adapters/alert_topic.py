@@ -71,7 +71,7 @@ class AlertTopic:
             raise refusal(err, "Publish", f"sns:Publish on {self._arn}") from None
 
     def is_heard(self) -> bool:
-        """Whether a subscription is confirmed; raises as `publish` does.
+        """True if a subscription is confirmed; raises as `publish` does.
 
         The count in GetTopicAttributes lags behind, so the subscriptions themselves are asked: one
         that waits or was deleted has a word where the others have their ARN (doc: AF-532).
@@ -79,7 +79,7 @@ class AlertTopic:
         return any(str(one["SubscriptionArn"]).startswith("arn:") for one in self._subscriptions())
 
     def unconfirmed(self) -> list[str]:
-        """The endpoints of subscriptions that nobody has confirmed; raises as `publish` does."""
+        """The endpoints of subscriptions that are not confirmed; raises as `publish` does."""
         return [
             str(one["Endpoint"])
             for one in self._subscriptions()

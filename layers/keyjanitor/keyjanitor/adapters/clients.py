@@ -81,7 +81,7 @@ def code_of(err: ClientError) -> str:
 
 
 def refusal(err: ClientError | BotoCoreError, operation: str, action: str) -> KeyjanitorError:
-    """What to raise, `from None`, for an AWS error: its text may hold what we sent.
+    """The error to raise, `from None`, for an AWS error: its text may hold what we sent.
 
     `operation` is AWS's name of the call, `action` the IAM action on the resource that it needs.
     """

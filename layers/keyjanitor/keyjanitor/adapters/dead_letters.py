@@ -18,7 +18,7 @@ class DeadLetterQueues:
         self._urls = urls
 
     def message_counts(self) -> dict[str, int]:
-        """How many messages lie in each; raises CallFailed or AccessDenied."""
+        """The number of messages in each queue, by name; raises CallFailed or AccessDenied."""
         return {name: self._count(name, url) for name, url in self._urls.items()}
 
     def _count(self, name: str, url: str) -> int:

@@ -146,7 +146,7 @@ class Table:
                     return failed
                 if attempt == MAX_THROTTLE_ATTEMPTS - 1:
                     raise CallFailed("TransactWriteItems", "ThrottlingError") from None
-                # Somebody else writes one of the items right now, or all write too much at once.
+                # Another run writes one of the items right now, or all runs together write too much.
                 time.sleep(min((0.2 if throttled else 0.05) * 2**attempt, LONGEST_PAUSE))
             except BotoCoreError as err:
                 raise refusal(err, "TransactWriteItems", self._action("PutItem")) from None

@@ -49,7 +49,7 @@ class GatewayApis:
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
         """The methods of a deployment: what is served by the stages that point at it.
 
-        GetResources tells of the API as it was edited since. A deployment is "an immutable
+        GetResources answers with the API as it was edited since. A deployment is "an immutable
         representation of a RestApi", and GetDeployment with `embed=["apisummary"]` gives "a summary
         of the RestApi at the date and time that the deployment resource was created": for each path
         and method authorizationType and apiKeyRequired (doc: AF-334). That a false is told, as
@@ -69,7 +69,7 @@ class GatewayApis:
             for http_method, snapshot in sorted(snapshots.items())
         )
         if not methods:
-            # An API without methods cannot be deployed, so none told is none known (seen: AF-336).
+            # An API without methods cannot be deployed, so an empty summary is a missing one (seen: AF-336).
             raise UnexpectedAnswer("GetDeployment", "the answer holds no summary of methods")
         return methods
 

@@ -123,7 +123,7 @@ class GatewayCalls:
         return self._ids.real(params)
 
     def _is_transient(self, err: ClientError) -> bool:
-        """Whether to try again. Both 429s share their status: only the code tells them apart (doc: AF-121)."""
+        """True if the call may be tried again. Both 429s share their status: only the code tells them apart (doc: AF-121)."""
         code = code_of(err)
         if code in ("TooManyRequestsException", "ThrottlingException"):
             self._pace.on_throttle(_retry_after(err))

@@ -186,7 +186,7 @@ def _api_key(item: Mapping[str, Any], tags: Mapping[str, str] | None) -> ApiKey:
         return ApiKey(
             key_id=item["id"],
             name=item.get("name") or "",
-            # A key of which AWS does not say that it is enabled is none that we may judge as one.
+            # Without `enabled` the item is malformed: raise rather than guess.
             enabled=item["enabled"],
             created_date=_utc(item["createdDate"]),
             last_updated_date=_utc(item["lastUpdatedDate"]),

@@ -116,7 +116,7 @@ class GatewayPlans:
         return True
 
     def _is_member(self, usage_plan_id: str, key_id: str) -> bool:
-        """Whether the key is in the plan. AWS answers with its value (seen: AF-211), which stays in here."""
+        """True if the key is in the plan. AWS answers with its value (seen: AF-211), which stays in here."""
         try:
             self._calls.call(
                 "GetUsagePlanKey",

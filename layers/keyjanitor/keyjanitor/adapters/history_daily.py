@@ -51,7 +51,7 @@ class DailyFiles:
             damage = "lines of another shape"
         if not damage:
             return found
-        # Nobody decides on it, so it stops nobody; its earlier versions are in the bucket.
+        # No decision rests on it, so no run stops; its earlier versions are in the bucket.
         logger.error("%s is damaged (%s) and is taken for missing", name, damage)
         return []
 

@@ -49,7 +49,7 @@ class EvidenceFiles:
     ) -> Evidence | None:
         """The latest evidence that is older than `day`, or None if there is none.
 
-        A damaged file is passed over, and reported: to the log, if nobody else takes it.
+        A damaged file is passed over, and given to `report`; without `report` it is logged.
         """
         names = self._bucket.names("evidence/", StartAfter=f"evidence/{day - FORGET_AFTER}")
         days = filter(None, map(_evidence_day, names))
@@ -99,7 +99,7 @@ class EvidenceFiles:
     # --- a reading that is not whole yet ----------------------------------------------------------
 
     def partials(self, day: date) -> list[Any]:
-        """What the runs of a date have read so far, each as it was put; a damaged one is left out."""
+        """The parts of a date's reading that its runs have put; a damaged one is left out."""
         found = []
         for name in list(self._bucket.names(_partial_prefix(day))):
             body = self._bucket.get(name)

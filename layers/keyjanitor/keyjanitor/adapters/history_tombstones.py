@@ -79,7 +79,7 @@ class TombstoneFiles:
             raise TombstoneUnreadable(key_id, f"it is damaged ({type(err).__name__})") from None
 
     def has_tombstone(self, key_id: str) -> bool:
-        """Whether there is one, opened or not."""
+        """True if there is a tombstone, whether it opens or not."""
         return self._tombstone(key_id) is not None
 
     def _tombstone(self, key_id: str) -> bytes | None:

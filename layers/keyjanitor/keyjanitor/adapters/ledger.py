@@ -46,7 +46,7 @@ _PRESSURE = {"pk": "CONTROL", "sk": "ladder"}
 class Change:
     """One row as it was read (`before`; None: there was none) and as it shall be.
 
-    It is written only if nobody else has written the row since. A row whose new state belongs to
+    It is written only if no other run has written the row since. A row whose new state belongs to
     the other partition moves there. `announcements` go into the outbox with it, and those of `taken`
     out of it, all or nothing.
     """
@@ -91,12 +91,12 @@ class Ledger:
         return {item["sk"]: request_of(item) for item in self._table.get_all("REQUEST", row_ids)}
 
     def holders(self) -> Counter[tuple[str, str | None]]:
-        """How many living keys each owner has in each tier, as pairs of tier and owner."""
+        """The number of living keys by (tier, owner)."""
         rows = self._table.query("KEY", only=("tier", "owner"))
         return Counter((item["tier"], item.get("owner")) for item in rows)
 
     def parked_keys(self, today: date, until: date | None = None) -> Shelf:
-        """What tonight has to know of the keys that are parked; read page by page.
+        """The keys that are parked, as tonight needs them; read page by page.
 
         Due are those that are to be purged by today, or by another date.
         """
@@ -116,7 +116,7 @@ class Ledger:
     def commit(self, changes: Iterable[Change], *, unless_held: bool = False) -> list[Row]:
         """Writes each change if its row is as it was read; gives the rows that were written.
 
-        What somebody else has written meanwhile is left as it is. With `unless_held` nothing is
+        A row that another run has written meanwhile is left as it is. With `unless_held` nothing is
         written once an operator holds, and Held is raised.
         """
         written: list[Row] = []
@@ -131,7 +131,7 @@ class Ledger:
         return written
 
     def commit_one(self, change: Change, *, unless_held: bool = False) -> Row:
-        """Writes one change and gives its row; raises ClaimLost if somebody else was first."""
+        """Writes one change and gives its row; raises ClaimLost if another run was first."""
         written = self.commit([change], unless_held=unless_held)
         if not written:
             raise ClaimLost(change.after.key_id)
@@ -166,7 +166,7 @@ class Ledger:
         self._table.put_now({**_PRESSURE, **to_values(pressure_row)})
 
     def pressure_row(self) -> PressureRow | None:
-        """What the last sweep worked out of the pressure rules, or None if there was none."""
+        """The state of the pressure rules as the last sweep wrote it; None if there was none."""
         item = self._table.get(_PRESSURE)
         return from_values(PressureRow, item) if item else None
 
@@ -176,7 +176,7 @@ class Ledger:
         return tuple(from_values(Burst, one) for one in item.get("bursts", ()))
 
     def put_count(self, count: CountRow) -> None:
-        """Writes a date's count over the one before it; counts are kept for ever."""
+        """Writes a date's count over the one before it; counts do not expire."""
         self._table.put_now({"pk": "COUNT", "sk": str(count.date), **to_values(count)})
 
     def counts(self, since: date, until: date) -> dict[date, CountRow]:
@@ -189,7 +189,7 @@ class Ledger:
     # --- nights -----------------------------------------------------------------------------------
 
     def night(self, day: date) -> NightRow:
-        """What is remembered of a date's sweeps."""
+        """The row of a date's sweeps; an empty one if there was none."""
         return _night(day, self._table.get({"pk": "NIGHT", "sk": str(day)}) or {})
 
     def add_revoked(self, day: date, keys: int) -> None:
@@ -197,11 +197,11 @@ class Ledger:
         self._table.add_now({"pk": "NIGHT", "sk": str(day)}, "revoked", keys)
 
     def nights(self, since: date, until: date) -> dict[date, NightRow]:
-        """What is remembered of the sweeps of the dates from one to the other."""
+        """The rows of the sweeps of the dates from `since` to `until`, both included."""
         return self.nights_of(since + DAY * index for index in range((until - since).days + 1))
 
     def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
-        """What is remembered of the sweeps of these dates."""
+        """The rows of the sweeps of these dates, of those that have one."""
         items = self._table.get_all("NIGHT", [str(day) for day in days])
         rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
         return {row.date: row for row in rows}
@@ -213,7 +213,7 @@ class Ledger:
     # --- hold and lease ---------------------------------------------------------------------------
 
     def hold(self) -> str | None:
-        """Why an operator holds all sweeps, or None if nobody does."""
+        """The reason for which an operator holds all sweeps; None if there is no hold."""
         item = self._table.get(_HOLD)
         return str(item["why"]) if item else None
 

@@ -25,7 +25,7 @@ class Ownership:
     def tags(self) -> dict[str, dict[str, str]]:
         """The tags of every tagged key, read to the last page; who is left out is untagged.
 
-        Raises CallFailed or AccessDenied: then nobody's tags are known.
+        Raises CallFailed or AccessDenied: then no key's tags are known.
         """
         tags: dict[str, dict[str, str]] = {}
         token = ""
@@ -49,9 +49,9 @@ class Ownership:
     def stack_of(self, key_id: str) -> str | None:
         """The name of the stack that owns the key, or None if none does (doc: AF-403).
 
-        A stack that let the key go when it was deleted, which CloudFormation still tells of for 90 days
+        A stack that let the key go when it was deleted, which CloudFormation still lists for 90 days
         (doc: AF-403), owns it no more.
-        Of a key whose id may be its value nobody else is asked: its tags tell all that is known.
+        A key whose id may be its value is not sent to CloudFormation: only its tags are known.
         Raises CallFailed or AccessDenied: then it is not known.
         """
         if may_be_value(key_id):

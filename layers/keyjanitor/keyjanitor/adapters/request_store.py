@@ -36,7 +36,7 @@ class RequestChange:
 
 
 class RequestStore:
-    """What the ledger's table remembers of requests."""
+    """The rows of requests, made usage plans and the count of keys, in the ledger's table."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -86,7 +86,7 @@ class RequestStore:
     # --- the count --------------------------------------------------------------------------------
 
     def admissions(self) -> Admissions:
-        """What was counted and admitted so far."""
+        """The count of keys, and what was admitted since."""
         item = self._table.get(ADMISSIONS)
         if item is None:
             return Admissions()
@@ -157,7 +157,7 @@ class RequestStore:
         }
 
     def claim_usage_plan(self, shape: str, holder: str, at: datetime, until: datetime) -> bool:
-        """Whether `holder` alone may make a plan of this shape, up to a moment (real time)."""
+        """True if `holder` alone may make a plan of this shape until a moment (real time)."""
         claim = {"pk": "PLAN", "sk": shape, "holder": holder, "until": until.isoformat()}
         condition = {
             "ConditionExpression": "attribute_not_exists(pk) OR #until < :now OR holder = :me",

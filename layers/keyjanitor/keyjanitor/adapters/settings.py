@@ -63,7 +63,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class PullSettings:
-    """What pull_usage is set to."""
+    """Settings of pull_usage."""
 
     ledger_table: str
     history_bucket: str
@@ -77,7 +77,7 @@ class PullSettings:
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """What expire_keys is set to."""
+    """Settings of expire_keys."""
 
     ledger_table: str
     history_bucket: str
@@ -98,7 +98,7 @@ class SweepSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProvisionSettings:
-    """What provision_keys is set to; `calls_per_second` is this copy's share of what all may call."""
+    """Settings of provision_keys; `calls_per_second` is one copy's share of the rate of all."""
 
     ledger_table: str
     history_bucket: str
@@ -117,7 +117,7 @@ class ProvisionSettings:
 
 @dataclass(frozen=True, slots=True)
 class WatchSettings:
-    """What watch_capacity is set to."""
+    """Settings of watch_capacity."""
 
     ledger_table: str
     history_bucket: str
@@ -140,7 +140,7 @@ class WatchSettings:
 
 @dataclass(frozen=True, slots=True)
 class PublishSettings:
-    """What publish_report is set to; `mode` is that of the sweeps it tells of."""
+    """Settings of publish_report; `mode` is that of the sweeps."""
 
     ledger_table: str
     history_bucket: str

@@ -25,7 +25,7 @@ def api_gateway(calls_per_second: float) -> ApiGateway:
 
 
 def ownership() -> Ownership:
-    """Who owns a key, by tags and CloudFormation."""
+    """The owners of keys, by tags and CloudFormation."""
     return Ownership(client("resourcegroupstaggingapi"), client("cloudformation"))
 
 
@@ -35,7 +35,7 @@ def ledger(table: str) -> Ledger:
 
 
 def request_store(table: str) -> RequestStore:
-    """What is written down of requests, in the ledger's table."""
+    """The rows of requests, in the ledger's table."""
     return RequestStore(Table(client("dynamodb"), table))
 
 

@@ -1,1 +1,1 @@
-"""What each function does: gather, decide, check, apply."""
+"""The work of each function: gather, decide, check, apply."""

@@ -26,5 +26,5 @@ def with_tags(keys: list[ApiKey], owners: TagList) -> list[ApiKey]:
 
 
 def was_swept(today: date, ledger: Nights) -> bool:
-    """Whether one of the two nights before today was: else there are only warnings."""
+    """True if one of the two nights before today was swept; if not, tonight only warns."""
     return ledger.night(today - DAY).swept or ledger.night(today - 2 * DAY).swept

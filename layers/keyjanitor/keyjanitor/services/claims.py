@@ -1,4 +1,4 @@
-"""Brings to an end what a run that died has begun."""
+"""Settles claims that a run which died has left in rows."""
 
 from dataclasses import replace
 from datetime import date
@@ -13,7 +13,7 @@ from keyjanitor.services.ports import RestorePorts
 
 
 def forget_tombstone(row: Row, adapters: RestorePorts) -> None:
-    """Destroys the tombstone of a restored key: what is sealed twice can only leak twice."""
+    """Destroys the tombstone of a restored key: its value does not have to be sealed any more."""
     adapters.history.destroy_tombstone(row.key_id)
     adapters.ledger.commit([Change(row, replace(row, claim=None))])
 
@@ -21,7 +21,7 @@ def forget_tombstone(row: Row, adapters: RestorePorts) -> None:
 def settled(
     today: date, row: Row, key: ApiKey | None, adapters: RestorePorts, bound: BoundPolicy
 ) -> Change:
-    """What becomes of a row whose claim a run that died has left.
+    """The change that settles the claim which a run that died has left in a row.
 
     `key` is as GetApiKey has just told it (None: it told that there is none), never as listed. A
     key that was disabled at another time than that run was at work stays what others made of it.

@@ -1,4 +1,4 @@
-"""When a run has to stop of itself."""
+"""The moment at which a run stops by itself."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """When a run has to stop of itself, so that it ends in order before Lambda ends it."""
+    """Stops a run in order before Lambda ends it.
+
+    `remaining_ms` gives the milliseconds that Lambda leaves; `margin_ms` are kept for the end.
+    """
 
     remaining_ms: Callable[[], int]
     margin_ms: int
@@ -20,5 +23,5 @@ class Deadline:
         return cls(context.get_remaining_time_in_millis, min(30_000, left // 5))
 
     def passed(self) -> bool:
-        """Whether there is only time left to end in order."""
+        """True if only the time to end in order is left."""
         return self.remaining_ms() <= self.margin_ms

@@ -1,4 +1,4 @@
-"""What the services call of the things outside, and nothing more, as Protocols.
+"""Protocols of the adapters, with the methods that the services call and nothing more.
 
 The adapters fit them, and so do their twins in memory: mypy checks both where they are handed in. A
 port has the contract of the adapter's methods, whose docstrings say what they take, give and raise.
@@ -134,7 +134,7 @@ class RestoreGateway(Protocol):
 
 
 class RestorePorts(Protocol):
-    """What it takes to bring a key back, and to end what a run that died has begun."""
+    """The adapters that restore a key, and settle what a run that died has left."""
 
     @property
     def gateway(self) -> RestoreGateway: ...

@@ -27,11 +27,11 @@ from keyjanitor.errors import (
 from keyjanitor.services.claims import forget_tombstone
 from keyjanitor.services.ports import RestorePorts
 
-# How API Gateway says that a key cannot be in a plan. A restore goes on without that plan: what can
-# be mended there does not hold the key up, and can be attached by hand.
+# API Gateway answers so if a key cannot be in a plan. A restore continues without that plan: an
+# operator can fix the plan later and attach the key.
 REFUSED = frozenset({"ConflictException", "BadRequestException", "LimitExceededException"})
 
-Told = Callable[[Row], Announcement]  # the event that tells of a key which lives again
+Told = Callable[[Row], Announcement]  # makes the event that says that a key was restored
 
 logger = Logger(child=True)
 
@@ -42,7 +42,7 @@ def restore(
     """Restores one parked key; gives the row under its new id. May be run again after any failure.
 
     The key is created disabled and under a marker name, attached, renamed and then enabled, so
-    that what is half done opens nothing and can be told from somebody's living key. Raises
+    that a half-built key opens nothing and is not taken for a key in use. Raises
     NotRestorable or AccountFull (the row stays parked), ClaimLost, and what the adapters raise.
     """
     claimed, tombstone, new_id = _build(row, today, adapters)
@@ -91,7 +91,10 @@ def _rename(new_id: str, tombstone: Tombstone, adapters: RestorePorts) -> str:
 
 
 def _reason(tombstone: Tombstone, lost: Mapping[str, str], name: str) -> Restored | RestoredWithout:
-    """What the key came back without, if it lacks anything; `lost` are plans, each with why."""
+    """The reason for the row: restored, or restored without some plans or the name.
+
+    `lost` has the plans that did not take the key, each with why.
+    """
     in_no_plan = len(lost) == len(tombstone.usage_plan_ids)
     renamed = name if name != tombstone.name else None
     if not lost and not in_no_plan and renamed is None:
@@ -108,8 +111,8 @@ def _build(row: Row, today: date, adapters: RestorePorts) -> tuple[Row, Tombston
         tombstone, value = adapters.history.open_tombstone(row.key_id, adapters.sealer)
         new_id = _built(claimed, adapters) or _create(tombstone, value, adapters)
     except (NotRestorable, TombstoneUnreadable) as err:
-        # For now the claim stays: it tells whoever comes next that there may be a key already. Else
-        # ClaimLost says that another run, which has restored it, is why nothing is there.
+        # Keep the claim if the failure may pass: the next run then looks for a half-built key first.
+        # If it is final, ClaimLost means that another run has restored the key.
         if not err.transient:
             adapters.ledger.commit_one(Change(claimed, replace(claimed, claim=None)))
         raise NotRestorable(row.key_id, str(err), transient=err.transient) from err
@@ -141,7 +144,7 @@ def half_built(row: Row, adapters: RestorePorts) -> str | None:
     if built := _built(row, adapters):
         return built
     marker = RESTORE_MARKER + row.key_id
-    # One that is enabled is somebody's living key, whatever its name: ours is renamed before.
+    # An enabled key is in use, whatever its name: a restore renames its key before it enables it.
     return next(
         (
             key.key_id
@@ -153,12 +156,12 @@ def half_built(row: Row, adapters: RestorePorts) -> str | None:
 
 
 def is_half_built(key: ApiKey) -> bool:
-    """Whether a key is one that a restore has built and not yet given to its owner."""
+    """True for a key that a restore has built and not yet renamed and enabled."""
     return key.name.startswith(RESTORE_MARKER) and not key.enabled
 
 
 def _is_ended(row: Row | None) -> bool:
-    """Whether somebody revokes the key or purges it, or has done so."""
+    """True if the key is revoked or purged, or about to be."""
     if row is None:
         return False
     purging = row.claim is not None and row.claim.verb is SweepAction.PURGE

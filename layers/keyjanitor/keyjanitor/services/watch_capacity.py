@@ -70,7 +70,7 @@ class Adapters(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CapacityReading:
-    """What one look found, and what is measured of it."""
+    """Result of one count: the situation for alerts, and numbers for metrics."""
 
     situation: Situation
     regret: float | None  # of a hundred keys that were disabled or parked, how many came back
@@ -201,7 +201,7 @@ def _made_since(before: CountRow | None, keys: Iterable[ApiKey]) -> int:
 
 
 def _growing(week_ago: CountRow | None, count: CountRow) -> dict[str, int]:
-    """By how many keys each tier has grown in a week; empty: nobody knows."""
+    """Growth of each tier in keys over a week; empty if there is no count of a week ago."""
     if week_ago is None:
         return {}
     return {tier: number - week_ago.tiers.get(tier, 0) for tier, number in count.tiers.items()}
@@ -253,7 +253,7 @@ def publish_alerts(
         written = adapters.alert_store.write(replace(after, pending=(*others, *mine, *fresh)))
         if written is not None:
             return _publish([*mine, *fresh], written, adapters)
-    logger.info("another run tells of this")
+    logger.info("another run publishes these alerts")
     return []
 
 
@@ -344,7 +344,7 @@ def _unread(latest: Evidence | None, before: Evidence | None) -> dict[str, str]:
 
 
 def metrics_of(one: CapacityReading, policy: Policy) -> dict[str, float]:
-    """The metrics of one look, by name; what nobody knows is not among them."""
+    """The metrics of one count, by name; a number that is not known is left out."""
     situation = one.situation
     count, seen = situation.count, situation.forecast
     days = None if seen.growth is None else (seen.days if seen.days is not None else 730)

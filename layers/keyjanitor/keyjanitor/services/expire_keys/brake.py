@@ -48,7 +48,7 @@ def compared(
 def check(
     plan: SweepPlan, comparison: Comparison, run: SweepInvocation, adapters: Adapters
 ) -> Checked:
-    """What may be carried out of a plan.
+    """The part of a plan that may be carried out.
 
     While the brake is on, nothing is done but to give keys back; the plan is saved under its digest
     and alerted once a date. A plan that the allowance cuts is saved too. Once an operator has

@@ -1,4 +1,4 @@
-"""Writes into a key's row what is about to be done to it, and then what was done."""
+"""Writes into a key's row the action that is about to follow, and then its result."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,7 +72,7 @@ class Claims:
         announcements = (self._sweep.event(after),) if action else ()
         written = self._sweep.commit([Change(claimed, after, announcements)])
         if not written:
-            # The claim stands in the row; the next run brings it to an end.
+            # The claim stays in the row; the next run settles it.
             logger.error("key %s: its row was changed under a claim", claimed.key_id)
             return
         if action:

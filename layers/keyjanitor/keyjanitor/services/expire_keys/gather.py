@@ -1,4 +1,4 @@
-"""Gathers all that a sweep decides on, and brings to an end what a run that died has begun."""
+"""Gathers all that a sweep decides on, and settles what a run that died has left."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -124,7 +124,7 @@ def gather(today: date, adapters: Adapters, policy: Policy, *, acting: bool) -> 
 
 
 def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: SweepLedger) -> dict[str, Row]:
-    """The rows of the unknown keys that were made for requests which nobody has answered yet."""
+    """Rows for keys without one that were made for requests which are not answered yet."""
     names = {
         key.key_id: (key, name)
         for key in keys
@@ -143,7 +143,7 @@ def _begun(keys: Sequence[ApiKey], rows: Mapping[str, Row], ledger: SweepLedger)
 def gather_for_undo(
     today: date, adapters: Adapters, policy: Policy
 ) -> tuple[dict[str, Row], BoundPolicy]:
-    """The rows, and the policy tied to no plan: an undo needs no evidence and judges nobody.
+    """The rows, and the policy bound to no plan: an undo needs no evidence and judges no key.
 
     So it works at any hour, and after a plan was renamed. Raises EmptyListing.
     """
@@ -159,7 +159,7 @@ def gather_for_undo(
 
 
 def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[SweepAction, int]:
-    """How many keys took which step on this date already."""
+    """The number of keys by step that were already taken on this date."""
     return {
         SweepAction.WARN: sum(row.warned_on == today for row in rows.values()),
         SweepAction.DISABLE: sum(row.disabled_on == today for row in rows.values()),
@@ -170,7 +170,7 @@ def _stepped(today: date, rows: Mapping[str, Row], shelf: Shelf) -> dict[SweepAc
 def _open_oldest(
     today: date, shelf: Shelf, adapters: Adapters, *, acting: bool
 ) -> tuple[bool, tuple[str, ...]]:
-    """Whether tombstones can be opened tonight, and the keys whose tombstones never will be.
+    """True if tombstones can be opened tonight; and the keys whose tombstones never will.
 
     If none of the oldest opens, nothing may rely on new ones: unless each of them is damaged by
     itself, and what is sealed now does open. One that is damaged is named, and passed over.
@@ -201,7 +201,7 @@ def _open_oldest(
 
 
 def _seals(sealer: SweepSealer) -> bool:
-    """Whether a value that is sealed now can be opened again."""
+    """True if a value that is sealed now can be opened again."""
     try:
         sealer.try_out()
     except (AccessDenied, CallFailed, UnexpectedAnswer) as err:

@@ -9,8 +9,8 @@ from keyjanitor.services.expire_keys.gather import Adapters
 def check_may_act(today: date, adapters: Adapters) -> None:
     """Raises OlderDate or NotHeard if a sweep of this date may only observe.
 
-    What cannot be asked of the alert topic is taken for no: a sweep that may be heard by nobody does
-    not act.
+    If the alert topic does not answer, it counts as a topic without a subscription: a sweep does
+    not act if no person may receive its alerts.
     """
     newest = adapters.history.evidence_after(today)
     pressure_row = (

@@ -1,4 +1,4 @@
-"""What a sweep only writes into the ledger: notes, and the warnings with their events."""
+"""Writes a sweep's notes, and its warnings with their events, into the ledger."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,7 @@ logger = Logger(child=True)
 
 
 class Notes:
-    """Writes down what is noted and who is warned; raises Held as the ledger does."""
+    """Writes notes and warnings; raises Held as the ledger does."""
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
@@ -35,7 +35,7 @@ class Notes:
         self._sweep.outcome.applied[SweepAction.ADOPT] += sum(row.key_id in new for row in written)
 
     def _is_gone(self, row: Row) -> bool:
-        """Whether API Gateway says that it has no such key: that lists leave it out is no proof."""
+        """True if GetApiKey answers that there is no such key; a list without it proves nothing."""
         if self._sweep.deadline.passed():
             return False
         try:
@@ -61,7 +61,7 @@ class Notes:
         for step in batch:
             row = self._sweep.rows.get(step.key.key_id)
             if row is None:
-                continue  # somebody else adopted it just now: the next night knows it
+                continue  # another run adopted it just now: the next night warns about it
             after = warned(step, row, self._sweep.today)
             changes.append(Change(row, after, (self._sweep.event(after),)))
         written = self._sweep.commit(changes, unless_held=True)

@@ -1,4 +1,4 @@
-"""Publishes what a sweep has to say: the digest of the warnings, and the events of every step."""
+"""Publishes the digest of a sweep's warnings, and the events of its steps."""
 
 from collections.abc import Iterable, Mapping
 
@@ -23,7 +23,7 @@ logger = Logger(child=True)
 
 
 class Outbox:
-    """Sends what waits in the ledger; what cannot be sent stays there for the next run."""
+    """Sends the events that wait in the ledger; one that cannot be sent waits for the next run."""
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
@@ -71,7 +71,7 @@ class Outbox:
                 row = self._row_of(one)
                 told, after = as_told_today(one, row, self._today)
                 if told is None:
-                    logger.info("event %s tells of nothing any more", one.announcement_id)
+                    logger.info("event %s is out of date and is dropped", one.announcement_id)
                     self._adapters.ledger.sent([one])
                     continue
                 batch.append(told)
@@ -101,7 +101,7 @@ class Outbox:
     ) -> None:
         """Takes events that were told late out of the outbox, each with the date that its row has now.
 
-        Has somebody changed the row meanwhile, its event waits and is told again.
+        If another run has changed the row meanwhile, the event waits and is sent again.
         """
         late: dict[str, Change] = {}
         for one in taken:

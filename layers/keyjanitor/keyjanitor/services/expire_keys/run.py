@@ -68,7 +68,7 @@ def serve(
 
 @dataclass(frozen=True, slots=True)
 class SweepRun:
-    """What one run works with: the account, the policy, and until when it may work."""
+    """One run: its adapters, its policy and its deadline."""
 
     adapters: Adapters
     policy: Policy
@@ -123,7 +123,7 @@ class SweepRun:
     def _act(self, plan: SweepPlan, gathered: Gathered) -> Outcome:
         """Applies a plan, and remembers how many keys it parked, also of a run that fails.
 
-        Else they would be missed, as if somebody had deleted them.
+        Without that number watch_capacity would alert on missing keys.
         """
         sweeper = self._sweeper(plan.today, gathered.night.rows, gathered.bound)
         sweeper.finish_restores(gathered.unfinished, plan)
@@ -155,7 +155,7 @@ class SweepRun:
         return Sweeper(today, rows, self.adapters, bound, self.deadline, self.gateway_clock)
 
     def _growth_until(self, today: date) -> Growth | None:
-        """How the account grows, by the counts of the last weeks; None: nobody knows yet."""
+        """Growth in keys a day, by the counts of the last weeks; None if there are too few."""
         counts = self.adapters.ledger.counts(today - DAY * DAYS, today)
         keys = {day: row.keys for day, row in counts.items()}
         return forecast(keys, self.policy.service_quota, today).growth
@@ -189,7 +189,7 @@ def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
 def write_down(
     plan: SweepPlan, pressure_row: PressureRow, gathered: Gathered, adapters: Adapters
 ) -> str:
-    """What is told of the night, in `observe` too: the verdict on every key, and the pressure rules.
+    """Writes the keys file of the night and the state of the pressure rules, in `observe` too.
 
     Gives the name of the night's keys file.
 

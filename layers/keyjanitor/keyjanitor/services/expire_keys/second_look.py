@@ -32,7 +32,7 @@ def why_not(
 
 
 def other_plans(step: Park, plans: Iterable[str]) -> str | None:
-    """Whether the key is in other usage plans than were judged, and would come back into those.
+    """Why the key is left alone if it is in other usage plans than were judged; None if it is not.
 
     A change of plans shows in no date of the key. An empty answer proves nothing either: of a
     key that was in plans it is another answer, of one that was in none it is the same twice.

@@ -1,4 +1,4 @@
-"""What all parts of one sweep share: its date, the ledger's rows as they are now, and its outcome."""
+"""The state of one sweep: its date, the ledger's rows as they are now, and its outcome."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -117,7 +117,7 @@ class Steps:
         self._claims.finish(row, gone, SweepAction.PURGE)
 
     def _is_nearly_restored(self, row: Row) -> bool:
-        """Whether a restore that did not come to its end has already enabled the key."""
+        """True if a restore that was cut off has already enabled the key."""
         if row.new_key_id is None or row.claim is None or row.claim.verb is not SweepAction.RESTORE:
             return False
         key = self._adapters.gateway.key(row.new_key_id)

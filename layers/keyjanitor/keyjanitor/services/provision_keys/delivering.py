@@ -84,7 +84,7 @@ def _change(one: ProvenKey, responder: Responder, *, again: bool) -> RequestChan
 
 
 def _row_of(one: ProvenKey, stands: Row | None) -> Row:
-    """The row of a new key; `stands` is the one that the ledger has of it."""
+    """The row of a new key; `stands` is the row that the ledger already has, if any."""
     grant = one.grant
     return replace(
         stands or Row(key_id=one.key.key_id, state=State.ACTIVE, tier=grant.tier),
@@ -105,7 +105,7 @@ def _row_of(one: ProvenKey, stands: Row | None) -> Row:
 
 
 def _end_of_the_old(one: ProvenKey, responder: Responder) -> tuple[object, list[Change]]:
-    """When the old key ends, and what its row says of it; nothing if it is gone already."""
+    """The end date of the old key, and the change of its row; no change if it is gone already."""
     request, policy, new_key_id = one.task.request, responder.policy, one.key.key_id
     old = responder.adapters.ledger.row_of_any(one.grant.rotates or "")
     expires_on = request.today + DAY * request.overlap_days

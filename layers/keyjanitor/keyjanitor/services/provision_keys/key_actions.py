@@ -63,7 +63,7 @@ def _carry_out(task: Task, responder: Responder) -> None:
 
 
 def _once(act: Act, task: Task, responder: Responder) -> RequestChange | Refusal | None:
-    """What the act gives; None if others changed the key's row: look again."""
+    """The result of the act; None if others changed the key's row: look again."""
     try:
         return act(task, responder)
     except ClaimLost as err:

@@ -31,7 +31,7 @@ def look_up(task: Task, responder: Responder) -> Row | None:
 
 
 def refusal_of(task: Task, responder: Responder) -> Refusal | None:
-    """Whether a request for a rotation, revocation or restore is refused, looking at the key.
+    """The refusal of a request for a rotation, revocation or restore, or None; reads the key.
 
     Raises Contended if the key is changed meanwhile, and what the adapters raise.
     """

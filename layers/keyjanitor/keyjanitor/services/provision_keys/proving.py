@@ -72,7 +72,7 @@ def _attach(
 
 
 def _fault(one: PendingKey, keys: Keys, members: Members) -> str | None:
-    """What is wrong with a key as it reads back, or None."""
+    """The fault of a key as it reads back, or None."""
     key = keys.get(one.name)
     if key is None:
         return "API Gateway lists no key of this name"

@@ -13,7 +13,7 @@ from keyjanitor.errors import KeyjanitorError, NotARequest
 from keyjanitor.services.ports import RequestRows
 from keyjanitor.services.provision_keys.tasks import Received
 
-NOBODY = ""  # the sender of a message of which nobody knows who sent it
+NOBODY = ""  # the sender of a message whose first sender is not known
 
 logger = Logger(child=True)
 
@@ -66,7 +66,7 @@ def receive(messages: Sequence[Message], request_store: RequestRows) -> Reading:
 
 
 def senders_of(message: Message, body: contract.Body, request_store: RequestRows) -> list[str]:
-    """Whose request a message carries: its sender's.
+    """The senders whose request a message carries: its own sender.
 
     One that came out of the dead-letter queue may name who moved it. It is the request of those
     of whom the ledger knows this very body; of a sender without a name if it knows none. It is

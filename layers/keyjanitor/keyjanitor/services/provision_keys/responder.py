@@ -1,4 +1,4 @@
-"""What one run of provision_keys works with: all that it talks to, and how it answers requests."""
+"""Answers the requests of one run of provision_keys: writes answers down and publishes them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,7 +69,7 @@ class Adapters(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: who it is (`holder`), and until when (real time) nobody else may do its work.
+    """One run: its id (`holder`), and until when (real time) no other run may do its work.
 
     `pause` waits for so many seconds; `new_value` makes the value of a new key.
     """

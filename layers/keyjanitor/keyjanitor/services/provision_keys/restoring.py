@@ -52,7 +52,7 @@ def _delete_half_built(row: Row | None, responder: Responder) -> None:
 
 
 def _as_restored(row: Row) -> dict[str, object]:
-    """What only the answer to a restore says: the former id, and what the key came back without."""
+    """The fields of a restore's answer alone: the former id, and what the key came back without."""
     told: dict[str, object] = {
         "previous_key_id": row.previous_key_ids[-1] if row.previous_key_ids else None
     }

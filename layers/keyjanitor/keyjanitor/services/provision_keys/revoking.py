@@ -41,8 +41,8 @@ def revoke(task: Task, responder: Responder) -> RequestChange | Refusal | None:
 def _destroy(task: Task, row: Row, responder: Responder) -> Row:
     """Deletes the key, and its tombstones; gives its row with the claim of the revocation."""
     adapters = responder.adapters
-    # Whoever has read the row before loses it: no sweep parks what is revoked here, and none
-    # relies on a tombstone that is about to go.
+    # A run that read the row before cannot write it any more: no sweep parks the key, and none
+    # relies on a tombstone that is about to be destroyed.
     claim = None if row.state in LIVE_STATES else Claim(SweepAction.PURGE, task.request.today)
     row = adapters.ledger.commit_one(Change(row, replace(row, claim=claim)))
     task.freed = row.state in LIVE_STATES
@@ -114,7 +114,7 @@ def _detail_of_undelivered(
 
 
 def _make_answers_final(row: Row, responder: Responder) -> None:
-    """Takes the sealed value out of every answer that carries it; they tell of the end instead."""
+    """Replaces every answer that carries the sealed value by one that says that the key is revoked."""
     request_store = responder.adapters.request_store
     waiting = {one.announcement_id for one in responder.adapters.ledger.unsent()}
     for request_id, asked in request_store.requests(row.request_ids).items():

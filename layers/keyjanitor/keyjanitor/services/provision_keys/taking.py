@@ -23,7 +23,7 @@ SAY_SEND_AGAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What became of requests: `taken` by this run, or `deferred` to another, unheld."""
+    """Requests `taken` by this run, and those `deferred` to another run without being held."""
 
     taken: list[Taken]
     deferred: list[Received]
@@ -42,7 +42,7 @@ def strangers(
 
 
 def refusal_of_a_stranger(request: Received, policy: Policy, window: ReplayWindow) -> Refusal:
-    """Why a request is refused whose sender no tier names. Pure."""
+    """The refusal of a request whose sender no tier names. Pure."""
     if any(message.moved for message in request.messages):
         return Refusal(Code.SEND_AGAIN, SAY_SEND_AGAIN)
     try:

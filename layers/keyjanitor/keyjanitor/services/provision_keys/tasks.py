@@ -1,6 +1,6 @@
-"""What the stages of provision_keys hand on: Received, Taken, Task, SlotRequest, PendingKey.
+"""The values that the stages of provision_keys hand on, from Received to ProvenKey.
 
-Each stage gives values of a narrower type than it took: a body that somebody sent; one whose row this
+Each stage gives values of a narrower type than it took: a body that was sent; one whose row this
 run holds; one that fits the contract; one that wants a slot; a key that is being made for it.
 """
 

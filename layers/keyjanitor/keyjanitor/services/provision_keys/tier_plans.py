@@ -57,12 +57,12 @@ class TierPlans:
         return self._found[tier.name]
 
     def there_is(self, usage_plan_ids: tuple[str, ...]) -> bool:
-        """Whether the account has all of these plans."""
+        """True if the account has all of these plans."""
         listed = {plan.usage_plan_id for plan in self._plans()}
         return listed.issuperset(usage_plan_ids)
 
     def forget(self) -> None:
-        """Has the plans listed anew: one of them may be no more."""
+        """Lists the plans again on the next call: one of them may be deleted."""
         self._listed = None
         self._found.clear()
         self._failed.clear()
@@ -105,7 +105,7 @@ class TierPlans:
         try:
             plan_id = self._find(tier) or self._create(tier, name)
         except KeyjanitorError:
-            self._register.release_usage_plan(name)  # whoever comes next looks first, too
+            self._register.release_usage_plan(name)  # the next run looks for it first
             raise
         self._register.put_usage_plan(name, plan_id)
         return plan_id

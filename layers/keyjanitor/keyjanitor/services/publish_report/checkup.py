@@ -57,7 +57,7 @@ def check_up(
         stages=reader.stages(plans or ()),
         parked_plans=parked_plans,
     )
-    # Whom to send to its template shows only once it is known what is wrong: few are asked about.
+    # Ask CloudFormation only about the resources that a finding names: each is one call.
     stacks = reader.stacks([*_changeable(checkup), *_one_of_each_stack(keys)])
     return replace(checkup, stacks=stacks, unread=tuple(reader.unread))
 
@@ -101,7 +101,7 @@ class _Reader:
         return self._read("the usage plans", self._gateway.usage_plans)
 
     def stages(self, plans: Iterable[UsagePlan]) -> dict[str, ServedStage]:
-        """What each stage of each API serves; those first that plans open, for time may run out."""
+        """The methods that each stage serves; stages that plans open come first: time may run out."""
         opened = {stage.partition(":")[0] for plan in plans for stage in plan.stages}
         apis = self._read("the REST APIs", self._gateway.rest_apis) or []
         served: dict[str, ServedStage] = {}
@@ -142,7 +142,7 @@ class _Reader:
         return (self._owners.stack_of(one),)
 
     def _read(self, what: str, call: Callable[..., T], *given: str) -> T | None:
-        """What a call gives, or None, with a note, if it failed or there is no time for it."""
+        """The result of a call; None, with a note in `unread`, if it failed or time is up."""
         if not self._is_over and self._time_is_up():
             self._is_over = True
             self.unread.append(f"{what}, and all that comes after: no time was left")

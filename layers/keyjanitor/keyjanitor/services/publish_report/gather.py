@@ -50,7 +50,7 @@ class Adapters(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The account that is told of, how far its sweeps may go, and the bucket of its reports."""
+    """The account of the report, the mode of its sweeps, and the bucket of its reports."""
 
     account: str
     region: str
@@ -83,7 +83,7 @@ def gather_morning(
 ) -> Morning:
     """All reads of a report; nothing is written. Raises EmptyListing.
 
-    A night that was not read or swept is told of as such. Once time is up the rest of what the
+    The report says so if a night was not read or not swept. Once time is up the rest of what the
     doctor looks at is left unread.
     """
     account = _read(today, adapters, policy)
@@ -143,7 +143,7 @@ def _read(today: date, adapters: Adapters, policy: Policy) -> _Account:
 def _nights_ahead(
     account: _Account, mode: Mode, adapters: Adapters
 ) -> tuple[Sequence[NightAhead] | str, Mapping[str, date]]:
-    """What the nights to come will do, or why nobody knows; and when keys within patience are warned."""
+    """The forecast of the next nights, or why there is none; and the dates of warnings by key id."""
     try:
         night, bound = _night(account)
     except NoEvidence as err:
@@ -159,7 +159,7 @@ def _nights_ahead(
 
 
 def _checkup(account: _Account, adapters: Adapters, time_is_up: Callable[[], bool]) -> Checkup:
-    """What the doctor looks at, with the tombstones that do not open among the unread."""
+    """The doctor's checkup; tombstones that do not open are among the unread."""
     checkup = check_up(
         account.today,
         account.keys,

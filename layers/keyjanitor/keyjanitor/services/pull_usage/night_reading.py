@@ -27,7 +27,7 @@ from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.ports import Leases, UsageGateway, UsageHistory
 from keyjanitor.services.pull_usage.reader import Reader
 
-# So much of a long reading is written down at once, so that a run that dies has not read in vain.
+# A long reading is written down in parts of this size: a run that dies loses at most one part.
 PLANS_AT_ONCE = 300
 KEYS_AT_ONCE = 50_000
 
@@ -99,7 +99,7 @@ class NightReading:
         return evidence
 
     def _earlier(self) -> Partial:
-        """What the earlier runs of the date have read and written."""
+        """The plans read and files written by earlier runs of the date."""
         earlier = Partial()
         for document in self._history.partials(self._today):
             try:

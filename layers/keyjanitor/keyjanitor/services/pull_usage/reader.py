@@ -100,7 +100,7 @@ class Reader:
         return UsagePlanAnswer(plan, members, usage)
 
     def _usage(self, plan: UsagePlan, members: int) -> PlanUsage:
-        """Where a plan's use is reduced to, with as many days for the usage files as there is room."""
+        """An empty PlanUsage, with as many days for the usage files as memory allows."""
         first = history_from(plan.usage_plan_id, self._today, self._before)
         room = max(HISTORY_DAYS, self._numbers // max(1, members))
         return PlanUsage(
