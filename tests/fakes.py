@@ -1,4 +1,4 @@
-"""An account whose nights the functions live on it: keys and owners in memory, the rest an AWS or moto's."""
+"""An account on which the functions live their nights: in memory (sandbox/memory), or partly at moto."""
 
 import gzip
 import json
