@@ -1,0 +1,76 @@
+"""Every `keyjanitor` command that an alert, an alarm or the runbook names is one that there is."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from keyjanitor_cli.__main__ import keyjanitor
+from tests.alert_samples import samples
+from tests.contract.template.test_template import alarm_texts
+
+DOCS = Path(__file__).parents[3] / "docs"
+RUNBOOK = (DOCS / "runbook.md").read_text(encoding="utf-8")
+ALERTS = (DOCS / "alerts.md").read_text(encoding="utf-8")
+# What a person writes in place of the names in capitals; what the command is called, to list it.
+FILLED_IN = {"DATE": "2026-11-21", "KEY...": "a1b2c3d4e5 f6g7h8i9j0"}
+
+
+def parsed(typed: str) -> click.Context:
+    """What the command's own parser makes of a line, without carrying it out.
+
+    Raises click's UsageError for a command, an argument or an option that there is not.
+    """
+    for name, value in FILLED_IN.items():
+        typed = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", value, typed)
+    _, name, *arguments = shlex.split(typed)
+    command = keyjanitor.get_command(click.Context(keyjanitor), name)
+    if command is None:
+        raise click.UsageError(f"there is no command {name}")
+    return command.make_context(name, arguments)
+
+
+def lines(text: str) -> list[str]:
+    """The command lines of keyjanitor in a text, which may be indented."""
+    return re.findall(r"^ *(keyjanitor (?!\d)[a-z]+ .*)$", text, flags=re.M)
+
+
+@pytest.mark.parametrize("name", sorted(samples()))
+def test_every_command_of_an_alert_is_one_that_there_is_and_names_stack_and_region(
+    name: str,
+) -> None:
+    alert = samples()[name]
+    typed = lines(alert.text)
+    assert typed[0] == alert.form["command"] == alert.text.splitlines()[2]
+    for one in typed:
+        context = parsed(one)
+        assert (context.params["stack"], context.params["region"]) == ("keyjanitor", "us-east-1")
+
+
+def test_the_page_of_alerts_shows_the_same_commands() -> None:
+    shown = set(lines(ALERTS))
+    assert shown == {line for alert in samples().values() for line in lines(alert.text)}
+    assert len(shown) > 8
+
+
+def test_every_command_of_an_alarm_is_one_that_there_is() -> None:
+    for alarm, text in alarm_texts().items():
+        [typed] = [line for line in text if re.match(r"keyjanitor [a-z]+ .*--stack", line)]
+        assert parsed(typed).params["region"] == "ap-southeast-2", alarm
+
+
+def test_every_command_of_the_runbook_is_one_that_there_is() -> None:
+    typed = re.findall(r"`(keyjanitor [a-z]+(?: [^`]+)?)`", RUNBOOK)
+    assert len(typed) > 40
+    for one in typed:
+        parsed(one)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["keyjanitor mend", "keyjanitor approve", "keyjanitor plan --soon", "keyjanitor hold"]
+)
+def test_a_command_that_is_not_there_is_found(wrong: str) -> None:
+    with pytest.raises(click.UsageError):
+        parsed(wrong)
