@@ -112,7 +112,7 @@ class NoEvidence(KeyjanitorError):
     def __init__(self, date: date) -> None:
         super().__init__(
             f"no evidence for {date}: PullUsageFunction has not finished on that date. "
-            "Look at its log, then `sam remote invoke PullUsageFunction` and sweep again"
+            "Look at its log (`keyjanitor logs pull_usage`), then `keyjanitor read` and `keyjanitor sweep`"
         )
         self.date = date
 

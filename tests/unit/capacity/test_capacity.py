@@ -291,7 +291,7 @@ def test_a_clear_says_which_level_and_mark_are_still_reached(policy: Policy) -> 
         f"Can wait until 2026-11-28 12:00 UTC: the account is full on 2027-01-09 {SLOTS}",
         "keyjanitor status --stack keyjanitor --region us-east-1",
     ]
-    assert told.subject.startswith("keyjanitor: better, 30-day mark off; on: 95%")
+    assert told.subject.startswith("keyjanitor: better, 30-day mark off; still 95%, 60 days (")
     assert "Nothing is to be done" not in told.text
     assert (told.severity, told.form["still_level"], told.form["still_mark"]) == ("info", 0.95, 60)
 

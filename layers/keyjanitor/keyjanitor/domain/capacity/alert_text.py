@@ -137,27 +137,36 @@ def _what(
             return "days_to_limit", f"full in about {days}", what
         case LevelCleared():
             left = f"{one.level:.0%} level" if one.level is not None else f"{one.mark}-day mark"
-            still = _still_on(after)
+            still = _in_short(after)
             what = f"Better: the {left} is off ({now})."
             rest = f" Still on: {_still_on(after, policy)}." if still else ""
-            return "clear", f"better, {left} off" + (f"; on: {still}" if still else ""), what + rest
+            return (
+                "clear",
+                f"better, {left} off" + (f"; still {still}" if still else ""),
+                what + rest,
+            )
         case Reminder():
             what = f"Reminder: still on: {_still_on(after, policy)}; {now}{_changed(keys, before)}."
-            return "reminder", f"still {_still_on(after)}", what
+            return "reminder", f"still {_in_short(after)}; {keys:,} API keys", what
         case _:
             assert_never(one)
 
 
-def _still_on(after: AlertState, policy: Policy | None = None) -> str:
-    """Which level and which mark are on; with a policy, also where each of them goes off."""
+def _still_on(after: AlertState, policy: Policy) -> str:
+    """Which level and which mark are on, and where each of them goes off."""
     on = []
     if after.level is not None:
-        off = policy and f" (off below {after.level - policy.alerts.clear_margin:.0%})"
-        on.append(f"{after.level:.0%} level{off or ''}")
+        off = f"off below {after.level - policy.alerts.clear_margin:.0%}"
+        on.append(f"{after.level:.0%} level ({off})")
     if after.mark is not None:
-        off = policy and f" (off above {after.mark * MARK_CLEARS:.0f} days)"
-        on.append(f"{after.mark}-day mark{off or ''}")
+        on.append(f"{after.mark}-day mark (off above {after.mark * MARK_CLEARS:.0f} days)")
     return ", ".join(on)
+
+
+def _in_short(after: AlertState) -> str:
+    """The same for a subject."""
+    level = [f"{after.level:.0%}"] if after.level is not None else []
+    return ", ".join([*level, *([f"{after.mark} days"] if after.mark is not None else [])])
 
 
 def _changed(keys: int, before: AlertState) -> str:

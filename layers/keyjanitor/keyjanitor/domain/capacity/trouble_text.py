@@ -217,7 +217,7 @@ def _policy_problem(one: Problem, situation: Situation) -> Text:
     places = _many(len(one.about), "place")
     return Text(
         f"{places} in policy.toml to fix",
-        f"{places} in policy.toml that the account does not have, or that is not clear.",
+        f"{places} in policy.toml {'does' if len(one.about) == 1 else 'do'} not fit the account.",
         _a_week(situation, "the keys concerned stay as they are; all others are swept."),
         "status",
         [
