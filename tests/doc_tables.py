@@ -16,8 +16,8 @@ REFUSED = "Key Request Refused"  # the last of the answers to requests
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """The schemas of events, by their detail-type; alerts have one for all kinds, and so has the report."""
-    others = {ALERT["title"], "Report"}
+    """The schemas of events, by their detail-type; alerts have one for all kinds, the report and the policy one each."""
+    others = {ALERT["title"], "Report", "Policy"}
     return {name: one for name, one in every_schema().items() if name not in others}
 
 

@@ -8,6 +8,7 @@ from tests.alert_samples import made as alert_parts
 from tests.architecture import listed, picture
 from tests.doc_tables import events_page, requests_page
 from tests.policy_reference import policy_page
+from tests.policy_schema import policy_schema
 
 REPOSITORY = Path(__file__).parents[1]
 AWS_FACTS = "docs/aws-facts.md"
@@ -82,6 +83,7 @@ PAGES: Mapping[str, Callable[[str], str]] = {
     INDEX: index,
     ARCHITECTURE: architecture,
     POLICY: lambda _: policy_page(),
+    "docs/schemas/policy.json": lambda _: policy_schema(),
     "docs/alerts.md": alerts,
     "docs/events.md": events_page,
     "docs/requests.md": requests_page,

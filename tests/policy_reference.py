@@ -13,9 +13,10 @@ TYPES |= {list: "list", dict: "table"}
 INTRO = """# policy.toml
 
 What keyjanitor may do to which keys. The file is `layers/policy/policy.toml`; `sam build` checks it and refuses one with
-mistakes, and `sam build && sam deploy` brings it. `keyjanitor policy check` names them before that, and `keyjanitor whatif` shows what an edit would do to each key
-([what if](whatif.md)). When a key is warned, disabled and parked by these numbers is in
-[the life of a key](life-of-a-key.md).
+mistakes, and `sam build && sam deploy` brings it. `keyjanitor policy check` names the mistakes before that, and
+`keyjanitor whatif` shows what an edit would do to each key ([what if](whatif.md)). An editor that knows Taplo (Even Better
+TOML) checks it while you type, by [a JSON Schema](schemas/policy.json) that the first line of the file names. When a key is
+warned, disabled and parked by these numbers is in [the life of a key](life-of-a-key.md).
 
 This page is made from the table that checks the file (`make docs`). The file is TOML in UTF-8. A field that is left out
 has its default; a field that is not here is a mistake. All mistakes are told at once, each with its path, what is allowed

@@ -56,7 +56,7 @@ def test_each_mistake_is_shown_with_its_line_and_what_it_is_about() -> None:
     ) in shown
     assert "    4 | warm_days = 14\n      | ^^^^^^^^^\n" in shown
     assert '    6 | [tiers."a b"]\n      |        ^^^^^\n' in shown
-    assert '   10 | usage_plans = ["x", 7]\n      | ^^^^^^^^^^^\n' in shown + "\n"
+    assert '   11 | usage_plans = ["x", 7]\n      | ^^^^^^^^^^^\n' in shown + "\n"
 
 
 def test_what_is_missing_is_shown_at_its_table() -> None:
@@ -82,7 +82,7 @@ def test_check_says_what_is_wrong_and_ends_with_1(
     assert "warm_days: is not a field" in capsys.readouterr().out
     assert run(["policy", "check", str(path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
-    assert [one["line"] for one in told["mistakes"]] == [1, 4, 6, 10]
+    assert [one["line"] for one in told["mistakes"]] == [1, 4, 6, 11]
     path.write_text(RIGHT)
     assert run(["policy", "check", str(path)]) == 0
     assert "no mistakes; tiers: unclaimed" in capsys.readouterr().out

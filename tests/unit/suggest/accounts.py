@@ -99,6 +99,6 @@ def accounts(draw: st.DrawFn) -> Made:
         tags = {"Owner": "me", "ansible:role": "web"} if draw(st.booleans()) else {}
         keys.append(a_key(f"k{n}", age=age, tags=tags, description=draw(st.sampled_from(MARKS))))
         days = st.lists(st.integers(1, min(age, USAGE_DAYS)), unique=True, max_size=5)
-        for plan in draw(st.lists(st.sampled_from(plans), unique=True, max_size=2)):
-            used[plan.usage_plan_id][f"k{n}"] = draw(days)
+        for plan_id in draw(st.lists(st.sampled_from(list(used)), unique=True, max_size=2)):
+            used[plan_id][f"k{n}"] = draw(days)
     return Made(tuple(keys), plans, used, busy=draw(st.booleans()))
