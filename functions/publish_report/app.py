@@ -1,4 +1,4 @@
-"""Every morning: tell how the account stands, what the night did, and what is odd about its keys."""
+"""Every morning: publish a report of the account, the last sweep and the problems of its keys."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every hour: count the keys, forecast when the account is full, and wake somebody in time."""
+"""Every hour: count the keys, forecast when the account is full, and alert in time."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What can go wrong, each raised for a caller that decides something on it."""
+"""All errors of keyjanitor, each raised for a caller that decides something on it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ class KeyjanitorError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong in a policy at `path`, and in which `line` (None: it is not known)."""
+    """A mistake of a policy at `path`, in `line` (None: unknown)."""
 
     path: str
     reason: str
@@ -198,7 +198,7 @@ class InvalidRequest(KeyjanitorError):
 
 
 class Contended(KeyjanitorError):
-    """Somebody else is at work on it right now; `what` says on what. Try again soon."""
+    """Another run works on `what` right now. Try again soon."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what}: somebody else is at work on it; it is tried again soon")
@@ -295,7 +295,7 @@ class UnknownSweepPlan(KeyjanitorError):
 
 
 class SweepPlanNotAsSaved(KeyjanitorError):
-    """The file of a saved plan does not hold the plan that its digest stands for."""
+    """The file of a saved plan holds another plan than the one its digest names."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(
@@ -316,7 +316,7 @@ class Held(KeyjanitorError):
 
 
 class ClaimLost(KeyjanitorError):
-    """Somebody else changed the ledger row since it was read: leave the key alone."""
+    """Another run changed the ledger row since it was read: leave the key alone."""
 
     def __init__(self, key_id: str) -> None:
         super().__init__(f"key {key_id}: its ledger row changed meanwhile; it was left alone")

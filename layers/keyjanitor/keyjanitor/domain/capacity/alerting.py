@@ -9,7 +9,7 @@ from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import AlertState, Burst, CountRow, PressureRow
 
 MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
-AGAIN = timedelta(days=7)  # what stands is told again
+AGAIN = timedelta(days=7)  # after which an alert that still applies is sent again
 AGAIN_AT_THE_TOP = timedelta(days=1)
 FEWER_SHARE = 0.01  # of yesterday's keys: so many may be gone without anybody's notice
 FEWER_KEYS = 20
@@ -17,7 +17,7 @@ FEWER_KEYS = 20
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What one look at the account found."""
+    """State of the account at one count."""
 
     today: date
     count: CountRow
@@ -47,7 +47,7 @@ class Situation:
 
     @property
     def missed(self) -> int:
-        """How many keys of the last count before are gone, though we did not delete them."""
+        """Number of keys of the last count before that are gone though keyjanitor did not delete them."""
         if self.yesterday is None or self.freed_since is None:
             return 0
         return self.yesterday.keys + self.made_since - self.count.keys - self.freed_since
@@ -77,7 +77,7 @@ class LevelCleared:
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A level or a mark still stands."""
+    """A level or a mark still applies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ AlertCause = LevelReached | LimitNear | LevelCleared | Reminder | Problem
 def due_alerts(
     situation: Situation, state: AlertState, policy: Policy
 ) -> tuple[list[AlertCause], AlertState]:
-    """What is to be told now, and what stands then."""
+    """Causes of the alerts to send now, and the state after them. `state` is that after the last alerts."""
     told: list[AlertCause] = []
     level = _level(situation.count.keys / policy.service_quota, state.level, policy)
     if level != state.level:
@@ -119,7 +119,7 @@ def due_alerts(
 
 
 def _level(share: float, before: float | None, policy: Policy) -> float | None:
-    """The highest level that stands: reached now, or reached before and not yet left behind."""
+    """Highest level in force: reached now, or reached `before` and not yet cleared by the margin."""
     margin = policy.alerts.clear_margin
     return max(
         (
@@ -133,9 +133,9 @@ def _level(share: float, before: float | None, policy: Policy) -> float | None:
 
 
 def _mark(forecast: Forecast, before: int | None, policy: Policy) -> int | None:
-    """The lowest days-to-limit mark that stands."""
+    """Lowest days-to-limit mark in force; `before` is the one until now."""
     if forecast.growth is None:
-        return before  # nobody knows
+        return before  # unknown
     if forecast.days is None:
         return None
     days = forecast.days
@@ -163,7 +163,7 @@ def _remind(today: date, state: AlertState, policy: Policy) -> bool:
 def _problems(
     situation: Situation, state: AlertState
 ) -> tuple[list[Problem], dict[str, tuple[date, tuple[str, ...]]]]:
-    """What is wrong beside capacity: told when it appears or grows, and each week while it lasts."""
+    """Problems beside capacity: sent when they appear or grow, and each week while they last."""
     found = {
         "unread_plan": tuple(sorted(situation.unread)),
         "silent_plans": tuple(sorted(situation.silent)),
@@ -189,9 +189,9 @@ def _problems(
 
 
 def _fewer(situation: Situation, state: AlertState) -> tuple[str, ...]:
-    """Whether keys went that neither a sweep nor a revocation took."""
+    """The date, if more keys are missing than sweeps and revocations account for; else nothing."""
     before = situation.yesterday
-    if situation.freed_since is None:  # nobody can tell while a sweep is at work
+    if situation.freed_since is None:  # unknown while a sweep is at work
         told_on, about = state.troubles.get("fewer_keys", (None, ()))
         return about if told_on == situation.today else ()
     if before is None:

@@ -37,14 +37,14 @@ def by_state(keys: Sequence[ApiKey], rows: Mapping[str, Row]) -> Counter[str]:
 
 
 def state_of(key: ApiKey, row: Row | None) -> str:
-    """A key's state; `disabled_by_others` if somebody else disabled it."""
+    """A key's state; `disabled_by_others` if others disabled it."""
     if row is not None and (row.state is not State.ACTIVE or key.enabled):
         return str(row.state)
     return str(State.ACTIVE) if key.enabled else DISABLED_BY_OTHERS
 
 
 def silent_plans(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
-    """The plans that have keys, and in which nobody ever saw a request."""
+    """Ids of the plans that have keys and in which no request was ever seen."""
     if latest is None:
         return []
     return [

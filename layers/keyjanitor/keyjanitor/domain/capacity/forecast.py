@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 from math import ceil, sqrt
 from statistics import fmean, median, stdev
 
-DAYS = 28  # that are looked back on
+DAYS = 28  # of counts that the forecast is made from
 FEWEST = 7  # days of growth, under which nothing is said
 FARTHEST = 730  # days to come; what lies beyond is not in sight
 PATHS = 400
@@ -34,7 +34,7 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """When the account is full, as days from the last count; None: not in sight.
+    """Days from the last count until the account is full; None: not within two years.
 
     `growth` is None while there are too few days to know it.
     """
@@ -135,7 +135,7 @@ def _quantile(reached: list[int | None], share: float) -> int | None:
 
 
 def days_gained(more_keys: int, growth: Growth | None) -> int | None:
-    """How many days of the account's growth so many slots are; None: it does not grow, or who knows."""
+    """Days of the account's growth that so many slots last; None: it does not grow, or growth is unknown."""
     if growth is None or growth.a_day <= 0:
         return None
     return ceil(more_keys / growth.a_day)

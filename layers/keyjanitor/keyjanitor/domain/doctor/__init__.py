@@ -1,1 +1,1 @@
-"""What is wrong with an account, and how to fix it."""
+"""Problems of an account, and how to fix them."""

@@ -1,4 +1,4 @@
-"""What the doctor knows of an account on one day, and what more than one check asks about it. Pure."""
+"""An account on one day, with the questions that more than one of the doctor's checks asks. Pure."""
 
 from collections.abc import Iterable, Iterator
 from datetime import date
@@ -55,7 +55,7 @@ class Account:
         return (self.rows or {}).get(key.key_id)
 
     def owner(self, key: ApiKey) -> Owner | None:
-        """Who owns the key by its marks, else by its row; None: nobody is known to."""
+        """Owner of the key by its marks, else by its row; None: none is known."""
         row = self.row(key)
         return owner_by_marks(key, self.bound) or (row.owned_by if row else None)
 
@@ -69,16 +69,16 @@ class Account:
         return [k.key_id for k in keys if k.tags is not None and self.owner(k) is None]
 
     def protection(self, key: ApiKey) -> Protected | None:
-        """What keeps every sweep from the key today, if anything does."""
+        """Reason that protects the key from every sweep today, or None."""
         return protection(key, self.row(key), self.today, self.bound)
 
     def was_disabled_by_others(self, key: ApiKey) -> bool:
-        """Whether the key is disabled, and not by keyjanitor."""
+        """True if the key is disabled, and not by keyjanitor."""
         row = self.row(key)
         return not key.enabled and (row is None or not disabled_by_us(key, row))
 
     def tier(self, key: ApiKey) -> Tier:
-        """The tier whose patience the key has."""
+        """Tier whose idle limits apply to the key."""
         return self.tier_of(key)[0]
 
     def tier_of(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
@@ -87,7 +87,7 @@ class Account:
         return tier_of(self.row(key), plans, self.bound)
 
     def can_be_parked(self, key: ApiKey) -> bool:
-        """Whether nothing but patience, or a line in the policy, keeps a sweep from the key."""
+        """True if only idle limits, or a line in the policy, keep a sweep from the key."""
         tier, unknown = self.tier_of(key)
         sweepable = tier.idle_days != "never" or tier is self.bound.policy.unclaimed
         return (
@@ -100,7 +100,7 @@ class Account:
         return {*own_stages(key), *(one for plan in inside for one in self.plans[plan].stages)}
 
     def is_idle(self, key: ApiKey, since: date) -> bool:
-        """Whether no use of the key after a day is known."""
+        """True if no use of the key after a day is known."""
         row = self.row(key)
         used = [
             self.evidence.last_used.get(key.key_id) if self.evidence else None,
@@ -111,7 +111,7 @@ class Account:
     # --- usage plans ------------------------------------------------------------------------------
 
     def is_fresh(self) -> bool:
-        """Whether the latest reading is of tonight or the night before: else nobody knows since when."""
+        """True if the latest usage reading is of tonight or the night before."""
         return self.evidence is not None and self.today - self.evidence.day <= DAY
 
     def read_plans(self) -> Iterator[tuple[UsagePlan, UsagePlanReading]]:
@@ -122,7 +122,7 @@ class Account:
                 yield plan, reading
 
     def tells(self, reading: UsagePlanReading) -> bool:
-        """Whether silence in the plan means something."""
+        """True if silence in the plan proves idleness."""
         if self.evidence is None:
             return False
         return plan_doubt(reading.usage_plan_id, self.evidence, self.bound) is None
@@ -134,7 +134,7 @@ class Account:
         return [self.keys[key_id] for key_id in reading.members if key_id in self.keys]
 
     def parkable_in(self, plans: Iterable[UsagePlan]) -> int:
-        """How many keys are in none but these plans, idle, and could be parked."""
+        """Number of idle keys that are only in these plans and could be parked."""
         only = set(plan_ids(plans))
         since = self.today - DAY * USAGE_DAYS
         return sum(
@@ -146,7 +146,7 @@ class Account:
         )
 
     def sweep_blockers(self, plans: Iterable[str]) -> SweepBlockers:
-        """Whether a sweep could take the keys of these plans, and which of the plans are silent."""
+        """What keeps a sweep from the keys of these plans."""
         ids = tuple(sorted(plans))
         silent = {
             plan.usage_plan_id

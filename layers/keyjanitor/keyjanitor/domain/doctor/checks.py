@@ -1,6 +1,6 @@
-"""Looks for what is wrong with an account's keys, plans and stages. Pure.
+"""Finds the problems of an account's keys, plans and stages. Pure.
 
-What is not known is no finding: a plan that was not read, a stage whose methods nobody told, a key
+What is not known is no finding: a plan that was not read, a stage whose methods are unknown, a key
 that was made since the reading.
 """
 
@@ -33,7 +33,7 @@ _CHECKS: Sequence[Callable[[Account], Finding | None]] = (
 
 
 def find_problems(checkup: Checkup) -> tuple[Finding, ...]:
-    """What is wrong: what frees most slots first, then by kind. The order of the input is no matter."""
+    """Problems, the one that frees most slots first, then by kind. The order of the input does not matter."""
     account = Account(checkup)
     found = filter(None, (check(account) for check in _CHECKS))
     return tuple(sorted(found, key=lambda one: (-one.slots, one.kind)))

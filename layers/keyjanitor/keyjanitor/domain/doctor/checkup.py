@@ -1,4 +1,4 @@
-"""All that a check-up knows of an account. Pure."""
+"""Input of the doctor's checks of an account. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class Checkup:
     `rows` are the ledger's of living keys (None: there is no ledger), `evidence` is the latest.
     `plans` is None if they could not be listed. `stages` are those whose methods were read, by
     `api_id:stage`. `stacks` has the stack that owns a usage plan or an API, by its id (None: none
-    does). `parked_plans` are those that a parked key comes back into (None: nobody knows).
+    does). `parked_plans` are those that a parked key comes back into (None: unknown).
     `unread` says what could not be read, and why.
     """
 

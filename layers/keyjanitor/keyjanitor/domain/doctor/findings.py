@@ -33,11 +33,11 @@ KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong. `slots`: how many keys of the service quota mending it frees.
+    """One problem. `slots`: number of keys of the key limit that fixing it frees.
 
     `about` has the ids of all that it is about: of keys, of usage plans, `api_id:stage`, or paths in
     the policy.
-    `command` mends it, or shows where that is done; it may have several lines.
+    `command` fixes it, or shows where that is done; it may have several lines.
     """
 
     kind: str
@@ -65,7 +65,7 @@ def keys_in_no_plan(
 
 
 def keys_disabled_and_unattached(ids: Sequence[str]) -> Finding:
-    """Keys that somebody made, or left, disabled and in no plan."""
+    """Keys that others made, or left, disabled and in no plan."""
     kind = "keys_disabled_and_unattached"
     return Finding(
         kind=kind,
@@ -134,7 +134,7 @@ def keys_that_guard_nothing(
 
 
 def shared_names(ids: Sequence[str], names: Mapping[str, int], free: Sequence[str]) -> Finding:
-    """Keys that share a name; `names` counts the keys of each, `free` are nobody else's to name."""
+    """Keys that share a name; `names` counts the keys of each, `free` have no other owner."""
     top = min(names, key=lambda name: (-names[name], name))
     return Finding(
         kind="shared_names",
@@ -149,7 +149,7 @@ def shared_names(ids: Sequence[str], names: Mapping[str, int], free: Sequence[st
 
 
 def keys_without_name(ids: Sequence[str], free: Sequence[str]) -> Finding:
-    """Keys whose name is empty; `free` are nobody else's to name."""
+    """Keys whose name is empty; `free` have no other owner."""
     return Finding(
         kind="keys_without_name",
         what=f"{count(ids, 'key has', 'keys have')} no name",
@@ -234,7 +234,7 @@ def keys_without_row(ids: Sequence[str]) -> Finding:
 
 
 def rows_without_key(ids: Sequence[str]) -> Finding:
-    """Rows of keys that somebody deleted past keyjanitor."""
+    """Rows of keys that others deleted past keyjanitor."""
     return Finding(
         kind="rows_without_key",
         what=f"{count(ids, 'key of the ledger is', 'keys of the ledger are')} no more in API "
@@ -348,7 +348,7 @@ def plans_alike(
 
 
 def stages_without_plan(stages: Sequence[str], stack_owners: StackOwners) -> Finding:
-    """Stages with methods that require a key which nobody can have."""
+    """Stages with methods that require a key, though no key opens them."""
     apis = [stage.partition(":")[0] for stage in stages]
     lines = fixes.cover_stage(stages, stack_owners) + stack_owners.templates(
         apis, "a usage plan, or no such stage (SAM's `Stage` goes with OpenApiVersion in Globals)"
@@ -366,7 +366,7 @@ def stages_without_plan(stages: Sequence[str], stack_owners: StackOwners) -> Fin
 
 
 def count(things: Sized, one: str, many: str) -> str:
-    """How many there are, as a sentence begins: `1 key is`, `412 keys are`."""
+    """Number of things as a sentence begins: `1 key is`, `412 keys are`."""
     return f"1 {one}" if len(things) == 1 else f"{len(things):,} {many}"
 
 

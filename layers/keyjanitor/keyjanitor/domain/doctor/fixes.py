@@ -1,6 +1,6 @@
 """Writes the commands that fix what the doctor found, for a shell or for `policy.toml`. Pure.
 
-A command holds ids, texts of the policy, and what was quoted, but never a name that somebody gave a
+A command holds ids, texts of the policy, and what was quoted, but never a name that others gave a
 key. Loops over many ids read them from `report.json`, where a finding's `about` is whole.
 """
 
@@ -46,7 +46,7 @@ _POLICY = "# layers/policy/policy.toml, then: sam build && sam deploy"
 
 
 def shown(text: str, quotes: str = "'") -> str:
-    """Somebody's text as it may stand in a sentence."""
+    """A text of others, made safe for a sentence."""
     return f"{quotes}{harmless(text, SHOWN + 1)}{quotes}"
 
 
@@ -69,23 +69,23 @@ def _quoted(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StackOwners:
-    """The stacks that own some things, by their ids; None: none does; left out: nobody knows."""
+    """The stacks that own some things, by their ids; None: none does; left out: unknown."""
 
     stacks: Mapping[str, str | None]
 
     def free(self, ids: Iterable[str]) -> list[str]:
-        """Those that hands may change; if there are none, the first that nobody knows of."""
+        """Ids that no stack owns; if there are none, the first whose owner is unknown."""
         left = [one for one in ids if self.stacks.get(one) is None]
         return [one for one in left if one in self.stacks] or left[:1]
 
     def caution(self, *ids: str) -> list[str]:
-        """What to ask before things are changed of which nobody knows whether a stack owns them."""
+        """Comment lines: find out whether a stack owns these things before they are changed."""
         ask = "# only if no stack owns it: aws cloudformation describe-stack-resources"
         unknown = [one for one in ids if one not in self.stacks]
         return [f"{ask} --physical-resource-id {_quoted(one)}" for one in unknown]
 
     def templates(self, ids: Iterable[str], line: str) -> list[str]:
-        """Where those are changed that stacks own: in their templates, as `line` says."""
+        """Comment lines for things that stacks own: change them in their templates, as `line` says."""
         stacks = sorted({stack for one in ids if (stack := self.stacks.get(one))})
         return [in_template(stacks, line)] if stacks else []
 
@@ -125,7 +125,7 @@ def enable_each(kind: str, key_ids: Sequence[str]) -> str:
 
 
 def rename(key_ids: Sequence[str]) -> str:
-    """Names one of some keys by whoever holds it; `key_ids` are nobody else's to name."""
+    """Command that renames the first key after its holder; `key_ids` have no other owner."""
     if not key_ids:
         return "# every one is another tool's: name them in its template"
     typed = next((one for one in key_ids if not may_be_value(one)), None)
@@ -297,7 +297,7 @@ def put_stage_back(usage_plan_ids: Sequence[str], stack_owners: StackOwners) -> 
 
 @dataclass(frozen=True, slots=True)
 class SweepBlockers:
-    """What stands between some plans and the sweep: no tier, no contact, `never`, or silence."""
+    """Reasons why a sweep does not touch the keys of some plans: no tier, no contact, `never`, silence."""
 
     bound: BoundPolicy
     usage_plan_ids: tuple[str, ...]
@@ -334,7 +334,7 @@ class SweepBlockers:
 
 
 def put_back(tiers: Sequence[str]) -> str:
-    """Where tiers come from that the policy no longer has: its own history knows them."""
+    """Comment lines: find the tiers that the policy no longer has in its version history."""
     lines = [f"# [tiers.{shown(name, quotes='')}] is missing in" for name in tiers[:NAMED]]
     lines = [f"{line} layers/policy/policy.toml" for line in lines]
     return "\n".join([*lines, "git log -p -- layers/policy/policy.toml"])

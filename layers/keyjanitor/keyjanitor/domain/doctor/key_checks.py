@@ -1,4 +1,4 @@
-"""What may be wrong with an account's keys, their tiers and the ledger's rows. Pure."""
+"""Checks of an account's keys, their tiers and the ledger's rows. Pure."""
 
 from collections import Counter
 
@@ -30,7 +30,7 @@ def keys_disabled_and_unattached(account: Account) -> Finding | None:
         for key in _orphans(account)
         if account.is_fresh()
         and account.was_disabled_by_others(key)
-        # Else somebody keeps it on purpose, or it is another tool's.
+        # Else it is kept on purpose, or it is another tool's.
         and isinstance(account.protection(key), DisabledByOthers)
         and key.tags is not None
     ]
@@ -86,7 +86,7 @@ def keys_that_guard_nothing(account: Account) -> Finding | None:
 
 
 def _guards_nothing(account: Account, key: ApiKey) -> bool:
-    """Whether the key is in plans, and no stage that it opens by them, or by itself, minds it."""
+    """True if the key is in plans, and no stage that it opens requires a key."""
     inside = account.plans_of_key.get(key.key_id, ())
     return (
         bool(inside)
@@ -181,7 +181,7 @@ def rows_without_key(account: Account) -> Finding | None:
 
 
 def _is_on_its_way(account: Account, row: Row) -> bool:
-    """Whether the row may be behind: the key was touched today, or was made after the list."""
+    """True if the row may be newer than the list: the key was changed or made today."""
     return row.claim is not None or account.today in (
         row.stepped_on,
         row.adopted_on,

@@ -1,4 +1,4 @@
-"""What may be wrong with an account's usage plans and stages. Pure."""
+"""Checks of an account's usage plans and stages. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -62,7 +62,7 @@ def plans_not_used(account: Account) -> Finding | None:
 
 
 def _is_unused(account: Account, reading: UsagePlanReading) -> bool:
-    """Whether no key of the plan was used for as long as usage tells, though one could have."""
+    """True if no key of the plan was used in the 90 days of usage, though one could have been."""
     since = account.today - DAY * USAGE_DAYS
     keys = account.living(reading)
     return any(_was_inside(account, key, since) for key in keys) and all(
@@ -71,7 +71,7 @@ def _is_unused(account: Account, reading: UsagePlanReading) -> bool:
 
 
 def _was_inside(account: Account, key: ApiKey, since: date) -> bool:
-    """Whether the key was made before a day, and did not come into its plans after it."""
+    """True if the key was made before a day, and did not come into its plans after it."""
     if account.evidence is None or key.created_date.date() > since:
         return False
     came = (account.evidence.plans_changed, account.evidence.first_in_plan_on)
@@ -111,7 +111,7 @@ def plans_alike(account: Account) -> Finding | None:
 
 
 def _likeness(account: Account, plan: UsagePlan) -> object:
-    """What two plans have to have in common to be one."""
+    """Everything that two plans must have in common so that one of them is enough."""
     tier = account.bound.tier_of_plan.get(plan.usage_plan_id)
     return (
         frozenset((stage, _rates(methods)) for stage, methods in plan.stages.items()),
@@ -131,7 +131,7 @@ def _keep_rank(account: Account, plan: UsagePlan) -> tuple[bool, int, str]:
 
 
 def _is_wanted(account: Account, plan: UsagePlan) -> bool:
-    """Whether the policy names the plan, or may mean it, a tier's new keys go into it, or a parked key may."""
+    """True if the policy names the plan or may mean it, or a tier's new keys or a parked key go into it."""
     return (
         plan.usage_plan_id in account.bound.tier_of_plan
         or account.bound.unclear([plan.usage_plan_id]) is not None
@@ -143,7 +143,7 @@ def _is_wanted(account: Account, plan: UsagePlan) -> bool:
 
 
 def _may_go(account: Account, plan: UsagePlan) -> bool:
-    """Whether nobody waits for the plan, and its keys may be moved out of it.
+    """True if the plan is not wanted, and its keys may be moved out of it.
 
     What ties a key of a stack, or of Terraform, to a plan is theirs as well, whoever made the plan.
     """

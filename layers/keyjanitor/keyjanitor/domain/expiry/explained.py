@@ -1,4 +1,4 @@
-"""What every reason has: a code and facts for programs, and the words that people read. Pure."""
+"""Base of all reasons: a code and facts for programs, and the words that people read. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

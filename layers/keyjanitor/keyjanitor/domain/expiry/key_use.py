@@ -1,4 +1,4 @@
-"""What the reading of a night, and those before it, prove of one key's use. Pure."""
+"""Finds what the usage readings prove of one key's use. Pure."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -16,7 +16,7 @@ OUTAGE_DAYS = 28  # that say what is usual
 
 
 def outage(evidence: Evidence) -> reasons.Outage | None:
-    """Whether the day before yesterday saw so little traffic that idleness proves nothing tonight.
+    """Reason for all keys, if the day before yesterday had so little traffic that idleness proves nothing.
 
     So little is under a tenth both of the median of the 28 days before it and of the last of them
     that was the same weekday. An outage lasts until a day is not under a tenth of the median, so a
@@ -124,7 +124,7 @@ class KeyUse:
         return max(used, remembered)
 
     def unknown(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
-        """What keeps anybody from knowing that the key is not used, or whose it is."""
+        """Reason why it is unknown that the key is not used, or who owns it; None: it is known."""
         doubts = [self._plan_doubts[plan_id] for plan_id in plans]
         if shut := next((one for one in doubts if isinstance(one, reasons.OpensNoStage)), None):
             return shut  # first, for a person has to do something about it
@@ -142,7 +142,7 @@ class KeyUse:
         return self._unknown_use(key, plans)
 
     def _unknown_use(self, key: ApiKey, plans: tuple[str, ...]) -> reasons.Unknown | None:
-        """What tonight's reading leaves open of the key's own use."""
+        """Reason why tonight's reading leaves the key's own use unknown, or None."""
         if not plans and self._unread:
             return reasons.UseByDayUnread(min(self._unread), len(self._unread))
         if unclear := self._evidence.unclear.get(key.key_id):
@@ -153,5 +153,5 @@ class KeyUse:
 
 
 def _lost_its_keys(plan: UsagePlanReading, listed: set[str]) -> bool:
-    """Whether a plan that suddenly has no members lost them because those keys are no more."""
+    """True if a plan that suddenly has no members lost them because those keys are gone."""
     return plan.emptied and not any(key_id in listed for key_id in plan.members)

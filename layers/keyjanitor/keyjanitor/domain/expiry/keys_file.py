@@ -77,7 +77,7 @@ def _lasting(line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def dates_ahead(today: date, verdict: Verdict) -> dict[str, date | None]:
-    """When the key will be disabled, parked and purged, as far as that has begun."""
+    """Dates on which the key will be disabled, parked and purged, as far as that has begun."""
     row, tier, step = verdict.row, verdict.tier, verdict.step
     disable_on = row.disable_on if row else None
     park_on = row.park_on if row else None

@@ -55,9 +55,9 @@ def next_step(
 
 
 def _was_warned(row: Row, due: Due, since: date, *, disabled: bool) -> bool:
-    """Whether the date in the row was announced for what is due tonight, and nothing before it.
+    """True if the date in the row was announced for the step that is due tonight, and not for an earlier one.
 
-    Nights that nobody swept may lie between: a clock that restarted on the day of the warning or
+    There may be nights without a sweep in between: a clock that restarted on the day of the warning or
     after it leaves dates behind that mean nothing any more.
     """
     if isinstance(due, reasons.Ends):

@@ -1,4 +1,4 @@
-"""Decides what was told of a key and what was not: a notice begins when it is told. Pure.
+"""Decides which notices of a key were sent: a notice begins when it is sent. Pure.
 
 Two things tell of a warning: its event, which waits in the outbox until the bus has it, and the
 digest of its night, of which the night's row remembers the keys. Of a disabling and of a parking
@@ -27,7 +27,7 @@ _DATE_OF = {EXPIRING: "disable_on", DISABLED: "park_on", PARKED: "restorable_unt
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """What of a key's notice could not be sent (`what`, in words), and since which date."""
+    """Part of a key's notice that could not be sent (`what`, in words), and since which date."""
 
     what: str
     since: date
@@ -73,7 +73,7 @@ def not_in_a_digest(rows: Iterable[Row], nights: Mapping[date, NightRow]) -> dic
 def untold(
     rows: Mapping[str, Row], waiting: Iterable[Announcement], nights: Mapping[date, NightRow]
 ) -> dict[str, Untold]:
-    """What could not be told of the next step of each key; keys that were told all are left out.
+    """Notices of next steps that could not be sent, by key id; keys with all notices sent are left out.
 
     `waiting` is the outbox, `nights` the rows of `digest_days`. An agreed end was told by the answer
     that agreed on it, `Key Issued` or `Key Rotated`; one of that answer and `Key Expiring` is enough.
@@ -100,7 +100,7 @@ def untold(
 
 
 def _is_missed(notice: Announcement, row: Row | None, answers: set[object]) -> bool:
-    """Whether the step that a living key has before it was not told while this event waits."""
+    """True if this waiting event is the notice of a living key's next step."""
     if row is None or not _is_of(notice, row):
         return False
     return not _is_agreed(row) or row.key_id in answers
@@ -111,7 +111,7 @@ def as_told_today(
 ) -> tuple[Announcement | None, Row | None]:
     """An event with the date that is true if the bus takes it today, and the row that says so.
 
-    The row is None if nothing changes in it. No event is left of a warning that stands no more.
+    The row is None if nothing changes in it. No event is left of a warning that was taken back.
     """
     day = written_on(announcement)
     if announcement.detail_type not in NOTICES or day is None or day >= today:
@@ -135,7 +135,7 @@ def oldest_untold(
 
 
 def _is_of(notice: Announcement, row: Row) -> bool:
-    """Whether a notice tells of the step that the row has before it."""
+    """True if a notice is about the row's next step."""
     if next_step_on(row) is None:
         return False
     if notice.detail_type == EXPIRING:

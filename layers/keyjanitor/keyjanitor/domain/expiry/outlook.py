@@ -32,9 +32,9 @@ IN_USE = timedelta(days=7)  # who was used this week goes on to be
 
 @dataclass(frozen=True, slots=True)
 class NightAhead:
-    """What one night to come will do, and how many keys are left after it.
+    """Numbers of steps in one night to come, and of keys after it.
 
-    `brake`: the safety brake stops it, if nobody approves.
+    `brake`: the safety brake stops it, unless it is approved.
     """
 
     date: date
@@ -56,7 +56,7 @@ def project_nights(
 ) -> tuple[NightAhead, ...]:
     """The next nights, if no key is made or lost, and who uses theirs goes on using it.
 
-    `night` is the account as it stands after the last sweep (its `warnings_only` holds for the first
+    `night` is the account after the last sweep (its `warnings_only` holds for the first
     of the nights to come), `shelf` its parked keys that will be
     purged in that time, `compared` the last night that was swept without the brake. In `observe`, what the nights would do in that mode: nothing.
     """
@@ -65,9 +65,9 @@ def project_nights(
 
 
 def warnings_ahead(night: SweepInput, bound: BoundPolicy) -> dict[str, date]:
-    """When each key that is within its patience will be warned if nobody uses it, by key id.
+    """Date of the warning of each key within its idle limit if it is not used, by key id.
 
-    Without those of which nobody would know then that they are idle.
+    Keys that would be unknown then are left out.
     """
     found: dict[str, date] = {}
     believed = {

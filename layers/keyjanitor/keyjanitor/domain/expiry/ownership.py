@@ -1,4 +1,4 @@
-"""Who owns a key, and what protects it from a sweep. Pure."""
+"""Finds the owner of a key, and what protects it from a sweep. Pure."""
 
 from datetime import date
 
@@ -23,14 +23,14 @@ def owner_by_marks(key: ApiKey, bound: BoundPolicy) -> Owner | None:
 
 
 def is_tagged_to_keep(key: ApiKey) -> bool:
-    """Whether the key has the tag `keyjanitor:keep`, written one way or another."""
+    """True if the key has the tag `keyjanitor:keep`; case, `-` and `_` make no difference."""
     return any(alike(tag) == KEEP_TAG for tag in key.tags or ())
 
 
 def protection(
     key: ApiKey, row: Row | None, today: date, bound: BoundPolicy
 ) -> reasons.Protected | None:
-    """What shields the key whatever its tier says; asked again right before it is touched."""
+    """Reason that protects the key whatever its tier says, or None; checked again right before each step."""
     if key.name.startswith(RESTORE_MARKER):
         return reasons.BeingRestored()
     if may_be_value(key.key_id):
@@ -50,7 +50,7 @@ def protection(
 
 
 def disabled_by_us(key: ApiKey, row: Row) -> bool:
-    """Whether a disabled key is so by our doing, and nobody has changed it since.
+    """True if keyjanitor disabled the key, and others have not changed it since.
 
     Who changed it may have enabled it and disabled it again, which does not show.
     """

@@ -16,21 +16,21 @@ AHEAD = 30  # days
 
 
 def freed_by_pressure(night: SweepInput, bound: BoundPolicy, plan: SweepPlan) -> PressureRow:
-    """The rule of tonight's plan, and for each above it how many more keys go within 30 days.
+    """The pressure rule in force, and for each rule above it how many more slots are free within 30 days.
 
-    A key goes when its slot is free: once it is parked, if nobody uses it until then. The
+    A slot is free once its key is parked, if the key is not used until then. The
     allowance, which spreads many keys over several nights, is left out of account.
     """
-    stands = plan.pressure.above
+    in_force = plan.pressure.above
     gone = _going(plan)
     rules = []
     for rule in bound.policy.pressure:
-        if stands is not None and rule.above <= stands:
+        if in_force is not None and rule.above <= in_force:
             continue
         would = decide(night, bound, Pressure(plan.pressure.used, rule.idle_factor, rule.above))
         more = _going(would) - gone
         rules.append(PressureRuleRow(rule.above, rule.idle_factor, more.total(), dict(more)))
-    return PressureRow(date=night.today, above=stands, rules=tuple(rules))
+    return PressureRow(date=night.today, above=in_force, rules=tuple(rules))
 
 
 def _going(plan: SweepPlan) -> Counter[str]:

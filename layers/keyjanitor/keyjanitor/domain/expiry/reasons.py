@@ -16,7 +16,7 @@ def _days(days: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Idle(Explained):
-    """Idle for `days` since `since`, which is past tonight's patience."""
+    """Idle for `days` since `since`, which is past tonight's idle limit."""
 
     code: ClassVar[str] = "idle"
     days: int
@@ -56,7 +56,7 @@ Due = Idle | Orphan | Ends
 
 @dataclass(frozen=True, slots=True)
 class WithinIdleLimit(Explained):
-    """Idle for `days` since `since`; patience is longer."""
+    """Idle for `days` since `since`; the idle limit is longer."""
 
     code: ClassVar[str] = "within_idle_limit"
     days: int
@@ -213,7 +213,7 @@ class ProtectedUntil(Explained):
 
 @dataclass(frozen=True, slots=True)
 class DisabledByOthers(Explained):
-    """Disabled, and not by us: somebody wants it so."""
+    """Disabled by others, who want it so."""
 
     code: ClassVar[str] = "disabled_by_others"
 
@@ -223,7 +223,7 @@ class DisabledByOthers(Explained):
 
 @dataclass(frozen=True, slots=True)
 class BeingRestored(Explained):
-    """Under the marker name that a restore gives until it is done."""
+    """Has the marker name that a restore gives a key until it is done."""
 
     code: ClassVar[str] = "being_restored"
 
@@ -244,7 +244,7 @@ class TierNever(Explained):
 
 @dataclass(frozen=True, slots=True)
 class NoContact(Explained):
-    """Its tier has no contact, so nobody would hear of a warning."""
+    """Its tier has no contact, so a warning would reach no person."""
 
     code: ClassVar[str] = "no_contact"
     tier: str
@@ -255,7 +255,7 @@ class NoContact(Explained):
 
 @dataclass(frozen=True, slots=True)
 class IdMayBeValue(Explained):
-    """Its id is long enough to be its value, so it stands nowhere, and the key is not swept."""
+    """Its id is long enough to be its value, so it is never shown, and the key is not swept."""
 
     code: ClassVar[str] = "id_may_be_value"
 
@@ -379,7 +379,7 @@ class StageKeys(Explained):
 
 @dataclass(frozen=True, slots=True)
 class TagsUnread(Explained):
-    """The tagging API could not be read to its last page: the key may be somebody's."""
+    """The tagging API could not be read to its last page: the key may have an owner."""
 
     code: ClassVar[str] = "tags_unread"
 

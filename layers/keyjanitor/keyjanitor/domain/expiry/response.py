@@ -34,7 +34,7 @@ LISTED = 10_000  # keys, of those to which something was done: an answer of Lamb
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a run did to one key; `new_key_id` is that of a key which was restored."""
+    """Step that a run took on one key; `new_key_id` is that of a key which was restored."""
 
     action: SweepAction
     key_id: str
@@ -47,7 +47,7 @@ def heading(time: datetime) -> dict[str, Any]:
 
 
 def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
-    """What a second run of a scheduled function answers: until when the first may be at work."""
+    """Answer of a second run of a scheduled function: until when the first may be at work."""
     return {**heading(time), "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
 
 
@@ -75,13 +75,13 @@ def answer(
 ) -> dict[str, Any]:
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
-    `pressure_row` says of each rule above the one that stands what it would free in 30 days, and how many
+    `pressure_row` says of each rule above the one in force what it would free in 30 days, and how many
     days of the account's growth that is. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
-    `failed` only when steps failed, `left_alone` only when keys were
-    found changed right before they were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are damaged;
-    `steps`, the first of the plan, only when it has some, `did` only when something was done to a key,
-    `keys_file` only when the night's file of all keys was written.
+    `failed` only when steps failed, `left_alone` only when keys were found changed right before they
+    were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are
+    damaged; `steps` (the first of the plan) only when it has some, `did` only when something was done
+    to a key, `keys_file` only when the night's file of all keys was written.
     """
     document = {
         **heading(run.time),
@@ -94,19 +94,31 @@ def answer(
     }
     if approved is not None and plan is not None:
         document["approved"] = _approved(run, plan, approved)
-    if pressure_row is not None and (pressure_row.rules or pressure_row.above is not None):
-        document["ladder"] = _pressure(pressure_row, growth)
-    if told := [*map(str, problems), *(_without_tier(plan) if plan else ())]:
-        document["policy_problems"] = told
-    if run.observed_because is not None:
-        document["observed_because"] = run.observed_because
-    if keys_file is not None:
-        document["keys_file"] = keys_file
     return {
         **document,
+        **_said_of_the_night(run, plan, pressure_row, growth, problems),
+        **({} if keys_file is None else {"keys_file": keys_file}),
         **_keys_named(plan, did),
         **_keys_left(failed, closed, left_out, left_alone or {}),
     }
+
+
+def _said_of_the_night(
+    run: SweepInvocation,
+    plan: SweepPlan | None,
+    pressure_row: PressureRow | None,
+    growth: Growth | None,
+    problems: Sequence[Unbound],
+) -> dict[str, Any]:
+    """Optional fields: pressure rules, problems of the policy, and why the sweep only observed."""
+    said: dict[str, Any] = {}
+    if pressure_row is not None and (pressure_row.rules or pressure_row.above is not None):
+        said["ladder"] = _pressure(pressure_row, growth)
+    if named := [*map(str, problems), *(_without_tier(plan) if plan else ())]:
+        said["policy_problems"] = named
+    if run.observed_because is not None:
+        said["observed_because"] = run.observed_because
+    return said
 
 
 def _done(

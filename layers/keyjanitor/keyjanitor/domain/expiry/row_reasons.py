@@ -1,4 +1,4 @@
-"""What a key's row says after something else than a verdict: it was restored, say, or renewed. Pure."""
+"""Reasons in a key's row after a change that is no verdict, such as a restore or a renewal. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

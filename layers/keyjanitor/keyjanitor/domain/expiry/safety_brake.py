@@ -57,7 +57,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How a night saw one key: its tier, whether it was past its limit, and since when it was idle."""
+    """One key as a night saw it: its tier, whether it was past its limit, and since when it was idle."""
 
     tier: str
     status: Status
@@ -66,7 +66,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What has to be kept of a night so that later ones can be compared with it.
+    """Record of a night with which later nights are compared.
 
     The limits in force (`factor` is that of the pressure rule `above`), how each key was seen, when
     an edit brought a key past its limit (`lowered`, of the last 14 days), and how many keys were
@@ -99,7 +99,7 @@ class Newly:
 
 @dataclass(frozen=True, slots=True)
 class CauseCount:
-    """How many keys a cause brought, and of which usage plans, most keys first."""
+    """Number of keys that a cause brought, and their usage plans, most keys first."""
 
     cause: Cause
     keys: int
@@ -149,7 +149,7 @@ class Comparison:
 
     @property
     def new(self) -> int:
-        """How many keys the brake counts."""
+        """Number of keys that the brake counts."""
         return len(self.counted)
 
     @property
@@ -192,7 +192,7 @@ class Comparison:
         )
 
     def _nights(self, before: Compared) -> Counter[date]:
-        """How many keys count for which night: every one since `before`, and older ones by chance."""
+        """Number of keys by the night that they count for: each since `before`, and older ones if they turn up."""
         nights = Counter(one.on for one in self.counted)
         elapsed = (self.tonight.day - before.day).days
         for back in range(min(elapsed, NIGHTS)):
@@ -200,7 +200,7 @@ class Comparison:
         return nights
 
     def swept(self) -> Compared:
-        """What is kept of tonight, swept without the brake."""
+        """Record of tonight, swept without the brake."""
         if self.before is None:
             return self.tonight
         nights = self._nights(self.before)
@@ -239,7 +239,7 @@ class Comparison:
         return replace(self, before=before, found=found, again=(), tonight=tonight)
 
     def accepted(self) -> Compared:
-        """What is kept of tonight after an approval: all of it, unless the rest trips the brake."""
+        """Record of tonight after an approval: all of it, unless the rest trips the brake."""
         if self.before is None or self.brake is None:
             return self.swept()
         return self.before
@@ -252,10 +252,9 @@ def compare(
     rows: Iterable[str],
     before: Compared | None,
 ) -> Comparison:
-    """Compares a night's plan with the night before it that was swept without the brake.
+    """Compares a night's plan with the night `before` it that was swept without the brake.
 
-    `rows` are the ids that the ledger knows as living: a key that the list missed tonight stays as it
-    was seen.
+    `rows` are ids of living keys in the ledger: one that the list lacks tonight stays as it was seen.
     """
     tonight = _tonight(plan, policy, rows, before)
     judge = _Judge(plan, evidence, policy, before)

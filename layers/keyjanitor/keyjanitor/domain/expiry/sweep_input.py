@@ -1,4 +1,4 @@
-"""All that a sweep decides on."""
+"""Input of a sweep's decision. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,14 @@ from keyjanitor.domain.usage.evidence import Evidence
 
 @dataclass(frozen=True, slots=True)
 class SweepInput:
-    """All that tonight's reading gathered.
+    """Everything that a sweep decides on, as it was gathered.
 
     `rows` are the ledger's rows of the keys that live in API Gateway, by key id; `shelf` the parked
     ones whose time to be purged has come; `stepped` how many keys took which step on this date
-    already. `warnings_only` says why nothing but warnings may be given (None: all may). `rung`
-    names the rung of the ladder that stood until now; `untold` what could not be told of a key.
-    `begun` has the rows of keys that were made for requests which nobody has answered yet, by key id.
+    already. `warnings_only` says why nothing but warnings may be given (None: all may). `pressure_above`
+    is the share of the pressure rule in force until now (None: none); `untold` says by key id which
+    notices could not be sent. `begun` has the rows of keys that were made for requests which are not
+    answered yet, by key id.
     """
 
     today: date

@@ -106,7 +106,7 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """The key showed life: take its announced dates back."""
+    """The key was used or changed: clear its announced dates."""
 
     row: Row
     state: State
@@ -122,14 +122,14 @@ class Correct:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """API Gateway does not list the key: somebody deleted it."""
+    """API Gateway does not list the key: others deleted it."""
 
     row: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """It has been missing for long enough to close its row."""
+    """The key has been missing for long enough to close its row."""
 
     row: Row
 
@@ -155,13 +155,13 @@ def action_of(step: Step) -> SweepAction:
 
 
 def key_id_of(step: Step) -> str:
-    """Whose step it is."""
+    """Id of the step's key."""
     return step.row.key_id if isinstance(step, Purge) else step.key.key_id
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is to become of one key tonight, and why."""
+    """Verdict on one key tonight, with its reason."""
 
     key: ApiKey
     row: Row | None
@@ -195,7 +195,7 @@ class SweepPlan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many keys got which verdict: every key once, whatever the mode."""
+        """Number of keys by verdict: every key once, whatever the mode."""
         counted = Counter(verdict.word for verdict in self.verdicts)
         return {word: counted[word] for word in VERDICT_WORDS}
 
@@ -206,7 +206,7 @@ class SweepPlan:
 
     @property
     def pairs(self) -> frozenset[tuple[str, str]]:
-        """What is due, as pairs of action and key id."""
+        """Due steps as pairs of action and key id."""
         return frozenset((action_of(step), key_id_of(step)) for step in self.due)
 
     def for_mode(self, mode: Mode) -> "SweepPlan":
@@ -224,16 +224,16 @@ class SweepPlan:
 
     @property
     def kinds(self) -> dict[SweepAction, int]:
-        """How many keys are due to which kind of step, every kind, deletions first."""
+        """Number of due keys by kind of step: every kind, deletions first."""
         return count_kinds(self.pairs)
 
     @property
     def waiting(self) -> int:
-        """How many of what is due the allowance leaves for a later night."""
+        """Number of due steps that the allowance leaves for a later night."""
         return len(self.due) - sum(not isinstance(step, Enable) for step in self.steps)
 
     def braked(self) -> "SweepPlan":
-        """What is given back: all that is done while the safety brake is on."""
+        """The plan while the safety brake is on: only keys that are given back."""
         kept = tuple(step for step in self.steps if isinstance(step, Enable))
         return self.going(kept, because=BRAKE_IS_ON)
 
@@ -270,7 +270,7 @@ class SweepPlan:
 
 
 def word_of(step: Warn | Disable | Park) -> VerdictWord:
-    """The verdict that a step stands for."""
+    """Verdict of a step."""
     match step:
         case Warn():
             return "warn"
@@ -283,7 +283,7 @@ def word_of(step: Warn | Disable | Park) -> VerdictWord:
 
 
 def count_kinds(pairs: Iterable[tuple[str, str]]) -> dict[SweepAction, int]:
-    """How many pairs of action and key id there are of each kind, every kind, deletions first."""
+    """Number of pairs of action and key id by kind of step: every kind, deletions first."""
     counted = Counter(action for action, _ in pairs)
     return {action: counted[action] for action in KINDS}
 
@@ -353,5 +353,5 @@ def _first_due(step: Purge) -> tuple[bool, date, str]:
 
 
 def _has_failed(row: Row | None) -> bool:
-    """Whether the key's last step failed: it goes last, so that it holds up no other key."""
+    """True if the key's last step failed: it goes last, so that it delays no other key."""
     return row is not None and row.failed_on is not None

@@ -1,4 +1,4 @@
-"""What a row of the ledger says after something happened to its key. Pure."""
+"""Makes the ledger's row after something happened to its key. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -32,7 +32,7 @@ def adopted(note: Adopt, today: date) -> Row:
 
 
 def issued(key: ApiKey, request: RequestRow) -> Row | None:
-    """The row of a key that was made for a request which nobody has answered yet.
+    """The row of a key that was made for a request which is not answered yet.
 
     None if the request does not confirm it: it was granted no key of this name, or is over.
     """
@@ -129,7 +129,7 @@ def replaced(row: Row, new_key_id: str, expires_on: date, today: date, warn_days
 
 def disabled(row: Row, today: date, bound: BoundPolicy, key: ApiKey) -> Row:
     """The row of a key that has just been disabled; `key` as it is since."""
-    # Without its tier nobody knows for how long: it is told anew once the tier is known.
+    # Without its tier the date is unknown: its owner is notified again once the tier is known.
     tier = bound.policy.tiers.get(row.tier)
     return replace(
         row,
@@ -206,7 +206,7 @@ def next_step_on(row: Row) -> date | None:
 def told_late(row: Row, today: date) -> Row:
     """The row of a key whose next step was told only today: as much notice as was said, from today.
 
-    How much was said stands in the row's own dates, whatever the policy says by now. An agreed end
+    The notice that was given is in the row's own dates, whatever the policy says by now. An agreed end
     was told by the answer that agreed on it, so its date stays. Told twice on a date, it moves once.
     """
     began, on = notice_began(row), next_step_on(row)

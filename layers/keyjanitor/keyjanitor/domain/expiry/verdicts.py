@@ -110,7 +110,7 @@ class _Judge:
         return self._tier_of[known]
 
     def note(self, key: ApiKey) -> Adopt | Correct | None:
-        """What the ledger has to learn of a key that it does not know, or knows otherwise."""
+        """Note for the ledger about a key without a row, or with a row that is out of date; else None."""
         row = self._night.rows.get(key.key_id)
         tier, _ = self._tier(key)
         if row is None:
@@ -187,7 +187,7 @@ class _Judge:
         )
 
     def _take_back(self, key: ApiKey, row: Row | None, word: VerdictWord) -> None:
-        """Takes announced dates back: the key is not past patience tonight, or is protected.
+        """Takes announced dates back: the key is not past its idle limit tonight, or is protected.
 
         One that we disabled and that was used since its warning (after the reading of that date) is
         given back.
@@ -206,10 +206,10 @@ class _Judge:
     def _judge(
         self, key: ApiKey, row: Row | None, tier: Tier, plans: tuple[str, ...], since: date
     ) -> Reason:
-        """Whether a key that may be swept is past tonight's patience, is not, or nobody knows."""
+        """Reason for a key that may be swept: past tonight's idle limit, within it, or unknown."""
         judged: Reason
         if row is not None and row.expires_on is not None:
-            # An agreed end asks for no idleness, so nothing unread stands in its way.
+            # An agreed end asks for no idleness, so unread usage does not prevent it.
             if row.expires_on > self._today + DAY * tier.warn_days:
                 return reasons.EndsLater(row.expires_on)
             if key.tags is None:
@@ -239,12 +239,12 @@ class _Judge:
             and first is not None
             and first > self._use.first_day(plans)
         )
-        patience = tier.idle_limit(never_used=never_used, factor=self.pressure.idle_factor)
-        if patience is None:
+        limit = tier.idle_limit(never_used=never_used, factor=self.pressure.idle_factor)
+        if limit is None:
             return reasons.TierNever(tier.name)
         days = (self._today - since).days
-        if days < patience:
-            return reasons.WithinIdleLimit(days, since, patience)
+        if days < limit:
+            return reasons.WithinIdleLimit(days, since, limit)
         return reasons.Idle(days, since, never_used)
 
     def _judge_orphan(
@@ -269,7 +269,7 @@ class _Judge:
 
 
 def _is_being_restored(row: Row, today: date) -> bool:
-    """Whether a restore has begun that may yet end; one that has failed for long holds up nothing."""
+    """True if a restore has begun and may still end; one that failed for 30 days holds up nothing."""
     claim = row.claim
     return (
         claim is not None and claim.verb is SweepAction.RESTORE and today - claim.on < RESTORE_TRIED
@@ -277,7 +277,7 @@ def _is_being_restored(row: Row, today: date) -> bool:
 
 
 def _first_created_on(key: ApiKey, row: Row | None) -> date | None:
-    """When the key was made first: a restored key has a new id. None if that is not known."""
+    """Date on which the key's first id was made; None if unknown. A restored key has a new id."""
     if row is None or not row.previous_key_ids:
         return key.created_date.date()
     return row.first_created_on

@@ -1,4 +1,4 @@
-"""What an account's REST APIs and their stages serve. Pure."""
+"""REST APIs, their stages and the methods that the stages serve. Pure."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class ServedStage:
-    """What a stage (`api_id:stage`) serves to its callers, canary included."""
+    """Methods that a stage (`api_id:stage`) serves to its callers, canary included."""
 
     stage: str
     api_name: str
@@ -42,12 +42,12 @@ class ServedStage:
 
     @property
     def requires_keys(self) -> bool:
-        """Whether some method answers only to who sends a key."""
+        """True if a method requires an API key."""
         return any(method.api_key_required for method in self.methods)
 
     @property
     def ignores_keys(self) -> bool:
-        """Whether no method asks for a key, nor hands the question to an authorizer."""
+        """True if no method requires an API key, by itself or by an authorizer."""
         named_by_authorizer = self.key_source == "AUTHORIZER" and any(
             method.authorization_type == "CUSTOM" for method in self.methods
         )

@@ -23,7 +23,7 @@ class ReplayWindow:
     hours: float
 
     def is_near(self, time: datetime) -> bool:
-        """Whether an event of this time may touch something.
+        """True if an event of this time may change something.
 
         A date that has not come yet is never near: what is read now proves nothing of it.
         """
@@ -41,7 +41,7 @@ class ReplayWindow:
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """What pull_usage was asked for."""
+    """A valid event of a scheduled function: its time (UTC)."""
 
     time: datetime
 
@@ -60,7 +60,7 @@ class Invocation:
 
 @dataclass(frozen=True, slots=True)
 class SweepInvocation:
-    """What expire_keys was asked for; at most one of `approve`, `undo`, `hold` and `resume`.
+    """A valid event of expire_keys; at most one of `approve`, `undo`, `hold` and `resume`.
 
     `observed_because` says why a sweep that might do more may only observe.
     """

@@ -21,14 +21,14 @@ _PARAMETERS = ("apiKey", "keyId")
 
 
 def shown_id(key_id: str) -> str:
-    """What a key is called: its id, or if that may be a value, `id-` and a part of its digest."""
+    """Name of a key for everything but API Gateway: its id, or `id-` and twelve digits of its SHA-256 if the id may be a value."""
     if len(key_id) < SHORTEST_VALUE:
         return key_id
     return f"id-{sha256(key_id.encode()).hexdigest()[:12]}"
 
 
 def may_be_value(key_id: str) -> bool:
-    """Whether a key is called so because its id may be its value."""
+    """True if this is the name of a key whose id may be its value."""
     return _SHOWN.fullmatch(key_id) is not None
 
 
@@ -39,7 +39,7 @@ class KeyIds:
         self._real: dict[str, str] = {}
 
     def shown(self, key_id: Any) -> Any:
-        """What a key of an answer is called from here on; raises UnexpectedAnswer if two are alike."""
+        """Name of a key of an answer, remembered for later calls; raises UnexpectedAnswer if two ids have one name."""
         if not isinstance(key_id, str) or len(key_id) < SHORTEST_VALUE:
             return key_id
         shown = shown_id(key_id)
@@ -48,7 +48,7 @@ class KeyIds:
         return shown
 
     def unknown(self, params: Mapping[str, Any]) -> bool:
-        """Whether a call is about a key of which only that is known what it is called."""
+        """True if a call names a key whose id this run has not seen."""
         ids = [params[name] for name in _PARAMETERS if name in params]
         return any(may_be_value(one) and one not in self._real for one in ids)
 

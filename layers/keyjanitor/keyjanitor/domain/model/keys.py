@@ -12,7 +12,7 @@ ANSWER_MAY_DIFFER = timedelta(seconds=1)
 
 
 class Secret:
-    """A key's value. It shows itself to nobody who does not ask by name."""
+    """A key's value. `repr` and `str` hide it; only `reveal` gives it."""
 
     __slots__ = ("_value",)
 
@@ -40,7 +40,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as API Gateway tells of it, without its value.
+    """An API key as API Gateway describes it, without its value.
 
     `tags` is None when they are not known: GetApiKeys leaves tags out of its items, so a missing
     `tags` there means unknown, never untagged (seen: AF-205).
@@ -58,20 +58,20 @@ class ApiKey:
 
 
 class Mode(StrEnum):
-    """How far a sweep may go; each allows what those before it allow."""
+    """Steps that a sweep may take; each mode allows what those before it allow."""
 
     OBSERVE = "observe"
     DISABLE = "disable"
     PARK = "park"
 
     def allows(self, other: "Mode") -> bool:
-        """Whether a stack deployed in this mode may be asked for `other`."""
+        """True if a stack deployed in this mode may be asked for `other`."""
         order = list(Mode)
         return order.index(other) <= order.index(self)
 
 
 class State(StrEnum):
-    """Where a key is in its life. The last five have left API Gateway under this id."""
+    """State of a key. Keys in the last five have left API Gateway under this id."""
 
     ACTIVE = "active"
     WARNED = "warned"
@@ -79,15 +79,15 @@ class State(StrEnum):
     PARKED = "parked"
     PURGED = "purged"
     RESTORED = "restored"  # lives on under another id
-    GONE = "gone"  # deleted by somebody else
-    REVOKED = "revoked"  # deleted for good because somebody asked for it
+    GONE = "gone"  # deleted by others
+    REVOKED = "revoked"  # deleted for good by a request
 
 
 LIVE_STATES = frozenset({State.ACTIVE, State.WARNED, State.DISABLED})
 
 
 class SweepAction(StrEnum):
-    """What is done to a key; the words of `applied` in a sweep's answer."""
+    """Action of a sweep on a key; the words of `applied` in a sweep's answer."""
 
     ADOPT = "adopt"
     WARN = "warn"

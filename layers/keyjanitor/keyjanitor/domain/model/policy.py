@@ -12,7 +12,7 @@ from keyjanitor.domain.model.owners import Mark
 Never = Literal["never"]
 UNCLAIMED = "unclaimed"
 MOST_DAYS = 3650  # of any `*_days`
-# The words of Terraform, OpenTofu, Pulumi, Crossplane and CDK, and of who tags what they make (seen: AF-404).
+# Marks that Terraform, OpenTofu, Pulumi, Crossplane and CDK leave, and common tags of their users (seen: AF-404).
 DESCRIPTIONS = (
     "Managed by Terraform",
     "Managed by OpenTofu",
@@ -53,7 +53,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many requests a usage plan allows in a period."""
+    """Requests that a usage plan allows in a period."""
 
     limit: int
     period: str
@@ -87,7 +87,7 @@ class Tier:
     recipients: tuple[str, ...]
 
     def idle_limit(self, *, never_used: bool, factor: float = 1.0) -> int | None:
-        """After how many idle days a key is past patience, under a ladder's `factor`; None: never."""
+        """Idle limit in days, under a pressure rule's `factor`; None: the key never expires."""
         if self.idle_days == "never":
             return None
         if never_used:
@@ -95,7 +95,7 @@ class Tier:
         return max(min(self.idle_days, MONTHLY_JOBS), ceil(self.idle_days * factor))
 
     def idle_limit_rank(self) -> tuple[float, ...]:
-        """Sorts tiers by how patient they are: the most patient is the greatest."""
+        """Sorts tiers by their idle limit: the one that keeps keys longest is the greatest."""
         return (
             self.contact is None,
             inf if self.idle_days == "never" else self.idle_days,
@@ -107,7 +107,10 @@ class Tier:
 
 @dataclass(frozen=True, slots=True)
 class PressureRule:
-    """Above this share of the service quota, patience is multiplied and `freeze` tiers get no keys."""
+    """Multiplies idle limits by `idle_factor` above a share of the key limit.
+
+    `above` is the share (0 to 1). The tiers in `freeze` get no new keys meanwhile.
+    """
 
     above: float
     idle_factor: float
@@ -116,13 +119,13 @@ class PressureRule:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """How much one date may see: a share of all keys, and an absolute number."""
+    """The allowance of one date: a share of all keys, and an absolute number."""
 
     max_share: float
     max_keys: int
 
     def allowance(self, keys: int) -> int:
-        """How many keys may be warned, disabled, parked or purged on one date, each."""
+        """Number of keys that may be warned on one date, and disabled, and parked, and purged."""
         return max(20, min(int(self.max_share * keys), self.max_keys))
 
 
@@ -151,7 +154,7 @@ class Owned:
 
 @lru_cache(maxsize=4096)
 def alike(text: str) -> str:
-    """A mark without what tools write now so, now so: `managed_by` is `Managed-By` is `ManagedBy`."""
+    """A mark without the differences that tools make in writing it: `managed_by` is `Managed-By` is `ManagedBy`."""
     return _JOINTS.sub("", text.casefold())
 
 
@@ -168,7 +171,7 @@ class Operators:
 
 @dataclass(frozen=True, slots=True)
 class Alerts:
-    """When the service quota's approach wakes somebody."""
+    """Thresholds of the alerts about the key limit."""
 
     levels: tuple[float, ...]
     clear_margin: float
@@ -177,9 +180,9 @@ class Alerts:
 
 @dataclass(frozen=True, slots=True)
 class Pressure:
-    """How near the service quota is (`used`, a share), and what that does to patience (a factor).
+    """Share of the key limit that is `used`, and the factor by which idle limits are multiplied.
 
-    `above` names the rule of the ladder that stands; None: none does.
+    `above` is the share that names the pressure rule in force; None: none is.
     """
 
     used: float
@@ -206,7 +209,7 @@ class Policy:
         return self.tiers[UNCLAIMED]
 
     def pressure_at(self, keys: int, standing: float | None = None) -> Pressure:
-        """The rule for an account that holds so many keys; `standing` names the one that stood."""
+        """Pressure on an account with so many keys; `standing` is the `above` of the rule in force until now."""
         reached = self._reached(keys, standing)
         return Pressure(
             used=round(keys / self.service_quota, 4),
@@ -219,7 +222,7 @@ class Policy:
         return frozenset(name for rule in self._reached(keys, standing) for name in rule.freeze)
 
     def _reached(self, keys: int, standing: float | None) -> list[PressureRule]:
-        """The rules that stand: one that stood is left only well below its edge."""
+        """Pressure rules in force. A rule in force ends only `clear_margin` below its share."""
         used = keys / self.service_quota
         return [
             rule
@@ -301,7 +304,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Unbound:
-    """A place in the policy (`path`) whose usage plan the account has not, or not clearly.
+    """A `path` of the policy that names a usage plan which the account does not have, or has twice.
 
     Of `usage_plan_ids` it is not known which tier they belong to; None: of none that no tier names,
     for one of them may be the plan under another name.
@@ -325,7 +328,7 @@ class BoundPolicy:
     problems: tuple[Unbound, ...] = ()
 
     def tier_by_plans(self, usage_plan_ids: Sequence[str]) -> Tier:
-        """The tier that names one of these plans; of two, the more patient; else `unclaimed`."""
+        """The tier that names one of these plans; of two, the one with the longer idle limit; else `unclaimed`."""
         tiers = [self.tier_of_plan[plan] for plan in usage_plan_ids if plan in self.tier_of_plan]
         return max(tiers, key=Tier.idle_limit_rank) if tiers else self.policy.unclaimed
 
@@ -341,7 +344,7 @@ class BoundPolicy:
 
 
 def _plans_called(wanted: str, plans: Mapping[str, str]) -> list[str]:
-    """The plans that a text of the policy stands for: an id comes before a name."""
+    """Ids of the usage plans that a text of the policy means; it is read as an id first, then as a name."""
     if wanted in plans:
         return [wanted]
     return sorted(plan_id for plan_id, name in plans.items() if name == wanted)

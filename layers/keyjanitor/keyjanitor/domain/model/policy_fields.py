@@ -68,7 +68,7 @@ class FieldTable:
         return field.default
 
     def is_right(self, *names: str) -> bool:
-        """Whether none of these fields was wrong: what depends on them may be looked at."""
+        """True if none of these fields was wrong, so that checks which depend on them make sense."""
         return not any(name in self._wrong for name in names)
 
     def wrong(self, name: str, reason: str) -> None:
@@ -92,7 +92,7 @@ class FieldTable:
 
 
 def every_field(reads: Iterable[Callable[[], T]]) -> list[T]:
-    """What each gives; raises PolicyError with the mistakes of all of them."""
+    """Results of all reads; raises PolicyError with the mistakes of all of them."""
     read: list[T] = []
     mistakes: list[Mistake] = []
     for one in reads:
@@ -106,7 +106,7 @@ def every_field(reads: Iterable[Callable[[], T]]) -> list[T]:
 
 
 def missing_field(path: str, read: Callable[[str, object], object]) -> PolicyError:
-    """What to raise where nothing stands: with what `read` allows there."""
+    """Error for a field that is missing and has no default; it says what `read` allows."""
     try:
         read(path, None)
     except PolicyError as err:

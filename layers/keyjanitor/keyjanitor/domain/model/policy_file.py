@@ -261,7 +261,7 @@ def _operators(path: str, value: object) -> Operators:
 
 
 def _named_twice(tiers: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Where a tier names a plan in the same words as a tier before it."""
+    """Path and reason of each usage plan that a tier before names in the same words."""
     first: dict[str, tuple[str, str]] = {}
     for name, tier in tiers.items():
         plans = tier.get("usage_plans") if isinstance(tier, dict) else None

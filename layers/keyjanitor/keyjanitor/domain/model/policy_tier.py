@@ -39,7 +39,7 @@ _principals = list_of(
 
 
 def _id_of(path: str, value: object, allowed: str) -> str:
-    """An id as it stands in a message's SenderId, before the colon if there is one (doc: AF-552)."""
+    """An id as a message's SenderId has it, before the colon if there is one (doc: AF-552)."""
     if isinstance(value, str) and _UNIQUE_ID.fullmatch(value):
         return value
     named = re.fullmatch(r"arn:[a-z-]+:iam::\d{12}:(role|user)/(?:.*/)?([\w+=,.@-]+)", str(value))
@@ -287,7 +287,7 @@ def _check_methods(table: FieldTable, tier: Tier) -> None:
 
 
 def _check_promise(table: FieldTable, tier: Tier) -> None:
-    """What promises keys has to be able to issue one."""
+    """Raises PolicyError if a tier that promises keys cannot issue one."""
     promised = {
         "senders": bool(tier.senders),
         "recipients": bool(tier.recipients),

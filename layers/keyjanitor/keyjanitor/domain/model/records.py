@@ -1,4 +1,4 @@
-"""What the ledger remembers: of keys, nights, counts, alerts and requests."""
+"""The rows of the ledger: of keys, nights, counts, alerts and requests."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class Claim:
     updated: datetime | None = None
 
     def may_have_disabled(self, key: ApiKey) -> bool:
-        """Whether the run that wrote this can be who disabled the key; if not, others have."""
+        """True if the run that wrote this claim can have disabled the key; if not, others have."""
         if self.at is None or self.until is None or not self.enabled or key.enabled:
             return False
         if self.updated is not None and key.last_updated_date < self.updated:
@@ -37,11 +37,11 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the ledger remembers of one key: all that API Gateway does not.
+    """The ledger's row of one key: all that API Gateway does not keep.
 
     `version` counts the writes: a claim names the version it has read. `our_update` is the
-    `lastUpdatedDate` that our own last change left behind, so that it is not taken for somebody
-    else's. `failed_on` is the date on which the key's last step failed, until one succeeds;
+    `lastUpdatedDate` that our own last change left behind, so that it is not taken for a
+    change by others. `failed_on` is the date on which the key's last step failed, until one succeeds;
     `told_on` that from which the notice of the next step counts, if it was told later than on the date
     of the warning or the disabling. All dates are UTC.
     """
@@ -92,19 +92,19 @@ class Row:
 
 
 def is_our_update(key: ApiKey, row: Row) -> bool:
-    """Whether the key's last change is the one that we made last."""
+    """True if the key's last change is the one that we made last."""
     ours = row.our_update
     return ours is not None and key.last_updated_date <= ours + ANSWER_MAY_DIFFER
 
 
 def was_agreed(row: Row) -> bool:
-    """Whether a key was disabled, or parked, because its agreed end had come."""
+    """True if a key was disabled, or parked, because its agreed end had come."""
     taken = row.disabled_on or row.parked_on
     return row.expires_on is not None and taken is not None and row.expires_on <= taken
 
 
 def end_is_announced(row: Row) -> bool:
-    """Whether the date in the row is that of its agreed end, and not one for idleness.
+    """True if the date in the row is that of its agreed end, and not one for idleness.
 
     The end itself, or the day after the warning, if that came no earlier than the end.
     """
@@ -115,13 +115,13 @@ def end_is_announced(row: Row) -> bool:
 
 
 def stands_disabled(key: ApiKey, row: Row) -> bool:
-    """Whether a key that we disabled is so still: its next step is parking, not disabling."""
+    """True if a key that keyjanitor disabled is still disabled: its next step is parking."""
     return row.state is State.DISABLED and not key.enabled
 
 
 @dataclass(frozen=True, slots=True)
 class NightRow:
-    """What the ledger remembers of one night's sweeps."""
+    """The ledger's row of one night's sweeps."""
 
     date: date
     swept: bool = False
@@ -132,7 +132,7 @@ class NightRow:
     brake_alerted: bool = False
     approved: str | None = None  # digest of the plan an operator approved on this date
     parked: int = 0  # keys, by all of its runs
-    revoked: int = 0  # keys, at somebody's request
+    revoked: int = 0  # keys, by requests
     new: int | None = None  # keys past their idle limit that were not before, as the brake counts
     causes: Mapping[str, int] = field(
         default_factory=dict
@@ -170,7 +170,7 @@ class CountRow:
 
 @dataclass(frozen=True, slots=True)
 class PressureRuleRow:
-    """A rung above the one that stands: how many more keys it would free in 30 days, by tier."""
+    """A pressure rule above the one in force: how many more keys it would free in 30 days, by tier."""
 
     above: float
     idle_factor: float
@@ -180,7 +180,7 @@ class PressureRuleRow:
 
 @dataclass(frozen=True, slots=True)
 class PressureRow:
-    """What the last sweep worked out: the rung that stands (None: none), and those above it."""
+    """Pressure by the last sweep: the rule in force (`above`, a share; None: none), and the rules above it."""
 
     date: date
     above: float | None
@@ -222,7 +222,7 @@ class PendingAlert:
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """What was told of the account and stands, and what is yet to be published."""
+    """Alerts about the account: those that were sent and still apply, and those to be published."""
 
     version: int = 0
     level: float | None = None
@@ -255,7 +255,7 @@ class Announcement:
 
 
 class Status(StrEnum):
-    """How far a request has come; the last two are final, however late its message comes back."""
+    """Progress of a request; the last two are final, however late its message comes back."""
 
     TAKEN = "taken"  # seen, and nothing decided
     ADMITTED = "admitted"  # may be carried out, as often as it takes
@@ -265,7 +265,7 @@ class Status(StrEnum):
 
 
 def row_id(request_id: str, sender: str) -> str:
-    """Under which a sender's request is remembered: the same id of another sender is another's."""
+    """Id of a request's row: `request_id` and `sender`, because the same id of another sender is another request."""
     return f"{request_id} {sender}"
 
 
@@ -274,7 +274,7 @@ FINAL = frozenset({Status.ANSWERED, Status.REFUSED})
 
 @dataclass(frozen=True, slots=True)
 class RequestRow:
-    """What the ledger remembers of one request. `request_id` is its `row_id`: ids belong to senders.
+    """The ledger's row of one request. `request_id` is its `row_id`: ids belong to senders.
 
     `digest` is that of its body; `sender` who sent it first. Until `held_until` (real time) only
     the run `holder` works on it. `detail_type` and `detail` are its answer.
@@ -296,7 +296,7 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a request for a new key was granted, written down before the key is made.
+    """Terms of a new key that a request was granted; written to the ledger before the key is made.
 
     `sender` is who may act on the key; `rotates` the id of the key that it takes the place of.
     """

@@ -80,7 +80,7 @@ def _written_out(letter: str) -> str:
 
 
 def _joins(before: str, letter: str, after: str) -> bool:
-    """Whether a sign without a look makes a picture of pictures, or a word of a script that needs it."""
+    """True if a sign without a look makes a picture of pictures, or a word of a script that needs it."""
     if letter in _LOOKS:
         return category(before) == "So" and before not in _UNSEEN
     if letter not in _JOINERS:

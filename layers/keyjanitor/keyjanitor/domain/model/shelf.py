@@ -1,4 +1,4 @@
-"""What one night has to know of the keys that have left API Gateway. Pure."""
+"""The ledger's rows of keys that have left API Gateway, as one night needs them. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,9 @@ TOMBSTONES_TRIED = 10  # each night, the oldest first, until one opens
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What the shelf holds for tonight: whose time has come, what was done on this date already.
+    """Parked keys and others that have left API Gateway, as one night needs them.
+
+    `due` are the parked keys to be purged, `stepped` counts the steps already taken on this date.
 
     `oldest` are a few parked keys, the one that was parked first before all others. `restored` are keys that live again and whose tombstones have yet to be destroyed, `unfinished`
     those whose restore has begun; `usage_plan_ids` the plans that parked keys would come back into.

@@ -10,7 +10,7 @@ from keyjanitor.domain.model.policy import Quota, Rate, Tier
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a usage plan opens and allows: stages (`api_id:stage`) and limits."""
+    """Stages (`api_id:stage`) and limits of a usage plan."""
 
     stages: frozenset[str]
     throttle: Rate | None = None
@@ -63,12 +63,12 @@ class UsagePlan:
 
     @property
     def has_quota(self) -> bool:
-        """Whether GetUsage counts down what remains of a quota for its keys."""
+        """True if the plan has a quota, so that GetUsage returns what remains of it."""
         return self.quota is not None
 
     @property
     def has_limits(self) -> bool:
-        """Whether there is a throttle or a quota anywhere in it."""
+        """True if the plan, or a stage of it, has a throttle or a quota."""
         return bool(self.throttle or self.quota or any(self.stages.values()))
 
     @property

@@ -200,7 +200,7 @@ def _later(morning: Morning, ahead: Sequence[NightAhead]) -> dict[str, Any]:
 
 
 def _regret(morning: Morning) -> dict[str, Any]:
-    """What the sweeps of 30 days cost key holders."""
+    """Effects of 30 days of sweeps on key holders."""
     found = regret(morning.today, morning.rows, morning.nights)
     lines = {line["key_id"]: line for line in morning.lines}
     return {

@@ -38,7 +38,7 @@ def render(document: Mapping[str, Any]) -> bytes:
 
 @cache
 def _page() -> tuple[bytes, bytes]:
-    """What stands before the numbers and what stands after them."""
+    """Text before the numbers, and text after them."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
 
     def put_in(element: str, name: str) -> str:

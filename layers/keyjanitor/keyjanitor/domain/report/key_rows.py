@@ -83,7 +83,7 @@ def _state(morning: Morning, key_id: str, key: ApiKey | None) -> str:
 
 
 def waits(line: Line) -> bool:
-    """Whether a key is kept only for now: a step has its date, or is due and not taken tonight.
+    """True if a key is kept only for now: a step has its date, or is due and not taken tonight.
 
     Lines of builds before 0.2.0 have no code: their dates say it.
     """
@@ -95,7 +95,7 @@ def waits(line: Line) -> bool:
 
 
 def _is_announced(step: str | None, row: Row | None) -> bool | None:
-    """Whether the date of the next step is written down; if not, it is what follows if nothing changes."""
+    """True if the date of the next step is in the ledger, False if it is projected; None: there is no step."""
     match step:
         case None:
             return None
@@ -112,7 +112,7 @@ def _is_announced(step: str | None, row: Row | None) -> bool | None:
 def _next_step(
     state: str, line: Line, row: Row | None, warn_on: date | None
 ) -> tuple[str | None, str | None]:
-    """What happens to a key next and when, as written down, or as it would be if nothing changes."""
+    """Next step of a key and its date, from the ledger, or projected as if nothing changes."""
     if state == State.PARKED:
         return ("purged", line["purge_on"]) if line.get("purge_on") else (None, None)
     if state == State.GONE:

@@ -1,4 +1,4 @@
-"""All that a morning's report is laid out from. Pure."""
+"""Input of a morning's report. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ Line = Mapping[str, Any]  # of a keys file
 
 @dataclass(frozen=True, slots=True)
 class Morning:
-    """All that a report tells of.
+    """Everything that a report shows.
 
     `lines` are those of the keys file of `lines_of`, the latest there is; `counts` and `nights` are
     the ledger's, by date. `ahead` is what the nights to come will do (in `ahead_mode`), or the
-    reason why nobody knows. `warn_on` says when the keys that are within patience will be warned.
+    reason why that is unknown. `warn_on` says when the keys that are within their idle limit will be warned.
     """
 
     today: date

@@ -1,1 +1,1 @@
-"""Who may have which key, and what is answered."""
+"""Requests for keys: who may ask, limits, answers."""

@@ -21,7 +21,7 @@ LONGEST_NAMED_LIFE = (
 
 
 def judge_dates(request: KeyRequest) -> Refusal | None:
-    """Whether the request's dates are still to come."""
+    """Refusal of a request whose dates are past, or None."""
     if request.expires_on is not None and request.expires_on <= request.today:
         return Refusal(
             Code.INVALID_REQUEST,
@@ -35,12 +35,12 @@ def judge_dates(request: KeyRequest) -> Refusal | None:
 
 
 def is_operator(sender: str, policy: Policy) -> bool:
-    """Whether this sender may ask in every tier and act on every key."""
+    """True if this sender may ask in every tier and act on every key."""
     return sender == OPERATOR or sender in policy.operators.ids
 
 
 def is_in_a_tier(sender: str, policy: Policy) -> bool:
-    """Whether policy.toml lets this sender ask for anything."""
+    """True if policy.toml lets this sender ask for anything."""
     return is_operator(sender, policy) or any(
         _names(tier.senders, sender) or _names(tier.admins, sender)
         for tier in policy.tiers.values()
@@ -48,7 +48,7 @@ def is_in_a_tier(sender: str, policy: Policy) -> bool:
 
 
 def judge_stranger(request: KeyRequest, policy: Policy) -> Refusal:
-    """What is said to a sender that no tier names, and who learns nothing of keys."""
+    """Refusal for a sender that no tier names; it reveals nothing of keys."""
     if request.action is Action.ISSUE and request.tier not in policy.tiers:
         return _unknown_tier(request.tier)
     who = request.sender or "a sender without an id"
@@ -59,7 +59,7 @@ def judge_stranger(request: KeyRequest, policy: Policy) -> Refusal:
 
 
 def judge_bounds(request: KeyRequest, tier: Tier) -> Refusal | None:
-    """Whether the dates of a request are later than its tier allows."""
+    """Refusal of a request whose dates are later than its tier allows, or None."""
     for name, named, days in (
         ("expires_on", request.expires_on, tier.max_life_days or LONGEST_NAMED_LIFE),
         ("until", request.until, tier.max_protect_days),
@@ -74,12 +74,12 @@ def judge_bounds(request: KeyRequest, tier: Tier) -> Refusal | None:
 
 
 def end_of_life(tier: Tier, today: date) -> date | None:
-    """When a key that is issued today has to end at the latest; None if it need not."""
+    """Latest end of a key that is issued today; None if it need not end."""
     return today + DAY * tier.max_life_days if tier.max_life_days is not None else None
 
 
 def judge_life(row: Row, today: date, policy: Policy) -> Refusal | None:
-    """Whether a key's time is over for good: in a tier with `max_life_days` an end is not lifted."""
+    """Refusal because a key has reached its end in a tier with `max_life_days`, which cannot be moved; or None."""
     tier = policy.tiers.get(row.tier)
     if tier is None or tier.max_life_days is None or not row.issued:
         return None
@@ -93,7 +93,7 @@ def judge_life(row: Row, today: date, policy: Policy) -> Refusal | None:
 
 
 def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal | None:
-    """What policy and ledger say against it; `row` is that of the key it names, if there is one."""
+    """Refusal of a request by policy and ledger, or None; `row` is that of the key it names, if there is one."""
     if request.action is Action.ISSUE:
         tier = policy.tiers.get(request.tier)
         if tier is None:
@@ -132,7 +132,7 @@ def _may_act(sender: str, row: Row, tier: Tier, policy: Policy) -> bool:
 
 
 def _needs_no_tier(request: KeyRequest, policy: Policy) -> bool:
-    """Whether it can be done without a tier that says who may, and within which bounds."""
+    """True if the request needs no tier to say who may ask, and within which bounds."""
     if not is_operator(request.sender, policy):
         return False
     return request.action not in (Action.ISSUE, Action.ROTATE, Action.PROTECT)
@@ -145,9 +145,9 @@ def judge_key(
     stack: str | None,
     policy: Policy,
 ) -> Refusal | None:
-    """What the key itself says against it: whose it is, what shields it, whether it can come back.
+    """Refusal because of the key itself, or None: its owner, its protection, its tombstone.
 
-    `key` is as API Gateway or its tombstone tells of it (None: it is no more), `stack` the stack
+    `key` is as API Gateway or its tombstone describes it (None: it is gone), `stack` the stack
     that owns it.
     """
     match request.action:
@@ -225,7 +225,7 @@ def _ended(request: KeyRequest, row: Row) -> Refusal | None:
 
 
 def _names(ids: Sequence[str], sender: str) -> bool:
-    # Every message of AWS's has a sender; one without is nobody's, not everybody's.
+    # SQS always sets SenderId (doc: AF-552). If it is missing, deny; `*` must not match.
     return bool(sender) and ("*" in ids or sender in ids)
 
 

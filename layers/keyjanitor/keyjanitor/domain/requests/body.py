@@ -81,7 +81,7 @@ class Body:
 
 
 def read(text: str) -> Body:
-    """What a message's body holds; raises NotARequest if it is no JSON object with a request_id."""
+    """Fields of a message's body; raises NotARequest if it is no JSON object with a request_id."""
     if text.startswith(_BYTE_ORDER_MARK):
         reason = "it begins with a byte order mark; write the body as UTF-8 without one"
         raise NotARequest(reason, _meant_id(text))
@@ -145,7 +145,7 @@ def _meant_id(text: str) -> str | None:
 
 
 def _what_it_is(document: object) -> str:
-    """What a body is that is no request, as far as it shows: who sent it can put it right."""
+    """Reason why a body is no request, so that its sender can correct it."""
     match document:
         case {"Type": "Notification", "TopicArn": _}:
             return "it is an SNS notification; switch on raw message delivery for the subscription"
@@ -180,7 +180,7 @@ _LOOKED_AT = (
 def _leak(document: Mapping[str, Any]) -> str | None:
     """The field of a body that holds what looks like a key's value; None if none does.
 
-    Names of fields count, and what stands inside of other things: a refusal may repeat them.
+    Names of fields and nested texts count too, because a refusal may repeat them.
     """
     waiting: list[tuple[str, object]] = [("", document)]
     while waiting:
@@ -214,7 +214,7 @@ _FIELDS = frozenset(_field_names(_SCHEMA))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a name that stands there twice is noted, for who wrote it meant two things."""
+    """A JSON object; a name that occurs twice is noted, because its sender meant two things."""
     document: dict[str, Any] = dict(pairs)
     if len(document) < len(pairs):
         names = Counter(name for name, _ in pairs)  # there may be a hundred thousand
@@ -223,7 +223,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reason(message: str, field: str) -> str:
-    """What is wrong with a field, in words that do not speak of data and properties."""
+    """Reason for a field's refusal, in plain words and not the validator's."""
     reason = message.removeprefix("data").removeprefix(f".{field}").strip()
     reason = re.sub(r"^must contain \[(.*)\] properties$", r"lacks \1", reason)
     reason = re.sub(r"^must not contain \{(.*)\} properties$", r"has fields it may not: \1", reason)

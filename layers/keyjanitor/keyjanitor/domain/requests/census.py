@@ -16,7 +16,7 @@ BURSTS_KEPT = 20  # the last ones
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a run has admitted and not brought to an end, or `until` when it must have."""
+    """Requests that a run has admitted and not finished; it must have finished `until`."""
 
     until: datetime
     keys: int
@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """How many keys were issued: by tier on a `day`, and by tier and sender in an `hour`, real time."""
+    """Numbers of keys issued: by tier on a `day`, and by tier and sender in an `hour`, real time (UTC)."""
 
     day: str = ""
     hour: str = ""
@@ -36,7 +36,7 @@ class Spent:
     senders: Mapping[str, int] = field(default_factory=dict)  # by `owner_mark`
 
     def at(self, now: datetime) -> "Spent":
-        """What is spent of the day and of the hour that it is now."""
+        """Budgets spent in the present day and hour."""
         day, hour = f"{now:%Y-%m-%d}", f"{now:%Y-%m-%dT%H}"
         return Spent(
             day,
@@ -88,12 +88,12 @@ def owner_mark(tier: str, owner: str | None) -> str:
 
 @dataclass(slots=True)
 class Census:
-    """How many keys there are, those that are being made included."""
+    """Numbers of keys, including those that are being made."""
 
     keys: int
     tiers: Counter[str]
     owners: Counter[str]
-    pressure_above: float | None = None  # of the ladder, that stands by the last sweep
+    pressure_above: float | None = None  # of the pressure rule in force by the last sweep
     new: Counter[str] = field(default_factory=Counter)  # keys that were issued today, by tier
     asked: Counter[str] = field(default_factory=Counter)  # and in this hour, by tier and sender
 
@@ -231,7 +231,7 @@ def with_refused(
 
 
 def batch_of(wants: Iterable[Want], until: datetime) -> Batch:
-    """What a run has admitted."""
+    """Requests that a run has admitted."""
     wants = list(wants)
     issued = [want for want in wants if want.action is Action.ISSUE]
     return Batch(

@@ -34,7 +34,7 @@ class NewKey:
 
 
 def batch_prefix(today: date, mark: str) -> str:
-    """How the names of a batch's keys begin; `mark` is what tells the batch from any other."""
+    """Prefix of the names of a batch's keys; `mark` is unique to the batch."""
     return f"{NAME_PREFIX}-{today:%Y%m%d}-{mark}-"
 
 
@@ -56,7 +56,7 @@ def asked_for(key: ApiKey) -> str | None:
 
 
 def batch_of_name(name: str) -> str:
-    """How the names of the batch begin that a key's name is of."""
+    """Prefix of the batch that a key's name belongs to."""
     return name[: name.rindex("-") + 1]
 
 

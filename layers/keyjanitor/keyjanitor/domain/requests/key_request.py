@@ -1,4 +1,4 @@
-"""What a request asks for, and with which codes it is refused. Pure."""
+"""A request for a key, its action, and the codes of refusals. Pure."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -10,7 +10,7 @@ OPERATOR = "operator"
 
 
 class Action(StrEnum):
-    """What a request asks for."""
+    """Action of a request."""
 
     ISSUE = "issue"
     ROTATE = "rotate"

@@ -27,18 +27,18 @@ _RUN = re.compile(rf"[0-9A-Za-z]{{{SHORTEST},}}")
 
 
 def new_value() -> Secret:
-    """A value that nobody has had before."""
+    """A new random value."""
     body = PREFIX + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM))
     return Secret(body + _checksum(body))
 
 
 def looks_like_ours(text: str) -> bool:
-    """Whether a text is a value that `new_value` made, but for one chance in four billion."""
+    """True if `new_value` made this text, but for one chance in four billion."""
     return bool(PATTERN.fullmatch(text)) and text[-CHECKSUM:] == _checksum(text[:-CHECKSUM])
 
 
 def holds_a_value(text: str, *, of_an_id: bool = False) -> bool:
-    """Whether a text holds what may be a key's value: ours, however it is cut up, or one of AWS's.
+    """True if a text holds what may be a key's value: ours, however it is cut up, or one of AWS's.
 
     One of AWS's is a run of 20 or more letters and digits in which lower case, upper case and digits
     are mixed as chance does it. UUIDs, hexadecimal digests, ULIDs and words are none. A text that is

@@ -48,7 +48,7 @@ def _message(number: int, document: object, time: datetime) -> Message:
 def answered(
     request_id: str | None, detail_type: str, detail: Mapping[str, object]
 ) -> dict[str, object]:
-    """What became of one request: the answer, as the bus has it. It holds no value in the clear."""
+    """Answer to one request, as the bus has it. It holds no value in the clear."""
     return {
         "request_id": request_id,
         "status": "answered",

@@ -73,7 +73,7 @@ def _moment(milliseconds: str) -> datetime | None:
 
 
 def is_batch(event: Mapping[str, Any]) -> bool:
-    """Whether an event has records, as SQS makes them; whatever else it has, it is theirs."""
+    """True if an event has `Records`, as SQS sends them."""
     return "Records" in event
 
 

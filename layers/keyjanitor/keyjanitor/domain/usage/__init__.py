@@ -1,1 +1,1 @@
-"""What the reading of a night proves."""
+"""Usage readings, and what they prove of keys."""

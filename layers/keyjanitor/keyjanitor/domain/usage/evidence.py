@@ -21,7 +21,7 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class UsagePlanReading:
-    """What one night read of one usage plan.
+    """Result of one night's reading of one usage plan.
 
     `members` are the last that were read, which is tonight only if `members_read`. `emptied` says
     that tonight's answer was empty where the evidence before had members. `unread` says why the
@@ -65,7 +65,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the reading of `day` proved, and what it carries forward.
+    """Usage reading of `day`: what it proved, and what it carries forward from earlier ones.
 
     `first_day`: the first day that the first evidence covers. `complete_since`: the first night of
     the unbroken chain, one evidence a date, in which every plan's members were read; None when
@@ -81,8 +81,8 @@ class Evidence:
     `first_days`: the first day after a gap in the readings of a plan; a plan without a gap is not
     in it. `unclear`: keys whose own days did not fit tonight, with the plan. `guessed`: keys whose
     last use is a guess of such a night. `untold`: keys of which an earlier reading told a use (the
-    day) that tonight's does not tell. `strangers`: the last use of ids that are in no plan; they
-    are shown to nobody.
+    day) that tonight's does not tell. `strangers`: the last use of ids that are in no plan; never
+    shown.
     """
 
     day: date
@@ -120,7 +120,7 @@ class Evidence:
         return plans_of_key
 
     def is_witnessed(self, plan: UsagePlanReading) -> bool:
-        """Whether silence in `plan` means anything (believed: AF-308): a request was seen in or beside it.
+        """True if silence in `plan` proves idleness (believed: AF-308): a request was seen in or beside it.
 
         Seen in it counts only while it likewise had, or had not, a quota; beside it is in another
         plan on one of its stages of which the same is true. Both count for 400 days.
@@ -139,7 +139,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class UsagePlanAnswer:
-    """What came of asking for one plan: members and usage, or why they are not whole (`failed`).
+    """Members and usage of one plan, or why they are incomplete (`failed`).
 
     What was told before it failed shows use, and proves no silence.
     """
@@ -151,7 +151,7 @@ class UsagePlanAnswer:
 
 
 def may_be_value(key_id: str) -> bool:
-    """Whether an id that no plan has is not of the shape of ids."""
+    """True if an id that no plan has does not look like an id of API Gateway."""
     return not _KEY_ID.fullmatch(key_id)
 
 

@@ -11,13 +11,13 @@ from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.usage_plan import UsagePlan
 from keyjanitor.errors import UnexpectedAnswer
 
-USAGE_DAYS = 90  # GetUsage tells of about the last 90 days (seen: AF-301)
+USAGE_DAYS = 90  # GetUsage returns about the last 90 days (seen: AF-301)
 HISTORY_DAYS = 3  # of the usage files, written again every night: use has a lag (seen: AF-303)
-# GetUsage tells of *about* the last 90 days: its oldest days may drop out a little earlier or later,
-# so what a reading told of them is not held against the next one.
+# GetUsage returns *about* the last 90 days: its oldest days may drop out a little earlier or later,
+# so two readings are not compared on them.
 EDGE_DAYS = 10
 
-NOT_TOLD = -(2**63)  # stands for a `remaining` that API Gateway did not tell
+NOT_TOLD = -(2**63)  # marks a `remaining` that API Gateway did not return
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class PlanUsage:
 
     @property
     def days_kept(self) -> int:
-        """How many days of each key it keeps for the usage files."""
+        """Number of days of each key that are kept for the usage files."""
         return (self.end - self.history_from).days + 1 if self.kept else 0
 
     @property
@@ -106,7 +106,7 @@ class PlanUsage:
         return max(days, default=None)
 
     def tells_of(self, key_id: str) -> bool:
-        """Whether it has a number of its own for each day of a key."""
+        """True if it has one number for each day of a key."""
         return key_id in self.days
 
     def on(self, day: date, key_id: str) -> tuple[int, int | None]:

@@ -30,7 +30,7 @@ def take_evidence(
 
     Also gives the usage of the plans that were read, for the history.
     """
-    # The order of the answers decides nothing: of two equally patient tiers a key gets the same.
+    # The order of the answers decides nothing: of two tiers with equal limits a key gets the same.
     answers = sorted(answers, key=lambda answer: answer.plan.usage_plan_id)
     readings: dict[str, UsagePlanReading] = {}
     usages: dict[str, PlanUsage] = {}
@@ -115,7 +115,7 @@ def _first_day(today: date, before: Evidence | None) -> date:
     """The first day of the unbroken days that evidence covers, tonight's and those before it.
 
     The evidence before covers the days until two before its own; what lies between them and the
-    first day that usage still tells of was read by nobody.
+    first day that GetUsage still returns was never read.
     """
     start = today - DAY * USAGE_DAYS
     if before is None or before.day - DAY < start:
@@ -188,7 +188,7 @@ def _told(
     readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, Told]:
-    """What each plan's last good reading told; one of 400 days ago is forgotten."""
+    """Requests of each plan by its last good reading; those of 400 days ago are dropped."""
     told = {
         plan_id: one
         for plan_id, one in (before.told if before else {}).items()

@@ -17,7 +17,7 @@ Row = Mapping[str, Any]  # a row of a usage file
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a key had used and had left of its plan's quota at the end of a day."""
+    """Used and remaining quota of a key in its plan at the end of a day."""
 
     day: date
     used: int

@@ -28,7 +28,7 @@ Standing = dict[str | None, Row]  # the rows of one plan and day, by key id; Non
 
 
 class UsageFiles:
-    """What a night's reading writes into the usage files.
+    """Lines of the usage files that a night's reading writes.
 
     `usages` are those of the plans that were read, `before` is the evidence before tonight's.
     """
@@ -132,13 +132,13 @@ class UsageFiles:
                 yield _row(plan, key_id, *usage.on(day, key_id))
 
     def _is_news(self, plan_id: str, day: date) -> bool:
-        """Whether no night before has read this day of the plan."""
+        """True if no night before has read this day of the plan."""
         before = self._before
         return before is None or day > before.read_through.get(plan_id, before.day - DAY)
 
 
 def _unknown(plan: UsagePlanReading, why: str, stand: Standing) -> Iterator[Row]:
-    """Nobody knows the use of a plan's members tonight; what was known before is known still."""
+    """Lines of a plan whose use is unknown tonight; lines that were known before stay."""
     ids = {key_id for key_id in stand if key_id is not None}.union(plan.members)
     for key_id in sorted(ids):
         stood = stand.get(key_id)
