@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, get_args, get_type_hints
+from typing import Any, Protocol, get_args, get_type_hints
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -13,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.ledger import Change, Ledger
+from keyjanitor.adapters.ledger import SWEEP, Change, Ledger
 from keyjanitor.adapters.record_codec import from_values, to_values
 from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
 from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
 from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
-from sandbox.memory.clients.clients import Clients
+from keyjanitor.services.ports import ProvisionLedger, SweepLedger, WatchLedger
+from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused
+from sandbox.memory.simulation.ledger import Memory
 from tests.builders import (
     DAY,
     TODAY,
@@ -43,15 +45,34 @@ def table(either: Clients) -> str:
 
 
 @pytest.fixture
-def ledger(either: Clients, table: str) -> Ledger:
+def stored(either: Clients, table: str) -> Ledger:
     return Ledger(Table(either.dynamodb, table))
+
+
+class AnyLedger(SweepLedger, ProvisionLedger, WatchLedger, Protocol):
+    """All that the services call of the ledger."""
+
+    def take_lease(self, holder: str, at: datetime, seconds: float, name: str = SWEEP) -> None: ...
+    def give_lease_back(self, holder: str, name: str = SWEEP) -> None: ...
+    def lease_until(self, name: str = SWEEP) -> datetime | None: ...
+
+
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.slow), "memory", "simulation"])
+def ledger(request: pytest.FixtureRequest) -> AnyLedger:
+    """The ledger on moto's DynamoDB and on the one in memory; and its twin, which has no DynamoDB."""
+    if request.param == "simulation":
+        return Memory()
+    clients: Clients = (
+        clients_in_memory() if request.param == "memory" else request.getfixturevalue("moto")
+    )
+    return Ledger(Table(clients.dynamodb, clients.new_table()))
 
 
 def items(clients: Clients, table: str) -> list[dict[str, Any]]:
     return list(clients.dynamodb.scan(TableName=table)["Items"])
 
 
-def written(ledger: Ledger, *rows: Row) -> list[Row]:
+def written(ledger: AnyLedger, *rows: Row) -> list[Row]:
     """Writes new rows; gives them with their version."""
     return ledger.commit([Change(None, row) for row in rows])
 
@@ -100,7 +121,7 @@ def test_a_row_comes_back_as_it_was_written(row: Row) -> None:
     assert Table(None, "no table").item(to_values(row))
 
 
-def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
+def test_every_field_of_a_row_goes_through_the_table(ledger: AnyLedger) -> None:
     values: dict[Any, Any] = {
         str: "a text",
         bool: True,
@@ -126,18 +147,18 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: Ledger) -> None:
     assert ledger.live_rows() == {"a text": row}
 
 
-def test_the_live_rows_are_those_of_all_pages(ledger: Ledger) -> None:
+def test_the_live_rows_are_those_of_all_pages(ledger: AnyLedger) -> None:
     expected = written(ledger, *(a_row(f"k{number:03}") for number in range(7)))
     written(ledger, a_parked_row("parked"))
     assert ledger.live_rows() == {row.key_id: row for row in expected}
 
 
-def test_a_row_that_is_not_there_is_none(ledger: Ledger) -> None:
+def test_a_row_that_is_not_there_is_none(ledger: AnyLedger) -> None:
     assert ledger.row("nobody") is None
     assert ledger.live_rows() == {}
 
 
-def test_of_two_writers_who_read_the_same_row_one_wins(ledger: Ledger) -> None:
+def test_of_two_writers_who_read_the_same_row_one_wins(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     first = ledger.commit([Change(row, replace(row, owner="first"))])
     second = ledger.commit([Change(row, replace(row, owner="second"))])
@@ -145,7 +166,7 @@ def test_of_two_writers_who_read_the_same_row_one_wins(ledger: Ledger) -> None:
     assert ledger.row("k") == first[0]
 
 
-def test_of_many_writers_at_once_one_wins(ledger: Ledger) -> None:
+def test_of_many_writers_at_once_one_wins(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     with ThreadPoolExecutor(8) as pool:
         won = list(
@@ -155,13 +176,13 @@ def test_of_many_writers_at_once_one_wins(ledger: Ledger) -> None:
     assert ledger.row("k") in [one[0] for one in won if one]
 
 
-def test_a_new_row_does_not_overwrite_one_that_somebody_else_wrote(ledger: Ledger) -> None:
+def test_a_new_row_does_not_overwrite_one_that_somebody_else_wrote(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k", owner="first"))
     assert written(ledger, a_row("k", owner="second")) == []
     assert ledger.row("k") == row
 
 
-def test_a_row_that_is_no_more_is_not_written_again(ledger: Ledger) -> None:
+def test_a_row_that_is_no_more_is_not_written_again(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     (parked,) = ledger.commit([Change(row, replace(row, state=State.PARKED))])
     assert ledger.commit([Change(row, replace(row, owner="late"))]) == []
@@ -169,7 +190,7 @@ def test_a_row_that_is_no_more_is_not_written_again(ledger: Ledger) -> None:
     assert parked.version == 2
 
 
-def test_the_loss_of_one_row_does_not_lose_the_others(ledger: Ledger) -> None:
+def test_the_loss_of_one_row_does_not_lose_the_others(ledger: AnyLedger) -> None:
     before = written(ledger, *(a_row(f"k{number:03}") for number in range(36)))
     ledger.commit([Change(before[20], replace(before[20], owner="somebody"))])
     changes = [Change(row, replace(row, reason="mine"), (told(n),)) for n, row in enumerate(before)]
@@ -180,21 +201,21 @@ def test_the_loss_of_one_row_does_not_lose_the_others(ledger: Ledger) -> None:
 
 
 def test_a_row_moves_between_the_partitions_with_its_state(
-    ledger: Ledger, either: Clients, table: str
+    stored: Ledger, either: Clients, table: str
 ) -> None:
-    (row,) = written(ledger, a_disabled_row("k"))
+    (row,) = written(stored, a_disabled_row("k"))
     for state in (State.PARKED, State.RESTORED, State.DISABLED, State.GONE, State.ACTIVE):
-        (row,) = ledger.commit([Change(row, replace(row, state=state))])
+        (row,) = stored.commit([Change(row, replace(row, state=state))])
         (item,) = items(either, table)
         assert item["pk"] == {"S": "KEY" if state in LIVE_STATES else "SHELF"}
     assert row.version == 6
 
 
 def test_rows_that_are_closed_expire_after_four_hundred_days(
-    ledger: Ledger, either: Clients, table: str
+    stored: Ledger, either: Clients, table: str
 ) -> None:
     written(
-        ledger,
+        stored,
         a_row("purged", State.PURGED, purged_on=TODAY),
         a_row("gone", State.GONE, missing_since=TODAY),
         a_row("restored", State.RESTORED, restored_on=TODAY),
@@ -221,7 +242,7 @@ def test_rows_that_are_closed_expire_after_four_hundred_days(
 # --- together -------------------------------------------------------------------------------------
 
 
-def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger: Ledger) -> None:
+def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger: AnyLedger) -> None:
     one, two = written(ledger, a_parked_row("one"), a_row("two"))
     ledger.commit([Change(two, replace(two, owner="somebody"))])
     restored = Change(one, replace(one, state=State.RESTORED))
@@ -236,7 +257,7 @@ def test_changes_that_belong_together_are_written_together_or_not_at_all(ledger:
 # --- hold -----------------------------------------------------------------------------------------
 
 
-def test_a_hold_is_kept_until_it_is_lifted(ledger: Ledger) -> None:
+def test_a_hold_is_kept_until_it_is_lifted(ledger: AnyLedger) -> None:
     assert ledger.hold() is None
     ledger.put_hold("ask marketing", NOW)
     ledger.put_hold("ask marketing again", NOW)
@@ -246,7 +267,7 @@ def test_a_hold_is_kept_until_it_is_lifted(ledger: Ledger) -> None:
     assert ledger.hold() is None
 
 
-def test_nothing_is_written_once_an_operator_holds(ledger: Ledger) -> None:
+def test_nothing_is_written_once_an_operator_holds(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     ledger.put_hold("stop", NOW)
     with pytest.raises(Held, match="stop"):
@@ -278,7 +299,7 @@ def test_the_hold_is_asked_for_in_the_very_write(either: Clients, table: str) ->
     assert free.row("k") == row
 
 
-def test_a_lost_row_is_not_taken_for_a_hold(ledger: Ledger) -> None:
+def test_a_lost_row_is_not_taken_for_a_hold(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     ledger.commit([Change(row, replace(row, owner="first"))])
     assert ledger.commit([Change(row, replace(row, owner="late"))], unless_held=True) == []
@@ -287,7 +308,9 @@ def test_a_lost_row_is_not_taken_for_a_hold(ledger: Ledger) -> None:
 # --- shelf ----------------------------------------------------------------------------------------
 
 
-def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger: Ledger) -> None:
+def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(
+    ledger: AnyLedger,
+) -> None:
     due, older, last, _, _, _ = written(
         ledger,
         a_parked_row("due", parked=365),
@@ -308,7 +331,7 @@ def test_the_shelf_tells_who_is_due_who_is_oldest_and_what_was_done_today(ledger
 
 
 def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_parked_still(
-    ledger: Ledger,
+    ledger: AnyLedger,
 ) -> None:
     disabled, parked, _, _, _ = written(
         ledger,
@@ -324,7 +347,7 @@ def test_the_shelf_of_a_date_holds_what_was_disabled_or_parked_on_it_and_is_park
 # --- nights ---------------------------------------------------------------------------------------
 
 
-def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: Ledger) -> None:
+def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: AnyLedger) -> None:
     assert ledger.night(TODAY) == NightRow(TODAY)
     ledger.remember(TODAY, swept=True)
     ledger.remember(TODAY, told=("k1", "k2"), brake_alerted=True)
@@ -335,7 +358,7 @@ def test_a_night_remembers_what_it_is_told_piece_by_piece(ledger: Ledger) -> Non
     assert ledger.night(YESTERDAY) == NightRow(YESTERDAY)
 
 
-def test_every_field_of_a_night_is_read_back(ledger: Ledger) -> None:
+def test_every_field_of_a_night_is_read_back(ledger: AnyLedger) -> None:
     """A new field must not be forgotten."""
     values: dict[Any, Any] = {
         bool: True,
@@ -354,7 +377,7 @@ def test_every_field_of_a_night_is_read_back(ledger: Ledger) -> None:
 # --- lease ----------------------------------------------------------------------------------------
 
 
-def test_a_lease_keeps_others_away_until_it_is_given_back(ledger: Ledger) -> None:
+def test_a_lease_keeps_others_away_until_it_is_given_back(ledger: AnyLedger) -> None:
     ledger.take_lease("one", NOW, 60)
     with pytest.raises(AlreadyRunning) as err:
         ledger.take_lease("two", NOW, 60)
@@ -363,20 +386,20 @@ def test_a_lease_keeps_others_away_until_it_is_given_back(ledger: Ledger) -> Non
     ledger.take_lease("two", NOW, 60)
 
 
-def test_a_lease_runs_out(ledger: Ledger) -> None:
+def test_a_lease_runs_out(ledger: AnyLedger) -> None:
     ledger.take_lease("one", NOW, 60.5)
     with pytest.raises(AlreadyRunning):
         ledger.take_lease("two", NOW + timedelta(seconds=60), 60)
     ledger.take_lease("two", NOW + timedelta(seconds=61), 60)
 
 
-def test_who_has_the_lease_may_take_it_again(ledger: Ledger) -> None:
+def test_who_has_the_lease_may_take_it_again(ledger: AnyLedger) -> None:
     """Lambda's own retry of a run that died comes under the same request id."""
     ledger.take_lease("one", NOW, 60)
     ledger.take_lease("one", NOW, 60)
 
 
-def test_a_lease_that_has_gone_to_somebody_else_is_not_given_back(ledger: Ledger) -> None:
+def test_a_lease_that_has_gone_to_somebody_else_is_not_given_back(ledger: AnyLedger) -> None:
     ledger.take_lease("one", NOW, 60)
     ledger.take_lease("two", NOW + timedelta(seconds=61), 60)
     ledger.give_lease_back("one")
@@ -384,21 +407,21 @@ def test_a_lease_that_has_gone_to_somebody_else_is_not_given_back(ledger: Ledger
         ledger.take_lease("three", NOW + timedelta(seconds=62), 60)
 
 
-def test_giving_back_a_lease_that_nobody_has_is_a_success(ledger: Ledger) -> None:
+def test_giving_back_a_lease_that_nobody_has_is_a_success(ledger: AnyLedger) -> None:
     ledger.give_lease_back("one")
 
 
 # --- outbox ---------------------------------------------------------------------------------------
 
 
-def test_an_event_is_in_the_outbox_only_with_its_row(ledger: Ledger) -> None:
+def test_an_event_is_in_the_outbox_only_with_its_row(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_row("k"))
     ledger.commit([Change(row, replace(row, owner="first"), (told(1),))])
     ledger.commit([Change(row, replace(row, owner="late"), (told(2),))])
     assert ledger.unsent() == [told(1)]
 
 
-def test_what_was_sent_leaves_the_outbox(ledger: Ledger) -> None:
+def test_what_was_sent_leaves_the_outbox(ledger: AnyLedger) -> None:
     events = [told(number) for number in range(102)]
     for first in (0, 51):
         ledger.commit([Change(None, a_row(f"k{first}"), tuple(events[first : first + 51]))])
@@ -521,7 +544,7 @@ def test_a_write_that_dynamodb_refuses_as_wrong_is_an_error_and_no_lost_claim(
         ledger.commit([Change(None, a_row())])
 
 
-def test_a_warned_row_keeps_its_written_date(ledger: Ledger) -> None:
+def test_a_warned_row_keeps_its_written_date(ledger: AnyLedger) -> None:
     (row,) = written(ledger, a_warned_row("k", disable_in=3))
     assert ledger.row("k") == row
     assert row.disable_on == TODAY + 3 * DAY

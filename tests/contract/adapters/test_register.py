@@ -20,8 +20,11 @@ from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Announcement, Grant, RequestRow, Row, Status
 from keyjanitor.domain.requests.census import Admissions, Batch
 from keyjanitor.errors import AccessDenied, CallFailed
-from sandbox.memory.clients.clients import Clients
+from keyjanitor.services import ports
+from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused
+from sandbox.memory.simulation import request_store as simulation
+from sandbox.memory.simulation.ledger import Memory
 from tests.builders import (
     DAY,
     PORTAL,
@@ -46,16 +49,30 @@ def table(either: Clients) -> Table:
 
 
 @pytest.fixture
-def request_store(table: Table) -> RequestStore:
+def stored(table: Table) -> RequestStore:
     return RequestStore(table)
 
 
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.slow), "memory", "simulation"])
+def ledger(request: pytest.FixtureRequest) -> Ledger | Memory:
+    """The ledger on moto's DynamoDB and on the one in memory; and its twin, which has no DynamoDB."""
+    if request.param == "simulation":
+        return Memory()
+    clients: Clients = (
+        clients_in_memory() if request.param == "memory" else request.getfixturevalue("moto")
+    )
+    return Ledger(Table(clients.dynamodb, clients.new_table()))
+
+
 @pytest.fixture
-def ledger(table: Table) -> Ledger:
-    return Ledger(table)
+def request_store(ledger: Ledger | Memory) -> ports.RequestStore:
+    """The store of requests beside `ledger`, of the same kind."""
+    if isinstance(ledger, Memory):
+        return simulation.RequestStore(ledger)
+    return RequestStore(ledger._table)
 
 
-def written(request_store: RequestStore, *rows: RequestRow) -> list[RequestRow]:
+def written(request_store: ports.RequestStore, *rows: RequestRow) -> list[RequestRow]:
     """Writes new rows; gives them with their version."""
     done = request_store.commit([RequestChange(None, row) for row in rows])
     return [row for row in done if row is not None]
@@ -73,7 +90,7 @@ def ids(rows: list[RequestRow | None]) -> list[str | None]:
 
 
 def test_every_field_of_a_request_and_of_its_grant_goes_through_the_table(
-    request_store: RequestStore,
+    request_store: ports.RequestStore,
 ) -> None:
     """A new field must not be forgotten."""
     grant = a_grant(owner=UGLY, name=UGLY, expires_on=in_days(9), rotates="k0", sender=None)
@@ -105,13 +122,13 @@ def test_every_field_of_a_request_and_of_its_grant_goes_through_the_table(
     assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_a_request_that_was_just_seen(request_store: RequestStore) -> None:
+def test_a_request_that_was_just_seen(request_store: ports.RequestStore) -> None:
     (row,) = written(request_store, a_request_row())
     assert row == a_request_row(version=1)
     assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_those_requests_are_known_that_were_ever_seen(request_store: RequestStore) -> None:
+def test_those_requests_are_known_that_were_ever_seen(request_store: ports.RequestStore) -> None:
     rows = written(request_store, *(a_request_row(f"r{number:03}") for number in range(130)))
     assert len(rows) == 130
     asked = ["never", *(row.request_id for row in rows[5:])]
@@ -119,13 +136,13 @@ def test_those_requests_are_known_that_were_ever_seen(request_store: RequestStor
     assert request_store.requests([]) == {}
 
 
-def test_odd_ids_are_ids_too(request_store: RequestStore) -> None:
+def test_odd_ids_are_ids_too(request_store: ports.RequestStore) -> None:
     odd = [" " + "0" * 64, "!", "~" * 128, 'quo"te', "a,b", "#", "r1"]
     rows = written(request_store, *(a_request_row(request_id) for request_id in odd))
     assert request_store.requests(odd) == {row.request_id: row for row in rows}
 
 
-def test_a_request_goes_on_from_what_is_written_down(request_store: RequestStore) -> None:
+def test_a_request_goes_on_from_what_is_written_down(request_store: ports.RequestStore) -> None:
     (taken,) = written(request_store, a_request_row(holder="run", held_until=UNTIL))
     steps = [
         replace(taken, status=Status.SEALED, grant=a_grant()),
@@ -139,14 +156,14 @@ def test_a_request_goes_on_from_what_is_written_down(request_store: RequestStore
         assert request_store.requests(["r1"]) == {"r1": row}
 
 
-def test_of_two_who_see_a_request_first_one_takes_it(request_store: RequestStore) -> None:
+def test_of_two_who_see_a_request_first_one_takes_it(request_store: ports.RequestStore) -> None:
     one, other = (a_request_row(holder=holder) for holder in ("one", "other"))
     assert ids(request_store.commit([RequestChange(None, one)])) == ["r1"]
     assert request_store.commit([RequestChange(None, other)]) == [None]
     assert request_store.requests(["r1"])["r1"].holder == "one"
 
 
-def test_of_two_who_read_the_same_request_one_goes_on(request_store: RequestStore) -> None:
+def test_of_two_who_read_the_same_request_one_goes_on(request_store: ports.RequestStore) -> None:
     (row,) = written(request_store, a_request_row())
     one, other = (RequestChange(row, replace(row, holder=holder)) for holder in ("one", "other"))
     assert request_store.commit([one]) == [replace(row, holder="one", version=2)]
@@ -195,7 +212,7 @@ def test_the_loss_of_one_request_does_not_lose_the_others(clients: Clients) -> N
     assert {row.version for row in known.values()} == {2}
 
 
-def test_nothing_to_write_is_written(request_store: RequestStore) -> None:
+def test_nothing_to_write_is_written(request_store: ports.RequestStore) -> None:
     assert request_store.commit([]) == []
 
 
@@ -210,7 +227,7 @@ def an_answer(
 
 
 def test_an_answer_the_key_and_the_event_are_written_together(
-    request_store: RequestStore, ledger: Ledger
+    request_store: ports.RequestStore, ledger: Ledger | Memory
 ) -> None:
     (row,) = written(request_store, a_request_row())
     key = an_issued_row("new", owner=UGLY, request_ids=("r1",))
@@ -230,7 +247,7 @@ def test_an_answer_the_key_and_the_event_are_written_together(
 
 @pytest.mark.parametrize("lost", ["request", "key", "new key"])
 def test_none_of_it_is_written_if_one_part_was_changed_by_others(
-    request_store: RequestStore, ledger: Ledger, lost: str
+    request_store: ports.RequestStore, ledger: Ledger | Memory, lost: str
 ) -> None:
     (row,) = written(request_store, a_request_row())
     (key,) = ledger.commit([Change(None, an_issued_row("k0"))])
@@ -253,7 +270,7 @@ def test_none_of_it_is_written_if_one_part_was_changed_by_others(
 
 
 def test_a_revoked_key_leaves_the_living_with_its_answer(
-    request_store: RequestStore, ledger: Ledger
+    request_store: ports.RequestStore, ledger: Ledger | Memory
 ) -> None:
     (row,) = written(request_store, a_request_row())
     (key,) = ledger.commit([Change(None, an_issued_row("k0"))])
@@ -274,9 +291,9 @@ def test_a_revoked_key_leaves_the_living_with_its_answer(
     ],
 )
 def test_a_request_is_forgotten_long_after_its_message_can_come_back(
-    either: Clients, request_store: RequestStore, table: Table, status: Status, days: int
+    either: Clients, stored: RequestStore, table: Table, status: Status, days: int
 ) -> None:
-    written(request_store, a_request_row(status=status, received_on=TODAY))
+    written(stored, a_request_row(status=status, received_on=TODAY))
     (item,) = either.dynamodb.scan(TableName=table._name)["Items"]
     expires_at = datetime.fromtimestamp(int(item["expires_at"]["N"]), UTC)
     assert expires_at == at(TODAY, 0) + DAY * days
@@ -284,11 +301,12 @@ def test_a_request_is_forgotten_long_after_its_message_can_come_back(
 
 
 def test_the_row_of_a_revoked_key_is_kept_for_as_long_as_an_answered_request(
-    either: Clients, ledger: Ledger, request_store: RequestStore, table: Table
+    either: Clients, stored: RequestStore, table: Table
 ) -> None:
+    ledger = Ledger(table)
     """So no message that comes again finds the one without the other."""
     ledger.commit([Change(None, an_issued_row("k0", State.REVOKED, revoked_on=TODAY))])
-    written(request_store, a_request_row(status=Status.ANSWERED, received_on=TODAY))
+    written(stored, a_request_row(status=Status.ANSWERED, received_on=TODAY))
     expire = {
         item["expires_at"]["N"] for item in either.dynamodb.scan(TableName=table._name)["Items"]
     }
@@ -312,7 +330,7 @@ def test_more_answers_than_one_transaction_holds(clients: Clients) -> None:
 
 
 def test_of_two_answers_that_change_the_same_key_the_first_is_written(
-    request_store: RequestStore, ledger: Ledger
+    request_store: ports.RequestStore, ledger: Ledger | Memory
 ) -> None:
     """Two requests to rotate a key, sealed by two runs that died: neither may block the other."""
     one, other = written(request_store, a_request_row("r1"), a_request_row("r2"))
@@ -383,12 +401,12 @@ COUNTED = Admissions(
 )
 
 
-def test_nothing_was_counted_at_first(request_store: RequestStore) -> None:
+def test_nothing_was_counted_at_first(request_store: ports.RequestStore) -> None:
     assert request_store.admissions() == Admissions()
 
 
 def test_what_was_counted_and_admitted_is_read_as_it_was_written(
-    request_store: RequestStore,
+    request_store: ports.RequestStore,
 ) -> None:
     assert request_store.put_admissions(COUNTED)
     assert request_store.admissions() == replace(COUNTED, version=1)
@@ -397,7 +415,9 @@ def test_what_was_counted_and_admitted_is_read_as_it_was_written(
     assert request_store.admissions() == Admissions(version=2)
 
 
-def test_of_two_runs_that_read_the_same_count_one_raises_it(request_store: RequestStore) -> None:
+def test_of_two_runs_that_read_the_same_count_one_raises_it(
+    request_store: ports.RequestStore,
+) -> None:
     assert request_store.put_admissions(COUNTED)
     read = request_store.admissions()
     assert request_store.put_admissions(replace(read, made=10))
@@ -405,7 +425,9 @@ def test_of_two_runs_that_read_the_same_count_one_raises_it(request_store: Reque
     assert request_store.admissions() == replace(read, made=10, version=2)
 
 
-def test_of_two_runs_that_count_for_the_first_time_one_does(request_store: RequestStore) -> None:
+def test_of_two_runs_that_count_for_the_first_time_one_does(
+    request_store: ports.RequestStore,
+) -> None:
     assert request_store.put_admissions(COUNTED)
     assert not request_store.put_admissions(replace(COUNTED, made=20))
     assert request_store.admissions() == replace(COUNTED, version=1)
@@ -437,7 +459,7 @@ def repeated(name: str, call: Callable[[], Any]) -> Any:
 
 
 def test_a_count_is_raised_though_the_first_answer_was_lost(
-    either: Clients, request_store: RequestStore, table: Table
+    either: Clients, stored: RequestStore, table: Table
 ) -> None:
     """Who took it for another's would count his own keys against himself."""
     watched = Watched(either.dynamodb, "dynamodb", repeated)
@@ -447,8 +469,8 @@ def test_a_count_is_raised_though_the_first_answer_was_lost(
     assert read == replace(COUNTED, version=1)
     assert impatient.put_admissions(replace(read, made=4))
     assert not impatient.put_admissions(replace(read, made=5))
-    assert not request_store.put_admissions(replace(read, made=4))
-    assert request_store.admissions() == replace(COUNTED, made=4, version=2)
+    assert not stored.put_admissions(replace(read, made=4))
+    assert stored.admissions() == replace(COUNTED, made=4, version=2)
 
 
 # --- usage plans ----------------------------------------------------------------------------------
@@ -456,7 +478,7 @@ def test_a_count_is_raised_though_the_first_answer_was_lost(
 SHAPE = "keyjanitor external 1f82a094"
 
 
-def test_one_run_may_make_a_plan_of_a_shape(request_store: RequestStore) -> None:
+def test_one_run_may_make_a_plan_of_a_shape(request_store: ports.RequestStore) -> None:
     assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
     assert not request_store.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
     assert request_store.claim_usage_plan("keyjanitor inner 00000000", "run-2", NOW, UNTIL)
@@ -481,7 +503,7 @@ def test_of_many_runs_at_once_one_may_make_a_plan(clients: Clients) -> None:
     assert won.count(True) == 1
 
 
-def test_the_claim_of_a_run_that_died_ends_with_its_time(request_store: RequestStore) -> None:
+def test_the_claim_of_a_run_that_died_ends_with_its_time(request_store: ports.RequestStore) -> None:
     assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
     assert not request_store.claim_usage_plan(SHAPE, "run-2", UNTIL, UNTIL + timedelta(minutes=5))
     later = UNTIL + timedelta(seconds=1)
@@ -489,7 +511,7 @@ def test_the_claim_of_a_run_that_died_ends_with_its_time(request_store: RequestS
     assert not request_store.claim_usage_plan(SHAPE, "run-1", later, later + timedelta(minutes=5))
 
 
-def test_a_claim_that_is_given_back_can_be_had_at_once(request_store: RequestStore) -> None:
+def test_a_claim_that_is_given_back_can_be_had_at_once(request_store: ports.RequestStore) -> None:
     assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
     request_store.release_usage_plan(SHAPE)
     assert request_store.made_usage_plans() == {}
@@ -497,7 +519,7 @@ def test_a_claim_that_is_given_back_can_be_had_at_once(request_store: RequestSto
     request_store.release_usage_plan("never claimed")
 
 
-def test_a_plan_that_was_made_is_remembered_by_its_shape(request_store: RequestStore) -> None:
+def test_a_plan_that_was_made_is_remembered_by_its_shape(request_store: ports.RequestStore) -> None:
     assert request_store.claim_usage_plan(SHAPE, "run-1", NOW, UNTIL)
     request_store.put_usage_plan(SHAPE, "plan1")
     request_store.put_usage_plan("keyjanitor inner 00000000", "plan2")
@@ -508,7 +530,7 @@ def test_a_plan_that_was_made_is_remembered_by_its_shape(request_store: RequestS
     }
 
 
-def test_a_plan_that_somebody_deleted_can_be_made_again(request_store: RequestStore) -> None:
+def test_a_plan_that_somebody_deleted_can_be_made_again(request_store: ports.RequestStore) -> None:
     request_store.put_usage_plan(SHAPE, "plan1")
     assert request_store.claim_usage_plan(SHAPE, "run-2", NOW, UNTIL)
     assert not request_store.claim_usage_plan(SHAPE, "run-3", NOW, UNTIL)
@@ -519,7 +541,9 @@ def test_a_plan_that_somebody_deleted_can_be_made_again(request_store: RequestSt
 # --- beside the ledger ----------------------------------------------------------------------------
 
 
-def test_requests_and_plans_are_no_keys(request_store: RequestStore, ledger: Ledger) -> None:
+def test_requests_and_plans_are_no_keys(
+    request_store: ports.RequestStore, ledger: Ledger | Memory
+) -> None:
     written(request_store, a_request_row("k0"))
     request_store.put_admissions(COUNTED)
     request_store.put_usage_plan(SHAPE, "plan1")
@@ -528,7 +552,7 @@ def test_requests_and_plans_are_no_keys(request_store: RequestStore, ledger: Led
     assert (ledger.hold(), ledger.lease_until(), ledger.unsent()) == (None, None, [])
 
 
-def test_the_holders_are_those_of_living_keys(ledger: Ledger) -> None:
+def test_the_holders_are_those_of_living_keys(ledger: Ledger | Memory) -> None:
     rows: list[Row] = [
         an_issued_row("k0"),
         an_issued_row("k1", State.DISABLED),
@@ -547,7 +571,7 @@ def test_the_holders_are_those_of_living_keys(ledger: Ledger) -> None:
     }
 
 
-def test_a_key_is_found_by_every_id_that_it_had(ledger: Ledger) -> None:
+def test_a_key_is_found_by_every_id_that_it_had(ledger: Ledger | Memory) -> None:
     ledger.commit(
         [
             Change(None, an_issued_row("first", State.RESTORED, new_key_id="second")),

@@ -15,9 +15,11 @@ from botocore.stub import Stubber
 from keyjanitor.adapters.kms import ValueSealer, delivery_context, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.errors import AccessDenied, CallFailed
+from keyjanitor.services import ports
 from sandbox.memory.adapters.api_gateway import value_of
-from sandbox.memory.clients.clients import Clients
+from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused
+from sandbox.memory.simulation import history as simulation
 from tests.builders import TODAY, a_tombstone, at, in_days
 
 VALUE = value_of("k0")
@@ -25,8 +27,21 @@ ARN = "arn:aws:kms:us-east-1:123456789012:key/11111111-2222-3333-4444-5555555555
 CONTEXT = tombstone_context(a_tombstone("k0"))
 
 
-def test_what_was_sealed_opens_under_the_same_context_and_no_other(either: Clients) -> None:
-    sealer = ValueSealer(either.kms, either.key_arn)
+@pytest.fixture(params=[pytest.param("moto", marks=pytest.mark.slow), "memory", "simulation"])
+def sealer(request: pytest.FixtureRequest) -> ports.SweepSealer:
+    """The sealer on moto's KMS and on the one in memory; and its twin, which has no KMS."""
+    if request.param == "simulation":
+        return simulation.ValueSealer()
+    clients: Clients = (
+        clients_in_memory() if request.param == "memory" else request.getfixturevalue("moto")
+    )
+    return ValueSealer(clients.kms, clients.key_arn)
+
+
+def test_what_was_sealed_opens_under_the_same_context_and_no_other(
+    sealer: ports.SweepSealer,
+) -> None:
+    sealer.try_out()
     for value in (VALUE, "v" * 128, 'with "quotes", commas and =+/'):
         sealed = sealer.seal(Secret(value), CONTEXT)
         assert value not in sealed
