@@ -93,6 +93,8 @@ def live_nights(life: Life, mode: str) -> None:
     """Readings, sweeps, counts and reports; whatever a mode allows happens."""
     account = life.account(mode)
     account.gateway.apis = {"api1": {"prod": ()}}
+    # A plan without limits is a problem: the report asks which stack owns the plan.
+    account.gateway.add_plan(a_usage_plan("plan9", name="without limits", has_quota=False))
     for number in range(4):
         account.key(f"idle{number}", idle=90, tags={"team": "a"})
     account.key("foreign", idle=90)
