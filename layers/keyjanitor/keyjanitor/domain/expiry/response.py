@@ -97,8 +97,7 @@ def answer(
     return {
         **document,
         **_said_of_the_night(run, plan, pressure_row, growth, problems),
-        **({} if keys_file is None else {"keys_file": keys_file}),
-        **_keys_named(plan, did),
+        **_keys_named(plan, did, keys_file),
         **_keys_left(failed, closed, left_out, left_alone or {}),
     }
 
@@ -136,9 +135,11 @@ def _done(
     }
 
 
-def _keys_named(plan: SweepPlan | None, did: Sequence[Done]) -> dict[str, Any]:
-    """The first steps of the plan, and what was done to which key."""
-    document: dict[str, Any] = {}
+def _keys_named(
+    plan: SweepPlan | None, did: Sequence[Done], keys_file: str | None
+) -> dict[str, Any]:
+    """The file of all keys, the first steps of the plan, and what was done to which key."""
+    document: dict[str, Any] = {} if keys_file is None else {"keys_file": keys_file}
     if plan is not None and plan.steps:
         document["steps"] = [
             {
