@@ -19,6 +19,7 @@ from keyjanitor.domain.report.key_rows import COLUMNS as THEIR_COLUMNS
 DATE = date(2026, 11, 21)
 DAY = timedelta(days=1)
 QUOTA = 10_000
+LIMIT = 35  # days: 60 of the tier, halved by the pressure rule, and never less
 COLUMNS = list(THEIR_COLUMNS)
 # Names that break careless pages: each must be seen as text, whatever else happens.
 HOSTILE = (
@@ -97,7 +98,12 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
             },
             "tiers": dict(tiers.most_common()),
             "states": dict(states),
-            "pressure": {"above": 0.9, "patience": 0.5},
+            "pressure": {
+                "above": 0.9,
+                "patience": 0.5,
+                "least_idle_days": 35,
+                "frozen": ["external"],
+            },
             "ladder": [
                 {
                     "above": 0.95,
@@ -132,6 +138,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
                 word: verdicts[word]
                 for word in ("keep", "unknown", "protected", "warn", "disable", "park")
             },
+            "waiting": sum(1 for row in rows if row[16]),
             "brake": {"on": False, "new": 9, "causes": {"use_stopped": 7, "never_used": 2}},
             "unread": [
                 {
@@ -145,6 +152,22 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
         "ahead": _ahead(chance, keys),
         "ahead_mode": "park",
         "ahead_unknown": None,
+        "ahead_later": {
+            "disable": 0,
+            "park": 31,
+            "first_disable": None,
+            "first_park": str(DATE + DAY * 15),
+        },
+        "regret": _regret(rows),
+        "tier_limits": {
+            tier: {
+                "idle_days": idle,
+                "never_used_days": 14,
+                "warn_days": 14,
+                "grace_days": 14,
+            }
+            for tier, idle in (("external", 60), ("front-end", "never"), ("partners", 180))
+        },
         "use": _use(chance, days, tiers, rows),
         "near_quota": [_near(chance, number) for number in range(24)],
         "keys": {"columns": COLUMNS, "rows": rows},
@@ -165,7 +188,7 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "state": "not_yet_known",
             **dict.fromkeys(("a_day", "low", "high", "days", "soonest", "latest", "on")),
         },
-        "pressure": {"above": None, "patience": 1.0},
+        "pressure": {"above": None, "patience": 1.0, "least_idle_days": 35, "frozen": []},
         "ladder": [],
     }
     return {
@@ -179,6 +202,7 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "keys_file": None,
             "did": dict.fromkeys(few["night"]["did"], 0),
             "verdicts": {},
+            "waiting": 0,
             "brake": {"on": False, "new": None, "causes": {}},
             "unread": [],
             "silent": [],
@@ -186,7 +210,24 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
         "ahead": None,
         "ahead_mode": "park",
         "ahead_unknown": "no night has been judged yet",
-        "use": {"days": [], "missing": [], "tiers": [], "owners": [], "owners_total": 0},
+        "ahead_later": None,
+        "regret": {
+            "since": str(DATE - DAY * 29),
+            "taken": 0,
+            "back": 0,
+            "percent": None,
+            "keys": [],
+        },
+        "use": {
+            "days": [],
+            "missing": [],
+            "tiers": [],
+            "owners": [],
+            "owners_total": 0,
+            "owners_used": 0,
+            "owners_unknown": 0,
+            "stages": [],
+        },
         "near_quota": [],
         "keys": {"columns": COLUMNS, "rows": []},
         "plans": {},
@@ -210,7 +251,7 @@ def a_held_night(**changes: Any) -> dict[str, Any]:
     report["capacity"]["counts"] = [
         line for number, line in enumerate(report["capacity"]["counts"]) if number not in (50, 51)
     ]
-    report["capacity"]["pressure"] = {"above": None, "patience": 1.0}
+    report["capacity"]["pressure"] |= {"above": None, "patience": 1.0, "frozen": []}
     report["night"] |= {
         "swept": False,
         "held": "payments <b>move</b>",
@@ -219,6 +260,7 @@ def a_held_night(**changes: Any) -> dict[str, Any]:
         "keys_file": before,
     }
     report["ahead"], report["ahead_unknown"] = None, "the sweeps are on hold"
+    report["ahead_later"] = None
     report["mode"] = report["ahead_mode"] = "disable"
     unknown = report["use"]["tiers"][-1]
     unknown |= {"used_keys": None, "requests": None, "by_day": [None] * 30}
@@ -257,7 +299,26 @@ def _row(chance: Random, number: int) -> list[Any]:
         None if word == "unknown" else requests,
         plans,
         ends,
+        word == "keep" and step in ("disabled", "parked"),
+        step != "warned" if step else None,
+        *_code(tier, word, step, idle, DATE - DAY * idle),
     ]
+
+
+def _code(
+    tier: str, word: str, step: str | None, idle: int, since: date
+) -> tuple[str, dict[str, Any]]:
+    """The code of the reason, and its facts."""
+    due = {"days": idle, "since": str(since), "never_used": False}
+    if word == "unknown":
+        return "unwitnessed", {"usage_plan_id": _TIERS[tier][0]}
+    if word == "protected":
+        return "keep_tag", {}
+    if step == "warned":
+        return "within_patience", {"days": idle, "since": str(since), "patience": LIMIT}
+    if word == "keep":
+        return "waits", {"step": step, "due": {"reason_code": "idle", "facts": due}}
+    return "idle", due
 
 
 def _verdict(
@@ -274,16 +335,16 @@ def _verdict(
         return "active", "protected", f"owned by {stack}", None, None
     if draw < 0.03:
         return "active", "protected", "disabled by somebody else", None, None
-    if idle <= 30:
-        reason = f"idle for {idle} days of 30, since {since}"
-        return "active", "keep", reason, "warned", 30 - idle + 1
+    if idle <= LIMIT:
+        reason = f"idle for {idle} days of {LIMIT}, since {since}"
+        return "active", "keep", reason, "warned", LIMIT - idle + 1
     due = f"idle for {idle} days, since {since}"
-    if idle <= 44:
-        on = 45 - idle
+    if idle <= LIMIT + 14:
+        on = LIMIT + 15 - idle
         if draw < 0.06:
             return "warned", "warn", due, "disabled", 14
         return "warned", "keep", f"will be disabled on {DATE + DAY * on}: {due}", "disabled", on
-    on = max(1, 59 - idle)
+    on = max(1, LIMIT + 29 - idle)
     if draw < 0.06:
         return "disabled", "disable", due, "parked", 14
     return "disabled", "keep", f"will be parked on {DATE + DAY * on}: {due}", "parked", on
@@ -375,7 +436,55 @@ def _use(
         "tiers": of_tiers,
         "owners": owners,
         "owners_total": 5210,
+        "owners_used": 3904,
+        "owners_unknown": 12,
+        "stages": _stages(of_tiers),
     }
+
+
+def _stages(tiers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A stage for each tier's plan, and one that two plans open, with what they share."""
+    stages = [
+        {
+            "stage": f"a1b2c3d4e{number}:prod",
+            "api": HOSTILE[0] if number == 1 else f"{tier['tier']} API",
+            "plans": [_TIERS[tier["tier"]][0]],
+            "keys": tier["keys"],
+            "used_keys": tier["used_keys"],
+            "requests": tier["requests"],
+            "shared_requests": 0,
+        }
+        for number, tier in enumerate(tiers)
+    ]
+    both = {
+        "stage": "z9y8x7w6v5:v2",
+        "api": None,
+        "plans": ["p3partners", "p5trialx00"],
+        "keys": 12,
+        "used_keys": None,
+        "requests": None,
+        "shared_requests": 48_213,
+    }
+    return [*stages, both]
+
+
+def _regret(rows: list[list[Any]]) -> dict[str, Any]:
+    """Three keys that came back, one of them from parking and one of them used since."""
+    keys = [
+        {
+            "key_id": row[0],
+            "name": row[1],
+            "owner": row[2],
+            "tier": "external",
+            "was": "parked" if number == 0 else "disabled",
+            "parked_on": str(DATE - DAY * 9) if number == 0 else None,
+            "back_on": str(DATE - DAY * (number + 2)),
+            "back_by": ("restored", "renewed", "enabled")[number],
+            "used_since": (True, False, None)[number],
+        }
+        for number, row in enumerate(rows[:3])
+    ]
+    return {"since": str(DATE - DAY * 29), "taken": 214, "back": 3, "percent": 1.4, "keys": keys}
 
 
 def _near(chance: Random, number: int) -> dict[str, Any]:

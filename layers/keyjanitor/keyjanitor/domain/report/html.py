@@ -1,6 +1,6 @@
 """Writes a night's report as one HTML file that loads nothing else. Pure.
 
-`report_page/index.html` names its styles and scripts as any page does; here they are put into it,
+`page/index.html` names its styles and scripts as any page does; here they are put into it,
 and its content security policy allows these by their hashes and nothing else: no request, and no
 script that a name in the document brings along.
 """
@@ -20,7 +20,7 @@ _SCRIPT = re.compile(r'<script src="([\w.]+)"></script>')
 _NOTICE = re.compile(r"<!-- licence: ([\w.]+) -->")
 _POLICY = '<meta http-equiv="Content-Security-Policy" content="">'
 _DOCUMENT = '<script type="application/json" id="report"></script>'
-# `</script>` and `<!--` end or change a script element whatever stands around them.
+# `</script>` and `<!--` end or change a script element, whatever is around them.
 _ESCAPED = ((b"<", b"\\u003c"), (b">", b"\\u003e"), (b"&", b"\\u0026"))
 
 

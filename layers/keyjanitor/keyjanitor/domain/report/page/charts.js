@@ -1,4 +1,4 @@
-// The two charts, by uPlot. They are drawn again when colours or widths change.
+// The two charts, by uPlot. They are drawn again when colours, widths or scales change.
 "use strict";
 
 const CHART_HEIGHT = 300;
@@ -43,12 +43,28 @@ function drawAgain() {
   for (const again of redraws) again();
 }
 
-const axes = (size) => {
+/** As wide as the longest number on the axis. uPlot measures in pixels of the screen. */
+function widthOf(plot, texts, axisNumber, cycle) {
+  const axis = plot.axes[axisNumber];
+  if (cycle > 1) return axis._size; // it is settled: no third layout
+  const longest = (texts ?? []).reduce((long, text) => (text && text.length > long.length ? text : long), "");
+  plot.ctx.font = axis.font[0];
+  return Math.ceil(axis.ticks.size + axis.gap + 4 + plot.ctx.measureText(longest).width / devicePixelRatio);
+}
+
+/** The powers of ten up to the end of an axis, and zero: its lines on a logarithmic scale. */
+const powers = (_, __, ___, most) => {
+  const found = [0, 1];
+  while (found.at(-1) * 10 <= most) found.push(found.at(-1) * 10);
+  return found;
+};
+
+const axes = (isLog = false) => {
   const line = { stroke: colour("--line"), width: 1 };
   const axis = { stroke: colour("--faint"), font: FONT, grid: line, ticks: line };
   return [
     { ...axis, grid: { show: false }, values: (_, days) => monthly(days), space: 64 },
-    { ...axis, size, values: (_, values) => values.map(count), space: 40 },
+    { ...axis, size: widthOf, values: (_, values) => values.map((value) => (value === null ? "" : short(value))), space: 40, ...(isLog ? { splits: powers } : {}) },
   ];
 };
 
@@ -63,7 +79,7 @@ function monthly(seconds) {
   });
 }
 
-/** Calls `tell` with the place in the data that the reader points at, and with null when he leaves. */
+/** Calls `tell` with the place in the data that the pointer is at, and with null when it leaves. */
 const pointed = (tell) => ({ setCursor: [(plot) => tell(plot.cursor.idx ?? null)] });
 
 /** What a line of a chart is called, with its mark before it. */
@@ -141,7 +157,7 @@ function drawCapacity(report) {
     fanned ? mark("--blue", "forecast", "dashed") : "",
     fanned ? mark("--band", "its range, 80 of 100", "area") : "",
     mark("--red", "limit"),
-    mark("--amber", "levels", "dotted"),
+    mark("--amber", "an alert goes out", "dotted"),
     readout);
 }
 
@@ -158,7 +174,7 @@ function capacityPlot({ capacity, service_quota: limit, date }, at, data, tell) 
       x: { time: true, range: () => [Math.min(at[0], second(date) - 13 * DAY), Math.max(at[at.length - 1], second(date) + 14 * DAY)] },
       y: { range: () => [low, high] },
     },
-    axes: axes(58),
+    axes: axes(),
     series: [
       {},
       { stroke: blue, width: 2, points: { show: capacity.counts.length < 2, fill: blue, size: 7 } },
@@ -171,7 +187,7 @@ function capacityPlot({ capacity, service_quota: limit, date }, at, data, tell) 
   };
 }
 
-/** The limit and the levels at which somebody is called, each named where there is room. */
+/** The limit and the levels at which an alert goes out, each named where there is room. */
 function drawLevels(plot, levels, limit) {
   const { ctx, bbox } = plot;
   const scale = devicePixelRatio;
@@ -212,23 +228,40 @@ function drawUse({ use }) {
         use.tiers.map((tier) => `${shown(tier.tier)} ${count(tier.by_day[n])}`).join(", ");
     }
   };
+  const button = byId("use-scale");
+  const isLog = () => button.getAttribute("aria-pressed") === "true";
+  button.setAttribute("aria-pressed", differMuch(use.tiers));
+  button.hidden = use.tiers.length < 2;
   draw(byId("use-chart"), "Chart: requests a day by tier; the same numbers are in the table below it",
-    () => usePlot(use, at, data, tell));
+    () => usePlot(use, at, data, tell, isLog()));
+  button.addEventListener("click", () => {
+    button.setAttribute("aria-pressed", !isLog());
+    drawAgain();
+  });
   byId("use-legend").replaceChildren(
     ...use.tiers.map((tier, n) => mark(LINES[n % LINES.length], theirs(tier.tier), n < LINES.length ? "line" : "dashed")),
     use.missing.length ? mark("--hatch", UNKNOWN, "area") : "",
     readout);
 }
 
-function usePlot(use, at, data, tell) {
+const MUCH = 50;
+
+/** Whether the busiest tier hides another one on a linear scale. */
+function differMuch(tiers) {
+  const most = tiers.map((tier) => Math.max(0, ...tier.by_day)).filter((number) => number > 0);
+  return most.length > 1 && Math.max(...most) > MUCH * Math.min(...most);
+}
+
+function usePlot(use, at, data, tell, isLog) {
   const most = Math.max(1, ...data.slice(1).flat().filter((number) => number !== null));
   return {
     data,
     scales: {
       x: { time: true, range: () => [at[0] - DAY / 2, at[at.length - 1] + DAY / 2] },
-      y: { range: () => [0, most * 1.08] },
+      // On the logarithmic scale (of asinh, which has a zero) lines of all sizes are seen.
+      y: isLog ? { distr: 4, asinh: 1, range: () => [0, most * 2] } : { range: () => [0, most * 1.08] },
     },
-    axes: axes(76),
+    axes: axes(isLog),
     series: [{}, ...use.tiers.map((_, n) => {
       const stroke = colour(LINES[n % LINES.length]);
       return { stroke, width: 2, spanGaps: false, dash: n < LINES.length ? [] : [5, 4],
@@ -238,7 +271,7 @@ function usePlot(use, at, data, tell) {
   };
 }
 
-/** Days of which nothing is known are grey over their whole width: no zero. */
+/** Days that are not known are grey over their whole width: no zero. */
 function drawMissing(plot, missing) {
   const { ctx, bbox } = plot;
   ctx.save();

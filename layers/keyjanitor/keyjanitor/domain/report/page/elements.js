@@ -1,4 +1,4 @@
-// Makes elements. Every value becomes text or a plain attribute; nothing is ever read as markup.
+// Makes elements. Every value becomes text or a plain attribute; no text is read as markup.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -16,12 +16,16 @@ function element(tag, attributes = {}, ...children) {
 
 const paragraph = (text, kind = null) => element("p", { class: kind }, text);
 
-/** Others' text, kept apart from what stands around it, whichever way it is written. */
+/** Others' text, kept apart from the text around it, whichever way it is written. */
 const theirs = (text) => element("bdi", {}, shown(text));
+
+/** The same for a text of ours that names days: a day is not broken over two lines. */
+const withDays = (text) => element("bdi", {}, shown(text).split(/(\d{4}-\d\d-\d\d)/).map((part, n) =>
+  (n % 2 ? element("span", { class: "day" }, part) : part)));
 
 const named = (text, otherwise) => (text?.trim() ? theirs(text) : element("span", { class: "faint" }, otherwise));
 
-/** A bar of some share of its place; the number stands beside it. */
+/** A bar of some share of its place; the number is beside it. */
 function bar(parts, whole) {
   const made = element("span", { class: "bar", "aria-hidden": "true" });
   for (const [kind, value] of parts) {
@@ -35,9 +39,9 @@ function bar(parts, whole) {
 
 /**
  * A table in a place of its own to scroll. `heads` are texts; one that begins with "#" is of a
- * column of numbers. Beyond `most` rows a button shows the rest.
+ * column of numbers. Beyond `most` rows a button shows the rest. `foot` is a last row of sums.
  */
-function table(label, heads, rows, { most = Infinity, kind = "" } = {}) {
+function table(label, heads, rows, { most = Infinity, kind = "", foot = null } = {}) {
   const numbers = heads.map((head) => head.startsWith("#"));
   const row = (cells) => element("tr", {}, cells.map((cell, n) =>
     element(n ? "td" : "th", { class: numbers[n] ? "n" : null, scope: n ? null : "row" }, cell)));
@@ -46,7 +50,7 @@ function table(label, heads, rows, { most = Infinity, kind = "" } = {}) {
     element("table", { class: kind },
       element("thead", {}, element("tr", {}, heads.map((head, n) =>
         element("th", { scope: "col", class: numbers[n] ? "n" : null }, head.replace("#", ""))))),
-      body));
+      body, foot ? element("tfoot", {}, row(foot)) : null));
   if (rows.length <= most) return made;
   const rest = element("button", {
     type: "button",
@@ -60,7 +64,7 @@ function table(label, heads, rows, { most = Infinity, kind = "" } = {}) {
   return element("div", {}, made, rest);
 }
 
-/** A chart's numbers as a table, made when somebody opens it. */
+/** A chart's numbers as a table, made when it is opened. */
 function numbersOf(summary, heads, rows) {
   const made = element("details", {
     toggle: () => {
@@ -80,7 +84,7 @@ function mindScrolling() {
   }
 }
 
-/** Tells those who listen rather than look. */
+/** Announces a text to screen readers. */
 function say(text) {
   byId("said").textContent = text;
 }

@@ -3,17 +3,19 @@
 
 function start() {
   const report = JSON.parse(byId("report").textContent);
-  const name = report.account === null ? "API keys of an account listed into files"
+  const name = report.account === null ? "API keys of an account, from files"
     : `API keys of account ${report.account} in ${report.region}`;
   document.title = `${name}, ${report.date}`;
   byId("title").textContent = name;
-  byId("about").textContent = `The night of ${inWords(report.date)} \u00b7 mode ${report.mode} \u00b7 ` +
+  byId("about").textContent = `${inWords(report.date)} \u00b7 ` +
+    `${report.account === null ? "what if, nothing is deployed" : `mode ${report.mode}`} \u00b7 ` +
     `written ${report.made_at.slice(0, 16).replace("T", " ")} UTC by keyjanitor ${report.code_version}`;
   const keys = showKeys(report);
   performance.mark("keys-drawn");
   showCapacity(report);
   showNight(report);
   showAhead(report);
+  showRegret(report);
   showUse(report);
   showQuota(report);
   showFindings(report);
@@ -24,7 +26,7 @@ function start() {
   performance.mark("report-ready");
 }
 
-/** Dark or light as the reader's system has it, until the button says otherwise. Paper is light. */
+/** Dark or light as the reader's system is set, until the button is used. Paper is light. */
 function mindScheme() {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const button = byId("scheme");
@@ -43,12 +45,13 @@ function mindScheme() {
   button.textContent = isDark() ? "Light colours" : "Dark colours";
 }
 
-/** `#key=ID` opens the table at that key, from a link or from the address. */
+/** `#key=ID` opens the table at that key, `#search=...&tier=...` at what was found; from a link or the address. */
 function mindLinks(keys) {
   const go = (hash) => {
     const wanted = /^#key=(.+)$/s.exec(hash);
-    if (!wanted) return;
-    keys.only(decoded(wanted[1]));
+    if (wanted) keys.only(decoded(wanted[1]));
+    else if (/^#(search|state|tier|verdict)=/.test(hash)) keys.choose(new URLSearchParams(hash.slice(1)));
+    else return;
     byId("keys").scrollIntoView();
     byId("search").focus({ preventScroll: true });
   };
@@ -64,7 +67,7 @@ function decoded(text) {
   try {
     return decodeURIComponent(text);
   } catch {
-    return text; // somebody typed a percent sign
+    return text; // a percent sign that was typed
   }
 }
 

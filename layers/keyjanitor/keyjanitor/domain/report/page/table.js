@@ -1,7 +1,9 @@
 // The table of every key: searched, filtered, sorted, and drawn a page at a time.
 "use strict";
 
-const PAGE = 50;
+// A phone shows a key as a card: fewer of them, so that what is below can be reached.
+const PAGE = matchMedia("(max-width: 760px)").matches ? 15 : 50;
+const LATER = 1e6; // days: where what is not announced is sorted, after all that is
 
 // A column of the table shows one field or two, the second below the first; each can be sorted by.
 const COLUMNS = [
@@ -17,12 +19,16 @@ const COLUMNS = [
   { fields: [["reason", "Reason"]] },
 ];
 const FIELDS = COLUMNS.flatMap(({ fields }) => fields);
+const CHOICES = ["state", "tier", "verdict"];
 
 class KeysTable {
-  constructor({ keys, plans }) {
+  constructor(report) {
+    const { keys } = report;
+    this.report = report;
     this.rows = keys.rows;
-    this.plans = plans;
+    this.plans = report.plans;
     this.at = Object.fromEntries(keys.columns.map((field, n) => [field, n]));
+    for (const row of this.rows) if (row[this.at.waits]) row[this.at.verdict] = "waiting";
     this.texts = this.rows.map((row) => this.searched(row));
     this.orders = new Map();
     this.sorted = "days_left";
@@ -51,9 +57,15 @@ class KeysTable {
     return (seen.length === text.length ? text : `${text}\n${seen}`).toLowerCase();
   }
 
+  /** Whether a key's next step is a warning that comes only if the key is not used until then. */
+  isInUse(row) {
+    return this.get(row, "next_step") === "warned" && !this.get(row, "announced");
+  }
+
   /** What a key is sorted by; null comes last, whichever the direction. */
   sortKey(row, field) {
     const value = field === "plans" ? this.plansOf(row) : this.get(row, field);
+    if (field === "days_left" && this.isInUse(row)) return LATER + value;
     return typeof value === "string" ? value.toLowerCase() || null : value;
   }
 
@@ -75,7 +87,7 @@ class KeysTable {
   // --- what is chosen ------------------------------------------------------------------------------
 
   offer() {
-    for (const field of ["state", "tier", "verdict"]) {
+    for (const field of CHOICES) {
       const counts = new Map();
       for (const row of this.rows) {
         const value = row[this.at[field]];
@@ -102,10 +114,12 @@ class KeysTable {
 
   listen() {
     byId("search").addEventListener("input", () => this.find());
-    for (const field of ["state", "tier", "verdict"]) byId(`of-${field}`).addEventListener("change", () => this.find());
+    for (const field of CHOICES) byId(`of-${field}`).addEventListener("change", () => this.find());
     byId("sort-by").addEventListener("change", (event) => this.sortBy(event.target.value, false));
     byId("direction").addEventListener("click", () => this.sortBy(this.sorted));
     byId("clear").addEventListener("click", () => this.only(""));
+    byId("csv").addEventListener("click", () => download(this.fileName(), this.csv()));
+    byId("link").addEventListener("click", (event) => this.copyLink(event.currentTarget));
     byId("keys").querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     for (const button of document.querySelectorAll("[data-turn]")) {
       button.addEventListener("click", () => this.turn(button));
@@ -121,9 +135,42 @@ class KeysTable {
 
   /** Searches for a text among all keys. */
   only(text) {
-    byId("search").value = text;
-    for (const field of ["state", "tier", "verdict"]) byId(`of-${field}`).value = "";
+    this.choose(new URLSearchParams({ search: text }));
+  }
+
+  /** Searches and filters as a link says; what it does not name is not asked for. */
+  choose(wanted) {
+    byId("search").value = wanted.get("search") ?? "";
+    for (const field of CHOICES) byId(`of-${field}`).value = wanted.get(field) ?? "";
     this.find();
+  }
+
+  /** What is searched and filtered for, as a link says it. */
+  chosen() {
+    const fields = ["search", ...CHOICES].map((field) => [field, byId(field === "search" ? field : `of-${field}`).value]);
+    return new URLSearchParams(fields.filter(([, value]) => value));
+  }
+
+  copyLink(button) {
+    const hash = `#${this.chosen().toString() || "keys"}`;
+    copy(button, location.href.split("#")[0] + hash, "a link to these keys", () => {
+      location.hash = hash; // the address bar has it then
+      return "See address";
+    });
+  }
+
+  // --- as a file -----------------------------------------------------------------------------------
+
+  fileName() {
+    const { account, region, date } = this.report;
+    return `${["api-keys", account, region, date].filter(Boolean).join("-")}.csv`;
+  }
+
+  /** All keys that are found, in their order, with the columns of the table; empty: none, or not known. */
+  csv() {
+    const fields = [...FIELDS.map(([field]) => field), "reason_code", "announced"];
+    return csvOf(fields, this.found.map((row) =>
+      fields.map((field) => (field === "plans" ? this.plansOf(row) : this.get(row, field)))));
   }
 
   turn(button) {
@@ -138,7 +185,7 @@ class KeysTable {
 
   find() {
     const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = ["state", "tier", "verdict"]
+    const wanted = CHOICES
       .map((field) => [this.at[field], byId(`of-${field}`).value]).filter(([, value]) => value);
     this.found = this.order(this.sorted, this.descending).filter((row) =>
       wanted.every(([column, value]) => this.rows[row][column] === value) &&
@@ -157,13 +204,10 @@ class KeysTable {
     const first = this.page * PAGE;
     const rows = this.found.slice(first, first + PAGE);
     byId("keys-rows").replaceChildren(...(rows.length ? rows.map((row) => this.row(row)) : [this.nothing()]));
-    const all = this.rows.length;
-    const which = this.found.length ? `${count(first + 1)}\u2013${count(first + rows.length)} of ${many(this.found.length, "key")}` : "No key";
-    byId("found").textContent = this.found.length === all ? which
-      : `${which} ${this.found.length < 2 ? "fits" : "fit"}, of ${count(all)}`;
+    const which = this.which(first, rows.length);
+    byId("found").textContent = which;
     const search = byId("search").value;
-    byId("printed").textContent = `On paper: ${which}${search ? `, searched for \u201c${shown(search)}\u201d` : ""}` +
-      `${this.found.length === all ? "" : `, of ${count(all)} in all`}. The file itself holds every key.`;
+    byId("printed").textContent = `On paper: ${which}${search ? `, found by \u201c${shown(search)}\u201d` : ""}. The file itself holds every key.`;
     for (const place of document.querySelectorAll(".pager .page")) {
       place.textContent = `Page ${count(this.page + 1)} of ${count(this.pages)}`;
     }
@@ -184,9 +228,17 @@ class KeysTable {
     }
   }
 
+  /** Which keys are drawn, of how many. */
+  which(first, drawn) {
+    const [found, all] = [this.found.length, this.rows.length];
+    if (found === 0) return all ? `No key, of ${count(all)}` : "No key";
+    const range = found === drawn ? count(found) : `${count(first + 1)}\u2013${count(first + drawn)} of ${count(found)}`;
+    return found === all ? `${found === drawn ? "All " : ""}${range} ${all === 1 ? "key" : "keys"}` : `${range} found, of ${many(all, "key")}`;
+  }
+
   nothing() {
     return element("tr", {}, element("td", { colspan: COLUMNS.length + 1, class: "nothing" },
-      this.rows.length ? "No key fits. Clear the search to see all of them." : "No key is known yet: no night has been judged."));
+      this.rows.length ? "No key matches. Clear the search to see all keys." : "No key is known yet: no sweep has judged any."));
   }
 
   row(row) {
@@ -202,10 +254,12 @@ class KeysTable {
     return made;
   }
 
-  /** What stands in a key's row, by field. */
+  /** What a key's row shows, by field. */
   values(row) {
     const get = (field) => this.get(row, field);
     const idle = get("idle_days");
+    const inUse = this.isInUse(row);
+    const limit = this.limitOf(row);
     return {
       name: clamped(named(get("name"), "no name")),
       key_id: element("span", { class: "id" }, get("key_id")),
@@ -216,13 +270,13 @@ class KeysTable {
       verdict: (get("verdict") ?? UNKNOWN),
       last_used: get("last_used") ?? faint("none seen"),
       idle_days: idle === null ? `idle ${UNKNOWN}` : many(idle, "day"),
-      next_step: get("next_step") ?? faint("none"),
-      next_on: get("next_on") ?? "",
-      days_left: get("days_left") === null ? faint("none") : count(get("days_left")),
+      next_step: inUse || get("next_step") === null ? faint("none") : get("announced") ? get("next_step") : `would be ${get("next_step")}`,
+      next_on: inUse ? element("span", {}, "if not used, warned ", element("span", { class: "day" }, get("next_on"))) : element("span", { class: "day" }, get("next_on") ?? ""),
+      days_left: inUse || get("days_left") === null ? faint("none") : count(get("days_left")),
       requests_30d: get("requests_30d") === null ? faint(UNKNOWN) : count(get("requests_30d")),
       created: get("created") ?? faint(UNKNOWN),
       expires: get("expires") ?? "no end",
-      reason: clamped(theirs(get("reason"))),
+      reason: clamped(element("span", {}, withDays(get("reason")), limit ? faint(` (limit: ${limit})`) : "")),
     };
   }
 
@@ -239,15 +293,49 @@ class KeysTable {
     const told = [
       ["Name", named(get("name"), "no name")],
       ["Owner", named(get("owner"), UNKNOWN)],
-      ["Reason", theirs(get("reason"))],
+      ["Reason", withDays(get("reason"))],
+      ["Next step", this.nextOf(row)],
+      ["Idle limit", this.limitOf(row)],
       ["Usage plans", plans.length ? element("ul", {}, plans) : "in none"],
-      ["Created", inWords(get("created"))],
-      ["Ends", get("expires") ? inWords(get("expires")) : "no end was agreed"],
-      ["Next step", get("next_step") ? `${get("next_step")} on ${inWords(get("next_on"))}` : "none"],
-      ["Last use", get("last_used") ? inWords(get("last_used")) : "none seen"],
-    ];
+    ].filter(([, text]) => text !== null);
     below.after(element("tr", { class: "details" }, element("td", { colspan: COLUMNS.length + 1 },
-      element("dl", {}, told.map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text)))))));
+      element("dl", {}, told.map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text)))),
+      this.commandsOf(row))));
+  }
+
+  /** What happens to a key next, in one sentence. */
+  nextOf(row) {
+    const get = (field) => this.get(row, field);
+    const [step, on] = [get("next_step"), get("next_on")];
+    if (step === null) return "none";
+    if (this.isInUse(row)) return `None is planned. If no request comes before, the key is warned on ${inWords(on)}.`;
+    const facts = get("facts");
+    const ends = get("reason_code") === "ends" || facts.due?.reason_code === "ends";
+    const unless = step === "purged" ? "After that it cannot be restored."
+      : ends ? "This is its agreed end, used or not."
+        : step === "disabled" ? "A request, a renew or a protect stops it." : "A renew or a protect stops it.";
+    return `${get("announced") ? "" : "Would be "}${step} on ${inWords(on)}. ${unless}`;
+  }
+
+  /** Where a pressure rule shortens a key's idle limit: from which number of days, and why; else null. */
+  limitOf(row) {
+    const { capacity: { pressure }, tier_limits: tiers } = this.report;
+    const { above, patience: factor, least_idle_days: least } = pressure;
+    const days = this.get(row, "facts").patience;
+    const tier = tiers[this.get(row, "tier")];
+    if (above === null || factor === 1 || days === undefined || !tier) return null;
+    const shortened = (whole) => Math.ceil(whole * factor);
+    const why = `\u00d7 ${factor}, by the pressure rule above ${percent(above)}`;
+    if (days === shortened(tier.idle_days)) return `${many(tier.idle_days, "day")} ${why}`;
+    if (days === Math.min(tier.idle_days, least)) return `${many(tier.idle_days, "day")} ${why}, but at least ${days}`;
+    return days === Math.max(1, shortened(tier.never_used_days)) ? `${many(tier.never_used_days, "day")} ${why}` : null;
+  }
+
+  /** What an operator can type about a key; nothing without a stack. */
+  commandsOf(row) {
+    const found = this.report.account === null ? [] : commandsFor(this.get(row, "key_id"), this.get(row, "state"));
+    if (!found.length) return null;
+    return element("ul", { class: "commands" }, found.map(([command, what]) => element("li", {}, paragraph(what, "faint"), commandOf(command))));
   }
 }
 

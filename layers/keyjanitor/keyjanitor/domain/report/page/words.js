@@ -8,6 +8,11 @@ const DAY = 86400; // seconds
 const SPACE = "\u00a0";
 const THOUSANDS = new Intl.NumberFormat("en-GB", { maximumFractionDigits: 1 });
 
+const COMPACT = new Intl.NumberFormat("en-GB", { notation: "compact", maximumFractionDigits: 2 });
+
+/** A number on an axis: from a million on as 1.5M. */
+const short = (number) => (number >= 1e6 ? COMPACT.format(number).toUpperCase() : THOUSANDS.format(number));
+
 const count = (number) => (number === null || number === undefined ? UNKNOWN : THOUSANDS.format(number));
 
 const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
