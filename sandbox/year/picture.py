@@ -36,7 +36,7 @@ COLOURS = (
     (".of-with { fill: %s }", "#0969da", "#58a6ff"),
     (".without { stroke: %s }", "#8250df", "#bc8cff"),
     (".of-without { fill: %s }", "#8250df", "#bc8cff"),
-    (".rung { fill: %s }", "#ddf4ff", "#12263f"),
+    (".pressed { fill: %s }", "#ddf4ff", "#12263f"),
 )
 
 
@@ -87,8 +87,12 @@ def picture(
     limit: int,
     levels: Sequence[float],
     pressed: Sequence[tuple[int, int]],
+    pressure: Sequence[str],
 ) -> str:
-    """The picture; `pressed` are the days, from the one to the other, on which a rung stood."""
+    """The picture; `pressed` are the days, from the one to the other, on which a pressure rule was active.
+
+    `pressure` says what that rule does, in lines below each other.
+    """
     lowest = min(min(curve.counts) for curve in curves)
     step = limit // STEPS
     field = Field(len(curves[0].counts) - 1, lowest // step * step, limit + step // 4)
@@ -100,7 +104,7 @@ def picture(
     for begin, end in pressed:
         width = round(field.x(end) - field.x(begin), 1)
         parts.append(
-            f'<rect class="rung" x="{field.x(begin)}" y="{top}" width="{width}" '
+            f'<rect class="pressed" x="{field.x(begin)}" y="{top}" width="{width}" '
             f'height="{BOTTOM - top:g}"/>'
         )
     for keys in range(field.low, limit, step):
@@ -117,9 +121,11 @@ def picture(
         parts.append(f'<text class="name of-{curve.mark} halo" x="{x}" y="{y}">{curve.name}</text>')
     if pressed:
         middle = field.x(sum(pressed[0]) / 2)
-        parts.append(
-            f'<text class="faint middle" x="{middle}" y="{BOTTOM - 8}">half the patience</text>'
-        )
+        lowest_line = BOTTOM - 8 - 16 * (len(pressure) - 1)
+        parts += [
+            f'<text class="faint middle halo" x="{middle}" y="{lowest_line + 16 * number}">{line}</text>'
+            for number, line in enumerate(pressure)
+        ]
     body = "\n  ".join(parts)
     told = "; ".join(f"{curve.name}: {curve.counts[-1]:,} at the end" for curve in curves)
     return (
@@ -136,7 +142,7 @@ def _style() -> str:
 
 
 def _levels(field: Field, limit: int, levels: Sequence[float]) -> list[str]:
-    """The limit and the levels at which somebody is called, each with its share on the right."""
+    """The limit and the levels at which an alert goes out, each with its share on the right."""
     parts = [
         f'<path class="limit" d="M{LEFT},{field.y(limit)} H{RIGHT}"/>',
         f'<text class="of-limit end" x="{LEFT - 8}" y="{field.y(limit) + 4:g}">{limit:,}</text>',

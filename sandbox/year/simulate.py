@@ -34,12 +34,22 @@ def draw(year: Year) -> str:
         on, day = year.plot.day(full - 1), full + evenings // 100
         name += f": full on {on.day} {on:%B}, {year.turned_away:,} sign-ups turned away"
     refused = sum(month.did["refused"] for month in year.months.values())
-    kept = f"with keyjanitor: {max(year.counts):,} at the most, {refused:,} sign-ups turned away"
+    kept = f"with keyjanitor: at most {max(year.counts):,}, {refused:,} sign-ups turned away"
     curves = (
         Curve("without", year.without, name, day, int(0.957 * quota)),
         Curve("with", year.counts, kept, evenings // 4, int(0.66 * quota)),
     )
-    return picture(year.plot.first, curves, quota, year.policy.alerts.levels, year.pressed())
+    levels = year.policy.alerts.levels
+    return picture(year.plot.first, curves, quota, levels, year.pressed(), pressure(year))
+
+
+def pressure(year: Year) -> list[str]:
+    """What the pressure rule of the year's policy does, as the picture says it: it is not the shipped one."""
+    if not year.policy.pressure:
+        return []
+    rule = year.policy.pressure[0]
+    said = [f"above {rule.above:.0%}: idle limits \u00d7 {rule.idle_factor:g},"]
+    return [*said, f"no new keys in tier {', '.join(rule.freeze)}"] if rule.freeze else said
 
 
 HEADER = (

@@ -255,9 +255,11 @@ def test_the_picture_holds_both_counts_and_its_words_as_text(short_year: Year) -
     assert f"{QUOTA}" in words
     assert {"80%", "90%", "95%", "98%", "Jan", "Apr"} <= set(words)
     assert any(word.startswith("without keyjanitor: full on ") for word in words)
-    assert any(
-        word.startswith(f"with keyjanitor: {max(year.counts)} at the most") for word in words
-    )
+    assert any(word.startswith(f"with keyjanitor: at most {max(year.counts)}, ") for word in words)
+    if (
+        year.pressed()
+    ):  # the reader is told that sign-ups are frozen then, not only what is multiplied
+        assert {"above 90%: idle limits \u00d7 0.5,", "no new keys in tier external"} <= set(words)
     style = picture.find(f"{name}style")
     assert style is not None
     assert "prefers-color-scheme: dark" in (style.text or "")
@@ -267,5 +269,6 @@ def test_the_picture_that_the_readme_shows_is_one_of_a_whole_year() -> None:
     picture = ET.parse(simulate.PICTURE).getroot()
     words = [one.text or "" for one in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert {"Jan", "Dec", "10,000"} <= set(words)
+    assert {"above 90%: idle limits \u00d7 0.5,", "no new keys in tier external"} <= set(words)
     readme = (simulate.ROOT / "README.md").read_text("utf-8")
     assert str(simulate.PICTURE.relative_to(simulate.ROOT)) in readme

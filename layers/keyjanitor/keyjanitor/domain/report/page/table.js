@@ -326,8 +326,10 @@ class KeysTable {
     if (above === null || factor === 1 || days === undefined || !tier) return null;
     const shortened = (whole) => Math.ceil(whole * factor);
     const why = `\u00d7 ${factor}, by the pressure rule above ${percent(above)}`;
-    if (days === shortened(tier.idle_days)) return `${many(tier.idle_days, "day")} ${why}`;
-    if (days === Math.min(tier.idle_days, least)) return `${many(tier.idle_days, "day")} ${why}, but at least ${days}`;
+    const floor = Math.min(tier.idle_days, least);
+    if (days === Math.max(floor, shortened(tier.idle_days))) {
+      return `${many(tier.idle_days, "day")} ${why}${shortened(tier.idle_days) < floor ? `, but at least ${floor}` : ""}`;
+    }
     return days === Math.max(1, shortened(tier.never_used_days)) ? `${many(tier.never_used_days, "day")} ${why}` : null;
   }
 
