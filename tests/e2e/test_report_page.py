@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import log2
 from pathlib import Path
@@ -1185,7 +1186,10 @@ def test_each_key_has_the_commands_that_do_something_for_it_to_copy(
     one.search(row[0])
     one.page.locator("#keys-rows button").first.click()
     commands = one.page.locator("#keys-rows .commands code").all_inner_texts()
-    assert commands == [f"keyjanitor {verb} {row[0]}" for verb in COMMANDS[state]]
+    until = {"protect": f" --until {DATE + timedelta(days=30)}"}
+    assert commands == [
+        f"keyjanitor {verb} {row[0]}{until.get(verb, '')}" for verb in COMMANDS[state]
+    ]
     button = one.page.locator("#keys-rows .commands button").last
     button.click()
     expect(button).to_have_text("Copied")

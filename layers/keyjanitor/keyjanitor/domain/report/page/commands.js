@@ -7,14 +7,16 @@ const LIVING = ["active", "warned", "disabled"];
 const KEY_COMMANDS = [
   ["key", "Everything known about this key", [...LIVING, "disabled_by_others", "parked", "gone"]],
   ["renew", "Its holder needs it: the idle time starts again, and a disabled key works again", LIVING],
-  ["protect", "Keep it, used or not", LIVING],
+  ["protect", "Keep it until a date, used or not", LIVING],
   ["restore", "Bring it back with the same value", ["parked"]],
 ];
 
-/** What an operator can type about a key, as [command, what it does]. */
-const commandsFor = (id, state) => (PLAIN_ID.test(id) ? KEY_COMMANDS : [])
+const PROTECTED_DAYS = 30; // as proposed; whoever types it may write another date
+
+/** What an operator can type about a key on a day, as [command, what it does]. */
+const commandsFor = (id, state, day) => (PLAIN_ID.test(id) ? KEY_COMMANDS : [])
   .filter(([, , states]) => states.includes(state))
-  .map(([verb, what]) => [`keyjanitor ${verb} ${id}`, what]);
+  .map(([verb, what]) => [`keyjanitor ${verb} ${id}${verb === "protect" ? ` --until ${later(day, PROTECTED_DAYS)}` : ""}`, what]);
 
 /** Copies a text and says so on its button; where the browser does not allow it, `otherwise` is done. */
 async function copy(button, text, what, otherwise) {
