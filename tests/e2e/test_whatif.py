@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +52,36 @@ def shell(sandbox: Sandbox, folder: Path, command: str, **variables: str) -> str
 
 def keyjanitor(sandbox: Sandbox, folder: Path, *given: str) -> str:
     """What a person gets who types it, with the rights that docs/whatif.md names and no others."""
+    done = typed(sandbox, folder, given, *rights())
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def typed(
+    sandbox: Sandbox, folder: Path, given: Sequence[str], *statements: Mapping[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """The command, as a role with these rights."""
     path = f"{REPOSITORY / 'cli'}{os.pathsep}{REPOSITORY / 'layers/keyjanitor'}"
-    typed = shlex.join(["python", "-m", "keyjanitor_cli", *given])
-    return shell(sandbox, folder, typed, PYTHONPATH=path, COLUMNS="160", **reader(sandbox))
+    credentials = sandbox.role(f"reader-{uuid.uuid4().hex[:8]}", *statements)
+    return subprocess.run(
+        [sys.executable, "-m", "keyjanitor_cli", *given],
+        cwd=folder,
+        env=sandbox.environment()
+        | {"PYTHONPATH": path, "COLUMNS": "160"}
+        | {name.upper(): value for name, value in credentials.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
-def reader(sandbox: Sandbox) -> dict[str, str]:
-    """The credentials of a role that may do what docs/whatif.md says, as the environment has them."""
+def rights() -> list[dict[str, Any]]:
+    """The statements of the policy in docs/whatif.md."""
     docs = (REPOSITORY / "docs/whatif.md").read_text("utf-8")
     (policy,) = re.findall(r"```json\n(.*?)```", docs, re.DOTALL)
-    credentials = sandbox.role(f"reader-{uuid.uuid4().hex[:8]}", *json.loads(policy)["Statement"])
-    return {name.upper(): value for name, value in credentials.items()}
+    statements: list[dict[str, Any]] = json.loads(policy)["Statement"]
+    return statements
 
 
 def lines_of_the_stack(world: World) -> list[dict[str, Any]]:
@@ -176,3 +195,22 @@ def test_what_others_print_into_the_folder_is_refused_or_unknown(
     code, printed = ask("--folder", str(folder), "--policy", str(POLICY))
     assert (code, "mine.json: API key values are in there" in printed) == (1, True)
     assert VALUE not in printed
+
+
+@pytest.mark.parametrize("missing", range(5))
+def test_each_right_that_the_page_names_is_needed_and_named_when_it_is_missing(
+    today_world: World, tmp_path: Path, missing: int
+) -> None:
+    sandbox, external = today_world.sandbox, today_world.plans["external"]
+    uses = {external: {sandbox.now().date(): 1}}
+    sandbox.lay_down([LaidKey(name="k", value=VALUE, plans=[external], uses=uses)])
+    gateway, tagging = rights()
+    resources = [*gateway["Resource"]]
+    if missing < len(resources):
+        path = resources.pop(missing).rpartition("::")[2]
+        given, named = [{**gateway, "Resource": resources}, tagging], f"apigateway:GET on {path}"
+    else:
+        given, named = [gateway], "tag:GetResources"
+    done = typed(sandbox, tmp_path, ["whatif", f"--policy={POLICY}"], *given)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"may not {named}" in " ".join(done.stderr.split())
