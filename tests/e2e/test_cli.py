@@ -54,7 +54,7 @@ LATE = "z6a7b8c9d0"  # to be warned
 RESTORED = "n1e2w3i4d5"  # what a new id is on the page
 _ROLES: dict[str, dict[str, str]] = {}  # an operator's credentials, by the sandbox
 _BLOCK = re.compile(r"^```console\n\$ keyjanitor ([^\n]*)\n(.*?)^```$", re.M | re.S)
-_DATE = re.compile(r"\b20\d\d-\d\d-\d\d\b")
+_DATE = re.compile(r"(?<!\d)20\d\d-\d\d-\d\d(?!\d)")
 _DIGEST = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{16}\b")
 
 
@@ -116,6 +116,8 @@ class Terminal:
         lines = [line.rstrip() for line in printed.splitlines()]
         while lines and not lines[0]:
             lines.pop(0)
+        while lines and not lines[-1]:
+            lines.pop()
         if code:
             lines.append(f"(exit code {code})")
         return "".join(f"{line}\n" for line in lines)
