@@ -124,7 +124,9 @@ def _why(seen: Longest | None, strict: Strictness, lowest: int, what: str) -> It
     if seen is None:
         yield "# No use of these keys says how long the next limit has to be. It is the lowest suggested:"
         return
-    took = what.format(_many(seen.days, "day")).replace("0 days after", "on the day on which")
+    took = what.format(_many(seen.days, "day"))
+    if not seen.days:
+        took = took.replace("0 days after", "on the day on which")
     yield (
         f"# The longest seen: key {harmless(seen.key_id, 24)} {took}. "
         f"With a margin of {_many(strict.margin_of(seen), 'day')}, and not under {lowest}:"

@@ -46,14 +46,16 @@ def _what_it_does(
         [name, f"{plans:,}", f"{keys[name]:,}", f"{idle}", f"{never_used}", f"{due[name]:,}"]
         for name, plans, idle, never_used in tiers
     ]
-    yield Table(columns, rows, "suggested tiers; due: keys past their idle limit tonight")
+    yield Line("Suggested tiers; `due` are the keys past their idle limit tonight.")
+    yield Table(columns, rows)
     freed = list(by_week(nights, suggestion.keys))
     if not freed:
         yield Line(f"No slot comes free by {nights[-1].date}.")
         return
     table = [[str(night.date), f"{slots:,}", f"{total:,}"] for night, slots, total in freed]
     columns = [Column("week to"), Column("slots", right=True), Column("in all", right=True)]
-    yield Table(columns, table, "slots that come free in Mode=park, if nothing else changes")
+    yield Line("Slots that come free in Mode=park, if nothing else changes:")
+    yield Table(columns, table)
 
 
 def by_week(nights: Sequence[NightAhead], keys: int) -> Iterator[tuple[NightAhead, int, int]]:
@@ -70,7 +72,7 @@ def by_week(nights: Sequence[NightAhead], keys: int) -> Iterator[tuple[NightAhea
 def _in_use(warned: Sequence[WarnedInUse]) -> Iterator[Line]:
     tone = Tone.BAD if warned else Tone.GOOD
     yield Line(
-        f"keys in use that it would have warned in the last 90 days: {len(warned) or 'none'}", tone
+        f"Keys in use that it would have warned in the last 90 days: {len(warned) or 'none'}", tone
     )
     for one in warned[:SHOWN]:
         yield Line(
@@ -79,7 +81,7 @@ def _in_use(warned: Sequence[WarnedInUse]) -> Iterator[Line]:
 
 
 def _next(written: str) -> Iterator[Line | Command]:
-    yield Line(f"written: {written}")
+    yield Line(f"Written: {written}")
     yield Line("Read it, set each contact, and look at what it does to every key:")
     yield Command(f"keyjanitor whatif --policy {written}")
 

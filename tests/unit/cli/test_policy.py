@@ -123,8 +123,8 @@ def test_a_suggestion_is_written_and_shown(
 ) -> None:
     assert run(["policy", "suggest", "--folder", account(tmp_path), "--contact", "me"]) == 0
     shown = capsys.readouterr().out
-    assert "keys in use that it would have warned in the last 90 days: none" in shown
-    assert "written: policy.toml" in shown
+    assert "Keys in use that it would have warned in the last 90 days: none" in shown
+    assert "Written: policy.toml" in shown
     assert "\n  keyjanitor whatif --policy policy.toml\n" in shown
     policy = parse_policy((tmp_path / "policy.toml").read_text())
     assert policy.tiers["external"].usage_plans == ("external",)

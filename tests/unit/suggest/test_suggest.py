@@ -286,3 +286,46 @@ def test_where_owners_are_named_is_counted_and_stays_a_comment() -> None:
         "name, as a mail address": 1,
     }
     assert "#   customer_id: 2 keys\n" in toml_of(suggestion)
+
+
+# --- the text -------------------------------------------------------------------------------------
+
+
+def test_each_limit_says_why_it_is_so() -> None:
+    account = made(
+        a_key("monthly"), a_key("late", age=50), a_key("prompt", age=20), a_key("silent"),
+        monthly=range(1, 90, 31), late=[20], prompt=[20],
+    )  # fmt: skip
+    text = toml_of(suggestion_for(account))
+    tier = text[text.index("# 5 keys in 1") : text.index("# When the account")]
+    assert (
+        tier
+        == """\
+# 5 keys in 1 usage plan; 4 of them were used in the last 90 days.
+# 1 key came back after a silence of 25 days or longer.
+[tiers.external]
+contact = "api-team@example.org"   # a label that warnings carry; a tier without one is never swept
+usage_plans = ["external"]
+# The longest seen: key monthly was silent for 31 days and then used again. With a margin of 16 days, and not under 60:
+idle_days = 60
+# The longest seen: key late was used first 30 days after it was made. With a margin of 15 days, and not under 14:
+never_used_days = 45
+warn_days = 14           # from the warning until the key is disabled
+grace_days = 14          # from there until it is parked
+
+"""
+    )
+    prompt = toml_of(suggestion_for(made(a_key("prompt", age=20), prompt=[20])))
+    assert "key prompt was used first on the day on which it was made. With" in prompt
+    silent = toml_of(suggestion_for(made(a_key("silent"))))
+    assert (
+        "# No use of these keys says how long the next limit has to be. It is the lowest" in silent
+    )
+
+
+def test_a_text_of_others_ends_no_comment_and_no_string() -> None:
+    keys = [a_key("k", tags={"owner\nidle_days = 1": "x"}, description='Made by chef"\n[tiers.x]')]
+    plans = (a_usage_plan("p0", name='a"]\nidle_days = 1'), a_usage_plan("p1", name="# b"))
+    policy = policy_for(Made(tuple(keys), plans))
+    assert set(policy.tiers) == {"unclaimed", "a-idle-days-1", "b"}
+    assert {tier.idle_days for tier in policy.tiers.values()} == {"never", 60}
