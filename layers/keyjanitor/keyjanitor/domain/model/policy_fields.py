@@ -91,6 +91,19 @@ class FieldTable:
             raise PolicyError.of(self._mistakes)
 
 
+def table_of(make: Callable[..., T], fields: Iterable[Field]) -> Callable[[str, object], T]:
+    """Reads a table into what `make` takes by the names of these fields; every mistake is named."""
+    fields = tuple(fields)
+
+    def read(path: str, value: object) -> T:
+        table = FieldTable(path, value)
+        made = make(**table.values(fields))
+        table.finish()
+        return made
+
+    return read
+
+
 def every_field(reads: Iterable[Callable[[], T]]) -> list[T]:
     """Results of all reads; raises PolicyError with the mistakes of all of them."""
     read: list[T] = []

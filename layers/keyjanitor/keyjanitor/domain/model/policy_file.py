@@ -26,6 +26,7 @@ from keyjanitor.domain.model.policy_fields import (
     list_of,
     not_allowed,
     share,
+    table_of,
     whole_number,
 )
 from keyjanitor.domain.model.policy_text import (
@@ -70,11 +71,7 @@ PRESSURE_RULE = (
 )
 
 
-def _pressure_rule(path: str, value: object) -> PressureRule:
-    table = FieldTable(path, value)
-    rule = PressureRule(**table.values(PRESSURE_RULE))
-    table.finish()
-    return rule
+_pressure_rule = table_of(PressureRule, PRESSURE_RULE)
 
 
 def _in_order(paths: Sequence[str], values: Sequence[float], *, rising: bool) -> None:
@@ -115,11 +112,7 @@ SWEEP = (
 )
 
 
-def _sweep(path: str, value: object) -> Sweep:
-    table = FieldTable(path, value)
-    sweep = Sweep(**table.values(SWEEP))
-    table.finish()
-    return sweep
+_sweep = table_of(Sweep, SWEEP)
 
 
 def _beginning(path: str, value: object) -> str:
@@ -165,11 +158,7 @@ OWNED = (
 )
 
 
-def _owned(path: str, value: object) -> Owned:
-    table = FieldTable(path, value)
-    owned = Owned(**table.values(OWNED))
-    table.finish()
-    return owned
+_owned = table_of(Owned, OWNED)
 
 
 def _tiers(path: str, value: object) -> Mapping[str, Tier]:
@@ -234,11 +223,7 @@ ALERTS = (
 )
 
 
-def _alerts(path: str, value: object) -> Alerts:
-    table = FieldTable(path, value)
-    alerts = Alerts(**table.values(ALERTS))
-    table.finish()
-    return alerts
+_alerts = table_of(Alerts, ALERTS)
 
 
 OPERATORS = (
@@ -253,11 +238,7 @@ OPERATORS = (
 )
 
 
-def _operators(path: str, value: object) -> Operators:
-    table = FieldTable(path, value)
-    operators = Operators(**table.values(OPERATORS))
-    table.finish()
-    return operators
+_operators = table_of(Operators, OPERATORS)
 
 
 def _named_twice(tiers: Mapping[str, object]) -> Iterator[tuple[str, str]]:

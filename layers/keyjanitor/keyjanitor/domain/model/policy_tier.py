@@ -12,6 +12,7 @@ from keyjanitor.domain.model.policy_fields import (
     list_of,
     not_allowed,
     share,
+    table_of,
     text_field,
     whole_number,
 )
@@ -86,11 +87,7 @@ RATE = (
 )
 
 
-def _rate(path: str, value: object) -> Rate:
-    table = FieldTable(path, value)
-    rate = Rate(**table.values(RATE))
-    table.finish()
-    return rate
+_rate = table_of(Rate, RATE)
 
 
 QUOTA = (
@@ -101,11 +98,7 @@ QUOTA = (
 )
 
 
-def _quota(path: str, value: object) -> Quota:
-    table = FieldTable(path, value)
-    quota = Quota(**table.values(QUOTA))
-    table.finish()
-    return quota
+_quota = table_of(Quota, QUOTA)
 
 
 def _method_throttle(path: str, value: object) -> Mapping[str, Rate]:
