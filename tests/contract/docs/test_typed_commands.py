@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
+from keyjanitor.domain.report.html import FOLDER
 from keyjanitor_cli.__main__ import keyjanitor
 from tests.alert_samples import samples
 from tests.contract.template.test_template import alarm_texts
@@ -66,6 +67,16 @@ def test_every_command_of_the_runbook_is_one_that_there_is() -> None:
     assert len(typed) > 40
     for one in typed:
         parsed(one)
+
+
+def test_every_command_that_the_report_offers_for_a_key_is_one_that_there_is() -> None:
+    script = (FOLDER / "commands.js").read_text("utf-8")
+    verbs = re.findall(r'^  \["([a-z]+)", "', script, flags=re.M)
+    assert set(verbs) == {"key", "renew", "protect", "restore"}
+    assert 'verb === "protect" ? ` --until ${' in script
+    for verb in verbs:
+        until = " --until 2026-12-21" if verb == "protect" else ""
+        assert "a1b2c3d4e5" in parsed(f"keyjanitor {verb} a1b2c3d4e5{until}").params.values()
 
 
 @pytest.mark.parametrize(
