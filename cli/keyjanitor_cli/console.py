@@ -17,9 +17,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from keyjanitor.domain.model.keys import Secret
-from keyjanitor.domain.model.safe_text import visible
+from keyjanitor.domain.model.safe_text import plain, visible
 from keyjanitor_cli.errors import CommandFailed
-from keyjanitor_cli.shapes import Block, Command, Facts, Line, Table, Tone, View
+from keyjanitor_cli.shapes import Block, Command, Excerpt, Facts, Line, Table, Tone, View
 
 LONGEST = 4_000  # characters of one line of our own
 STYLES = {
@@ -122,6 +122,9 @@ class Console:
         match block:
             case Line():
                 console.print(Text(visible(block.text, LONGEST), style=STYLES[block.tone]))
+            case Excerpt():
+                text = Text(plain(block.text)[:LONGEST], style=STYLES[block.tone])
+                console.print(text, soft_wrap=True)
             case Command():
                 # Written past the wrapping, so that it can be pasted.
                 console.print(

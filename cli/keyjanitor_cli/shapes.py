@@ -24,6 +24,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """One line as it is in a file, with all of its spaces; it is never wrapped."""
+
+    text: str
+    tone: Tone = Tone.PLAIN
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A command to type; it is never wrapped, so that it can be pasted."""
 
@@ -56,5 +64,5 @@ class Facts:
     title: str = ""
 
 
-Block = Line | Command | Table | Facts
+Block = Line | Excerpt | Command | Table | Facts
 View = Sequence[Block]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from keyjanitor.errors import Mistake
-from keyjanitor_cli.shapes import Line, Tone, View
+from keyjanitor_cli.shapes import Excerpt, Line, Tone, View
 
 LONGEST = 160  # characters of a line that are shown
 
@@ -19,7 +19,7 @@ def right(file: str, tiers: Sequence[str]) -> View:
 def wrong(file: str, text: str, mistakes: Sequence[Mistake]) -> View:
     """All mistakes of a policy, from the top of the file to its end."""
     many = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-    view: list[Line] = [Line(f"{file}: {many}", Tone.BAD)]
+    view: list[Line | Excerpt] = [Line(f"{file}: {many}", Tone.BAD)]
     lines = text.split("\n")
     for mistake in mistakes:
         view.append(Line(""))
@@ -30,8 +30,8 @@ def wrong(file: str, text: str, mistakes: Sequence[Mistake]) -> View:
         number = f"{mistake.line:>5} | "
         view += [
             Line(f"{file}:{mistake.line}: {mistake.path}: {mistake.reason}"),
-            Line(number + shown, Tone.QUIET),
-            Line(" " * (len(number) - 2) + "| " + _caret(shown, mistake.path), Tone.WARN),
+            Excerpt(number + shown, Tone.QUIET),
+            Excerpt(" " * (len(number) - 2) + "| " + _caret(shown, mistake.path), Tone.WARN),
         ]
     return view
 

@@ -12,7 +12,7 @@ import pytest
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import PolicyError
 from keyjanitor_cli.__main__ import run
-from keyjanitor_cli.shapes import Line
+from keyjanitor_cli.shapes import Excerpt, Line
 from keyjanitor_cli.views.mistakes import wrong
 from tests.builders import days_ago
 from tests.unit.whatif.files import a_folder
@@ -43,7 +43,7 @@ def excerpt(text: str) -> str:
     with pytest.raises(PolicyError) as err:
         parse_policy(text)
     view = wrong("policy.toml", text, err.value.mistakes)
-    return "\n".join(line.text for line in view if isinstance(line, Line))
+    return "\n".join(line.text for line in view if isinstance(line, Line | Excerpt))
 
 
 def test_each_mistake_is_shown_with_its_line_and_what_it_is_about() -> None:
@@ -79,7 +79,9 @@ def test_check_says_what_is_wrong_and_ends_with_1(
     path = tmp_path / "mine.toml"
     path.write_text(WRONG)
     assert run(["policy", "check", str(path)]) == 1
-    assert "warm_days: is not a field" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "warm_days: is not a field" in printed
+    assert '    6 | [tiers."a b"]\n      |        ^^^^^\n' in printed
     assert run(["policy", "check", str(path), "--json"]) == 1
     told = json.loads(capsys.readouterr().out)
     assert [one["line"] for one in told["mistakes"]] == [1, 4, 6, 11]
