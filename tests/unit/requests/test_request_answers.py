@@ -33,7 +33,7 @@ from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.responder import Adapters, Responder, Run
-from keyjanitor.services.provision_keys.tasks import Received, Taken
+from keyjanitor.services.provision_keys.tasks import Answered, Deferred, Received, Taken
 from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused as failed
 from tests.builders import (
@@ -380,7 +380,7 @@ def test_what_has_no_refusal_or_is_over_is_not_refused() -> None:
     office = Office()
     fine, over, left = (office.take(request_id=f"r{n}") for n in range(3))
     over.refusal = left.refusal = Refusal(Code.UNKNOWN_KEY, "because")
-    over.answered = left.deferred = True
+    over.outcome, left.outcome = Answered(), Deferred("another run is at work")
     office.responder.refuse([fine, over, left])
     assert office.bus.taken == []
     assert fine.is_open

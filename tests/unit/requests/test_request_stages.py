@@ -23,7 +23,7 @@ from keyjanitor.services.provision_keys.taking import (
     refusal_of_a_stranger,
     strangers,
 )
-from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
+from keyjanitor.services.provision_keys.tasks import Answered, Received, Taken, Task
 from tests.builders import ASKER, TODAY, a_document, a_policy, a_request_row, an_issuing_tier, at
 
 NOW = at(TODAY, 3)
@@ -220,7 +220,7 @@ def test_dates_are_judged_until_a_request_is_admitted(status: Status) -> None:
 
 
 def test_what_is_over_or_refused_already_is_not_checked() -> None:
-    answered = Taken(a_received(), a_request_row(), answered=True)
+    answered = Taken(a_received(), a_request_row(), outcome=Answered())
     (_, refusal) = conflicts_apart([a_received(), a_received(name="another")], {})[1]
     refused = Taken(a_received(version=2), a_request_row(), refusal=refusal)
     assert check([answered, refused], WINDOW) == [answered, refused]

@@ -17,7 +17,7 @@ from keyjanitor.services.lease import lease
 from keyjanitor.services.provision_keys.batch import RequestBatch
 from keyjanitor.services.provision_keys.responder import Adapters, Run
 from keyjanitor.services.provision_keys.run import count
-from keyjanitor.services.provision_keys.tasks import Taken
+from keyjanitor.services.provision_keys.tasks import Deferred, Taken
 
 NOT_TAKEN = (
     "another run is at work on it, or the ledger did not answer; the function's log says which"
@@ -58,5 +58,6 @@ def _answer(message: Message, taken: Taken | None) -> dict[str, object]:
     if taken is None:
         return deferred(request_id, NOT_TAKEN)
     if taken.row.status not in FINAL:
-        return deferred(request_id, taken.deferred_because)
+        why = taken.outcome.why if isinstance(taken.outcome, Deferred) else ""
+        return deferred(request_id, why)
     return answered(request_id, taken.row.detail_type, taken.row.detail)

@@ -35,7 +35,7 @@ from keyjanitor.services.ports import (
     ValueSealer,
 )
 from keyjanitor.services.provision_keys.receiving import NotRequest
-from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
+from keyjanitor.services.provision_keys.tasks import Answered, Deferred, Received, Taken, Task
 
 UNANSWERED = timedelta(minutes=1)  # that a call of a run which Lambda has ended may still take
 
@@ -122,8 +122,7 @@ class Responder:
         """Leaves requests that are open for another run: their messages come again."""
         for task in tasks:
             if task.is_open:
-                task.deferred = True
-                task.deferred_because = str(why)
+                task.outcome = Deferred(str(why))
                 log_deferred([task.received], why)
 
     def admit(self, task: Task) -> None:
@@ -249,7 +248,7 @@ class Responder:
         }
         announcements = [task.announcement for task in waiting.values() if task.announcement]
         for taken in self._put(announcements):
-            waiting[taken.announcement_id].answered = True
+            waiting[taken.announcement_id].outcome = Answered()
         self.defer(waiting.values(), "its event could not be put")
 
     def publish_pending(self) -> None:

@@ -28,12 +28,27 @@ class Received:
     sender: str
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer is written down, and the bus has taken its event; a refusal is an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Another run has to serve the request: its messages come again."""
+
+    why: str
+
+
+Outcome = Answered | Deferred
+
+
 @dataclass(slots=True, eq=False)
 class Taken:
     """A request whose row this run holds, or whose answer it gives again.
 
-    It is over when it is `answered`, or `deferred` to another run. `key` is the row of the key that it
-    names, once it was looked up.
+    It is open until it has an `outcome`. `key` is the row of the key that it names, once it was looked
+    up; `refusal` is what an open request is to be answered with.
     """
 
     received: Received
@@ -41,13 +56,19 @@ class Taken:
     refusal: Refusal | None = None
     key: Row | None = None
     announcement: Announcement | None = None
-    answered: bool = False
-    deferred: bool = False
-    deferred_because: str = ""
+    outcome: Outcome | None = None
 
     @property
     def is_open(self) -> bool:
-        return not self.answered and not self.deferred
+        return self.outcome is None
+
+    @property
+    def answered(self) -> bool:
+        return isinstance(self.outcome, Answered)
+
+    @property
+    def deferred(self) -> bool:
+        return isinstance(self.outcome, Deferred)
 
     @property
     def body(self) -> Body:
