@@ -17,6 +17,7 @@ import pytest
 from sandbox.driver.client import REPOSITORY
 from tests.e2e.conftest import World
 from tests.e2e.requesting import PORTAL, answers, issue, recipient, serve
+from tests.e2e.test_cli import rights
 
 VALUE = re.compile(r"keyj[A-Za-z0-9]{36}")
 
@@ -76,31 +77,15 @@ def _read(screen: int) -> bytes:
         return b""
 
 
-def rights(world: World) -> list[dict[str, Any]]:
-    """Those that docs/command.md asks for: to find the stack, to ask, to name a key, to read answers."""
-    outputs = world.stack.outputs
-    function = f"arn:aws:lambda:*:*:function:{outputs['ProvisionKeysFunctionName']}"
-    log = f"arn:aws:logs:*:*:log-group:{outputs['AuditLogGroupName']}"
-    table = f"arn:aws:dynamodb:*:*:table/{outputs['LedgerTableName']}"
-    return [
-        {"Effect": "Allow", "Action": action, "Resource": resource}
-        for action, resource in (
-            ("cloudformation:DescribeStacks", "*"),
-            ("lambda:InvokeFunction", function),
-            ("dynamodb:GetItem", table),
-            ("dynamodb:Query", table),
-            ("logs:FilterLogEvents", [log, f"{log}:*"]),
-        )
-    ]
-
-
 @pytest.fixture
 def portal(world: World) -> Iterator[Person]:
     """An operator who is the recipient, too: the role that opens what is delivered to it."""
     world.sandbox.set_clock(datetime.now(UTC))
     credentials = recipient(world)
     iam = world.sandbox.client("iam")
-    document = json.dumps({"Version": "2012-10-17", "Statement": rights(world)})
+    document = json.dumps(
+        {"Version": "2012-10-17", "Statement": [*rights("reading"), *rights("asking")]}
+    )
     iam.put_role_policy(RoleName="portal", PolicyName="operator", PolicyDocument=document)
     yield Person(world, credentials)
     iam.delete_role_policy(RoleName="portal", PolicyName="operator")
@@ -188,13 +173,13 @@ def test_an_operator_acts_on_the_keys_of_others_and_rights_end_where_they_should
         assert (done.code, kind in done.text) == (0, True), done
         assert VALUE.findall(done.out + done.err) == []
     # Who may ask and is not the recipient gets no value.
-    oncall = Person(world, world.sandbox.role("oncall", *rights(world)))
+    oncall = Person(world, world.sandbox.role("oncall", *rights("reading"), *rights("asking")))
     told = oncall.types("rotate", answers_key(world, "Key Rotated"), "--yes", terminal=True)
     assert told.code == 0, told
     assert f"sealed for {PORTAL}" in told.text
     assert VALUE.findall(told.out + told.err) == []
     # Who may not invoke asks for nothing.
-    reader = Person(world, world.sandbox.role("reader", rights(world)[0]))
+    reader = Person(world, world.sandbox.role("reader", *rights("reading")))
     refused = reader.types("revoke", key_id, "--yes")
     assert refused.code == 1
     assert "lambda:InvokeFunction" in refused.err
