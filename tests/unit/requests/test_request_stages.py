@@ -15,6 +15,7 @@ from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.key_request import Action, Code
 from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import CallFailed
+from keyjanitor.services.provision_keys.key_actions import ACTS
 from keyjanitor.services.provision_keys.receiving import beside_the_first, receive
 from keyjanitor.services.provision_keys.taking import (
     check,
@@ -225,3 +226,7 @@ def test_what_is_over_or_refused_already_is_not_checked() -> None:
     refused = Taken(a_received(version=2), a_request_row(), refusal=refusal)
     assert check([answered, refused], WINDOW) == [answered, refused]
     assert refused.refusal == refusal
+
+
+def test_every_action_on_a_key_has_the_function_that_carries_it_out() -> None:
+    assert set(Action) - ACTS.keys() == {Action.ISSUE, Action.ROTATE}
