@@ -25,12 +25,22 @@ class WrongUse(CommandFailed):
         super().__init__(what, *then, exit_code=WRONG_USE)
 
 
+# What to do next, by the class of a function's error; of all others its log says more.
+_NEXT = {
+    "NoEvidence": "read it now: keyjanitor read",
+    "AlreadyRunning": "type it again when the other run is over",
+    "UnknownPlan": "keyjanitor status names the plans that wait for an approval",
+    "ModeRefused": "deploy the stack with a higher Mode, then type it again",
+}
+
+
 class FunctionFailed(CommandFailed):
     """A function of the stack ended with an error: `kind` is its class, `message` its text."""
 
     def __init__(self, function: str, kind: str, message: str) -> None:
         super().__init__(
-            f"{function} failed: {message or kind}", f"look at its log: keyjanitor logs {function}"
+            f"{function} failed: {message or kind}",
+            _NEXT.get(kind, f"look at its log: keyjanitor logs {function}"),
         )
         self.function = function
         self.kind = kind

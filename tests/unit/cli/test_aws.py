@@ -102,6 +102,7 @@ def test_a_functions_own_error_is_told_without_its_traceback(
         account.invoke(STACK, Function.EXPIRE_KEYS, {})
     assert (err.value.kind, err.value.what) == ("NoEvidence", "expire_keys failed: no evidence")
     assert "File x" not in str(err.value)
+    assert err.value.then == ("read it now: keyjanitor read",)
 
 
 def test_an_answer_is_waited_for_longer_than_a_function_may_run(account: Account) -> None:
