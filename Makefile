@@ -56,9 +56,9 @@ whatif: .venv/.made ## What POLICY= would do to the account, or to FOLDER=, or w
 		$(if $(BEFORE),--before "$(BEFORE)") $(if $(OUT),--out "$(OUT)") $(if $(IDLE),--idle "$(IDLE)")
 
 .PHONY: sandbox
-sandbox: ## Start the AWS on this machine by hand, and print what to export
+sandbox: ## Start an AWS on this machine with KEYS=500 API keys in it, and print what to type next
 	@$(TOGETHER) demo-environments
-	@.venv-sandbox/bin/python -m sandbox
+	@.venv-sandbox/bin/python -m sandbox.welcome $(if $(KEYS),--keys $(KEYS))
 
 .PHONY: test
 test: export KEYJANITOR_PROFILE := test

@@ -230,6 +230,11 @@ class Sandbox(Queues, Watching):
         """The process that `start` started."""
         return self._process.pid if self._process else None
 
+    @property
+    def is_running(self) -> bool:
+        """True while the process that `start` started has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     # -- credentials --------------------------------------------------------------------------
 
     def client(self, service: str, **kw: Any) -> Any:

@@ -363,3 +363,28 @@ def test_a_right_on_one_queue_is_that_right_alone_in_batches_too(
                 denied = refusal(getattr(role, call), QueueUrl=queue, **arguments)
                 may = needed == right and queue == ours
                 assert (denied == "AccessDenied") is not may, (call, queue, denied)
+
+
+# -- what policies demand of the network ------------------------------------------------------------
+
+
+def test_a_bucket_that_demands_tls_is_open_to_a_role(sandbox: Sandbox) -> None:
+    bucket = name_of("sam-artifacts")  # `sam deploy` makes its bucket with such a policy
+    arn = f"arn:aws:s3:::{bucket}"
+    root = sandbox.client("s3")
+    root.create_bucket(Bucket=bucket)
+    deny: dict[str, Any] = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": [arn, f"{arn}/*"],
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    policy = {"Version": "2012-10-17", "Statement": [deny]}
+    root.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    role = sandbox.role(name_of("deployer"), allow("s3:PutObject", f"{arn}/*"))
+    s3 = sandbox.client("s3", **role)
+    assert refusal(s3.put_object, Bucket=bucket, Key="a", Body=b"") is None
+    policy["Statement"] = [{name: deny[name] for name in deny if name != "Condition"}]
+    root.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    assert refusal(s3.put_object, Bucket=bucket, Key="a", Body=b"") == "AccessDenied"
