@@ -213,10 +213,6 @@ def test_every_request_that_is_shown_is_valid() -> None:
         if "action" in request and not {"code", "kind"} & request.keys()
     ]
     assert len(shown) >= 2
-    shown += [
-        json.loads(body) for body in re.findall(r"--message-body '(\{.*?\})'", README, flags=re.S)
-    ]
-    assert len(shown) >= 3
     for request in shown:
         check(request)
 
@@ -235,7 +231,8 @@ def test_the_readme_leads_to_the_index_and_the_index_to_every_document() -> None
 
 
 def test_the_readme_fits_on_two_screens() -> None:
-    assert len(README.splitlines()) <= 120
+    assert len(README.splitlines()) < 110
+    assert len(README.split()) <= 900
 
 
 def test_the_readme_counts_what_costs_something_as_it_is_deployed() -> None:
