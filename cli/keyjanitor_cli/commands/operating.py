@@ -122,7 +122,7 @@ def sweep(session: Session) -> int:
         )
     if not session.yes:
         ahead = session.invoke(Function.EXPIRE_KEYS, {"mode": "observe"}, "looking at what is due")
-        lines = session.files.keys(ahead.get("keys_file", ""))
+        lines = session.planned(ahead)
         numbers: dict[str, int] = {}
         for one in plan.steps(lines):
             if not one["done"] and (one["step"] != "park" or mode == "park"):

@@ -30,7 +30,7 @@ def plan(session: Session, *, show_all: bool, out: Path | None) -> int:
         raise CommandFailed(
             f"a sweep is at work until {answer['running']} at the latest", "type it again then"
         )
-    lines = session.files.keys(answer["keys_file"])
+    lines = session.planned(answer)
     deployed = session.stack.parameters.get("Mode", "observe")
     view = [*shown.view(answer, lines, deployed=deployed, show_all=show_all)]
     if out is not None:

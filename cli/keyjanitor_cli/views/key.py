@@ -231,7 +231,7 @@ def _events(at: Seen) -> list[Block]:
 
 def events_of(messages: Iterable[str], key_ids: frozenset[str]) -> list[Event]:
     """The events of these keys in lines of the audit log, each once; a line of another form is left out."""
-    found: set[Event] = set()
+    found: dict[Event, None] = {}
     for message in messages:
         try:
             logged = json.loads(message)
@@ -240,8 +240,8 @@ def events_of(messages: Iterable[str], key_ids: frozenset[str]) -> list[Event]:
         except (ValueError, KeyError, TypeError):
             continue
         if not key_ids.isdisjoint({detail.get("key_id"), detail.get("previous_key_id")}):
-            found.add(Event(**what, why=str(detail.get("reason") or "")))
-    return sorted(found, key=lambda one: (one.time, one.what))
+            found.setdefault(Event(**what, why=str(detail.get("reason") or "")))
+    return sorted(found, key=lambda one: one.time)  # of the same second as they were logged
 
 
 def several(found: Sequence[tuple[str, str, str]]) -> View:

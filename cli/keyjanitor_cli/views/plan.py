@@ -36,6 +36,15 @@ def is_done(line: Mapping[str, Any]) -> bool:
     return line.get("reason_code") == "stepped"
 
 
+def with_parked(
+    lines: Sequence[Mapping[str, Any]], key_ids: frozenset[str]
+) -> list[Mapping[str, Any]]:
+    """The lines, of which those of the keys that were parked on the date are done: only `park` is said there."""
+    return [
+        {**line, "reason_code": "stepped"} if line["key_id"] in key_ids else line for line in lines
+    ]
+
+
 def steps(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The keys to which something is done, deletions first, in each tier the longest idle first."""
     found = [

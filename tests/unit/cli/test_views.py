@@ -98,6 +98,16 @@ def test_a_step_that_an_earlier_run_of_the_date_took_is_no_plan_any_more() -> No
     assert texts(view)[:2] == ["Plan: nothing; of 3 keys.", "Done today already: 1 to warn."]
 
 
+def test_a_key_that_the_date_parked_is_not_planned_again() -> None:
+    lines = plan.with_parked([a_line("k1", "park"), a_line("k2", "park")], frozenset({"k1"}))
+    assert [(one["key_id"], one["done"]) for one in plan.steps(lines)] == [
+        ("k1", True),
+        ("k2", False),
+    ]
+    told = texts(plan.view(an_answer(), lines, deployed="park"))
+    assert told[0] == "Plan: 1 to park (deleted; can be restored); of 3 keys."
+
+
 @pytest.mark.parametrize(
     ("answer", "deployed", "said"),
     [
