@@ -699,7 +699,6 @@ PHASES: tuple[Mapping[str, Act], ...] = (
     {
         "No sweep 1": no_sweep,
         "Steps keep failing 1": steps_keep_failing,
-        "The brake is on 1": the_brake_is_on,
         "Without the command 3": it_is_counted_and_planned,
         "The account is full 1": the_account_is_full,
         "Keys were warned 1": keys_were_warned,
@@ -707,6 +706,7 @@ PHASES: tuple[Mapping[str, Act], ...] = (
         "Requests wait 1": requests_wait,
     },
     {
+        "The brake is on 1": the_brake_is_on,  # after a dry run, as the runbook has it
         "The limit is near 1": the_limit_is_near,
         "A budget of new keys is spent 1": no_budget_is_spent,
         "Requests wait 2": the_queue_is_read_again,
