@@ -334,7 +334,7 @@ def _verdict(
         stack = chance.choice(("stack timetable-prod", "Terraform"))
         return "active", "protected", f"owned by {stack}", None, None
     if draw < 0.03:
-        return "active", "protected", "disabled by somebody else", None, None
+        return "active", "protected", "disabled by others", None, None
     if idle <= LIMIT:
         reason = f"idle for {idle} days of {LIMIT}, since {since}"
         return "active", "keep", reason, "warned", LIMIT - idle + 1
@@ -351,7 +351,7 @@ def _verdict(
 
 
 def _state_counted(row: list[Any]) -> str:
-    return "disabled_by_others" if row[6] == "disabled by somebody else" else str(row[4])
+    return "disabled_by_others" if row[6] == "disabled by others" else str(row[4])
 
 
 def _be_hostile(rows: list[list[Any]]) -> None:

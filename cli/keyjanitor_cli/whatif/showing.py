@@ -16,9 +16,7 @@ from keyjanitor.domain.usage.usage_file import UsageFiles
 from keyjanitor_cli.whatif.account import Account
 from keyjanitor_cli.whatif.verdicts import Judged, ahead
 
-NOT_LISTED = (
-    "what each stage serves: it is not among the files, so nobody knows which keys guard nothing"
-)
+NOT_LISTED = "what each stage serves: it is not among the files, so it is not known which keys protect nothing"
 
 
 def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:

@@ -165,8 +165,7 @@ def unknown(account: Account, judged: Judged) -> Iterator[Text]:
     """What these files cannot tell, a sentence each."""
     if not account.tags_known:
         yield Text(
-            "the tags (tags.json is missing or not whole): every idle key is unknown, for it may be "
-            "somebody's"
+            "the tags (tags.json is missing or not whole): every idle key is unknown, for others may own it"
         )
     yield Text(
         "which stack owns a key, beyond its tags: keyjanitor asks CloudFormation about each key "
@@ -242,7 +241,7 @@ def show_replays(console: Console, replays: Sequence[tuple[str, Replay]], reques
     gaps = (days[-1] - days[0]).days + 1 - len(days)
     console.print(
         f"nights: {len(days):,}, {days[0]} to {days[-1]}; {gaps:,} are not recorded, and on "
-        f"{first.unread:,} nobody had read the usage: nothing happens on those"
+        f"{first.unread:,} no run had read the usage: nothing happens on those"
     )
     for name, replay in replays:
         console.print(Text(sentence(name, replay)))

@@ -201,7 +201,7 @@ class Contended(KeyjanitorError):
     """Another run works on `what` right now. Try again soon."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what}: somebody else is at work on it; it is tried again soon")
+        super().__init__(f"{what}: another run is at work on it; it is tried again soon")
         self.what = what
 
 

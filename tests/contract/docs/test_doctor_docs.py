@@ -29,7 +29,7 @@ def test_a_finding_says_what_it_is_why_it_matters_and_how_it_is_mended(kind: str
     assert re.findall(r"^\*\*(\w+)\.\*\* \S", section(kind), flags=re.MULTILINE) == [
         "What",
         "Why",
-        "Mend",
+        "Fix",
     ]
 
 

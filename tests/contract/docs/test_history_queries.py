@@ -538,7 +538,7 @@ def keys_near_their_quota(world: World) -> Answers:
     return sorted(found, key=lambda one: (one[6], one[1]))
 
 
-@answers("Keys that nobody used, and those of which nobody knows")
+@answers("Keys that were not used, and those of which it is not known")
 def unused_keys(world: World) -> Answers:
     found = [
         (key_id, total(rows), len(rows) - unknown(rows), unknown(rows))

@@ -94,7 +94,7 @@ def test_what_others_disabled_after_a_run_died_is_theirs_and_no_undo_enables_it(
     row = account.row(KEY_ID)
     assert row is not None
     assert (row.state, row.claim, row.our_update) == (State.ACTIVE, None, None)
-    assert account.keys_file()[KEY_ID]["reason"] == "disabled by somebody else"
+    assert account.keys_file()[KEY_ID]["reason"] == "disabled by others"
     day = account.today
     account.pass_day()
     assert account.sweep(undo=str(day))["applied"]["enable"] == 0
@@ -123,7 +123,7 @@ def test_what_others_disabled_after_a_run_died_is_never_parked_nor_enabled_by_us
     [(told, detail)] = account.answers("r1")
     assert (told, detail["reason"]) == (
         "Key Renewed",
-        "somebody else has disabled this key; it stays so",
+        "others have disabled this key; it stays so",
     )
 
 
@@ -835,7 +835,7 @@ def test_what_others_disable_while_a_renewal_is_about_to_enable_it_stays_theirs(
     [(told, detail)] = account.answers("r1")
     assert (told, detail["reason"]) == (
         "Key Renewed",
-        "somebody else has disabled this key; it stays so",
+        "others have disabled this key; it stays so",
     )
 
 

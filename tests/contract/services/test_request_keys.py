@@ -492,7 +492,7 @@ def test_a_key_that_somebody_else_has_disabled_stays_so_when_it_is_renewed(
     asked(account, renew(key_id))
     assert calls.count("apigateway.set_enabled") == 0
     assert the_answer(account, renew(key_id))[1]["reason"] == (
-        "somebody else has disabled this key; it stays so"
+        "others have disabled this key; it stays so"
     )
     assert not account.enabled(key_id)
 

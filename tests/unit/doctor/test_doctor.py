@@ -186,7 +186,7 @@ def test_keys_that_were_made_disabled_and_attached_to_nothing() -> None:
         kind="keys_disabled_and_unattached",
         what="1 key is disabled, not by keyjanitor, and attached to nothing",
         why="An import with shifted columns makes such keys, or a create without `enabled`. "
-        "keyjanitor leaves alone what somebody else disabled, so they stay for ever. Enabled they "
+        "keyjanitor leaves alone what others disabled, so they stay. Enabled they "
         "open nothing either, but the sweep parks them as orphans, values and all. One that leaked "
         "is revoked instead, by a request.",
         slots=1,
@@ -262,7 +262,7 @@ def test_keys_that_guard_nothing() -> None:
             kind="keys_that_guard_nothing",
             what="2 keys are in usage plans on whose stages no method requires a key (api1:prod)",
             why="Whoever knows the address calls these stages without a key, and no throttle or "
-            "quota of a plan holds. If that is meant, the keys can go: nobody is locked out "
+            "quota of a plan holds. If that is meant, the keys can go: no client is locked out "
             "without one. If it is not, have the methods ask for a key, in the template or with "
             "`aws apigateway update-method`, and deploy the API.",
             slots=2,
@@ -433,10 +433,10 @@ def test_shared_names() -> None:
         Finding(
             kind="shared_names",
             what="5 keys share 2 names; 3 are called 'test'",
-            why="Names need not be unique in API Gateway. From a shared one nobody can tell who "
+            why="Names need not be unique in API Gateway. A shared one does not say who "
             "holds which key, and a tool that looks a key up by its name finds the wrong one.",
             slots=0,
-            command="# a change by hand: the key's idle clock begins anew\n"
+            command="# a change by hand: the key's idle clock begins again\n"
             "aws apigateway get-api-key --api-key a "
             "--query '[name,description,customerId,createdDate,tags]' &&\n"
             "aws apigateway update-api-key --api-key a "
@@ -455,9 +455,9 @@ def test_keys_without_a_name_do_not_share_it() -> None:
         Finding(
             kind="keys_without_name",
             what="2 keys have no name",
-            why="From the list nobody can tell who holds the key.",
+            why="The list does not say who holds the key.",
             slots=0,
-            command="# a change by hand: the key's idle clock begins anew\n"
+            command="# a change by hand: the key's idle clock begins again\n"
             "aws apigateway get-api-key --api-key a "
             "--query '[name,description,customerId,createdDate,tags]' &&\n"
             "aws apigateway update-api-key --api-key a "
@@ -513,7 +513,7 @@ def test_keys_owned_by_stacks() -> None:
             what="3 keys are owned by other tools: stack shop-dev (2), description 'Managed by "
             "Terraform' (1)",
             why="keyjanitor reports these keys and never touches them: one that a stack owns and "
-            "somebody deletes by hand makes the stack's next deploy fail. They take their slots "
+            "a person deletes by hand makes the stack's next deploy fail. They take their slots "
             "until their template lets them go.",
             slots=0,
             command="# those that the template of stack shop-dev does not need go by a deploy\n"
@@ -613,7 +613,7 @@ def test_rows_without_a_key() -> None:
         Finding(
             kind="rows_without_key",
             what="1 key of the ledger is no more in API Gateway",
-            why="Somebody deleted them past keyjanitor. There is no tombstone, so no value comes "
+            why="They were deleted outside keyjanitor. There is no tombstone, so no value comes "
             "back, and whoever held one is locked out. The rows close by themselves 30 days after "
             "a sweep missed the keys; who deletes keys can ask for a revoke instead.",
             slots=0,
@@ -960,9 +960,9 @@ def test_silent_plans() -> None:
         Finding(
             kind="silent_plans",
             what="In 1 usage plan no request was ever seen: 'second'",
-            why="Perhaps nobody calls, perhaps AWS does not meter these calls: nobody can tell, so "
+            why="Perhaps no client calls, perhaps AWS does not meter these calls: it is not known, so "
             "every key in there is kept. One request with such a key proves the metering; who "
-            "knows that nobody calls says so in the policy.",
+            "knows that no client calls says so in the policy.",
             slots=1,
             command=f"{POLICY}\n"
             'silent_plans = ["plan2"]  # in the place of that line\n'
@@ -1053,7 +1053,7 @@ def test_plans_alike() -> None:
             why="An account has 300 usage plans unless AWS raises that, and every night reads "
             "each. Limits hold for each key by itself, so one plan does for all. While a key moves "
             "its calls are refused, for minutes at times, and its quota and its idle clock begin "
-            "anew.",
+            "again.",
             slots=0,
             command="# plan2 into plan1, at a quiet hour\n"
             "moved=yes\n"
@@ -1168,7 +1168,7 @@ def test_stages_without_plan() -> None:
             kind="stages_without_plan",
             what="1 stage has methods that require a key, and no usage plan: api2:web",
             why="No key opens these methods: every call is refused with 403. Either a plan is "
-            "missing, or nobody needs them.",
+            "missing, or they are not needed.",
             slots=0,
             command="# your own name and limits\n"
             "aws apigateway create-usage-plan --name api2-web --api-stages apiId=api2,stage=web "

@@ -46,7 +46,7 @@ IDLE = reasons.Idle(60, days_ago(60))
         (reasons.OwnedBy(Stack("shop")), "owned by stack shop"),
         (reasons.KeepTag(), "tagged keyjanitor:keep"),
         (reasons.ProtectedUntil(TODAY), "protected until 2026-11-21"),
-        (reasons.DisabledByOthers(), "disabled by somebody else"),
+        (reasons.DisabledByOthers(), "disabled by others"),
         (reasons.BeingRestored(), "being restored"),
         (reasons.TierNever("vip"), "tier vip never expires keys"),
         (reasons.NoContact("vip"), "tier vip has no contact, so it is not swept"),

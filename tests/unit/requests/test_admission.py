@@ -971,7 +971,7 @@ def test_a_key_that_somebody_else_disabled_is_not_rotated_and_one_that_we_disabl
     refusal = of_key(Action.ROTATE, an_issued_row(), disabled)
     assert refusal == Refusal(
         Code.PROTECTED,
-        f"somebody else has disabled key {KEY_ID}; it has no successor until enabled",
+        f"others have disabled key {KEY_ID}; it has no successor until enabled",
     )
     assert of_key(Action.REVOKE, an_issued_row(), disabled) is None
     gone = judge_key(a_request(Action.ROTATE), an_issued_row(), None, None, POLICY)
@@ -986,7 +986,7 @@ def test_a_refusal_of_a_recipient_names_it() -> None:
         return refusal.reason.partition(";")[0]
 
     assert reason(OTHERS) == OTHERS
-    assert reason(None) == "nobody: the key has no recipient on record"
+    assert reason(None) == "no role: the key has no recipient on record"
 
 
 # --- budgets of new keys --------------------------------------------------------------------------

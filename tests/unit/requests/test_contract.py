@@ -358,7 +358,7 @@ def test_who_writes_a_field_twice_means_two_things(more: str, name: str) -> None
     body = read(json.dumps(a_document())[:-1] + f", {more}}}")
     with pytest.raises(InvalidRequest) as err:
         check(body, ASKER, TODAY)
-    assert (err.value.field, err.value.reason) == (name, "stands there twice")
+    assert (err.value.field, err.value.reason) == (name, "is there twice")
 
 
 @pytest.mark.parametrize("name", ["x" * 300_000, HALF, "\\ud800\\udbff", " twice", "\\u0000"])

@@ -921,9 +921,9 @@ def test_a_file_of_version_2_is_read_by_its_own_names() -> None:
     assert from_document({**written, "version": 2}) == evidence
     for name in OLD_NAMES.values():
         lost = {one: value for one, value in written.items() if one != name}
-        with pytest.raises(UnexpectedAnswer, match="a field is lost"):
+        with pytest.raises(UnexpectedAnswer, match="a field is missing"):
             from_document({**lost, "version": 2})
-    with pytest.raises(UnexpectedAnswer, match="a field is lost"):
+    with pytest.raises(UnexpectedAnswer, match="a field is missing"):
         from_document({**document, "version": 2})
 
 

@@ -189,7 +189,7 @@ def _named_by_a_stage(account: Account) -> None:
         (lambda account: _tag(account, "ManagedBy"), "owned by tag ManagedBy=x"),
         (
             lambda account: account.gateway.change("idle", enabled=False),
-            "disabled by somebody else",
+            "disabled by others",
         ),
         (lambda account: _row(account, protected_until=in_days(90)), "protected until"),
         (lambda account: _row(account, owned_by=Stack("shop")), "owned by stack shop"),

@@ -18,7 +18,7 @@ logger = Logger(child=True)
 # What KMS says of a ciphertext that is damaged, or was sealed for something else: it never opens.
 CLOSED = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 ALTERED = (
-    "its value, or what it says beside the value, is not what was sealed: somebody changed the file, "
+    "its value, or what it says beside the value, is not what was sealed: the file was changed, "
     "or a version before 0.2.0 wrote it. Look at its earlier versions in the bucket"
 )
 

@@ -156,7 +156,7 @@ class Ledger:
         if failed is None:
             return rows
         if unless_held and 0 in failed:
-            raise Held(self.hold() or "somebody held and resumed")
+            raise Held(self.hold() or "it was held and resumed")
         return None
 
     # --- capacity ---------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ def keys_disabled_and_unattached(ids: Sequence[str]) -> Finding:
         what=f"{count(ids, 'key is', 'keys are')} disabled, not by keyjanitor, and attached to "
         "nothing",
         why="An import with shifted columns makes such keys, or a create without `enabled`. "
-        "keyjanitor leaves alone what somebody else disabled, so they stay for ever. Enabled they "
+        "keyjanitor leaves alone what others disabled, so they stay. Enabled they "
         "open nothing either, but the sweep parks them as orphans, values and all. One that leaked "
         "is revoked instead, by a request.",
         slots=len(ids),
@@ -93,9 +93,9 @@ def keys_in_plans_without_stages(
         kind="keys_in_plans_without_stages",
         what=f"{count(ids, 'key is', 'keys are')} in {inside}, everybody who holds one gets 403: "
         f"{named}",
-        why="A plan loses its stages when its API is deployed anew or deleted, and by some changes in "
+        why="A plan loses its stages when its API is deployed again or deleted, and by some changes in "
         "Terraform. Put the stage back. Until then no use of these keys can show, so they are "
-        "unknown, and none is warned. If nobody needs the plan any more, delete it: its keys are "
+        "unknown, and none is warned. If the plan is not needed any more, delete it: its keys are "
         "orphans then, and go.",
         slots=0,
         command="\n".join(
@@ -124,7 +124,7 @@ def keys_that_guard_nothing(
         what=f"{count(ids, 'key is', 'keys are')} in usage plans on whose stages no method "
         f"requires a key{on}{by}",
         why="Whoever knows the address calls these stages without a key, and no throttle or quota "
-        "of a plan holds. If that is meant, the keys can go: nobody is locked out without one. If "
+        "of a plan holds. If that is meant, the keys can go: no client is locked out without one. If "
         "it is not, have the methods ask for a key, in the template or with `aws apigateway "
         "update-method`, and deploy the API.",
         slots=parkable,
@@ -140,7 +140,7 @@ def shared_names(ids: Sequence[str], names: Mapping[str, int], free: Sequence[st
         kind="shared_names",
         what=f"{len(ids):,} keys share {len(names):,} {'name' if len(names) == 1 else 'names'}; "
         f"{names[top]:,} are called {shown(top)}",
-        why="Names need not be unique in API Gateway. From a shared one nobody can tell who holds "
+        why="Names need not be unique in API Gateway. A shared one does not say who holds "
         "which key, and a tool that looks a key up by its name finds the wrong one.",
         slots=0,
         command=fixes.rename(free),
@@ -153,7 +153,7 @@ def keys_without_name(ids: Sequence[str], free: Sequence[str]) -> Finding:
     return Finding(
         kind="keys_without_name",
         what=f"{count(ids, 'key has', 'keys have')} no name",
-        why="From the list nobody can tell who holds the key.",
+        why="The list does not say who holds the key.",
         slots=0,
         command=fixes.rename(free),
         about=tuple(ids),
@@ -179,7 +179,7 @@ def keys_owned_by_stacks(
         kind="keys_owned_by_stacks",
         what=f"{count(ids, 'key is', 'keys are')} owned by other tools: {listed}",
         why="keyjanitor reports these keys and never touches them: one that a stack owns and "
-        "somebody deletes by hand makes the stack's next deploy fail. They take their slots until "
+        "a person deletes by hand makes the stack's next deploy fail. They take their slots until "
         "their template lets them go.",
         slots=0,
         command=command,
@@ -239,7 +239,7 @@ def rows_without_key(ids: Sequence[str]) -> Finding:
         kind="rows_without_key",
         what=f"{count(ids, 'key of the ledger is', 'keys of the ledger are')} no more in API "
         "Gateway",
-        why="Somebody deleted them past keyjanitor. There is no tombstone, so no value comes back, "
+        why="They were deleted outside keyjanitor. There is no tombstone, so no value comes back, "
         "and whoever held one is locked out. The rows close by themselves 30 days after a sweep "
         "missed the keys; who deletes keys can ask for a revoke instead.",
         slots=0,
@@ -319,9 +319,9 @@ def silent_plans(
         kind="silent_plans",
         what=f"In {count(plans, 'usage plan', 'usage plans')} no request was ever seen: "
         f"{_names(plans, stack_owners)}",
-        why="Perhaps nobody calls, perhaps AWS does not meter these calls: nobody can tell, so "
+        why="Perhaps no client calls, perhaps AWS does not meter these calls: it is not known, so "
         "every key in there is kept. One request with such a key proves the metering; who knows "
-        "that nobody calls says so in the policy.",
+        "that no client calls says so in the policy.",
         slots=parkable,
         command="\n".join(blockers.lines("silent")),
         about=tuple(plan.usage_plan_id for plan in plans),
@@ -340,7 +340,7 @@ def plans_alike(
         f"the same limits: {shown(gone.name)} is like {shown(keep.name)}",
         why="An account has 300 usage plans unless AWS raises that, and every night reads each. "
         "Limits hold for each key by itself, so one plan does for all. While a key moves its calls "
-        "are refused, for minutes at times, and its quota and its idle clock begin anew.",
+        "are refused, for minutes at times, and its quota and its idle clock begin again.",
         slots=0,
         command=fixes.move_keys(gone, keep, stack_owners),
         about=ids,
@@ -358,7 +358,7 @@ def stages_without_plan(stages: Sequence[str], stack_owners: StackOwners) -> Fin
         what=f"{count(stages, 'stage has', 'stages have')} methods that require a key, and no "
         f"usage plan: {several(stages)}",
         why="No key opens these methods: every call is refused with 403. Either a plan is missing, "
-        "or nobody needs them.",
+        "or they are not needed.",
         slots=0,
         command="\n".join(lines),
         about=tuple(stages),

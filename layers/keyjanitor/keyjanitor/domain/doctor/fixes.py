@@ -132,7 +132,7 @@ def rename(key_ids: Sequence[str]) -> str:
     if typed is None:
         return "# each has an id that may be its value: find it in the console of API Gateway"
     return (
-        "# a change by hand: the key's idle clock begins anew\n"
+        "# a change by hand: the key's idle clock begins again\n"
         f"{look_at_key(typed)} &&\n"
         f"aws apigateway update-api-key --api-key {_quoted(typed)} "
         "--patch-operations op=replace,path=/name,value=WHO_HOLDS_IT --query name"

@@ -72,4 +72,4 @@ def _what(row: Row) -> tuple[str, dict[str, date | None]]:
         case State.ACTIVE:
             return "Key Restored", {}
         case State.RESTORED | State.GONE | State.REVOKED:
-            raise ValueError(f"no event tells of {row.state}")
+            raise ValueError(f"no event is about {row.state}")

@@ -218,7 +218,7 @@ class DisabledByOthers(Explained):
     code: ClassVar[str] = "disabled_by_others"
 
     def __str__(self) -> str:
-        return "disabled by somebody else"
+        return "disabled by others"
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ def _shielded(request: KeyRequest, row: Row, key: ApiKey | None) -> Refusal | No
     if key is not None and not key.enabled and not disabled_by_us(key, row):
         return Refusal(
             Code.PROTECTED,
-            f"somebody else has disabled key {row.key_id}; it has no successor until enabled",
+            f"others have disabled key {row.key_id}; it has no successor until enabled",
         )
     return _ended(request, row) or _rotated(row)
 
@@ -244,7 +244,7 @@ def _sender(request: KeyRequest, tier: Tier, what: str) -> Refusal:
 def _recipient(deliver_to: str | None, tier: Tier) -> Refusal | None:
     if deliver_to is not None and deliver_to in tier.recipients:
         return None
-    who = deliver_to or "nobody: the key has no recipient on record"
+    who = deliver_to or "no role: the key has no recipient on record"
     return Refusal(
         Code.RECIPIENT_NOT_ALLOWED, f"{who}; `recipients` of tier {tier.name} names who may be"
     )

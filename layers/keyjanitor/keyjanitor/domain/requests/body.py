@@ -105,7 +105,7 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
     document = dict(body.document)
     if twice := document.get(_TWICE):
         # It may be as long as the body, and half a character.
-        raise InvalidRequest(_whole(str(twice))[:LONGEST_NAME], "stands there twice")
+        raise InvalidRequest(_whole(str(twice))[:LONGEST_NAME], "is there twice")
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -83,7 +83,7 @@ def from_document(document: Any) -> Evidence:
             return _read_evidence(_from_version_2(_from_version_1(document)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as err:
         raise UnexpectedAnswer(
-            "evidence", f"a field is lost or odd ({type(err).__name__})"
+            "evidence", f"a field is missing or wrong ({type(err).__name__})"
         ) from None
     raise UnexpectedAnswer("evidence", f"version {str(version)[:20]!r} is not known")
 

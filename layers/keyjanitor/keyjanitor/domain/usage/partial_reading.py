@@ -50,7 +50,7 @@ def from_partial(document: Any, day: date) -> Partial:
             )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as err:
         raise UnexpectedAnswer(
-            "partial", f"a field is lost or odd ({type(err).__name__})"
+            "partial", f"a field is missing or wrong ({type(err).__name__})"
         ) from None
     raise UnexpectedAnswer("partial", "it is of another version or date")
 

@@ -38,7 +38,7 @@ def renew(task: Task, responder: Responder) -> RequestChange | Refusal | None:
         return refusal
     if not key.enabled and disabled_by_us(key, row):
         return _enable(task, row, key, responder)
-    why_not = None if key.enabled else "somebody else has disabled this key; it stays so"
+    why_not = None if key.enabled else "others have disabled this key; it stays so"
     return _answer(task, row, _renewed(row, task.request.today), responder, why_not)
 
 

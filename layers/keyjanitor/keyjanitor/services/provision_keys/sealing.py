@@ -131,5 +131,5 @@ class Sealing:
         if row is not None and disabled_by_us(key, row):
             self._adapters.gateway.set_enabled(key.key_id, enabled=True)
             return None
-        reason = f"key {key.key_id} was made, and somebody disabled it before it was delivered"
+        reason = f"key {key.key_id} was made, and others disabled it before it was delivered"
         return Refusal(Code.PROTECTED, f"{reason}; it stays so")
