@@ -4,12 +4,12 @@ import hmac
 from typing import Any
 
 from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.rate_limiter import RateLimiter
+from keyjanitor.domain.model.aws_answers import text_of
 from keyjanitor.domain.model.keys import ApiKey, Secret
-from keyjanitor_cli.aws import asked
 
 CALLS_PER_SECOND = 3  # of the ten that everyone in the account has together
-PAGE = 500
 
 
 class Gateway:
@@ -17,8 +17,9 @@ class Gateway:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._limiter = RateLimiter(CALLS_PER_SECOND)
-        self._gateway = ApiGateway(client, self._limiter)
+        limiter = RateLimiter(CALLS_PER_SECOND)
+        self._calls = GatewayCalls(client, limiter)
+        self._gateway = ApiGateway(client, limiter)
 
     def key(self, key_id: str) -> ApiKey | None:
         """One key, or None if there is none."""
@@ -37,20 +38,13 @@ class Gateway:
         return {plan_id: names.get(plan_id, "") for plan_id in ids}
 
     def key_of_value(self, value: Secret) -> str | None:
-        """The id of the key that has this value, or None. Values are compared, and kept nowhere."""
+        """The id of the key that has this value, or None. Values are compared, and kept nowhere.
+
+        As everywhere, an id that may be a value is given as its digest.
+        """
         wanted = value.reveal().encode()
-        more: dict[str, str] = {}
-        while True:
-            self._limiter.wait()
-            page = asked(
-                lambda: self._client.get_api_keys(includeValues=True, limit=PAGE, **more),  # noqa: B023
-                "GetApiKeys",
-                "apigateway:GET on /apikeys",
-            )
-            self._limiter.on_success()
-            for item in page.get("items", ()):
-                if hmac.compare_digest(str(item.get("value", "")).encode(), wanted):
-                    return str(item["id"])
-            if not page.get("position"):
-                return None
-            more = {"position": page["position"]}
+        listed = self._calls.items("GetApiKeys", self._client.get_api_keys, includeValues=True)
+        for item in listed:
+            if hmac.compare_digest(str(item.get("value", "")).encode(), wanted):
+                return text_of(item, "id", "GetApiKeys")
+        return None
