@@ -65,7 +65,7 @@ class RecordedKey:
 
 @dataclass(frozen=True, slots=True)
 class RecordedNight:
-    """One night of the record; `evidence` is None if nobody read anything on its date.
+    """One night of the record; `evidence` is None if nothing was read on its date.
 
     `keys` has those that the stack itself parked before, as if they lived; `listed` counts the others.
     """
@@ -236,7 +236,7 @@ def _facts(code: str, facts: Mapping[str, Any]) -> Facts:
 
 
 def _changed_on(line: Line, night: date, evidence: Evidence | None) -> date | None:
-    """When somebody last changed, moved, renewed or restored the key: only its clock tells of it.
+    """The day of the key's last change, move, renewal or restore, by its idle clock.
 
     None if the clock counts from its use, from when it was made, or from where evidence begins.
     """

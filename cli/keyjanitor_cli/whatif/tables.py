@@ -31,12 +31,12 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def shown(text: str, longest: int = LONGEST) -> Text:
-    """A text of somebody else's as it may stand in a terminal."""
+    """Text that others wrote, made harmless for a terminal."""
     return Text(harmless(text, longest))
 
 
 def told(text: str, longest: int) -> Text:
-    """A sentence of ours that names files, or quotes somebody else."""
+    """A sentence of ours that names files or quotes what others wrote."""
     return Text(visible(text, longest))
 
 

@@ -1,7 +1,7 @@
 """The verdict on every key of an account under a policy, by the rules of a first night. Pure.
 
 A ledger there is not yet, so a first night warns at the most. When the rest follows is worked out
-here, if nobody uses the key: so many a night are warned as the policy's allowance lets through.
+here, if the key is not used: so many a night are warned as the policy's allowance lets through.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ LEAST_AHEAD, MOST_AHEAD = 45, 120  # nights
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What becomes of a key that nobody uses, and when."""
+    """The steps of a key that is not used, and their dates."""
 
     warn_on: date
     disable_on: date
@@ -72,7 +72,7 @@ def ahead(judged: Judged) -> tuple[NightAhead, ...]:
 def _courses(plan: SweepPlan) -> dict[str, Course]:
     """The courses of what is due tonight, and of the orphans when their nights are over.
 
-    Nobody can use an orphan, and its nights pass whatever happens.
+    An orphan cannot be used, and its nights pass whatever happens.
     """
     verdicts = {verdict.key.key_id: verdict for verdict in plan.verdicts}
     due = [verdicts[step.key.key_id] for step in plan.due if isinstance(step, Warn)]
