@@ -166,7 +166,7 @@ class Settings:
         return {}
 
     def wipe(self, _: Given) -> dict[str, Any]:
-        """Forget every key, plan, use, call, event, alert, message and metric; stacks stay."""
+        """Forget every key, plan, use, call, event, alert, message, metric and log line; stacks stay."""
         for key_id in list(self.control.keys):
             self.control.keys.pop(key_id)
         for plan_id in list(apigateway_v1._usage_plans):
@@ -177,6 +177,7 @@ class Settings:
         self.published.messages.clear()
         completions.forget_events()
         event_sources.forget_messages()
+        stored.forget_log_lines()
         self.metrics.forget()
         self.alarms.forget()
         return {}

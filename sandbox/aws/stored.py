@@ -66,6 +66,13 @@ def log_lines(group: str) -> list[str]:
     return [line["message"] for line in lines]
 
 
+def forget_log_lines() -> None:
+    """Deletes the streams of every log group; the groups stay."""
+    for name, group in list(cloudwatch_logs._log_groups.items()):
+        for stream in list(group["streams"]):
+            cloudwatch_logs._delete_log_stream({"logGroupName": name, "logStreamName": stream})
+
+
 def _objects() -> Iterator[Row]:
     for (_, bucket), kept in list(s3._buckets._data.items()):
         for key, record in kept["objects"].items():

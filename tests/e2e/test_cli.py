@@ -133,23 +133,10 @@ def _shifted(text: str, by: timedelta) -> str:
         return text
 
 
-def forget_logs(world: World) -> None:
-    """Deletes what the functions logged in the tests before: the stack is shared, `logs` reads it."""
-    logs = world.sandbox.client("logs")
-    functions = set(world.stack.functions.values())
-    for group in logs.describe_log_groups()["logGroups"]:
-        name = group["logGroupName"]
-        if name.rpartition("/")[2] not in functions and "keyjanitor" not in name:
-            continue
-        for stream in logs.describe_log_streams(logGroupName=name)["logStreams"]:
-            logs.delete_log_stream(logGroupName=name, logStreamName=stream["logStreamName"])
-
-
 @pytest.fixture
 def terminal(world: World, tmp_path: Path) -> Terminal:
     """An account on a morning on which keys are to be parked, disabled and warned."""
     sandbox, plan = world.sandbox, world.plans["partners"]
-    forget_logs(world)
     sandbox.reset_clock()
     today = sandbox.now().date()
     created = datetime.combine(today - 700 * DAY, datetime.min.time(), UTC)

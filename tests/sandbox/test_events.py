@@ -118,6 +118,16 @@ def test_the_lines_are_found_by_filter_log_events(sandbox: Sandbox, name: str) -
     assert group["retentionInDays"] == 400
 
 
+def test_a_wipe_forgets_the_lines_and_leaves_the_log_group(sandbox: Sandbox, name: str) -> None:
+    bus = audited_bus(sandbox, name, statement(name))
+    put(sandbox, bus)
+    assert len(sandbox.log_lines(group_of(name))) == 1
+    sandbox.wipe()
+    assert sandbox.log_lines(group_of(name)) == []
+    put(sandbox, bus)
+    assert len(sandbox.log_lines(group_of(name))) == 1
+
+
 def test_an_event_of_another_source_or_bus_is_not_written(sandbox: Sandbox, name: str) -> None:
     bus = audited_bus(sandbox, name, statement(name))
     put(sandbox, bus, source="other")

@@ -153,6 +153,13 @@ class UnexpectedAnswer(KeyjanitorError):
         self.reason = reason
 
 
+class UnreadableAnswer(UnexpectedAnswer):
+    """The answer to `operation` is no JSON object: it was cut off, or something between wrote it."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation, "the answer is no JSON object")
+
+
 class AccessDenied(KeyjanitorError):
     """The function's role may not do `action`; `role` is as AWS named it."""
 

@@ -37,6 +37,7 @@ from keyjanitor.errors import (
     ImportRefused,
     KeyjanitorError,
     UnexpectedAnswer,
+    UnreadableAnswer,
     ValueConflict,
 )
 from sandbox.memory.adapters.api_gateway import value_of
@@ -933,6 +934,47 @@ def test_a_usage_answer_that_is_something_else_is_an_error_of_ours(
     """The plan is unread then, and the others go on."""
     with pytest.raises((CallFailed, UnexpectedAnswer)):
         list(on_the_wire(*[body] * 10).usage("p1", START, END))
+
+
+CUT_OFF = {
+    "keys": (lambda gateway: gateway.keys(), {"item": []}, []),
+    "plans": (lambda gateway: gateway.usage_plans(), {"item": []}, []),
+    "members": (lambda gateway: list(gateway.members("p1")), {"item": []}, []),
+    "usage": (
+        lambda gateway: list(gateway.usage("p1", START, END)),
+        {**DAYS, "usagePlanId": "p1", "values": {}},
+        [UsagePage(START, END, {})],
+    ),
+}
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9])
+@pytest.mark.parametrize(("read", "body", "becomes"), CUT_OFF.values(), ids=CUT_OFF)
+def test_an_answer_that_was_cut_off_is_asked_for_again(
+    on_the_wire: Any, read: Callable[[ApiGateway], Any], body: Any, becomes: Any, cut: int
+) -> None:
+    whole = json.dumps(body).encode()
+    assert read(on_the_wire(*[whole[:cut]] * 9, whole)) == becomes
+    with pytest.raises(UnreadableAnswer, match="the answer is no JSON object"):
+        read(on_the_wire(*[whole[:cut]] * 10))
+
+
+def test_an_answer_that_was_cut_off_shows_no_value(on_the_wire: Any) -> None:
+    body = json.dumps({"value": VALUE, "id": "new"}).encode()[:-1]
+    with pytest.raises(UnreadableAnswer) as failed:
+        create(on_the_wire(*[body] * 10, status=201))
+    assert failed.value.__context__ is None
+    assert VALUE not in str(failed.value)
+
+
+def test_a_usage_plan_whose_answer_was_cut_off_is_not_created_twice(on_the_wire: Any) -> None:
+    gateway = on_the_wire(b'{"id": "p1"', status=201)  # there is no answer to a second call
+    with pytest.raises(UnreadableAnswer):
+        gateway.create_plan("n", FULL)
+
+
+def test_a_deletion_is_answered_with_nothing(on_the_wire: Any) -> None:
+    on_the_wire(b"", status=202).delete("k0")
 
 
 def test_a_throttle_of_usage_is_read_as_one(on_the_wire: Any) -> None:

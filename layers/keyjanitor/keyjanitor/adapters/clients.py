@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.domain.model.aws_answers import table_of
-from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnexpectedAnswer
+from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, UnreadableAnswer
 
 DENIED = frozenset(
     # The last one is SNS's.
@@ -36,8 +36,20 @@ def gateway_client() -> Any:
     botocore repeats LimitExceededException like a throttle (measured: AF-123).
     """
     gateway = _client("apigateway", tries=1)
+    gateway.meta.events.register("before-parse.api-gateway", _read_whole)
     gateway.meta.events.register("before-parse.api-gateway.GetUsage", _read_usage)
     return gateway
+
+
+def _read_whole(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    """Raises UnreadableAnswer for an answer that botocore would read as an empty one.
+
+    That is what it makes of a body that is no JSON (measured: AF-127).
+    """
+    if operation_model is None or operation_model.output_shape is None:
+        return  # nothing is expected of it, as of DeleteApiKey
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+        _object_in(response_dict, operation_model.name)
 
 
 def _read_usage(
@@ -52,15 +64,22 @@ def _read_usage(
     """
     if response_dict["status_code"] != HTTPStatus.OK:
         return
-    try:
-        body = json.loads(response_dict["body"])
-    except ValueError:
-        raise UnexpectedAnswer("GetUsage", "the answer is no JSON") from None
-    if not isinstance(body, dict):
-        raise UnexpectedAnswer("GetUsage", "the answer is no JSON object")
+    body = _object_in(response_dict, "GetUsage")
     customized_response_dict["items"] = table_of(body, "values", "GetUsage")
     del body["values"]
     response_dict["body"] = json.dumps(body).encode()
+
+
+def _object_in(response_dict: dict[str, Any], operation: str) -> dict[str, Any]:
+    """The JSON object that is an answer's body; raises UnreadableAnswer."""
+    try:
+        body = json.loads(response_dict["body"])
+    except ValueError:
+        body = None
+    # Raised out here, the error does not carry the body as its context: a value may be in it.
+    if not isinstance(body, dict):
+        raise UnreadableAnswer(operation)
+    return body
 
 
 def _client(service: str, tries: int) -> Any:

@@ -11,7 +11,7 @@ from keyjanitor.adapters.clients import code_of, refusal
 from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.aws_answers import items_of
 from keyjanitor.domain.model.key_ids import KeyIds
-from keyjanitor.errors import CallFailed, KeyjanitorError, UnexpectedAnswer
+from keyjanitor.errors import CallFailed, KeyjanitorError, UnexpectedAnswer, UnreadableAnswer
 
 PAGE = 500  # the most that AWS gives at once (doc: AF-201)
 MAX_CALL_ATTEMPTS = 10
@@ -75,8 +75,8 @@ class GatewayCalls:
         """One call, paced; repeated while AWS says that it is only for now.
 
         What is not `idempotent` is repeated only if AWS says that it was not carried out. Raises
-        AccessDenied and CallFailed, neither with the parameters in it: they may be values, which
-        botocore's own errors print (measured: AF-124). No id that may be a value
+        AccessDenied, CallFailed and UnreadableAnswer, none with the parameters in it: they may be
+        values, which botocore's own errors print (measured: AF-124). No id that may be a value
         leaves this method, and none but the real ones is sent.
         """
         params = self._sent(params)
@@ -97,9 +97,13 @@ class GatewayCalls:
                     failed = CallFailed(operation, "ConcurrentModification")
                 if attempt == MAX_CALL_ATTEMPTS or not transient or not sure:
                     break
-            except (BotoConnectionError, HTTPClientError) as err:
+            except (BotoConnectionError, HTTPClientError, UnreadableAnswer) as err:
                 self._pace.answered()
-                failed = refusal(err, operation, _ACTIONS[operation])
+                failed = (
+                    err
+                    if isinstance(err, UnreadableAnswer)
+                    else refusal(err, operation, _ACTIONS[operation])
+                )
                 if attempt == MAX_CALL_ATTEMPTS or not idempotent:
                     break
             except BotoCoreError as err:
