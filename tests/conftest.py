@@ -16,7 +16,7 @@ from moto import mock_aws
 
 from keyjanitor.adapters.settings import REQUIRED
 from sandbox.memory.clients.clients import Clients, clients_in_memory
-from tests.fakes import Account
+from tests.account import Account
 
 pytest_plugins = ["tests.sandbox_fixtures"]
 

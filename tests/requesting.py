@@ -15,8 +15,8 @@ from keyjanitor.adapters.kms import delivery_context
 from keyjanitor.domain.model.policy import Policy, Quota, Tier
 from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import KeyjanitorError
+from tests.account import SENDER, Account, Around, Call, Killed
 from tests.builders import PORTAL, a_policy, an_issuing_tier
-from tests.fakes import SENDER, Account, Around, Call, Killed
 
 Body = dict[str, Any]
 Answer = tuple[str, dict[str, Any]]

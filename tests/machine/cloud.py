@@ -19,7 +19,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from keyjanitor.adapters.clients import gateway_client
-from tests.fakes import Killed
+from tests.account import Killed
 
 CALL = 0.02  # seconds that a call on API Gateway takes
 NEVER = datetime(2000, 1, 1, tzinfo=UTC)

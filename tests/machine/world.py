@@ -34,8 +34,8 @@ from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.dynamodb import FakeDynamoDb
 from sandbox.memory.clients.kms import FakeKms
 from sandbox.memory.clients.s3 import FakeS3
+from tests.account import Account, Context, Killed
 from tests.builders import TODAY
-from tests.fakes import Account, Context, Killed
 from tests.machine.cloud import (
     Cloud,
     Fault,

@@ -31,6 +31,7 @@ from keyjanitor.errors import (
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.refusal import refused
+from tests.account import Watched
 from tests.builders import (
     DAY,
     KEY_ID,
@@ -43,7 +44,6 @@ from tests.builders import (
     an_evidence,
     at,
 )
-from tests.fakes import Watched
 
 VALUE = Secret(value_of(KEY_ID))
 NAME = f"tombstones/{KEY_ID}.json"

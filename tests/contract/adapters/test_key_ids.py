@@ -18,9 +18,9 @@ from keyjanitor.domain.model.keys import ApiKey, State
 from keyjanitor.errors import UnexpectedAnswer
 from sandbox.memory.adapters.api_gateway import FakeApiGateway, value_of
 from sandbox.memory.clients.refusal import refused
+from tests.account import Account, brisk
 from tests.builders import DAY, TODAY
 from tests.contract.services.test_secrets import Log, everywhere, log, shown
-from tests.fakes import Account, brisk
 from tests.requesting import an_asking_policy, protect, renew, revoke, rotate
 from tests.unit.whatif.files import a_folder, ask
 

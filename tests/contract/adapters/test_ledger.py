@@ -24,6 +24,7 @@ from keyjanitor.services.ports import ProvisionLedger, SweepLedger, WatchLedger
 from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused
 from sandbox.memory.simulation.ledger import Memory
+from tests.account import Watched
 from tests.builders import (
     DAY,
     TODAY,
@@ -34,7 +35,6 @@ from tests.builders import (
     a_warned_row,
     at,
 )
-from tests.fakes import Watched
 
 NOW = at(TODAY, 3)
 

@@ -25,6 +25,7 @@ from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused
 from sandbox.memory.simulation import request_store as simulation
 from sandbox.memory.simulation.ledger import Memory
+from tests.account import Watched
 from tests.builders import (
     DAY,
     PORTAL,
@@ -36,7 +37,6 @@ from tests.builders import (
     at,
     in_days,
 )
-from tests.fakes import Watched
 
 NOW = at(TODAY, 3)
 UNTIL = NOW + timedelta(minutes=5)

@@ -18,7 +18,7 @@ from keyjanitor.adapters.dynamodb import (
 from keyjanitor.errors import AccessDenied, CallFailed
 from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.refusal import refused
-from tests.fakes import Watched
+from tests.account import Watched
 
 KEY = {"pk": "KEY", "sk": "k0"}
 ITEM = {**KEY, "version": 1, "owner": "user-8f1c"}

@@ -26,9 +26,9 @@ from sandbox.driver.population import ODD_NAMES, Habit, Kind, SimulatedKey, popu
 from sandbox.memory.adapters.api_gateway import FakeApiGateway
 from sandbox.memory.adapters.ownership import FakeOwnership
 from sandbox.memory.clients.clients import clients_in_memory
+from tests.account import Account
 from tests.builders import DAY, a_policy, a_tier, a_usage_plan, at
 from tests.contract.template.test_template import tables
-from tests.fakes import Account
 from tests.template import ROOT
 
 pytestmark = pytest.mark.slow

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.model.keys import State
+from tests.account import SENDER, Account, Call, Calls, Killed
 from tests.builders import ADMIN, DAY, TODAY, an_issuing_tier, at
-from tests.fakes import SENDER, Account, Call, Calls, Killed
 from tests.requesting import (
     STRANGER,
     Body,

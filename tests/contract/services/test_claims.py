@@ -13,6 +13,7 @@ from keyjanitor.domain.model.keys import State
 from keyjanitor.errors import AccessDenied, CallFailed, KeyjanitorError, TooManyFailed
 from keyjanitor.services.expire_keys.gather import gather
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Call, Calls, Killed, at_the_sweep, brisk
 from tests.builders import (
     ADMIN,
     DAY,
@@ -23,7 +24,6 @@ from tests.builders import (
     a_usage_plan,
     unclaimed,
 )
-from tests.fakes import BUSY, Account, Call, Calls, Killed, at_the_sweep, brisk
 
 AccountMaker = Callable[..., Account]
 SLOW = a_policy(a_tier(warn_days=1, grace_days=14, admins=(ADMIN,)))

@@ -18,9 +18,9 @@ from keyjanitor.errors import AccessDenied
 from keyjanitor_cli.__main__ import run
 from keyjanitor_cli.aws import Function, Stack
 from keyjanitor_cli.errors import CommandFailed
+from tests.account import BUSY, Account, Calls, Killed
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.services.test_secrets import shown
-from tests.fakes import BUSY, Account, Calls, Killed
 from tests.requesting import (
     TIER,
     an_asking_policy,

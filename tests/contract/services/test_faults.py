@@ -16,8 +16,8 @@ import pytest
 from keyjanitor.domain.model.records import Row
 from keyjanitor.errors import CallFailed, KeyjanitorError
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Call, Killed, brisk
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
-from tests.fakes import BUSY, Account, Call, Killed, brisk
 
 Run = Callable[[Account], Any]
 Cut = Callable[[int], "Line"]

@@ -9,8 +9,8 @@ import pytest
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from sandbox.memory.clients.refusal import refused
+from tests.account import Account, Calls, brisk
 from tests.builders import DAY, KEY_ID
-from tests.fakes import Account, Calls, brisk
 
 AccountMaker = Callable[..., Account]
 

@@ -13,9 +13,9 @@ from keyjanitor.domain.model.policy import Operators
 from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.errors import CallFailed, InvalidEvent, OutsideReplayWindow
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, SENDER, Account, Calls, Killed, sqs_event
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.services.test_secrets import shown
-from tests.fakes import BUSY, SENDER, Account, Calls, Killed, sqs_event
 from tests.requesting import (
     STRANGER,
     VISIBILITY,

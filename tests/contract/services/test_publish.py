@@ -20,8 +20,8 @@ from keyjanitor.domain.report.key_rows import COLUMNS
 from keyjanitor.domain.report.use_tables import GONE
 from keyjanitor.errors import CallFailed, EmptyListing, KeyjanitorError
 from sandbox.memory.adapters.api_gateway import value_of
+from tests.account import BUSY, Account, Call, Calls
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
-from tests.fakes import BUSY, Account, Call, Calls
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "report.json"
 fits = fastjsonschema.compile(json.loads(SCHEMA.read_text()))

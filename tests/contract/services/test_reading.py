@@ -16,9 +16,9 @@ from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, NoEvidence
 from keyjanitor.services.pull_usage import reader
 from sandbox.memory.clients.refusal import refused
+from tests.account import Account, Call, Calls, Killed
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_usage_plan
 from tests.contract.services.test_faults import EndsAfter, EndsBefore
-from tests.fakes import Account, Call, Calls, Killed
 
 Written = tuple[Evidence | None, dict[str, bytes]]
 

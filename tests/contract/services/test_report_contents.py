@@ -12,8 +12,8 @@ from keyjanitor.domain.model.apis import Method
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.model.policy import PressureRule
 from keyjanitor.domain.report.key_rows import COLUMNS
+from tests.account import BUSY, Account
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier, a_usage_plan
-from tests.fakes import BUSY, Account
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "report.json"
 fits = fastjsonschema.compile(json.loads(SCHEMA.read_text()))

@@ -19,9 +19,9 @@ from keyjanitor.domain.expiry.row_reasons import Restored
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
 from keyjanitor.domain.requests.key_request import OPERATOR
+from tests.account import BUSY, Account
 from tests.builders import DAY, PORTAL, TODAY
 from tests.contract.services.test_faults import CUTS, EACH_CUT, Cut, Line
-from tests.fakes import BUSY, Account
 from tests.requesting import (
     TIER,
     Body,

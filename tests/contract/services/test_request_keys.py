@@ -14,6 +14,7 @@ from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, row_id
 from keyjanitor.errors import CallFailed
 from sandbox.memory.adapters.api_gateway import value_of
+from tests.account import BUSY, SENDER, Account, Call, Calls, Killed, at_the_sweep
 from tests.builders import (
     ADMIN,
     CONTACT,
@@ -25,7 +26,6 @@ from tests.builders import (
     a_usage_plan,
     unclaimed,
 )
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, Killed, at_the_sweep
 from tests.requesting import (
     STRANGER,
     TIER,

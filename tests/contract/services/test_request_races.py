@@ -16,9 +16,9 @@ from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.model.keys import State
 from keyjanitor.errors import AlreadyRunning
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, SENDER, Account, Call, Killed
 from tests.builders import ADMIN, DAY, TODAY
 from tests.contract.services.test_faults import EndsAfter, Line
-from tests.fakes import BUSY, SENDER, Account, Call, Killed
 from tests.requesting import (
     Body,
     an_asking_policy,

@@ -19,8 +19,8 @@ from keyjanitor.domain.requests.import_file import NewKey, key_file
 from keyjanitor.domain.requests.key_values import looks_like_ours
 from keyjanitor.errors import CallFailed
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, SENDER, Account, Call, Calls, at_the_sweep
 from tests.builders import ADMIN, CONTACT, DAY, PLAN_ID, PORTAL, TODAY, unclaimed
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, at_the_sweep
 from tests.requesting import (
     NAME,
     STRANGER,

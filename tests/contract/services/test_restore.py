@@ -23,8 +23,8 @@ from keyjanitor.errors import (
 from keyjanitor.services.restore import half_built, restore
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Call, Calls, Killed, brisk
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_usage_plan, at
-from tests.fakes import BUSY, Account, Call, Calls, Killed, brisk
 
 AccountMaker = Callable[..., Account]
 LONG = brisk(retain_days=365)

@@ -8,9 +8,9 @@ import pytest
 
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, Status, row_id
+from tests.account import BUSY, SENDER, Account, Call, Calls, Killed
 from tests.builders import ADMIN, DAY, TODAY, unclaimed
 from tests.contract.services.test_faults import CUTS, Cut, Line
-from tests.fakes import BUSY, SENDER, Account, Call, Calls, Killed
 from tests.requesting import (
     TIER,
     Body,

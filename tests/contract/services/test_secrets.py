@@ -21,8 +21,8 @@ from keyjanitor.errors import KeyjanitorError
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Calls
 from tests.builders import DAY, KEY_ID, a_tombstone
-from tests.fakes import BUSY, Account, Calls
 from tests.requesting import (
     an_asking_policy,
     asked,

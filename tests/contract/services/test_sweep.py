@@ -34,8 +34,8 @@ from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.gather import gather
 from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Call, Calls, brisk
 from tests.builders import DAY, KEY_ID, PLAN_ID, TODAY, a_policy, a_tier
-from tests.fakes import BUSY, Account, Call, Calls, brisk
 
 AccountMaker = Callable[..., Account]
 

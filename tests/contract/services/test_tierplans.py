@@ -16,8 +16,8 @@ from keyjanitor.errors import AccessDenied, CallFailed, Contended, KeyjanitorErr
 from keyjanitor.services.provision_keys.tier_plans import MAX_CLAIM_ATTEMPTS, TierPlans
 from sandbox.memory.adapters.api_gateway import FakeApiGateway
 from sandbox.memory.clients.clients import Clients
+from tests.account import Calls, Watched
 from tests.builders import STAGE, TODAY, an_issuing_tier, at
-from tests.fakes import Calls, Watched
 
 NOW = at(TODAY, 3)
 UNTIL = NOW + timedelta(minutes=5)

@@ -11,8 +11,8 @@ import pytest
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.domain.model.records import Announcement, Row
 from sandbox.memory.clients.refusal import refused
+from tests.account import Account, Call, Calls, Killed, brisk
 from tests.builders import DAY, KEY_ID, PLAN_ID, a_policy, a_tier, an_issuing_tier
-from tests.fakes import Account, Call, Calls, Killed, brisk
 
 AccountMaker = Callable[..., Account]
 EVERYTHING = ("sns.publish", "events.put_events")

@@ -12,9 +12,9 @@ from keyjanitor.domain.model.records import CountRow
 from keyjanitor.errors import CallFailed, KeyjanitorError, TooManyFailed
 from keyjanitor.services.watch_capacity import metrics_of, take_count
 from sandbox.memory.clients.refusal import refused
+from tests.account import BUSY, Account, Call, Calls, Killed
 from tests.builders import DAY, TODAY, a_policy, a_tier
 from tests.contract.services.test_faults import EndsBefore, Line
-from tests.fakes import BUSY, Account, Call, Calls, Killed
 
 QUOTA = 100
 

@@ -30,8 +30,8 @@ from keyjanitor.domain.model.usage_plan import Shape
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.errors import AccessDenied, NoEvidence, UnknownSweepPlan
 from sandbox.memory.clients.clients import clients_in_memory
+from tests.account import SENDER, Account, Around, Call, Calls, Killed, brisk
 from tests.builders import TODAY, a_plan, a_row, a_tombstone, a_usage_plan, in_days
-from tests.fakes import SENDER, Account, Around, Call, Calls, Killed, brisk
 from tests.requesting import (
     an_asking_policy,
     issue,

@@ -22,8 +22,8 @@ from keyjanitor.domain.model.keys import ApiKey
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.kms import FakeKms
 from sandbox.memory.clients.refusal import refused
+from tests.account import SENDER, Account, Calls, Snapshot, brisk
 from tests.builders import DAY, a_usage_plan, unclaimed
-from tests.fakes import SENDER, Account, Calls, Snapshot, brisk
 from tests.requesting import (
     an_asking_policy,
     an_asking_tier,

@@ -16,9 +16,9 @@ from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor_cli.whatif.record import Facts, Record
 from sandbox.memory.adapters.api_gateway import value_of
+from tests.account import BUSY, SENDER, Account, brisk
 from tests.builders import DAY
 from tests.contract.wire.lives import MANY, POLICY, night_after, read
-from tests.fakes import BUSY, SENDER, Account, brisk
 from tests.requesting import asked, issue, key_of, restore
 
 AccountMaker = Callable[..., Account]

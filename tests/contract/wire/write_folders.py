@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.account import Account
 from tests.contract.wire.lives import braked, many_states, night_after, read, write
-from tests.fakes import Account
 
 AccountMaker = Callable[..., Account]
 

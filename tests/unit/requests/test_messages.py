@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.sqs_message import Message, read_records
+from tests.account import sqs_event
 from tests.builders import DAY, TODAY, YESTERDAY
-from tests.fakes import sqs_event
 
 NOW = datetime(2026, 11, 21, 2, 15, tzinfo=UTC)
 WINDOW = ReplayWindow(NOW, 36)

@@ -36,6 +36,7 @@ from keyjanitor.services.provision_keys.responder import Adapters, Responder, Ru
 from keyjanitor.services.provision_keys.tasks import Answered, Deferred, Received, Taken
 from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused as failed
+from tests.account import Watched
 from tests.builders import (
     ASKER,
     CONTACT,
@@ -55,7 +56,6 @@ from tests.builders import (
     unclaimed,
 )
 from tests.events_schema import check_event
-from tests.fakes import Watched
 
 POLICY = a_policy(an_issuing_tier(), unclaimed(contact=None))
 NOW = at(TODAY, 3)
