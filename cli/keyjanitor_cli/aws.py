@@ -22,7 +22,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from keyjanitor.adapters.clients import DENIED, code_of
+from keyjanitor.adapters.clients import DENIED, code_of, whole_answers
 from keyjanitor_cli.errors import CommandFailed, FunctionFailed, WrongUse
 
 DEFAULT_STACK = "keyjanitor"
@@ -98,6 +98,13 @@ class Account:
             tcp_keepalive=True,
         )
         return asked(lambda: make(service, config=config), "client", service)
+
+    def gateway_client(self) -> Any:
+        """A client for API Gateway that reads answers as the functions' own does, and repeats nothing.
+
+        `GatewayCalls` repeats, within the share of calls of a person.
+        """
+        return whole_answers(self.client("apigateway", tries=1))
 
     def identity(self) -> tuple[str, str]:
         """The number of the account, and the ARN of who asks."""

@@ -9,20 +9,16 @@ import click
 
 from keyjanitor.adapters.bucket import Bucket
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.ownership import Ownership
-from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.errors import AccessDenied, CallFailed
 from keyjanitor_cli.aws import Account, Function, Stack, denied
 from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
 from keyjanitor_cli.gateway import Gateway
-from keyjanitor_cli.views.plan import with_parked
-
-CALLS_PER_SECOND = 2.0  # of the ten that API Gateway answers to everyone together (doc: AF-106)
+from keyjanitor_cli.views.plan import done_if_parked
 
 
 class Session:
@@ -71,14 +67,7 @@ class Session:
     @cached_property
     def gateway(self) -> Gateway:
         """API Gateway, read with the person's rights."""
-        return Gateway(self.account.client("apigateway", tries=1))
-
-    @cached_property
-    def gateway_calls(self) -> GatewayCalls:
-        """API Gateway's pages, read with the person's rights, two calls a second of the account's ten."""
-        return GatewayCalls(
-            self.account.client("apigateway", tries=1), RateLimiter(CALLS_PER_SECOND)
-        )
+        return Gateway(self.account.gateway_client())
 
     @cached_property
     def ownership(self) -> Ownership:
@@ -91,7 +80,7 @@ class Session:
         lines = self.files.keys(answer["keys_file"]) if answer.get("keys_file") else []
         day = date.fromisoformat(answer["time"][:10])
         parked = {row.key_id for row in self.ledger.parked_on_sweep(day) if row.parked_on == day}
-        return with_parked(lines, frozenset(parked))
+        return done_if_parked(lines, frozenset(parked))
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""

@@ -12,7 +12,7 @@ from keyjanitor_cli.files import keys_name
 from keyjanitor_cli.session import Session, command
 from keyjanitor_cli.shapes import Command, Line, Tone
 from keyjanitor_cli.views import acts, plan
-from keyjanitor_cli.views.words import kinds
+from keyjanitor_cli.words import kinds
 
 DAY = click.DateTime(["%Y-%m-%d"])
 

@@ -30,6 +30,7 @@ from keyjanitor_cli.whatif.record import Record
 from keyjanitor_cli.whatif.replay import Replay, with_idle_limit
 from keyjanitor_cli.whatif.showing import page_of
 from keyjanitor_cli.whatif.verdicts import Judged, ahead, judge, word
+from keyjanitor_cli.words import many
 
 FEWEST_DAYS, MOST_DAYS = 1, 3650  # of `idle_days`, as in policy.toml
 # Where a policy is looked for if none is named: in the repository, or where `policy suggest` writes it.
@@ -139,7 +140,7 @@ def account_of(session: Session, folder: Path | None, save: Path | None = None) 
         return read_account(Folder(folder))
     today = now().date()
     with session.console.waiting("reading the account") as say:
-        reading = read_live(session.gateway_calls, session.ownership, today, say)
+        reading = read_live(session.gateway.calls, session.ownership, today, say)
     if save is not None:
         reading.save(save)
     return read_account(reading)
@@ -226,7 +227,7 @@ def _requests(record: Record, replays: Iterable[Replay]) -> str:
         return ""
     total, missing = record.requests(back)
     unknown = f", not counting {missing:,} days of which that is not known" if missing else ""
-    return f"{tables.many(len(back))} came back in all, with {total:,} requests since{unknown}"
+    return f"{many(len(back))} came back in all, with {total:,} requests since{unknown}"
 
 
 def _moved_lines(difference: Difference) -> Iterable[dict[str, Any]]:

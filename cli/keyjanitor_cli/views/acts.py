@@ -9,7 +9,7 @@ from typing import Any
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import Row, was_agreed
 from keyjanitor_cli.shapes import Block, Column, Command, Line, Table, Tone, View
-from keyjanitor_cli.views.words import WAS, first, kinds, many
+from keyjanitor_cli.words import WAS, first, kinds, many
 
 SHOWN = 100  # keys of one answer; --json has all
 NAMED = 20  # ids in one line

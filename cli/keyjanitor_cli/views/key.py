@@ -13,7 +13,7 @@ from keyjanitor.domain.model.keys import ApiKey, State
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.requests.key_values import looks_like_ours
 from keyjanitor_cli.shapes import Block, Column, Command, Facts, Line, Table, Tone, View
-from keyjanitor_cli.views.words import many
+from keyjanitor_cli.words import many
 
 BARS = "▁▂▃▄▅▆▇█"
 UNKNOWN_BAR = "·"

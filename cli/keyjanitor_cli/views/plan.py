@@ -11,7 +11,7 @@ from typing import Any
 
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor_cli.shapes import Block, Column, Command, Line, Table, Tone, View
-from keyjanitor_cli.views.words import MEANS, kinds, many
+from keyjanitor_cli.words import MEANS, kinds, many
 
 ORDER = ("park", "disable", "warn")  # deletions first
 SHOWN = 40  # keys of one tier and step; --all shows the others
@@ -36,7 +36,7 @@ def is_done(line: Mapping[str, Any]) -> bool:
     return line.get("reason_code") == "stepped"
 
 
-def with_parked(
+def done_if_parked(
     lines: Sequence[Mapping[str, Any]], key_ids: frozenset[str]
 ) -> list[Mapping[str, Any]]:
     """The lines, of which those of the keys that were parked on the date are done: only `park` is said there."""

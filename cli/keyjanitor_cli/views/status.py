@@ -9,7 +9,7 @@ from keyjanitor.domain.capacity.forecast import Forecast, forecast
 from keyjanitor.domain.model.records import CountRow, NightRow, PressureRow
 from keyjanitor_cli.shapes import Block, Column, Command, Facts, Line, Table, Tone, View
 from keyjanitor_cli.views.acts import SavedPlan
-from keyjanitor_cli.views.words import kinds, many
+from keyjanitor_cli.words import kinds, many
 
 KEY_LIMIT = 10_000  # API keys an account and Region, unless the report says that it was raised
 DUE_AFTER = timedelta(hours=7)  # of a UTC day the night's runs are over

@@ -21,6 +21,7 @@ from keyjanitor_cli.whatif.account import Account
 from keyjanitor_cli.whatif.difference import Difference, Moved
 from keyjanitor_cli.whatif.replay import Replay
 from keyjanitor_cli.whatif.verdicts import Judged, word
+from keyjanitor_cli.words import many
 
 LONGEST = 48  # letters of a name that are shown
 REASONS = 12
@@ -38,11 +39,6 @@ def shown(text: str, longest: int = LONGEST) -> Text:
 def told(text: str, longest: int) -> Text:
     """A sentence of ours that names files or quotes what others wrote."""
     return Text(visible(text, longest))
-
-
-def many(count: int, what: str = "key") -> str:
-    """So many of something."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _show(console: Console, title: str, table: Table) -> None:

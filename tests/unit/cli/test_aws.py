@@ -4,11 +4,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
+from keyjanitor.errors import UnreadableAnswer
 from keyjanitor_cli import aws
 from keyjanitor_cli.aws import MARKS, Account, Function, Stack, failure
 from keyjanitor_cli.errors import CommandFailed, FunctionFailed, WrongUse
@@ -108,6 +111,29 @@ def test_a_functions_own_error_is_told_without_its_traceback(
 def test_an_answer_is_waited_for_longer_than_a_function_may_run(account: Account) -> None:
     client = account.client("lambda", tries=1, read_timeout=aws.LONGEST_RUN + aws.OUTLASTING)
     assert client.meta.config.read_timeout > 900
+    assert client.meta.config.retries["total_max_attempts"] == 1
+
+
+# --- API Gateway ------------------------------------------------------------------------------------
+
+
+def test_api_gateway_is_read_whole_or_not_at_all_and_nothing_is_repeated(account: Account) -> None:
+    client = account.gateway_client()
+    bodies = [b"<html>busy</html>", b'{"usagePlanId": "p1", "values": {"k0": [[1, 2]]}}']
+
+    def answer(**_: Any) -> AWSResponse:
+        class Raw(BytesIO):
+            def stream(self, **_: Any) -> Iterator[bytes]:
+                yield self.read()
+
+        headers: Any = {}
+        return AWSResponse("https://x", 200, headers, Raw(bodies.pop(0)))
+
+    client.meta.events.register("before-send.api-gateway", answer)
+    days = {"usagePlanId": "p1", "startDate": "2026-11-01", "endDate": "2026-11-01"}
+    with pytest.raises(UnreadableAnswer):
+        client.get_usage(**days)
+    assert client.get_usage(**days)["items"] == {"k0": [[1, 2]]}
     assert client.meta.config.retries["total_max_attempts"] == 1
 
 

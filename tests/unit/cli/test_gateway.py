@@ -25,6 +25,11 @@ def test_a_key_is_found_by_its_value_on_any_page() -> None:
     assert gateway.key_of_value(Secret("of no key")) is None
 
 
+def test_its_pages_are_read_with_the_same_client_and_share() -> None:
+    client = Client()
+    assert Gateway(client).calls.client is client
+
+
 def test_an_id_that_is_the_value_is_given_as_its_digest() -> None:
     found = Gateway(Client()).key_of_value(Secret(VALUE))
     assert found == shown_id(VALUE)

@@ -99,7 +99,7 @@ def test_a_step_that_an_earlier_run_of_the_date_took_is_no_plan_any_more() -> No
 
 
 def test_a_key_that_the_date_parked_is_not_planned_again() -> None:
-    lines = plan.with_parked([a_line("k1", "park"), a_line("k2", "park")], frozenset({"k1"}))
+    lines = plan.done_if_parked([a_line("k1", "park"), a_line("k2", "park")], frozenset({"k1"}))
     assert [(one["key_id"], one["done"]) for one in plan.steps(lines)] == [
         ("k1", True),
         ("k2", False),

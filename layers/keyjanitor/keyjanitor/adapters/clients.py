@@ -35,7 +35,14 @@ def gateway_client() -> Any:
 
     botocore repeats LimitExceededException like a throttle (measured: AF-123).
     """
-    gateway = _client("apigateway", tries=1)
+    return whole_answers(_client("apigateway", tries=1))
+
+
+def whole_answers(gateway: Any) -> Any:
+    """The client of API Gateway that is given, which from now on takes no answer but a whole one.
+
+    It raises UnreadableAnswer for a body that is no JSON object, and reads GetUsage quickly.
+    """
     gateway.meta.events.register("before-parse.api-gateway", _read_whole)
     gateway.meta.events.register("before-parse.api-gateway.GetUsage", _read_usage)
     return gateway

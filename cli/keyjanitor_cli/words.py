@@ -1,4 +1,4 @@
-"""Words and numbers that several views share. Pure."""
+"""Words and numbers that views and tables share. Pure."""
 
 from collections.abc import Mapping, Sequence
 
