@@ -23,6 +23,9 @@ class Faults:
     usage_keyed_by: str = "id"  # "id", "value" or "unknown"
     unknown_keys: int = 0  # ids that nobody knows, added to each page of usage
     missing_days: int = 0  # pairs fewer than days asked for, left out at the end
+    usage_days: int = 90  # how many days back usage goes
+    usage_today: int = 0  # days by which the calendar of usage is behind UTC's; -1: ahead of it
+    usage_outside: str = "refused"  # or "clipped": what comes of days before or after these
     # members and lists
     unreadable_members: dict[str, str] = field(default_factory=dict)  # plan id -> error code
     empty_members: list[str] = field(default_factory=list)  # plan ids that list nobody, with 200

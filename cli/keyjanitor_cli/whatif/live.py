@@ -15,6 +15,7 @@ from typing import Any
 
 from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.ownership import Ownership
+from keyjanitor.adapters.usage_range import UsageRange
 from keyjanitor.domain.model.aws_answers import items_of, text_of
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
@@ -90,6 +91,7 @@ class _Reader:
         self._files: dict[str, Page] = {}
         self._failed: dict[tuple[str, str], str] = {}
         self._numbers: dict[str, int] = {}
+        self._usage_range = UsageRange(calls)
 
     def read(self, ownership: Ownership) -> Reading:
         client = self._calls.client
@@ -126,9 +128,8 @@ class _Reader:
             self._keep(f"members.{plan_id}", page, items=ids)
 
     def _usage(self, plan_id: str) -> None:
-        call = self._calls.client.get_usage
-        days = {"startDate": str(self._today - DAY * USAGE_DAYS), "endDate": str(self._today)}
-        for page in self._calls.pages("GetUsage", call, usagePlanId=plan_id, **days):
+        first = self._today - DAY * USAGE_DAYS
+        for page in self._usage_range.pages(plan_id, first, self._today):
             fields = ("usagePlanId", "startDate", "endDate", "items")
             told = {name: page[name] for name in fields if name in page}
             self._keep(f"usage.{plan_id}", page, **told)

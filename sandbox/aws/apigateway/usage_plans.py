@@ -7,7 +7,7 @@ come to depend on it.
 import json
 import random
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
@@ -33,8 +33,6 @@ from sandbox.aws.wire import (
     patches,
     start_of,
 )
-
-USAGE_IS_KEPT = timedelta(days=90)  # seen: AF-301
 
 
 class UsagePlans:
@@ -212,6 +210,7 @@ class UsagePlans:
     def get_usage(self, plan_id: str, query: Query) -> Answer:
         """GetUsage: for each key, `[used, remaining]` for every day from startDate to endDate.
 
+        It goes back 90 days (seen: AF-301) unless a fault says otherwise.
         Pages count the plan's members (believed: AF-307), those that are absent for lack of requests
         among them, so that a page can be short, or empty, and not be the last.
         """
@@ -221,8 +220,7 @@ class UsagePlans:
         first, last = date_of(query, "startDate"), date_of(query, "endDate")
         if last < first:
             raise Refused("BadRequestException", "endDate is before startDate")
-        if first < self._clock.today() - USAGE_IS_KEPT:
-            raise Refused("BadRequestException", "Usage is kept for the last 90 days")
+        first, last = self._told_of(first, last)
         shown, position = self._usage_page(plan_id, query)
         days = range(first.toordinal(), last.toordinal() + 1)
         lag = timedelta(seconds=self._faults.usage_lag)
@@ -247,6 +245,17 @@ class UsagePlans:
             "values": values,
         }
         return answer_with(200, answer | ({"position": position} if position else {}))
+
+    def _told_of(self, first: date, last: date) -> tuple[date, date]:
+        """The days that an answer has of those that were asked for; Refused for others."""
+        today = self._clock.today() - timedelta(days=self._faults.usage_today)
+        oldest = today - timedelta(days=self._faults.usage_days)
+        newest = today if self._faults.usage_today else last
+        if first >= oldest and last <= newest:
+            return first, last
+        if self._faults.usage_outside == "clipped" and max(first, oldest) <= min(last, newest):
+            return max(first, oldest), min(last, newest)
+        raise Refused("BadRequestException", "Usage is kept for the last 90 days")
 
     def _usage_page(self, plan_id: str, query: Query) -> tuple[list[str], str | None]:
         members = self._members(plan_id)

@@ -4,7 +4,7 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any, cast
 
@@ -410,6 +410,71 @@ def test_usage_without_hits_is_an_empty_page(stubbed: Stubbed) -> None:
     days = {"startDate": str(day), "endDate": str(day)}
     stubbed.answers("get_usage", {**days, "items": {}}, usagePlanId="p1", **days, **PAGE)
     assert list(stubbed.gateway.usage("p1", day, day)) == [UsagePage(day, day, {})]
+
+
+THE_DAY = date(2026, 11, 21)
+
+
+def usage_over(days_back: int, end: date = THE_DAY) -> dict[str, str]:
+    return {"startDate": str(end - timedelta(days=days_back)), "endDate": str(end)}
+
+
+def refuses_usage(stubbed: Stubbed, *ranges: dict[str, str], plan: str = "p1") -> None:
+    for days in ranges:
+        stubbed.aws.add_client_error(
+            "get_usage",
+            "BadRequestException",
+            VALUE,
+            400,
+            expected_params={"usagePlanId": plan, **days, **PAGE},
+        )
+
+
+ASKED = [usage_over(one) for one in (90, 89, 60, 30)]
+RANGES = [*ASKED, usage_over(89, THE_DAY - timedelta(days=1))]
+
+
+@pytest.mark.parametrize("refused", range(1, 5))
+def test_usage_that_is_refused_is_asked_for_over_fewer_days_and_the_run_remembers_how_many(
+    stubbed: Stubbed, refused: int
+) -> None:
+    refuses_usage(stubbed, *RANGES[:refused])
+    days = RANGES[refused]
+    page: dict[str, Any] = {**days, "items": {"k0": [[1, 9]]}}
+    stubbed.answers("get_usage", {**page, "position": "p"}, usagePlanId="p1", **days, **PAGE)
+    stubbed.answers("get_usage", page, usagePlanId="p1", position="p", **days, **PAGE)
+    stubbed.answers("get_usage", page, usagePlanId="p2", **days, **PAGE)
+    start = THE_DAY - timedelta(days=90)
+    told = date.fromisoformat(days["startDate"]), date.fromisoformat(days["endDate"])
+    assert (
+        list(stubbed.gateway.usage("p1", start, THE_DAY)) == [UsagePage(*told, page["items"])] * 2
+    )
+    assert list(stubbed.gateway.usage("p2", start, THE_DAY)) == [UsagePage(*told, page["items"])]
+
+
+def test_usage_that_is_refused_over_every_range_is_refused_and_forgotten_for_the_next_plan(
+    stubbed: Stubbed,
+) -> None:
+    refuses_usage(stubbed, *RANGES)
+    stubbed.answers("get_usage", {**ASKED[0], "items": {}}, usagePlanId="p2", **ASKED[0], **PAGE)
+    start = THE_DAY - timedelta(days=90)
+    with pytest.raises(CallFailed, match="BadRequestException"):
+        list(stubbed.gateway.usage("p1", start, THE_DAY))
+    assert list(stubbed.gateway.usage("p2", start, THE_DAY)) == [UsagePage(start, THE_DAY, {})]
+
+
+def test_a_later_page_of_usage_that_is_refused_and_another_error_are_asked_for_over_no_fewer_days(
+    stubbed: Stubbed,
+) -> None:
+    start, (whole, *_) = THE_DAY - timedelta(days=90), ASKED
+    page = {**whole, "items": {}, "position": "p"}
+    stubbed.answers("get_usage", page, usagePlanId="p1", **whole, **PAGE)
+    stubbed.fails("get_usage", "BadRequestException")
+    with pytest.raises(CallFailed, match="BadRequestException"):
+        list(stubbed.gateway.usage("p1", start, THE_DAY))
+    stubbed.fails("get_usage", "NotFoundException", 404)
+    with pytest.raises(CallFailed, match="NotFoundException"):
+        list(stubbed.gateway.usage("p1", start, THE_DAY))
 
 
 LISTINGS: dict[str, tuple[str, dict[str, Any], Callable[[ApiGateway], Any]]] = {
@@ -1048,7 +1113,7 @@ CALLS: dict[str, tuple[str, Callable[[ApiGateway], Any]]] = {
     "get_usage_plan_keys": ("GET on /usageplans/*/keys", lambda gateway: gateway.members("p1")),
     "get_usage": (
         "GET on /usageplans/*/usage",
-        lambda gateway: list(gateway.usage("p1", date(2026, 1, 1), date(2026, 1, 2))),
+        lambda gateway: list(gateway.usage("p1", date(2026, 1, 1), date(2026, 1, 1))),
     ),
     "update_api_key": ("PATCH on /apikeys/*", lambda gateway: gateway.rename("k0", "new")),
     "delete_api_key": ("DELETE on /apikeys/*", lambda gateway: gateway.delete("k0")),

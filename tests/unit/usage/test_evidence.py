@@ -97,10 +97,28 @@ def test_a_page_that_ends_before_the_day_before_yesterday_is_refused() -> None:
         a_usage(a_page({}, end=days_ago(3)))
 
 
-@pytest.mark.parametrize("start", [days_ago(89), days_ago(91)])
-def test_a_page_that_starts_on_another_day_is_refused(start: date) -> None:
+@pytest.mark.parametrize("start", [days_ago(91), in_days(1)])
+def test_a_page_that_starts_before_what_was_asked_or_after_its_own_end_is_refused(
+    start: date,
+) -> None:
     with pytest.raises(UnexpectedAnswer, match=f"starts on {start}"):
         a_usage(a_page({}, start=start))
+
+
+@pytest.mark.parametrize("others", [days_ago(90), days_ago(31), days_ago(29)])
+def test_a_later_page_has_to_start_where_the_first_did(others: date) -> None:
+    with pytest.raises(UnexpectedAnswer, match=f"starts on {others}"):
+        a_usage(a_page({}, start=days_ago(30)), a_page({}, start=others))
+
+
+@pytest.mark.parametrize("back", [89, 30, 1])
+def test_a_page_that_starts_later_is_believed_from_its_own_first_day_on(back: int) -> None:
+    first = days_ago(back)
+    page = a_page({"k1": pairs({first: 3}, start=first)}, start=first)
+    usage = a_usage(page, a_page({"k2": pairs({YESTERDAY: 1}, start=first)}, start=first))
+    assert (usage.start, usage.last_used) == (first, {"k1": first, "k2": YESTERDAY})
+    assert usage.on(YESTERDAY, "k2") == (1, 1000)
+    assert usage.unclear == set()
 
 
 @pytest.mark.parametrize("count", [1, 5, 90, 92])
@@ -576,6 +594,57 @@ def test_a_plan_that_usage_reaches_back_over_or_that_is_new_has_no_gap() -> None
 def test_a_plan_that_no_night_before_could_read_has_a_gap() -> None:
     before = night(unread("k1"), day=YESTERDAY)
     assert night(answer("k1"), before=before).first_days == {PLAN_ID: days_ago(90)}
+
+
+def told_since(
+    used: dict[str, dict[date, int]],
+    *members: str,
+    back: int,
+    before: Evidence | None = None,
+    day: date = TODAY,
+) -> Evidence:
+    """The evidence of a night whose one plan tells no day that is longer ago than `back`."""
+    start = day - DAY * back
+    items = {key_id: pairs(days, start=start, end=day) for key_id, days in used.items()}
+    usage = a_usage(a_page(items, start=start, end=day), day=day)
+    return night(
+        UsagePlanAnswer(a_usage_plan(), members or tuple(used), usage), before=before, day=day
+    )
+
+
+@pytest.mark.parametrize("back", [89, 60, 30])
+def test_a_first_answer_that_goes_back_less_far_gives_its_plan_a_first_day_of_its_own(
+    back: int,
+) -> None:
+    evidence = told_since({"k1": {days_ago(one): 1 for one in range(1, back)}}, back=back)
+    assert evidence.plans[PLAN_ID].unread is None
+    assert evidence.first_days == {PLAN_ID: days_ago(back)}
+    assert from_document(to_document(evidence)) == evidence
+    for ahead in range(1, 100):
+        day = in_days(ahead)
+        used = {"k1": {day - DAY * one: 1 for one in range(1, back)}}
+        evidence = told_since(used, back=back, before=evidence, day=day)
+        assert evidence.plans[PLAN_ID].unread is None
+        assert evidence.first_days == {PLAN_ID: days_ago(back)}, "every night is read"
+
+
+def test_an_answer_that_goes_back_less_far_than_those_before_it_makes_no_gap_and_no_doubt() -> None:
+    used = {"k1": {days_ago(50): 9}, "k2": DAILY}
+    before = reads(used, day=YESTERDAY)
+    evidence = told_since(used, back=30, before=before)
+    assert (evidence.plans[PLAN_ID].unread, evidence.first_days) == (None, {})
+    assert (evidence.untold, evidence.last_used["k1"]) == ({}, days_ago(50))
+
+
+def test_an_answer_over_fewer_days_is_held_against_the_next_on_the_days_that_both_tell() -> None:
+    before = told_since({"k1": DAILY, "k2": DAILY}, back=30, day=YESTERDAY)
+    assert before.told[PLAN_ID].since == YESTERDAY - DAY * 30
+    left = told_since({"k1": DAILY}, "k1", back=30, before=before)
+    assert left.plans[PLAN_ID].unread is None
+    all_left = told_since({}, "k3", back=30, before=before)
+    assert all_left.plans[PLAN_ID].unread is None
+    lost = told_since({}, "k1", "k2", back=30, before=before)
+    assert lost.plans[PLAN_ID].unread is not None
 
 
 def test_of_a_file_of_version_1_the_gap_is_what_its_usage_files_do_not_hold() -> None:

@@ -160,3 +160,38 @@ def test_a_missing_right_is_named_and_nothing_is_judged(operation: str) -> None:
 def test_lists_that_cannot_be_read_stop_it(operation: str) -> None:
     with pytest.raises(CallFailed, match=f"{operation} failed: NotFoundException"):
         read(Client({operation: "NotFoundException"}))
+
+
+class Refusing(Client):
+    """An account whose usage goes back less far than it is asked for."""
+
+    def __init__(self, days_back: int) -> None:
+        super().__init__()
+        first = str(days_ago(days_back))
+        pages = self._pages["GetUsage"]
+        self._pages["GetUsage"] = [
+            {
+                **page,
+                "startDate": first,
+                "items": {key_id: use[90 - days_back :] for key_id, use in page["items"].items()},
+            }
+            for page in pages
+        ]
+        answer = self.get_usage
+
+        def refuse(**params: Any) -> dict[str, Any]:
+            if params["startDate"] < first:
+                self.asked.append(("GetUsage", params))
+                raise ClientError({"Error": {"Code": "BadRequestException"}}, "GetUsage")
+            return answer(**params)
+
+        self.get_usage = refuse
+
+
+@pytest.mark.parametrize("days_back", [89, 60, 30])
+def test_usage_that_goes_back_less_far_is_asked_for_over_fewer_days_and_judged_from_then_on(
+    days_back: int,
+) -> None:
+    account = read_account(read(Refusing(days_back)))
+    assert account.evidence.plans[PLAN_ID].unread is None
+    assert account.evidence.first_days == {PLAN_ID: days_ago(days_back)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.adapters.usage_plan_answers import read_usage_page, read_usage_plans
+from keyjanitor.adapters.usage_range import UsageRange
 from keyjanitor.domain.model.aws_answers import text_of
 from keyjanitor.domain.model.policy import Rate
 from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
@@ -18,6 +19,7 @@ class GatewayPlans:
 
     def __init__(self, calls: GatewayCalls) -> None:
         self._calls = calls
+        self._usage_range = UsageRange(calls)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -57,17 +59,12 @@ class GatewayPlans:
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         """The use of all keys of a plan, page by page, both days included.
 
+        API Gateway may refuse, or leave out, days at either end: each page says which days it has.
+
         The pages are never merged by botocore: `items` is a dict, of which its paginator keeps the
         first page only (measured: AF-304).
         """
-        pages = self._calls.pages(
-            "GetUsage",
-            self._calls.client.get_usage,
-            usagePlanId=usage_plan_id,
-            startDate=str(start),
-            endDate=str(end),
-        )
-        return map(read_usage_page, pages)
+        return map(read_usage_page, self._usage_range.pages(usage_plan_id, start, end))
 
     # --- changing ---------------------------------------------------------------------------------
 

@@ -64,6 +64,8 @@ def plans_not_used(account: Account) -> Finding | None:
 def _is_unused(account: Account, reading: UsagePlanReading) -> bool:
     """True if no key of the plan was used in the 90 days of usage, though one could have been."""
     since = account.today - DAY * USAGE_DAYS
+    if account.evidence and account.evidence.first_days.get(reading.usage_plan_id, since) > since:
+        return False  # usage does not tell of all of these days
     keys = account.living(reading)
     return any(_was_inside(account, key, since) for key in keys) and all(
         account.is_idle(key, since) for key in keys

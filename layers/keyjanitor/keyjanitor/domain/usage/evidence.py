@@ -47,7 +47,8 @@ class Told:
 
     `through` is the last day that was told, `by_day` has the days with requests. `used` has the sum of
     each of `key_ids` and `others` that of ids that no plan has, both of the days that are compared with
-    the next night's reading: the first EDGE_DAYS and one more are left out.
+    the next night's reading: the first EDGE_DAYS and one more are left out. `since` is the first day of
+    an answer that went back less far than it was asked to; None: it began where it was asked to.
     """
 
     day: date
@@ -56,11 +57,12 @@ class Told:
     key_ids: tuple[str, ...] = ()
     used: tuple[int, ...] = ()
     others: int = 0
+    since: date | None = None
 
     @property
     def first_compared(self) -> date:
         """The day after which `used` and `others` count."""
-        return self.day - DAY * (USAGE_DAYS - EDGE_DAYS)
+        return (self.since or self.day - DAY * USAGE_DAYS) + DAY * EDGE_DAYS
 
 
 @dataclass(frozen=True, slots=True)

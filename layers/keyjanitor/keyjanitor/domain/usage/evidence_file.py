@@ -47,17 +47,7 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
         "seen_stages": _witnesses(evidence.seen_stages),
         "gone": sorted(evidence.gone),
         "read_through": _dates(evidence.read_through),
-        "told": {
-            plan_id: {
-                "date": str(told.day),
-                "through": str(told.through),
-                "by_day": _by_day(told.by_day),
-                "key_ids": list(told.key_ids),
-                "used": list(told.used),
-                "others": told.others,
-            }
-            for plan_id, told in sorted(evidence.told.items())
-        },
+        "told": {plan_id: _told_document(told) for plan_id, told in sorted(evidence.told.items())},
         "quota_since": _dates(evidence.quota_since),
         "stages_since": _dates(evidence.stages_since),
         "first_days": _dates(evidence.first_days),
@@ -65,6 +55,18 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
         "guessed": _dates(evidence.guessed),
         "untold": _dates(evidence.untold),
         "strangers": _dates(evidence.strangers),
+    }
+
+
+def _told_document(told: Told) -> dict[str, Any]:
+    return {
+        "date": str(told.day),
+        "through": str(told.through),
+        "by_day": _by_day(told.by_day),
+        "key_ids": list(told.key_ids),
+        "used": list(told.used),
+        "others": told.others,
+        **({"since": str(told.since)} if told.since else {}),
     }
 
 
@@ -112,6 +114,7 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
                 key_ids=_texts(told["key_ids"]),
                 used=tuple(map(_number, told["used"])),
                 others=_number(told["others"]),
+                since=date.fromisoformat(told["since"]) if "since" in told else None,
             )
             for plan_id, told in document["told"].items()
         },

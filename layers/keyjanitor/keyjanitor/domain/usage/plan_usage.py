@@ -32,7 +32,8 @@ class UsagePage:
 class PlanUsage:
     """Reduces the pages of one plan's usage, as they come, to what is kept of them.
 
-    `start` and `end` are what was asked for, `history_from` is the first day that the usage files
+    `start` and `end` are what was asked for; an answer that begins later makes `start` its own first
+    day, and proves nothing of the days before it. `history_from` is the first day that the usage files
     get, left out the last HISTORY_DAYS; they never get `end`, which has only begun. Days are UTC
     dates as API Gateway counts them. Unless the days of the keys are `kept`, the usage files get none.
     `same` holds each id once, for all plans.
@@ -49,13 +50,11 @@ class PlanUsage:
         same: dict[str, str] | None = None,
     ) -> None:
         self.plan = plan
-        self.start = start
         self.end = end
         self.kept = kept
         self._same = {} if same is None else same
-        self.dates = [start + DAY * index for index in range((end - start).days + 1)]
-        self._compared = range(EDGE_DAYS + 1, len(self.dates) - 1)  # see `used`
-        self.history_from = max(start, history_from or end - DAY * HISTORY_DAYS)
+        self.history_from = history_from or end - DAY * HISTORY_DAYS
+        self._begin(start)
         self.read_through = end - DAY
         self.last_used: dict[str, date] = {}
         self.used_by_day: dict[date, int] = {}
@@ -75,9 +74,12 @@ class PlanUsage:
     def add(self, page: UsagePage) -> None:
         """Takes one page in.
 
-        Raises UnexpectedAnswer if the page is about other days than were asked for (it has to
-        start where it was asked to, and to reach the day before yesterday) or holds no numbers.
+        Raises UnexpectedAnswer if the page is about other days than were asked for (the first may
+        start later, all others where it did, and all have to reach the day before yesterday) or
+        holds no numbers.
         """
+        if self.pages == 0 and self.start < page.start <= page.end:
+            self._begin(page.start)
         if page.start != self.start:
             raise UnexpectedAnswer("GetUsage", f"starts on {page.start}, asked was {self.start}")
         if page.end < self.end - 2 * DAY:
@@ -93,6 +95,12 @@ class PlanUsage:
             self.ids.add(key_id)
             if pairs:  # a key without hits may come with nothing or not at all (seen: AF-302)
                 self._add_key(key_id, pairs, days, again=again)
+
+    def _begin(self, start: date) -> None:
+        self.start = start
+        self.dates = [start + DAY * index for index in range((self.end - start).days + 1)]
+        self._compared = range(EDGE_DAYS + 1, len(self.dates) - 1)  # see `used`
+        self.history_from = max(start, self.history_from)
 
     @property
     def days_kept(self) -> int:

@@ -199,7 +199,8 @@ def _told(
         key_ids = tuple(sorted(usage.used.keys() & known))
         used = tuple(usage.used[key_id] for key_id in key_ids)
         others = sum(usage.used.values()) + usage.odd_used - sum(used)
-        told[plan_id] = Told(today, usage.read_through, by_day, key_ids, used, others)
+        since = None if usage.start == today - DAY * USAGE_DAYS else usage.start
+        told[plan_id] = Told(today, usage.read_through, by_day, key_ids, used, others, since)
     return told
 
 
@@ -235,16 +236,19 @@ def _first_days(
     """The first day after the last gap of each plan that has had one.
 
     What lies between the last day that was read and the first that usage still tells of was read by
-    nobody. A plan that opens no stage shows no use, as if nobody had read it.
+    nobody, nor was what lies before a first answer that goes back less far than it was asked to. A plan
+    that opens no stage shows no use, as if nobody had read it.
     """
-    start = today - DAY * USAGE_DAYS
+    longest = today - DAY * USAGE_DAYS
     days: dict[str, date] = {}
     for plan_id, reading in readings.items():
         earlier = before.plans.get(plan_id) if before else None
+        start = usages[plan_id].start if plan_id in usages else longest
         if not reading.stages:
             days[plan_id] = today
         elif before is None or earlier is None:
-            continue
+            if start > longest:
+                days[plan_id] = start
         elif plan_id in usages and _read_through(plan_id, earlier, before) < start:
             days[plan_id] = max(start, before.first_days.get(plan_id, start))
         elif plan_id in before.first_days:
@@ -416,7 +420,7 @@ def _untold(
         is_expected = before.untold.get(key_id) == on or (
             on >= edge
             and len(told) == len(in_plans[key_id])
-            and all(on <= usage.read_through for usage in told)
+            and all(usage.start + DAY * EDGE_DAYS <= on <= usage.read_through for usage in told)
             and all(
                 on > evidence.quota_since.get(plan_id, date.min) for plan_id in in_plans[key_id]
             )

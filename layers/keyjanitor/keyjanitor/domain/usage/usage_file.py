@@ -21,6 +21,7 @@ LEFT = "the key left the plan before the day was read"
 DELETED = "the plan was deleted before the day was read"
 UNCLEAR = "API Gateway told fewer or more days than it was asked for"
 TOO_MANY = "the account's plans have more keys than the usage files have room for"
+NOT_TOLD_BACK = "API Gateway told no days so long ago"
 TOO_LONG_AGO = "the first reading had no room for days so long ago"
 
 Row = dict[str, Any]
@@ -108,7 +109,8 @@ class UsageFiles:
             return _unknown(plan, f"told only through {usage.read_through}", stand)
         if day < usage.history_from:
             is_news = not stand and self._is_news(plan_id, day)
-            return [_row(plan, None, missing=TOO_LONG_AGO)] if is_news else stand.values()
+            why = TOO_LONG_AGO if day >= usage.start else NOT_TOLD_BACK
+            return [_row(plan, None, missing=why)] if is_news else stand.values()
         return self._told(plan, usage, day, stand)
 
     def _told(
