@@ -528,7 +528,10 @@ class Account:
         return [item["Key"] for item in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))]
 
     def keys_file(self, day: date | None = None) -> dict[str, dict[str, Any]]:
-        name = f"keys/dt={day or self.today}/keys.jsonl.gz"
+        return self.lines_in(f"keys/dt={day or self.today}/keys.jsonl.gz")
+
+    def lines_in(self, name: str) -> dict[str, dict[str, Any]]:
+        """The lines of a night's keys file, or of a dry run's, by key id."""
         lines = self.objects(name)[name].decode().splitlines()
         return {line["key_id"]: line for line in map(json.loads, lines)}
 

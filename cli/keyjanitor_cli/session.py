@@ -1,7 +1,6 @@
 """What one call of the command works with: the person's account, the stack, its ledger and its bucket."""
 
 from collections.abc import Callable, Mapping
-from datetime import date
 from functools import cached_property, wraps
 from typing import Any
 
@@ -18,7 +17,6 @@ from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
 from keyjanitor_cli.gateway import Gateway
-from keyjanitor_cli.views.plan import done_if_parked
 
 
 class Session:
@@ -76,11 +74,8 @@ class Session:
         return Ownership(client("resourcegroupstaggingapi"), client("cloudformation"))
 
     def planned(self, answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The lines of the keys file that a sweep's answer names; what the date parked already is done."""
-        lines = self.files.keys(answer["keys_file"]) if answer.get("keys_file") else []
-        day = date.fromisoformat(answer["time"][:10])
-        parked = {row.key_id for row in self.ledger.parked_on_sweep(day) if row.parked_on == day}
-        return done_if_parked(lines, frozenset(parked))
+        """The lines of the keys file that a sweep's answer names; what the date did already is `stepped`."""
+        return self.files.keys(answer["keys_file"]) if answer.get("keys_file") else []
 
     def invoke(self, function: Function, event: Mapping[str, Any], doing: str) -> dict[str, Any]:
         """Invokes a function once and gives its answer; `doing` is shown with the seconds meanwhile."""

@@ -28,21 +28,13 @@ COLUMNS = (
     "reason",
     "next_on",
 )
+WAITING = ("waits", "awaits_allowance", "not_tonight", "not_told")  # reason codes of `keep`
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would compute
 
 
 def is_done(line: Mapping[str, Any]) -> bool:
     """Whether a step was taken by an earlier run of the date."""
     return line.get("reason_code") == "stepped"
-
-
-def done_if_parked(
-    lines: Sequence[Mapping[str, Any]], key_ids: frozenset[str]
-) -> list[Mapping[str, Any]]:
-    """The lines, of which those of the keys that were parked on the date are done: only `park` is said there."""
-    return [
-        {**line, "reason_code": "stepped"} if line["key_id"] in key_ids else line for line in lines
-    ]
 
 
 def steps(lines: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -81,7 +73,7 @@ def stays(lines: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         if line.get("verdict") in ORDER:
             continue
         code = line.get("reason_code")
-        if line.get("verdict") == "keep" and code in ("waits", "awaits_allowance", "not_told"):
+        if line.get("verdict") == "keep" and code in WAITING:
             counted[str(code)] += 1
         else:
             counted[str(line.get("verdict"))] += 1
@@ -156,6 +148,7 @@ def _totals(
         "keep": "in use or not idle for long enough",
         "waits": "wait for their announced date",
         "awaits_allowance": "wait for a later night's allowance",
+        "not_tonight": "are due, but not tonight",
         "not_told": "wait until their notice could be sent",
         "protected": "protected or owned by another tool",
         "unknown": "unknown, so kept",

@@ -46,6 +46,11 @@ class Files:
         self.key_lines[day] = [dict(row) for row in rows]
         return f"keys/dt={day}/keys.jsonl.gz"
 
+    def put_dry_run(self, day: date, rows: Iterable[Mapping[str, Any]]) -> str:
+        for _ in rows:
+            pass  # laid out, and kept nowhere: no run reads it
+        return f"dry-runs/{day}/keys.jsonl.gz"
+
     def save_sweep_plan(self, plan: SweepPlan) -> None:
         self.saved[plan.digest] = plan.pairs
 

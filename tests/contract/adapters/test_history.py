@@ -556,6 +556,7 @@ CALLS: dict[str, Callable[[HistoryBucket], Any]] = {
     "put_usage": lambda history: history.put_usage(TODAY, []),
     "keys": lambda history: history.keys(TODAY),
     "put_keys": lambda history: history.put_keys(TODAY, []),
+    "put_dry_run": lambda history: history.put_dry_run(TODAY, []),
     "put_plan": lambda history: history.save_sweep_plan(a_plan(a_key())),
     "plan": lambda history: history.saved_sweep_plan("0123456789abcdef"),
     "put_approval": lambda history: history.put_approval("0123456789abcdef", TODAY, at(TODAY)),

@@ -155,8 +155,8 @@ def test_a_key_that_stands_under_the_marker_is_our_own_earlier_try(account: Acco
     assert not account.enabled(half_done)
     assert account.gateway.whole(half_done)[2] == ()
     account.around = Calls()
-    account.sweep(mode="observe")
-    assert account.keys_file()[half_done]["reason"] == "being restored"
+    dry_run = account.sweep(mode="observe")
+    assert account.lines_in(dry_run["keys_file"])[half_done]["reason"] == "being restored"
     answer = account.sweep()  # which brings to an end what was begun
     assert answer["applied"]["restore"] == 1
     assert account.gateway.whole(half_done)[0].name == f"name of {KEY_ID}"

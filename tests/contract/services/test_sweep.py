@@ -310,17 +310,74 @@ def test_a_look_at_an_old_night_leaves_its_keys_file(an_account: AccountMaker) -
     assert account.keys_file(old) == before
 
 
-def test_a_later_run_of_a_night_keeps_the_lines_of_the_keys_that_an_earlier_one_parked(
+def test_a_later_run_of_a_night_keeps_the_lines_of_the_keys_that_an_earlier_one_parked_as_done(
     account: Account,
 ) -> None:
     due_to_be_parked(account)
     account.sweep()
     first = account.keys_file()
-    assert first[KEY_ID]["verdict"] == "park"
-    for mode in ("park", "observe"):
-        account.sweep(mode=mode)
-        assert account.keys_file()[KEY_ID] == first[KEY_ID]
+    assert (first[KEY_ID]["verdict"], first[KEY_ID]["reason_code"]) == ("park", "idle")
+    done = {
+        **first[KEY_ID],
+        "reason_code": "stepped",
+        "facts": {"due": {"reason_code": "idle", "facts": first[KEY_ID]["facts"]}},
+    }
+    for _ in range(2):
+        account.sweep()
+        assert account.keys_file()[KEY_ID] == done
         assert account.keys_file().keys() == first.keys()
+
+
+def test_a_dry_run_after_a_sweep_has_a_file_of_its_own_in_which_what_was_parked_is_done(
+    account: Account,
+) -> None:
+    due_to_be_parked(account)
+    account.sweep()
+    night = account.keys_file()
+    answer = account.sweep(mode="observe")
+    assert answer["keys_file"] == f"dry-runs/{account.today}/keys.jsonl.gz"
+    assert account.keys_file() == night
+    dry = account.lines_in(answer["keys_file"])
+    assert dry.keys() == night.keys()
+    assert (dry[KEY_ID]["verdict"], dry[KEY_ID]["reason_code"]) == ("park", "stepped")
+
+
+def test_a_dry_run_before_the_first_sweep_of_a_date_says_what_is_known_of_the_date(
+    account: Account,
+) -> None:
+    account.key(KEY_ID, idle=80)
+    account.read()
+    answer = account.sweep(mode="observe")
+    assert answer["keys_file"] == f"keys/dt={account.today}/keys.jsonl.gz"
+    assert account.keys_file()[KEY_ID]["verdict"] == "warn"
+    assert account.objects("dry-runs/") == {}
+
+
+def test_a_night_in_observe_is_no_dry_run(an_account: AccountMaker) -> None:
+    account = an_account(mode=Mode.OBSERVE)
+    account.key(KEY_ID, idle=80)
+    for _ in range(2):
+        assert account.night()["keys_file"] == f"keys/dt={account.today}/keys.jsonl.gz"
+
+
+def test_a_dry_run_is_no_sweep_that_finished(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def finished() -> float:
+        lines = capsys.readouterr().out.splitlines()
+        return sum(
+            sum(told["SweepFinished"])
+            if isinstance(told["SweepFinished"], list)
+            else told["SweepFinished"]
+            for told in map(json.loads, filter(lambda line: line[:1] == "{", lines))
+            if "SweepFinished" in told
+        )
+
+    account.read()
+    account.sweep(mode="observe")
+    assert finished() == 0
+    account.sweep()
+    assert finished() == 1
 
 
 def but_the_pressure_row(account: Account) -> list[dict[str, Any]]:
@@ -646,6 +703,9 @@ def test_a_sweep_in_observe_reports_the_brake_and_writes_nothing_of_it(account: 
     assert answer["digest"] == digest
     assert account.objects("plans/") == {k: v for k, v in before.items() if k[:6] == "plans/"}
     assert account.objects("nights/") == {k: v for k, v in before.items() if k[:7] == "nights/"}
+    assert account.objects("keys/") == {k: v for k, v in before.items() if k[:5] == "keys/"}
+    braked = [line for line in account.keys_file().values() if "safety brake" in line["reason"]]
+    assert len(braked) == MANY + 1
 
 
 def test_a_first_night_says_how_many_keys_are_past_their_limit_and_why(account: Account) -> None:

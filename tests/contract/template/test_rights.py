@@ -149,6 +149,7 @@ def take_nights_back(life: Life, mode: str) -> None:
     account.mode = Mode(mode)
     account.wire()
     account.sweep()
+    account.sweep(mode="observe")
     if mode == "observe":
         return
     account.around = dies_after("apigateway.attach")

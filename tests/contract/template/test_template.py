@@ -121,6 +121,7 @@ EXPIRE_KEYS_OBSERVING = {
     ("s3:GetObject", f"{BUCKET}/tombstones/*"),
     ("s3:ListBucketVersions", "HistoryBucket.Arn"),
     ("s3:GetObjectVersion", f"{BUCKET}/tombstones/*"),
+    ("s3:PutObject", f"{BUCKET}/dry-runs/*"),
     ("s3:PutObject", f"{BUCKET}/keys/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
     ("kms:Decrypt", "SealingKey.Arn"),
@@ -478,6 +479,10 @@ def test_the_history_is_kept_as_long_as_is_said_and_evidence_as_long_as_a_night_
         },
         "usage/": history,
         "keys/": history,
+        "dry-runs/": {
+            "ExpirationInDays": 7,
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+        },
         "reports/": history,
     }
 

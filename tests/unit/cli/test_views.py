@@ -98,8 +98,18 @@ def test_a_step_that_an_earlier_run_of_the_date_took_is_no_plan_any_more() -> No
     assert texts(view)[:2] == ["Plan: nothing; of 3 keys.", "Done today already: 1 to warn."]
 
 
+def test_a_key_that_is_due_and_waits_is_not_counted_as_in_use() -> None:
+    codes = ("awaits_allowance", "not_tonight", "not_tonight", "within_idle_limit")
+    lines = [a_line(f"k{n}", "keep", reason_code=code) for n, code in enumerate(codes)]
+    assert plan.stays(lines) == {"awaits_allowance": 1, "not_tonight": 2, "keep": 1}
+    assert texts(plan.view(an_answer(), lines, deployed="park"))[-1] == (
+        "Nothing is done to: 1 in use or not idle for long enough, 1 wait for a later night's "
+        "allowance, 2 are due, but not tonight."
+    )
+
+
 def test_a_key_that_the_date_parked_is_not_planned_again() -> None:
-    lines = plan.done_if_parked([a_line("k1", "park"), a_line("k2", "park")], frozenset({"k1"}))
+    lines = [a_line("k1", "park", reason_code="stepped"), a_line("k2", "park")]
     assert [(one["key_id"], one["done"]) for one in plan.steps(lines)] == [
         ("k1", True),
         ("k2", False),

@@ -8,6 +8,7 @@ import pytest
 
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.sweep_plan import (
+    APPROVED_ONLY,
     Disable,
     Enable,
     Missing,
@@ -313,7 +314,7 @@ def test_the_verdicts_of_an_approved_plan_say_who_goes_and_who_waits() -> None:
         ("disable", third),
     ]
     assert [one.because for one in approved.verdicts] == [
-        reasons.AwaitsAllowance(first.because),  # type: ignore[union-attr]
+        reasons.NotTonight(APPROVED_ONLY, first.because),  # type: ignore[union-attr]
         reasons.Idle(74, days_ago(74)),
         reasons.Idle(74, days_ago(74)),
     ]

@@ -46,7 +46,7 @@ def test_utc_may_be_written_in_its_other_ways(time: str) -> None:
 @pytest.mark.parametrize(
     ("event", "more"),
     [
-        ({"mode": "observe"}, {"mode": Mode.OBSERVE}),
+        ({"mode": "observe"}, {"mode": Mode.OBSERVE, "dry_run": True}),
         ({"approve": DIGEST}, {"approve": DIGEST}),
         ({"undo": "2026-11-20"}, {"undo": YESTERDAY}),
         (
@@ -66,6 +66,12 @@ def test_what_an_operator_may_ask_for(event: dict[str, Any], more: dict[str, Any
 @pytest.mark.parametrize("mode", ["observe", "disable"])
 def test_a_lower_mode_than_the_deployed_one_may_be_asked_for(mode: str) -> None:
     assert sweep({"mode": mode}, Mode.DISABLE).mode == Mode(mode)
+
+
+def test_a_dry_run_is_asked_for_and_a_night_in_observe_is_none() -> None:
+    assert sweep({"mode": "observe"}, Mode.OBSERVE).dry_run
+    assert not sweep({}, Mode.OBSERVE).dry_run
+    assert not sweep({"time": hours(-37)}).dry_run
 
 
 # --- the replay window ----------------------------------------------------------------------------

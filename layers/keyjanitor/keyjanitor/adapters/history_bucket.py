@@ -28,6 +28,7 @@ class HistoryBucket:
         daily = DailyFiles(files)
         self.usage, self.put_usage = daily.usage, daily.put_usage
         self.keys, self.put_keys = daily.keys, daily.put_keys
+        self.put_dry_run = daily.put_dry_run
         self.put_report = daily.put_report
         sweeps = SweepFiles(files)
         self.saved_sweep_plan, self.save_sweep_plan = (

@@ -1,4 +1,4 @@
-"""The history's daily files: usage, keys with their verdicts, and the reports made of them."""
+"""The history's daily files: usage, keys with their verdicts, dry runs, and the reports made of them."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ logger = Logger(child=True)
 
 
 class DailyFiles:
-    """The files under usage/, keys/ and reports/; each is written whole, over the one before it."""
+    """The files under usage/, keys/, dry-runs/ and reports/; each is written whole, over the one before it."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -35,6 +35,12 @@ class DailyFiles:
         """Writes the keys file of a night, every key with tonight's verdict, and gives its name."""
         self._put_lines(_keys_name(day), rows)
         return _keys_name(day)
+
+    def put_dry_run(self, day: date, rows: Iterable[Mapping[str, Any]]) -> str:
+        """Writes what a dry run found, every key with its verdict, beside the night's own; gives its name."""
+        name = f"dry-runs/{day}/keys.jsonl.gz"
+        self._put_lines(name, rows)
+        return name
 
     def _get_lines(
         self, name: str, fits: Callable[[Mapping[str, Any]], bool]

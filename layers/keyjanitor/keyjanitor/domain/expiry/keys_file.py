@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.domain.expiry.explained import laid_out
-from keyjanitor.domain.expiry.reasons import NotTold, TierMissing
+from keyjanitor.domain.expiry.reasons import NotTold, Stepped, TierMissing
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, SweepPlan, Verdict, Warn
 from keyjanitor.domain.model.keys import DAY, State
 from keyjanitor.domain.model.records import stands_disabled
@@ -50,12 +50,20 @@ def key_lines(plan: SweepPlan) -> Iterator[dict[str, Any]]:
 def with_parked(
     lines: Iterable[Mapping[str, Any]], earlier: Iterable[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
-    """The lines of a run, and of `earlier` those with `park` of keys that have none any more."""
+    """The lines of a run, and of `earlier` those with `park` of keys that have none any more, as done."""
     found = {line["key_id"]: line for line in lines}
     for line in earlier:
         if line.get("verdict") == "park":
-            found.setdefault(line["key_id"], line)
+            found.setdefault(line["key_id"], _done(line))
     return [found[key_id] for key_id in sorted(found)]
+
+
+def _done(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The line of a key that an earlier run of the date parked, with the reason for which it did."""
+    code = line.get("reason_code", "")
+    if code == Stepped.code:
+        return line
+    return {**line, **laid_out(Stepped(line["reason"], code, line.get("facts", {})))}
 
 
 def thinned(

@@ -147,6 +147,7 @@ BRAKED = (SweepAction.DISABLE, SweepAction.PARK, SweepAction.PURGE)
 # As they are told, what takes away most first.
 KINDS = (SweepAction.PARK, SweepAction.PURGE, SweepAction.DISABLE, SweepAction.WARN)
 BRAKE_IS_ON = "the safety brake is on"
+APPROVED_ONLY = "only the plan that was approved is carried out on this date"
 
 
 def action_of(step: Step) -> SweepAction:
@@ -244,7 +245,7 @@ class SweepPlan:
         """
         given_back = tuple(step for step in self.steps if isinstance(step, Enable))
         go = tuple(step for step in self.due if (action_of(step), key_id_of(step)) in pairs)
-        return self.going((*given_back, *go))
+        return self.going((*given_back, *go), because=APPROVED_ONLY)
 
     def going(self, steps: tuple[Step, ...], because: str | None = None) -> "SweepPlan":
         """The plan with other steps, and verdicts that say so: who has to wait is kept tonight.

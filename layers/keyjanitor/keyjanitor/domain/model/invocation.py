@@ -62,7 +62,8 @@ class Invocation:
 class SweepInvocation:
     """A valid event of expire_keys; at most one of `approve`, `undo`, `hold` and `resume`.
 
-    `observed_because` says why a sweep that might do more may only observe.
+    `observed_because` says why a sweep that might do more may only observe. A `dry_run` is one that a
+    person asked for: a night in `observe` is none.
     """
 
     time: datetime
@@ -73,6 +74,7 @@ class SweepInvocation:
     hold: str | None = None
     resume: bool = False
     observed_because: str | None = None
+    dry_run: bool = False
     is_near: bool = (
         True  # to the real time: else it is a look at another night, and leaves no trace
     )
@@ -118,6 +120,7 @@ class SweepInvocation:
             hold=_text(event, "hold", WHY, "a text of 1 to 500 characters: why, in your words"),
             resume="resume" in event,
             observed_because=observed_because,
+            dry_run=not asked and event.get("mode") == Mode.OBSERVE,
             is_near=window.is_near(time),
         )
 

@@ -93,12 +93,14 @@ class SweepRun:
             checked = check(plan.for_mode(mode), comparison, request, self.adapters)
         plan = checked.plan
         keys_file = (
-            write_down(plan, pressure_row, gathered, self.adapters) if request.is_near else None
+            write_down(request, plan, pressure_row, gathered, self.adapters)
+            if request.is_near
+            else None
         )
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
-        count(outcome, SweepFinished=1, Keys=len(plan.verdicts))
+        count(outcome, SweepFinished=int(not request.dry_run), Keys=len(plan.verdicts))
         return answer(
             request,
             mode=mode,
@@ -187,21 +189,28 @@ def allowed(request: SweepInvocation, adapters: Adapters) -> SweepInvocation:
 
 
 def write_down(
-    plan: SweepPlan, pressure_row: PressureRow, gathered: Gathered, adapters: Adapters
+    request: SweepInvocation,
+    plan: SweepPlan,
+    pressure_row: PressureRow,
+    gathered: Gathered,
+    adapters: Adapters,
 ) -> str:
     """Writes the keys file of the night and the state of the pressure rules, in `observe` too.
 
-    Gives the name of the night's keys file.
-
-    A look at an old night takes nothing from what a later one has said, and a later run of a date
-    nothing from what an earlier one has parked: only its lines tell of those keys.
+    Gives the name of the file. A look at an old night takes nothing from what a later one has said, a
+    later run of a date nothing from what an earlier one has parked (only its lines tell of those keys),
+    and a dry run nothing from a sweep that acted: it has a file of its own from then on.
     """
     known = adapters.ledger.pressure_row()
     if known is None or known.date <= plan.today:
         adapters.ledger.put_pressure_row(pressure_row)
-    earlier = adapters.history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
+    history = adapters.history
+    earlier = history.keys(plan.today) if gathered.night.stepped[SweepAction.PARK] else ()
     parked = [line for line in earlier if line["key_id"] in gathered.parked_ids]
-    return adapters.history.put_keys(plan.today, with_parked(key_lines(plan), parked))
+    lines = with_parked(key_lines(plan), parked)
+    if request.dry_run and adapters.ledger.night(plan.today).swept:
+        return history.put_dry_run(plan.today, lines)
+    return history.put_keys(plan.today, lines)
 
 
 def count(outcome: Outcome, **more: int) -> None:
