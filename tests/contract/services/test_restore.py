@@ -112,6 +112,18 @@ def test_a_restore_begins_the_clock_anew(account: Account) -> None:
     assert account.keys_file()[new_id]["idle_days"] == 1
 
 
+def test_a_later_run_of_the_date_knows_a_restored_keys_plans_and_tier(account: Account) -> None:
+    """The reading of that night knows it by its former id."""
+    row = parked(account)
+    new_id = brought_back(account, row)
+    account.sweep()
+    line = account.keys_file()[new_id]
+    assert (line["tier"], line["usage_plan_ids"]) == ("external", [PLAN_ID])
+    assert (line["verdict"], line["reason_code"]) == ("keep", "within_idle_limit")
+    assert (line["facts"]["days"], line["idle_since"]) == (0, str(account.today))
+    assert KEY_ID not in account.keys_file()
+
+
 def test_a_key_that_has_the_value_already_is_left_alone(account: Account) -> None:
     row = parked(account)
     account.gateway.add_key(

@@ -136,6 +136,19 @@ def test_the_allowance_of_a_date_counts_the_keys_that_were_parked_on_it() -> Non
     assert plan.allowance == 250
 
 
+def test_a_key_that_was_parked_on_the_date_and_is_back_counts_once() -> None:
+    keys = [a_key(f"k{n:03}", age=0) for n in range(500)]
+    back = [a_row(key.key_id, restored_on=TODAY, was_parked_on=TODAY) for key in keys[:100]]
+    enabled = [a_row(key.key_id, restored_on=TODAY) for key in keys[100:]]
+    plan = a_plan(
+        *keys,
+        policy=a_policy(max_share=0.5),
+        rows=[*back, *enabled],
+        stepped={SweepAction.PARK: 100},
+    )
+    assert plan.allowance == 250
+
+
 @pytest.mark.life("K-1301")
 def test_on_one_date_at_most_so_many_are_warned_so_many_disabled_parked_and_purged() -> None:
     plan = planned(

@@ -400,3 +400,33 @@ def test_a_tier_that_never_expires_keys_has_no_orphans_but_that_of_unclaimed_key
     assert orphan(issued) == reasons.TierNever("inner")
     assert isinstance(orphan(), reasons.Orphan)
     assert isinstance(orphan(a_row(issued=True)), reasons.Orphan)
+
+
+# --- keys that the reading does not know yet --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"restored_on": TODAY, "previous_key_ids": ("former",), "first_created_on": days_ago(400)},
+        {"issued": True, "adopted_on": TODAY},
+    ],
+    ids=["restored", "issued"],
+)
+def test_a_key_made_since_the_reading_is_in_the_plans_that_it_was_put_into(
+    more: dict[str, Any],
+) -> None:
+    row = a_row(usage_plan_ids=(PLAN_ID, "a plan made since"), **more)
+    evidence = an_evidence(a_reading("other"))
+    (verdict,) = plan(a_key(age=0), rows=[row], evidence=evidence).verdicts
+    assert (verdict.tier, verdict.usage_plan_ids) == (EXTERNAL, (PLAN_ID,))
+    assert isinstance(verdict.because, reasons.WithinIdleLimit)
+    assert (verdict.word, verdict.because.days) == ("keep", 0)
+
+
+def test_a_key_made_before_the_reading_is_in_the_plans_that_the_reading_shows() -> None:
+    row = a_row(usage_plan_ids=(PLAN_ID,))
+    evidence = an_evidence(a_reading("other"))
+    (verdict,) = plan(a_key(age=1), rows=[row], evidence=evidence).verdicts
+    assert verdict.usage_plan_ids == ()
+    assert isinstance(verdict.because, reasons.OrphanSoon)

@@ -14,8 +14,8 @@ from statistics import median
 from typing import Literal
 
 from keyjanitor.domain.expiry.reasons import Idle, NoContact, Orphan, OrphanSoon, TierNever
-from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
-from keyjanitor.domain.model.keys import DAY, SweepAction
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict, keys_of_date
+from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import Never, Policy, PressureRule, Sweep, Tier
 from keyjanitor.domain.usage.evidence import Evidence
 
@@ -270,7 +270,7 @@ def compare(
             for verdict in plan.verdicts
             if verdict.past is not None and verdict.key.key_id in tonight.lowered
         )
-    keys = len(plan.verdicts) + plan.stepped.get(SweepAction.PARK, 0)
+    keys = keys_of_date(plan.verdicts, plan.stepped, plan.today)
     allowance = plan.allowance
     if before is not None:
         # An edit that raises the allowance does not hide what it brings on the same night.

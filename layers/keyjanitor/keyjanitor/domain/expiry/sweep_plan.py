@@ -283,6 +283,17 @@ def word_of(step: Warn | Disable | Park) -> VerdictWord:
             assert_never(step)
 
 
+def keys_of_date(
+    verdicts: Sequence[Verdict], stepped: Mapping[SweepAction, int], today: date
+) -> int:
+    """Number of the account's keys with those that were parked on the date; one that is back counts once."""
+    back = sum(
+        one.row is not None and one.row.restored_on == one.row.was_parked_on == today
+        for one in verdicts
+    )
+    return len(verdicts) + stepped.get(SweepAction.PARK, 0) - back
+
+
 def count_kinds(pairs: Iterable[tuple[str, str]]) -> dict[SweepAction, int]:
     """Number of pairs of action and key id by kind of step: every kind, deletions first."""
     counted = Counter(action for action, _ in pairs)

@@ -26,6 +26,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     Verdict,
     VerdictWord,
     Warn,
+    keys_of_date,
     within_allowance,
 )
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
@@ -54,9 +55,7 @@ def decide(night: SweepInput, bound: BoundPolicy, pressure: Pressure | None = No
         purges=judge.purges(),
         enables=judge.enables,
         # The keys that were parked on this date count: its allowance is one, whatever its runs did.
-        allowance=bound.policy.sweep.allowance(
-            len(night.keys) + night.stepped.get(SweepAction.PARK, 0)
-        ),
+        allowance=bound.policy.sweep.allowance(keys_of_date(verdicts, night.stepped, night.today)),
         stepped=night.stepped,
         pressure=judge.pressure,
     )
@@ -101,13 +100,20 @@ class _Judge:
 
     def _tier(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
         row = self._night.rows.get(key.key_id) or self._night.begun.get(key.key_id)
-        plans = self._use.plans_of(key.key_id)
+        plans = self._plans(key, row)
         if row is not None and row.issued:
             return tier_of(row, plans, self._bound)
         known = (plans, row.tier if row is not None else None)
         if known not in self._tier_of:
             self._tier_of[known] = tier_of(row, plans, self._bound)
         return self._tier_of[known]
+
+    def _plans(self, key: ApiKey, row: Row | None) -> tuple[str, ...]:
+        """The key's usage plans by the reading; of a key made since, those that it was put into."""
+        plans = self._use.plans_of(key.key_id)
+        if plans or row is None or key.created_date.date() < self._evidence.day:
+            return plans
+        return tuple(one for one in row.usage_plan_ids if one in self._evidence.plans)
 
     def note(self, key: ApiKey) -> Adopt | Correct | None:
         """Note for the ledger about a key without a row, or with a row that is out of date; else None."""
@@ -153,7 +159,7 @@ class _Judge:
     def verdict(self, key: ApiKey) -> Verdict:
         row = self._night.rows.get(key.key_id)
         tier, tier_unknown = self._tier(key)
-        plans = self._use.plans_of(key.key_id)
+        plans = self._plans(key, row)
         since = self._use.idle_since(key, row)
         last_used = self._use.last_used(key, row)
         step: Warn | Disable | Park | None = None
