@@ -11,7 +11,7 @@ from typing import Any
 from keyjanitor.domain.expiry.ownership import disabled_by_us
 from keyjanitor.domain.model.keys import ApiKey, State
 from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.requests.key_values import looks_like_ours
+from keyjanitor.domain.requests.key_values import is_words, looks_like_ours
 from keyjanitor_cli.shapes import Block, Column, Command, Facts, Line, Table, Tone, View
 from keyjanitor_cli.words import many
 
@@ -64,7 +64,9 @@ class Answer:
 
 def may_be_a_value(text: str) -> bool:
     """Whether a text that was typed as an argument is a key's value rather than an id or a name."""
-    return VALUE.fullmatch(text) is not None or looks_like_ours(text)
+    if looks_like_ours(text):
+        return True
+    return VALUE.fullmatch(text) is not None and not is_words(text)
 
 
 def sparkline(use: Sequence[int | None]) -> str:

@@ -108,9 +108,18 @@ def test_the_busiest_day_has_the_highest_bar_and_a_used_day_never_the_lowest() -
         assert line[2] == "█"
 
 
+WORDS = "PartnerPortalOfTheCityOfLondon2026"
+
+
 def test_what_may_be_a_value_is_told_from_ids_and_names() -> None:
     assert shown.may_be_a_value("abcdefghij0123456789abcdefghij0123456789")
-    for text in ("a1b2c3d4e5", "weather-app-in-production-of-the-north", "Weather app", KEY_ID):
+    for text in (
+        "a1b2c3d4e5",
+        "weather-app-in-production-of-the-north",
+        "Weather app",
+        KEY_ID,
+        WORDS,
+    ):
         assert not shown.may_be_a_value(text)
 
 

@@ -15,6 +15,7 @@ from keyjanitor.domain.requests.key_values import (
     LONGEST_OF_AN_ID,
     PATTERN,
     holds_a_value,
+    is_words,
     looks_like_ours,
     new_value,
 )
@@ -177,6 +178,47 @@ def test_words_are_no_value_unless_a_third_of_their_neighbours_differ_in_kind(
     text: str, is_one: bool
 ) -> None:
     assert holds_a_value(text) is is_one
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TheWeatherAppOfTheYear2026",
+        "theWeatherAppOfTheYear2026",
+        "PartnerPortalOfTheCityOfLondon20261128",
+    ],
+)
+def test_a_name_of_words_without_a_break_is_no_value(name: str) -> None:
+    assert is_words(name)
+    assert not holds_a_value(name)
+    assert not holds_a_value(f"{name} (test)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MyHTTPGatewayOfTheYear2026",  # capitals side by side
+        "TheWthrAppOfTheYearNow2026",  # a word without a vowel
+        "The2026WeatherAppOfTheYear1",  # a number between words
+        "TheWeatherAppOfTheYear202611281",  # more than a date
+        "ThEwEaThErApPoFtHeYeAr2026x",
+    ],
+)
+def test_what_is_not_plainly_words_is_refused_where_it_is_mixed(text: str) -> None:
+    assert not is_words(text)
+    assert holds_a_value(text)
+
+
+@pytest.mark.parametrize(("length", "most"), [(20, 4), (30, 0), (40, 0)])
+def test_values_drawn_by_chance_are_no_words(length: int, most: int) -> None:
+    chance = Random(11)
+    values = ("".join(chance.choices(ALPHABET, k=length)) for _ in range(100_000))
+    assert sum(map(is_words, values)) <= most
+
+
+def test_no_value_of_ours_is_let_through_as_words() -> None:
+    assert not any(is_words(a_value()) for _ in range(2_000))
+    assert holds_a_value(f"TheWeatherAppOfTheYear2026{a_value()}")
 
 
 @given(st.uuids())

@@ -167,7 +167,7 @@ def _what_it_is(document: object) -> str:
 
 LOOKS_LIKE_A_VALUE = (
     "this looks like a key's value, not its id; no request needs a value, and it is repeated nowhere. "
-    "The id is in the key's events and in API Gateway"
+    "The id is in the key's events and in API Gateway. If it is a name, part its words by spaces or dashes"
 )
 # An id of an owner or of a request comes from other systems, which have long ones.
 _IDS_OF_OTHERS = frozenset({"owner", "request_id"})
