@@ -50,7 +50,7 @@ ISSUES = 'idle_days = 60\nthrottle = { rate_limit = 10, burst_limit = 20 }\nsend
 # What is checked beside each field by itself: the rule, and a file that breaks it.
 RULES = (
     (
-        "A tier that names `senders` or `recipients` issues keys: it needs both, `stages`, and a limit.",
+        "A tier that names `senders` or `recipients` issues keys: it needs `recipients`, `stages` and a limit.",
         UNCLAIMED
         + "[tiers.external]\n"
         + ISSUES

@@ -130,8 +130,8 @@ def _promises() -> list[Schema]:
     some, none = {"minItems": 1}, {"maxItems": 0}
     nothing = {"properties": {"senders": none, "recipients": none}}
     whole = {
-        "required": ["senders", "recipients", "stages"],
-        "properties": {"senders": some, "recipients": some, "stages": some},
+        "required": ["recipients", "stages"],
+        "properties": {"recipients": some, "stages": some},
         "anyOf": [{"required": ["throttle"]}, {"required": ["quota"]}],
     }
     return [nothing, whole]

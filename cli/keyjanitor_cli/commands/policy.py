@@ -39,7 +39,7 @@ def check(session: Session, file: Path | None) -> int:
     except OSError as err:
         raise CommandFailed(f"{path}: cannot be read: {err.strerror}") from None
     try:
-        tiers = list(parse_policy(content, str(path)).tiers)
+        policy = parse_policy(content, str(path))
     except PolicyError as err:
         session.console.show(
             mistakes.wrong(str(path), _text(content), err.mistakes),
@@ -52,8 +52,11 @@ def check(session: Session, file: Path | None) -> int:
             },
         )
         return FAILED
+    tiers = list(policy.tiers)
+    only_operators = [name for name, tier in policy.tiers.items() if tier.only_operators_ask]
     session.console.show(
-        mistakes.right(str(path), tiers), {"file": str(path), "mistakes": [], "tiers": tiers}
+        mistakes.right(str(path), tiers, only_operators),
+        {"file": str(path), "mistakes": [], "tiers": tiers, "only_operators": only_operators},
     )
     return DONE
 

@@ -11,9 +11,17 @@ LONGEST = 160  # characters of a line that are shown
 _LAST = re.compile(r"""(?:(?P<quoted>"(?:[^"\\]|\\.)*")|(?P<bare>[^."\[\]]+))(?:\[\d+\])?$""")
 
 
-def right(file: str, tiers: Sequence[str]) -> View:
-    """A policy without mistakes."""
-    return [Line(f"{file}: no mistakes; tiers: {', '.join(tiers)}", Tone.GOOD)]
+def right(file: str, tiers: Sequence[str], only_operators: Sequence[str] = ()) -> View:
+    """A policy without mistakes; `only_operators` are tiers whose keys no sender may ask for."""
+    view = [Line(f"{file}: no mistakes; tiers: {', '.join(tiers)}", Tone.GOOD)]
+    if only_operators:
+        view.append(
+            Line(
+                f"No `senders`, so only operators may ask for keys in: {', '.join(only_operators)}",
+                Tone.QUIET,
+            )
+        )
+    return view
 
 
 def wrong(file: str, text: str, mistakes: Sequence[Mistake]) -> View:

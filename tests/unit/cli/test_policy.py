@@ -17,6 +17,15 @@ from keyjanitor_cli.views.mistakes import wrong
 from tests.builders import days_ago
 from tests.unit.whatif.files import a_folder
 
+FOR_OPERATORS = """\
+[tiers.unclaimed]
+idle_days = "never"
+[tiers.desk]
+idle_days = 60
+stages = ["a1b2c3d4e5:prod"]
+throttle = { rate_limit = 10, burst_limit = 20 }
+recipients = ["arn:aws:iam::123456789012:role/portal"]
+"""
 RIGHT = '[tiers.unclaimed]\nidle_days = "never"\n'
 WRONG = """\
 service_quota = 20_000
@@ -87,7 +96,20 @@ def test_check_says_what_is_wrong_and_ends_with_1(
     assert [one["line"] for one in told["mistakes"]] == [1, 4, 6, 11]
     path.write_text(RIGHT)
     assert run(["policy", "check", str(path)]) == 0
-    assert "no mistakes; tiers: unclaimed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "no mistakes; tiers: unclaimed" in printed
+    assert "only operators" not in printed
+
+
+def test_check_names_the_tiers_whose_keys_only_operators_may_ask_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(FOR_OPERATORS)
+    assert run(["policy", "check", str(path)]) == 0
+    assert "only operators may ask for keys in: desk" in capsys.readouterr().out
+    assert run(["policy", "check", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["only_operators"] == ["desk"]
 
 
 def test_check_takes_the_policy_that_is_there(

@@ -235,10 +235,9 @@ WRONG = [
     (LEAST + "[operators]\nadmins = []\n", "operators.admins", "allowed here: ids"),
     (in_external("usage_plans", "[5]"), "tiers.external.usage_plans[0]", "allowed: a text"),
     (in_external("stages", '["prod"]'), "tiers.external.stages[0]", '"API_ID:STAGE"'),
-    (in_external("stages", None), "tiers.external.stages", "senders, recipients, stages"),
-    (in_external("stages", "[]"), "tiers.external.stages", "senders, recipients, stages"),
-    (in_external("senders", None), "tiers.external.senders", "senders, recipients, stages"),
-    (in_external("recipients", None), "tiers.external.recipients", "senders, recipients, stages"),
+    (in_external("stages", None), "tiers.external.stages", "needs recipients, stages"),
+    (in_external("stages", "[]"), "tiers.external.stages", "needs recipients, stages"),
+    (in_external("recipients", None), "tiers.external.recipients", "needs recipients, stages"),
     (
         in_external("throttle", None).replace("quota = {", "#"),
         "tiers.external.throttle",
@@ -438,6 +437,14 @@ def test_what_is_wrong_with_the_file_as_a_whole_is_named(
 def test_an_error_names_the_file_that_it_was_read_from() -> None:
     with pytest.raises(PolicyError, match=re.escape("before.toml: tiers.unclaimed: is missing")):
         parse_policy("", "before.toml")
+
+
+@pytest.mark.parametrize("senders", [None, "[]"])
+def test_a_tier_without_senders_issues_keys_to_operators_alone(senders: str | None) -> None:
+    tier = parse_policy(in_external("senders", senders)).tiers["external"]
+    assert (tier.senders, tier.only_operators_ask) == ((), True)
+    assert not parse_policy(in_external("idle_days", "60")).tiers["external"].only_operators_ask
+    assert not parse_policy(LEAST).tiers["unclaimed"].only_operators_ask
 
 
 @pytest.mark.parametrize("kind", ["senders", "admins"])

@@ -194,7 +194,7 @@ def test_both_refuse_what_is_missing() -> None:
     for path, fields in (
         ((), ("tiers",)),
         (("tiers",), ("unclaimed",)),
-        (("tiers", "external"), ("idle_days", "senders", "recipients", "stages")),
+        (("tiers", "external"), ("idle_days", "recipients", "stages")),
         (("tiers", "external", "throttle"), ("rate_limit", "burst_limit")),
         (("tiers", "external", "quota"), ("limit", "period")),
         (("pressure", 0), ("above", "idle_factor")),
@@ -202,6 +202,11 @@ def test_both_refuse_what_is_missing() -> None:
         for field in fields:
             document = changed((*path, field), lambda holder, name: holder.pop(name))
             assert (reader_takes(document), schema_takes(document)) == (False, False), field
+
+
+def test_both_take_a_tier_whose_keys_only_operators_ask_for() -> None:
+    document = changed(("tiers", "external", "senders"), lambda holder, name: holder.pop(name))
+    assert (reader_takes(document), schema_takes(document)) == (True, True)
 
 
 # Of the rules for several fields together: whether a schema can know them.

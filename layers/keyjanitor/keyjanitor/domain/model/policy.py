@@ -86,6 +86,11 @@ class Tier:
     admins: tuple[str, ...]
     recipients: tuple[str, ...]
 
+    @property
+    def only_operators_ask(self) -> bool:
+        """Whether the tier issues keys, and none but operators may ask for them."""
+        return bool(self.recipients) and not self.senders
+
     def idle_limit(self, *, never_used: bool, factor: float = 1.0) -> int | None:
         """Idle limit in days, under a pressure rule's `factor`; None: the key never expires."""
         if self.idle_days == "never":

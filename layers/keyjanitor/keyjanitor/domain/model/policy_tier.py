@@ -233,7 +233,8 @@ TIER = (
         "senders",
         _senders,
         "Ids of roles or users that may ask for keys of this tier and act on those that they were "
-        'issued; `"*"` is everyone who can send to the queue.',
+        'issued; `"*"` is everyone who can send to the queue. Without any, only operators may ask '
+        "(docs/requests.md#operators).",
         '["AROAEXAMPLEEXAMPLE012"]',
         NONE,
     ),
@@ -263,7 +264,8 @@ def read_tier(path: str, name: str, value: object) -> Tier:
     if table.is_right("stages", "method_throttle"):
         _check_methods(table, tier)
     asked = [value.get("senders"), value.get("recipients")] if isinstance(value, dict) else []
-    # A tier that names who may ask, rightly or not, promises keys.
+    # A tier that names who may ask, or who is served, rightly or not, promises keys. Without senders
+    # operators alone may ask for them.
     if any(isinstance(ids, list) and ids for ids in asked):
         _check_promise(table, tier)
     table.finish()
@@ -282,7 +284,6 @@ def _check_methods(table: FieldTable, tier: Tier) -> None:
 def _check_promise(table: FieldTable, tier: Tier) -> None:
     """Raises PolicyError if a tier that promises keys cannot issue one."""
     promised = {
-        "senders": bool(tier.senders),
         "recipients": bool(tier.recipients),
         "stages": bool(tier.stages),
         "throttle": tier.throttle is not None or tier.quota is not None,
@@ -292,6 +293,5 @@ def _check_promise(table: FieldTable, tier: Tier) -> None:
         if not present and not told:
             table.wrong(
                 field,
-                "is missing: a tier that issues keys needs senders, recipients, stages, and a "
-                "throttle or a quota",
+                "is missing: a tier that issues keys needs recipients, stages, and a throttle or a quota",
             )
