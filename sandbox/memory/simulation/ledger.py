@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any, Unpack
 
-from keyjanitor.adapters.ledger import SWEEP, Change
+from keyjanitor.adapters.ledger import COUNTED, SWEEP, Change
 from keyjanitor.domain.model.keys import LIVE_STATES, State
 from keyjanitor.domain.model.records import (
     Announcement,
@@ -60,6 +60,12 @@ class Memory:
 
     def live_rows(self) -> dict[str, Row]:
         return dict(self.rows)
+
+    def rows_to_count(self) -> dict[str, Row]:
+        return {
+            key_id: Row(key_id, **{name: getattr(row, name) for name in COUNTED})
+            for key_id, row in self.rows.items()
+        }
 
     def row(self, key_id: str) -> Row | None:
         return self.rows.get(key_id)

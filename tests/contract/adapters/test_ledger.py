@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.adapters.ledger import SWEEP, Change, Ledger
+from keyjanitor.adapters.ledger import COUNTED, SWEEP, Change, Ledger
 from keyjanitor.adapters.record_codec import from_values, to_values
 from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
@@ -145,6 +145,15 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: AnyLedger) -> None:
     assert new == row
     assert ledger.row("a text") == row
     assert ledger.live_rows() == {"a text": row}
+    counted = {name: getattr(row, name) for name in COUNTED}
+    assert ledger.rows_to_count() == {"a text": Row(key_id="a text", **counted)}
+
+
+def test_a_row_that_was_read_to_be_counted_is_not_written_back(ledger: AnyLedger) -> None:
+    (row,) = written(ledger, a_row("k0", name="a name that no count reads"))
+    (counted,) = ledger.rows_to_count().values()
+    assert ledger.commit([Change(counted, replace(counted, state=State.WARNED))]) == []
+    assert ledger.row("k0") == row
 
 
 def test_the_live_rows_are_those_of_all_pages(ledger: AnyLedger) -> None:
@@ -473,6 +482,7 @@ class Raises:
 
 CALLS: dict[str, Callable[[Ledger], Any]] = {
     "live_rows": lambda ledger: ledger.live_rows(),
+    "rows_to_count": lambda ledger: ledger.rows_to_count(),
     "row": lambda ledger: ledger.row("k"),
     "shelf": lambda ledger: ledger.parked_keys(TODAY),
     "commit": lambda ledger: ledger.commit([Change(None, a_row())]),

@@ -3,13 +3,12 @@
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.adapters.clients import code_of, refusal
+from keyjanitor.adapters.dynamodb_values import from_wire, to_wire
 from keyjanitor.errors import CallFailed
 
 TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
@@ -36,8 +35,6 @@ class Table:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self._name = name
-        self._serialize = TypeSerializer().serialize
-        self._deserialize = TypeDeserializer().deserialize
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -50,12 +47,12 @@ class Table:
         """
         params: Item = {
             "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": self._serialize(partition)},
+            "ExpressionAttributeValues": {":pk": to_wire(partition)},
             "ConsistentRead": True,
         }
         if beginning:
             params["KeyConditionExpression"] += " AND begins_with(sk, :beginning)"
-            params["ExpressionAttributeValues"][":beginning"] = self._serialize(beginning)
+            params["ExpressionAttributeValues"][":beginning"] = to_wire(beginning)
         if only:
             params["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
             params["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
@@ -99,7 +96,7 @@ class Table:
 
     def item(self, values: Mapping[str, Any]) -> Item:
         """The values as DynamoDB wants them."""
-        return {name: self._serialize(_with_decimals(value)) for name, value in values.items()}
+        return {name: to_wire(value) for name, value in values.items()}
 
     def put(self, values: Mapping[str, Any], condition: Mapping[str, Any] | None = None) -> Write:
         """A write for `transact`: the item as a whole."""
@@ -120,7 +117,7 @@ class Table:
         """The condition that an item is still of the version that was read."""
         return {
             "ConditionExpression": "version = :version",
-            "ExpressionAttributeValues": {":version": self._serialize(version)},
+            "ExpressionAttributeValues": {":version": to_wire(version)},
         }
 
     def transact(self, writes: Sequence[Write]) -> set[int] | None:
@@ -215,7 +212,7 @@ class Table:
     # --- calling ----------------------------------------------------------------------------------
 
     def _plain(self, item: Mapping[str, Any]) -> Item:
-        return {name: _without_decimals(self._deserialize(value)) for name, value in item.items()}
+        return {name: from_wire(value) for name, value in item.items()}
 
     def _call(self, operation: str, call: Any, **params: Any) -> Any:
         return self._call_any(operation, call, TableName=self._name, **params)
@@ -228,25 +225,3 @@ class Table:
 
     def _action(self, operation: str) -> str:
         return f"dynamodb:{operation} on {self._name}"
-
-
-def _with_decimals(value: Any) -> Any:
-    """DynamoDB knows no floats."""
-    if isinstance(value, float):
-        return Decimal(str(value))
-    if isinstance(value, Mapping):
-        return {name: _with_decimals(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_with_decimals(one) for one in value]
-    return value
-
-
-def _without_decimals(value: Any) -> Any:
-    """DynamoDB gives every number back as a Decimal."""
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, dict):
-        return {name: _without_decimals(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_without_decimals(one) for one in value]
-    return value

@@ -35,6 +35,12 @@ COUNT = "count"  # of watch_capacity
 REPORT = "report"  # of publish_report
 READING = "reading"  # of pull_usage
 
+# The fields of a row that a count of the account reads.
+COUNTED = (
+    *("state", "tier", "owner", "issued", "adopted_on", "warned_on", "disabled_on", "park_on"),
+    *("regretted_on", "was_parked_on"),
+)
+
 RESTORES = 100  # of one key, whose ids are followed
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
@@ -68,6 +74,14 @@ class Ledger:
     def live_rows(self) -> dict[str, Row]:
         """The rows of all keys that live in API Gateway, by key id."""
         return {row.key_id: row for row in map(_row, self._table.query("KEY"))}
+
+    def rows_to_count(self) -> dict[str, Row]:
+        """The rows of all keys that live in API Gateway, by key id, with the fields COUNTED alone.
+
+        The other fields are a new row's. No commit takes such a row: its version is 0.
+        """
+        items = self._table.query("KEY", only=("sk", *COUNTED))
+        return {row.key_id: row for row in map(_row, items)}
 
     def row(self, key_id: str) -> Row | None:
         """One live key's row as it is this moment."""

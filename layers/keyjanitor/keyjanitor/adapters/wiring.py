@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
-from keyjanitor.adapters.clients import client, gateway_client
+from keyjanitor.adapters.clients import client, gateway_client, table_client
 from keyjanitor.adapters.dead_letters import DeadLetterQueues
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.event_bus import EventBus
@@ -31,17 +31,17 @@ def ownership() -> Ownership:
 
 def ledger(table: str) -> Ledger:
     """The ledger, in its table."""
-    return Ledger(Table(client("dynamodb"), table))
+    return Ledger(Table(table_client(), table))
 
 
 def request_store(table: str) -> RequestStore:
     """The rows of requests, in the ledger's table."""
-    return RequestStore(Table(client("dynamodb"), table))
+    return RequestStore(Table(table_client(), table))
 
 
 def alert_store(table: str) -> AlertStore:
     """Which alerts were published, in the ledger's table."""
-    return AlertStore(Table(client("dynamodb"), table))
+    return AlertStore(Table(table_client(), table))
 
 
 def history(bucket: str) -> HistoryBucket:

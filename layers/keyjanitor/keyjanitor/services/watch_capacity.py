@@ -128,7 +128,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
     lease_until = adapters.ledger.lease_until()
     keys = adapters.gateway.keys()
     plans = adapters.gateway.usage_plans()
-    rows = adapters.ledger.live_rows()
+    rows = adapters.ledger.rows_to_count()
     latest = adapters.history.latest_evidence(today)
     before = adapters.history.evidence_before(latest.day) if latest else None
     nights = adapters.ledger.nights(today - DAY * REGRET_DAYS, today)
