@@ -2,15 +2,21 @@
 
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from keyjanitor.adapters.bucket import DAMAGE, Bucket
+from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
+from keyjanitor.domain.expiry.safety_brake import Compared
+from keyjanitor.domain.usage import evidence_file
+from keyjanitor.domain.usage.evidence import FORGET_AFTER, Evidence
+from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor_cli.views.acts import SavedPlan
 
+Read = TypeVar("Read")
 AT_ONCE = 8  # files that are fetched beside each other
 LOOKED_BACK = 40  # days that the newest usage reading is looked for in
 Line = Mapping[str, Any]  # of a keys file or of a usage file
@@ -42,6 +48,31 @@ class Files:
             for name in self._bucket.names("evidence/", StartAfter=after)
         ]
         return max(map(date.fromisoformat, days), default=None)
+
+    def reading_before(self, day: date) -> Evidence | None:
+        """The newest usage reading before a date, of those that are not damaged; None: there is none."""
+        after = f"evidence/{day - FORGET_AFTER}"
+        names = [
+            name
+            for name in self._bucket.names("evidence/", StartAfter=after)
+            if name < f"evidence/{day}"
+        ]
+        return self._newest(names, evidence_file.from_document)
+
+    def compared_before(self, day: date) -> Compared | None:
+        """The newest night before a date that later ones are compared with; None: there is none."""
+        names = [name for name in self._bucket.names("nights/") if name < f"nights/{day}"]
+        return self._newest(names, comparison_file.from_document)
+
+    def _newest(self, names: Iterable[str], read: Callable[[Any], Read]) -> Read | None:
+        for name in sorted(names, reverse=True):
+            body = self._bucket.get(name)
+            try:
+                if body is not None:
+                    return read(json.loads(gzip.decompress(body)))
+            except (*DAMAGE, KeyError, AttributeError, UnexpectedAnswer):
+                continue
+        return None
 
     def report(self, day: date | None = None) -> dict[str, Any] | None:
         """The numbers of a date's report, or of the latest; None: there is none."""

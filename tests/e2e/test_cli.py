@@ -20,7 +20,7 @@ import pytest
 
 from keyjanitor.domain.expiry.sweep_plan import digest_of
 from sandbox.driver.client import ACCOUNT, REGION, REPOSITORY, LaidKey
-from tests.e2e.conftest import World
+from tests.e2e.conftest import POLICY, World
 
 PAGE = REPOSITORY / "docs/command.md"
 ON_PAGE = date(2026, 11, 21)
@@ -230,6 +230,41 @@ def test_each_command_prints_what_the_page_shows_with_the_rights_that_it_names(
         ]
     }
     assert not [value for value in values if value in "".join(shown.values())]
+
+
+def test_a_plan_of_now_is_tonights_and_needs_no_function(terminal: Terminal) -> None:
+    """With the rights to look alone; afterwards the night's reading makes the same plan of it."""
+    sandbox = terminal.world.sandbox
+    looking = sandbox.role("looking", *rights("reading"), *rights("looking"))
+    policy = POLICY.read_text().replace("apiid:", f"{terminal.world.api_id}:")
+    (terminal.folder / "policy.toml").write_text(policy)
+    may_act = terminal.environment
+    terminal.environment = {**may_act, **{name.upper(): it for name, it in looking.items()}}
+    bucket = terminal.world.stack.outputs["HistoryBucketName"]
+    files = sandbox.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"]
+    code, printed = terminal.type("plan --live --json")
+    assert code == 0, printed
+    live = json.loads(printed)
+    assert sandbox.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] == files
+    assert live["answer"]["live"]["goes_on_from"] == str(terminal.today - DAY)
+    code, shown = terminal.type("plan --live --out plan.csv")
+    assert (code, "Nothing was written, and no sweep uses this reading." in _flat(shown)) == (
+        0,
+        True,
+    )
+    written = (terminal.folder / "plan.csv").read_text().splitlines()
+    assert len(written) == 1 + len(live["steps"])
+    refused, why = terminal.type("plan")
+    assert (refused, "lambda:InvokeFunction" in why) == (1, True)
+    terminal.environment = may_act
+    assert terminal.type("read")[0] == 0
+    code, printed = terminal.type("plan --json")
+    assert json.loads(printed)["steps"] == live["steps"]
+    assert {one["key_id"] for one in live["steps"]} == {*SIGN_UPS, *WEATHER, LATE}
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def test_json_is_one_document_on_stdout_for_programs(terminal: Terminal) -> None:

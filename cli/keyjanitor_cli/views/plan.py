@@ -5,16 +5,18 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import date
 from itertools import groupby
 from pathlib import PurePath
 from typing import Any
 
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor_cli.shapes import Block, Column, Command, Line, Table, Tone, View
-from keyjanitor_cli.words import MEANS, kinds, many
+from keyjanitor_cli.words import MEANS, first, kinds, many
 
 ORDER = ("park", "disable", "warn")  # deletions first
 SHOWN = 40  # keys of one tier and step; --all shows the others
+NAMED = 20  # keys in one line
 NEXT_DATE = {"warn": "disable_on", "disable": "park_on", "park": "purge_on"}
 NEXT_WORD = {"warn": "Disabled", "disable": "Parked", "park": "Purged"}
 COLUMNS = (
@@ -193,6 +195,27 @@ def _conditions(answer: Mapping[str, Any], deployed: str) -> list[Block]:
             )
         )
     blocks += [Line(told, Tone.BAD) for told in answer.get("policy_problems", ())]
+    return blocks
+
+
+def said_of_live(policy: str, since: date | None, cut_off: Sequence[str]) -> View:
+    """What a plan by a reading of now rests on, and what it does not know."""
+    goes_on = f", going on from the reading of {since}" if since else "; there is no earlier one"
+    blocks: list[Block] = [
+        Line(
+            f"Read now{goes_on}, and judged by {policy}. The stack judges by the policy that was "
+            "deployed. Nothing was written, and no sweep uses this reading.",
+            Tone.QUIET,
+        )
+    ]
+    if cut_off:
+        blocks.append(
+            Line(
+                f"{many(len(cut_off))} left out, for the next sweep first ends what a run that "
+                f"died has begun: {first(cut_off, NAMED)}",
+                Tone.WARN,
+            )
+        )
     return blocks
 
 

@@ -37,8 +37,8 @@ class Account:
     plans: tuple[UsagePlan, ...] = ()
 
 
-def read_account(folder: Listings) -> Account:
-    """The account of a folder, or as it was read live.
+def read_account(folder: Listings, before: Evidence | None = None) -> Account:
+    """The account of a folder, or as it was read live; `before` is the reading that it goes on from.
 
     A plan whose members or usage are not whole is unread, as it is when a nightly reading fails.
     Raises FolderRefused if the lists of keys or plans are not: a nightly sweep would not begin.
@@ -56,7 +56,7 @@ def read_account(folder: Listings) -> Account:
         raise FolderRefused(
             "api-keys", f"{len(strangers):,} keys of usage plans are not in it, so it is not all"
         )
-    evidence, usages = take_evidence(today, answers, None)
+    evidence, usages = take_evidence(today, answers, before)
     return Account(today, tuple(keys.values()), evidence, tags is not None, usages, tuple(plans))
 
 

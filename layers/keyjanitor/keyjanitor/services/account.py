@@ -12,9 +12,6 @@ from keyjanitor.services.ports import Nights, TagList
 logger = Logger(child=True)
 
 
-NOT_SWEPT = "it is the first night, or the first after two without a sweep"
-
-
 def with_tags(keys: list[ApiKey], owners: TagList) -> list[ApiKey]:
     """The keys with their tags; without, which is unknown, if the tagging API cannot be read."""
     try:

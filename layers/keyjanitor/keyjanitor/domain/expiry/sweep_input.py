@@ -9,6 +9,9 @@ from keyjanitor.domain.model.keys import ApiKey, SweepAction
 from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
 
+# Why nothing but warnings may be given, if it is so.
+NOT_SWEPT = "it is the first night, or the first after two without a sweep"
+
 
 @dataclass(frozen=True, slots=True)
 class SweepInput:

@@ -11,7 +11,7 @@ from keyjanitor.adapters import wiring
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.settings import SweepSettings
 from keyjanitor.domain.expiry.notice import digest_days, untold
-from keyjanitor.domain.expiry.sweep_input import SweepInput
+from keyjanitor.domain.expiry.sweep_input import NOT_SWEPT, SweepInput
 from keyjanitor.domain.expiry.transitions import issued
 from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
@@ -26,7 +26,7 @@ from keyjanitor.errors import (
     TombstoneUnreadable,
     UnexpectedAnswer,
 )
-from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
+from keyjanitor.services.account import was_swept, with_tags
 from keyjanitor.services.claims import forget_tombstone, settled
 from keyjanitor.services.ports import (
     EventSink,

@@ -14,7 +14,7 @@ from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, project_nights, warnings_ahead
 from keyjanitor.domain.expiry.regret import REGRET_DAYS
-from keyjanitor.domain.expiry.sweep_input import SweepInput
+from keyjanitor.domain.expiry.sweep_input import NOT_SWEPT, SweepInput
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
 from keyjanitor.domain.model.records import PressureRow, Row
@@ -23,7 +23,7 @@ from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.errors import EmptyListing, NoEvidence
-from keyjanitor.services.account import NOT_SWEPT, was_swept, with_tags
+from keyjanitor.services.account import was_swept, with_tags
 from keyjanitor.services.ports import Ownership, ReportGateway, ReportHistory, ReportLedger
 from keyjanitor.services.publish_report.checkup import check_up
 
