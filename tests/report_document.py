@@ -70,7 +70,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
     verdicts = Counter(row[5] for row in rows)
     days = [DATE - DAY * back for back in range(30, 0, -1)]
     return {
-        "version": 1,
+        "version": 2,
         "date": str(DATE),
         "code_version": __version__,
         "made_at": f"{DATE}T06:15:04Z",
@@ -100,21 +100,21 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
             "states": dict(states),
             "pressure": {
                 "above": 0.9,
-                "patience": 0.5,
+                "idle_factor": 0.5,
                 "least_idle_days": 35,
                 "frozen": ["external"],
             },
-            "ladder": [
+            "pressure_rules": [
                 {
                     "above": 0.95,
-                    "patience": 0.35,
+                    "idle_factor": 0.35,
                     "more_keys": 612,
                     "tiers": {"external": 598, "partners": 14},
                     "days_gained": 50,
                 },
                 {
                     "above": 0.98,
-                    "patience": 0.2,
+                    "idle_factor": 0.2,
                     "more_keys": 1130,
                     "tiers": {"external": 1093, "partners": 37},
                     "days_gained": 92,
@@ -188,8 +188,8 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "state": "not_yet_known",
             **dict.fromkeys(("a_day", "low", "high", "days", "soonest", "latest", "on")),
         },
-        "pressure": {"above": None, "patience": 1.0, "least_idle_days": 35, "frozen": []},
-        "ladder": [],
+        "pressure": {"above": None, "idle_factor": 1.0, "least_idle_days": 35, "frozen": []},
+        "pressure_rules": [],
     }
     return {
         **few,
@@ -251,7 +251,7 @@ def a_held_night(**changes: Any) -> dict[str, Any]:
     report["capacity"]["counts"] = [
         line for number, line in enumerate(report["capacity"]["counts"]) if number not in (50, 51)
     ]
-    report["capacity"]["pressure"] |= {"above": None, "patience": 1.0, "frozen": []}
+    report["capacity"]["pressure"] |= {"above": None, "idle_factor": 1.0, "frozen": []}
     report["night"] |= {
         "swept": False,
         "held": "payments <b>move</b>",
@@ -315,7 +315,7 @@ def _code(
     if word == "protected":
         return "keep_tag", {}
     if step == "warned":
-        return "within_patience", {"days": idle, "since": str(since), "patience": LIMIT}
+        return "within_idle_limit", {"days": idle, "since": str(since), "idle_limit": LIMIT}
     if word == "keep":
         return "waits", {"step": step, "due": {"reason_code": "idle", "facts": due}}
     return "idle", due

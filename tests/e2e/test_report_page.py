@@ -504,11 +504,11 @@ def test_capacity_is_told_in_numbers(opened: Callable[..., Opened]) -> None:
             for name, number in sorted(counts.items(), key=lambda item: -item[1])
         ]
         assert one.text(place) == " ".join(shares).replace(".0 %", " %")
-    assert one.text("#ladder-rungs p").startswith(
+    assert one.text("#pressure-rules p").startswith(
         "The pressure rule above 90 % is active: idle limits are multiplied by 0.5 (an idle limit of "
         "35 days or more never falls below 35), and no key is issued in tier external."
     )
-    assert one.cells("#ladder-rungs") == [
+    assert one.cells("#pressure-rules") == [
         ["95 %", "\u00d7 0.35", "612", "external 598, partners 14", "50"],
         ["98 %", "\u00d7 0.2", "1,130", "external 1,093, partners 37", "92"],
     ]
@@ -884,7 +884,7 @@ def test_nothing_known_is_said_in_words(opened: Callable[..., Opened]) -> None:
         place: one.text(place)
         for place in (
             "#capacity-words",
-            "#ladder-rungs",
+            "#pressure-rules",
             "#night-words",
             "#verdicts",
             "#unread",
@@ -901,7 +901,7 @@ def test_nothing_known_is_said_in_words(opened: Callable[..., Opened]) -> None:
     } == {
         "#capacity-words": "412 of 10,000 keys (4.1 %) The day on which it is full is not known "
         "yet: fewer than seven days are counted.",
-        "#ladder-rungs": "No pressure rule is active. No stricter rule is defined, or no sweep has "
+        "#pressure-rules": "No pressure rule is active. No stricter rule is defined, or no sweep has "
         "computed its effect yet.",
         "#night-words": "The sweep of 21 November 2026 did not act: there was no usage reading. "
         "Mode is observe: no key is touched. Verdicts say what would be done. "
@@ -936,7 +936,7 @@ def test_every_column_of_every_key_is_in_its_row(opened: Callable[..., Opened]) 
         step, on, left = key["next_step"] or "none", key["next_on"] or "", key["days_left"]
         reason = key["reason"]
         if (
-            key["reason_code"] == "within_patience"
+            key["reason_code"] == "within_idle_limit"
         ):  # it is in use: its warning is no date to wait for
             step, on, left = "none", f"if not used, warned {on}", None
             if key["tier"] == "external":

@@ -45,7 +45,7 @@ def _standing(session: Session, now: datetime) -> shown.Standing:
         nights=nights,
         reading=files.newest_reading(today),
         held=ledger.hold(),
-        ladder=ledger.pressure_row(),
+        pressure_row=ledger.pressure_row(),
         unsent=len(ledger.unsent(now)),
         report=files.report(),
         saved=files.saved_plans(max(nights)) if braked else (),

@@ -32,7 +32,7 @@ class Standing:
     nights: Mapping[date, NightRow]
     reading: date | None
     held: str | None
-    ladder: PressureRow | None
+    pressure_row: PressureRow | None
     unsent: int
     report: Mapping[str, Any] | None
     saved: Sequence[SavedPlan] = field(default_factory=tuple)
@@ -149,7 +149,7 @@ def document(at: Standing) -> dict[str, Any]:
         "hold": at.held,
         "brake": at.is_braked,
         "plans_to_approve": [{"digest": plan.digest, "due": dict(plan.kinds)} for plan in at.saved],
-        "pressure_rule_above": at.ladder.above if at.ladder else None,
+        "pressure_rule_above": at.pressure_row.above if at.pressure_row else None,
         "unsent_events": at.unsent,
         "problems": [
             {"kind": one["kind"], "what": one["what"], "slots": one["slots"]} for one in at.findings
@@ -173,7 +173,7 @@ def view(at: Standing) -> View:
                 ("Last report", Line(at.report["date"] if at.report else "none")),
                 ("Hold", Line(at.held, Tone.BAD) if at.held else Line("none", Tone.QUIET)),
                 ("Safety brake", Line("on", Tone.BAD) if at.is_braked else Line("off", Tone.QUIET)),
-                ("Pressure rule", _pressure(at.ladder)),
+                ("Pressure rule", _pressure(at.pressure_row)),
                 ("Unsent events", Line(f"{at.unsent:,}", Tone.BAD if at.unsent else Tone.QUIET)),
             ]
         ),
@@ -214,10 +214,10 @@ def _sweep(at: Standing) -> Line:
     return _day(at, at.swept)
 
 
-def _pressure(ladder: PressureRow | None) -> Line:
-    if ladder is None or ladder.above is None:
+def _pressure(pressure_row: PressureRow | None) -> Line:
+    if pressure_row is None or pressure_row.above is None:
         return Line("none active", Tone.QUIET)
-    return Line(f"active: above {ladder.above:.0%} idle limits are shorter", Tone.WARN)
+    return Line(f"active: above {pressure_row.above:.0%} idle limits are shorter", Tone.WARN)
 
 
 def _problems(findings: Sequence[Mapping[str, Any]]) -> list[Block]:

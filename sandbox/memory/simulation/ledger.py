@@ -129,7 +129,7 @@ class Memory:
         self.sent(change.taken)
         return row
 
-    # --- nights, counts, the ladder ---------------------------------------------------------------
+    # --- nights, counts, pressure -----------------------------------------------------------------
 
     def night(self, day: date) -> NightRow:
         return self.night_rows.get(day, NightRow(day))

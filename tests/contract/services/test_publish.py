@@ -193,7 +193,7 @@ def test_in_observe_a_key_that_somebody_deleted_is_gone_and_not_parked(
 def test_a_key_whose_silence_proves_nothing_is_foretold_no_warning(
     an_account: AccountMaker,
 ) -> None:
-    """No request was ever seen in its plan, so it will be unknown when its patience ends."""
+    """No request was ever seen in its plan, so it will be unknown when its idle limit ends."""
     policy = a_policy(a_tier(usage_plans=("external", "plan2")), max_share=1.0)
     account = an_account(policy=policy)
     account.gateway.add_plan(a_usage_plan("plan2", name="silent", stages=("api9:x",)))
@@ -288,7 +288,7 @@ def test_a_plan_that_the_policy_names_and_nobody_finds_stops_no_report(
     assert finding["about"] == ["tiers.external.usage_plans[0]", PLAN_ID]
 
 
-def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:
+def test_the_pressure_rules_and_a_hold_are_in_the_report(an_account: AccountMaker) -> None:
     rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)
     account = an_account(policy=a_policy(a_tier(idle_days=90), pressure=rules))
     account.key(KEY_ID, idle=60)
@@ -297,10 +297,10 @@ def test_the_ladder_and_a_hold_are_told_of(an_account: AccountMaker) -> None:
     report = published(account)
     assert report["night"]["held"] == "a campaign"
     assert (report["ahead"], report["ahead_unknown"]) == (None, "sweeps are on hold: a campaign")
-    assert report["capacity"]["ladder"] == [
+    assert report["capacity"]["pressure_rules"] == [
         {
             "above": 0.9,
-            "patience": 0.5,
+            "idle_factor": 0.5,
             "more_keys": 1,
             "tiers": {"external": 1},
             "days_gained": None,

@@ -158,7 +158,7 @@ def test_the_limits_of_each_tier_are_those_of_the_policy_whatever_the_pressure(
     }
     assert report["capacity"]["pressure"] == {
         "above": 0.00005,
-        "patience": 0.5,
+        "idle_factor": 0.5,
         "least_idle_days": 35,
         "frozen": ["external"],
     }

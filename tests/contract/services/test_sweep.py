@@ -185,7 +185,7 @@ def test_the_answer_counts_every_key_once(account: Account) -> None:
             "causes": {},
         },
         "brake": None,
-        "pressure": {"used": 0.0004, "patience": 1.0},
+        "pressure": {"used": 0.0004, "above": None, "idle_factor": 1.0},
         "held": None,
         "keys_file": "keys/dt=2026-11-22/keys.jsonl.gz",
         "steps": [
@@ -259,7 +259,7 @@ def test_observe_leaves_a_dead_runs_claim_alone(account: Account) -> None:
     assert but_the_pressure_row(account) == before
 
 
-def test_observe_too_writes_down_what_the_rungs_would_free(
+def test_observe_too_writes_down_what_the_rules_above_would_free(
     an_account: Callable[..., Account],
 ) -> None:
     rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)
@@ -271,7 +271,7 @@ def test_observe_too_writes_down_what_the_rungs_would_free(
     )
 
 
-def test_an_event_out_of_the_replay_window_writes_no_ladder(
+def test_an_event_out_of_the_replay_window_writes_no_pressure_row(
     an_account: Callable[..., Account],
 ) -> None:
     account = an_account(replay_window_hours=36)
@@ -281,7 +281,7 @@ def test_an_event_out_of_the_replay_window_writes_no_ladder(
     assert account.ledger.pressure_row() is None
 
 
-def test_a_look_at_an_old_night_takes_nothing_from_the_ladder_of_a_later_one(
+def test_a_look_at_an_old_night_takes_nothing_from_the_pressure_row_of_a_later_one(
     an_account: AccountMaker,
 ) -> None:
     rules = (PressureRule(above=0.9, idle_factor=0.5, freeze=()),)

@@ -19,11 +19,12 @@ from typing import Any
 from keyjanitor.adapters.history_tombstones import read_tombstone
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.domain.model.keys import ApiKey
+from keyjanitor.domain.model.policy import PressureRule
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.kms import FakeKms
 from sandbox.memory.clients.refusal import refused
 from tests.account import SENDER, Account, Calls, Snapshot, brisk
-from tests.builders import DAY, a_usage_plan, unclaimed
+from tests.builders import DAY, a_policy, a_tier, a_usage_plan, unclaimed
 from tests.requesting import (
     an_asking_policy,
     an_asking_tier,
@@ -39,6 +40,14 @@ from tests.requesting import (
 POLICY = an_asking_policy(
     an_asking_tier(warn_days=3, grace_days=3, admins=(SENDER,), usage_plans=("external", "silent")),
     unclaimed(orphan_days=5, warn_days=3, grace_days=3),
+)
+# A rule is active from the first key on; the one above it would free what is idle for longer than 35 days.
+PRESSED = a_policy(
+    a_tier(idle_days=120),
+    pressure=(
+        PressureRule(above=0.00005, idle_factor=0.5, freeze=("external",)),
+        PressureRule(above=0.9, idle_factor=0.25, freeze=()),
+    ),
 )
 MANY = 41  # keys newly past their limit, twice the allowance and one
 # Of what lies in the bucket for each day, so much is enough.
@@ -89,6 +98,18 @@ def braked(an_account: AccountMaker) -> Account:
     account.policy = brisk(idle_days=10)
     account.wire()
     account.night()
+    return account
+
+
+def pressed(an_account: AccountMaker) -> Account:
+    """A night on which one pressure rule was active and another would free a key, and its report."""
+    account = an_account(policy=PRESSED)
+    account.key("past", idle=70)
+    account.key("next", idle=50)
+    account.key("active", idle=10)
+    account.night()
+    account.watch()
+    account.publish()
     return account
 
 

@@ -14,17 +14,18 @@ import pytest
 
 from keyjanitor.domain.model.owners import Mark, Stack
 from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.model.records import PressureRow, PressureRuleRow
 from keyjanitor_cli.whatif.record import Facts, Record
 from sandbox.memory.adapters.api_gateway import value_of
 from tests.account import BUSY, SENDER, Account, brisk
 from tests.builders import DAY
-from tests.contract.wire.lives import MANY, POLICY, night_after, read
+from tests.contract.wire.lives import MANY, POLICY, PRESSED, night_after, read
 from tests.requesting import asked, issue, key_of, restore
 
 AccountMaker = Callable[..., Account]
 
 WIRE = Path(__file__).parent
-VERSIONS = ("before-0.2.0",)
+VERSIONS = ("before-0.2.0", "before-0.3.0")
 NIGHT = date(2026, 11, 29)
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -149,14 +150,51 @@ def test_a_report_is_published_of_a_night_that_earlier_code_swept(
     an_account: AccountMaker, version: str
 ) -> None:
     account = account_of(an_account, version)
-    fits = fastjsonschema.compile(json.loads((SCHEMAS / "report.json").read_text("utf-8")))
+    schema = (SCHEMAS / "report.json").read_text("utf-8")
     then = account.report()
-    fits(then)
+    fastjsonschema.compile(json.loads(schema_of_version_1(schema)))(then)
     account.publish()
     now = account.report()
-    fits(now)
+    fastjsonschema.compile(json.loads(schema))(now)
+    assert (then["version"], now["version"]) == (1, 2)
     assert {name: now["night"][name] for name in then["night"]} == then["night"]
     assert {row[0] for row in now["keys"]["rows"]} == {row[0] for row in then["keys"]["rows"]}
+
+
+def schema_of_version_1(schema: str) -> str:
+    """The schema of a report with the names of version 1, which its description gives."""
+    schema = schema.replace('"const": 2', '"const": 1')
+    return schema.replace('"pressure_rules"', '"ladder"').replace('"idle_factor"', '"patience"')
+
+
+def test_the_pressure_rules_that_earlier_code_wrote_are_read_and_told_under_their_new_names(
+    an_account: AccountMaker,
+) -> None:
+    account = account_of(an_account, "before-0.3.0", "pressed", PRESSED)
+    assert account.ledger.pressure_row() == PressureRow(
+        account.today, 0.00005, (PressureRuleRow(0.9, 0.25, 1, {"external": 1}),)
+    )
+    night = account.history.compared_before(account.today + DAY)
+    assert night is not None
+    assert night.rules == ((0.00005, 0.5), (0.9, 0.25))
+    then = account.report()["capacity"]
+    account.publish()
+    now = account.report()["capacity"]
+    freed = {"above": 0.9, "more_keys": 1, "tiers": {"external": 1}, "days_gained": None}
+    assert then["ladder"] == [{**freed, "patience": 0.25}]
+    assert now["pressure_rules"] == [{**freed, "idle_factor": 0.25}]
+    assert (then["pressure"]["patience"], now["pressure"]["idle_factor"]) == (0.5, 0.5)
+
+
+def test_a_night_after_one_of_earlier_code_keeps_its_pressure_rule_and_answers_with_the_new_names(
+    an_account: AccountMaker,
+) -> None:
+    account = account_of(an_account, "before-0.3.0", "pressed", PRESSED)
+    account.pass_day()
+    answer = account.night()
+    assert answer["pressure"] == {"used": 0.0004, "above": 0.00005, "idle_factor": 0.5}
+    assert [one["idle_factor"] for one in answer["pressure_rules"]] == [0.25]
+    assert answer["past_limit"]["new"] == 0  # the rule was in force the night before, too
 
 
 @each_version

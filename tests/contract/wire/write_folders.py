@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.account import Account
-from tests.contract.wire.lives import braked, many_states, night_after, read, write
+from tests.contract.wire.lives import braked, many_states, night_after, pressed, read, write
 
 AccountMaker = Callable[..., Account]
 
 
 def test_write_the_folders(an_account: AccountMaker) -> None:
     folder = Path(os.environ["KEYJANITOR_WIRE"])
-    for name, make in (("states", many_states), ("braked", braked)):
+    for name, make in (("states", many_states), ("braked", braked), ("pressed", pressed)):
         account = make(an_account)
         write(account, folder / name)
         again = read(an_account(policy=account.policy), folder / name)

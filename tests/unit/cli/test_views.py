@@ -64,7 +64,7 @@ def test_a_plan_names_each_key_by_tier_and_step_deletions_first_and_totals_last(
         a_line("k1"),
         a_line("k2", "park"),
         a_line("k3", "disable", tier="beta"),
-        a_line("k4", "keep", reason_code="within_patience"),
+        a_line("k4", "keep", reason_code="within_idle_limit"),
         a_line("k5", "keep", reason_code="waits"),
         a_line("k6", "unknown"),
     ]
@@ -268,7 +268,7 @@ def standing(**fields: Any) -> status.Standing:
         nights={TODAY: NightRow(TODAY, swept=True)},
         reading=TODAY,
         held=None,
-        ladder=None,
+        pressure_row=None,
         unsent=0,
         report={"date": str(TODAY), "service_quota": 10_000, "findings": []},
     )

@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 
 from keyjanitor import __version__
+from keyjanitor.domain.capacity.forecast import Growth
 from keyjanitor.domain.expiry.response import LISTED, Done, answer
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode, SweepAction
+from keyjanitor.domain.model.records import PressureRow, PressureRuleRow
 from tests.builders import (
     DAY,
     KEY_ID,
@@ -80,7 +82,7 @@ def test_the_answer_of_a_sweep() -> None:
                 }
             ],
         },
-        "pressure": {"used": 0.0001, "patience": 1.0},
+        "pressure": {"used": 0.0001, "above": None, "idle_factor": 1.0},
         "held": None,
         "steps": [
             {
@@ -91,6 +93,21 @@ def test_the_answer_of_a_sweep() -> None:
             }
         ],
     }
+
+
+def test_the_answer_says_what_each_pressure_rule_above_the_active_one_would_free() -> None:
+    rules = (PressureRuleRow(0.9, 0.5, 10, {"external": 10}),)
+    said = answer(RUN, pressure_row=PressureRow(TODAY, 0.8, rules), growth=Growth(2.0, 1.0, 3.0))
+    assert said["pressure_rules"] == [
+        {
+            "above": 0.9,
+            "idle_factor": 0.5,
+            "more_keys": 10,
+            "tiers": {"external": 10},
+            "days_gained": 5,
+        }
+    ]
+    assert "pressure_rules" not in answer(RUN, pressure_row=PressureRow(TODAY, 0.8))
 
 
 def test_the_answer_names_what_was_done_to_which_key_and_its_new_id() -> None:

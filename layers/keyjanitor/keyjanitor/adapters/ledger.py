@@ -45,7 +45,7 @@ RESTORES = 100  # of one key, whose ids are followed
 
 _HOLD = {"pk": "CONTROL", "sk": "hold"}
 ADMISSIONS = {"pk": "ADMISSIONS", "sk": "admissions"}
-_PRESSURE = {"pk": "CONTROL", "sk": "ladder"}
+_PRESSURE = {"pk": "CONTROL", "sk": "ladder"}  # the name under which it is stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _capacity(
             "soonest_days": situation.forecast.soonest,
             "latest_days": situation.forecast.latest,
             "swept_on": str(situation.swept_on) if situation.swept_on else None,
-            "rungs": _rules_form(situation),
+            "pressure_rules": _rules_form(situation),
         },
     )
 
@@ -271,13 +271,13 @@ def _rules_form(situation: Situation) -> list[dict[str, Any]]:
     rules = situation.pressure_row.rules if situation.pressure_row else ()
     return [
         {
-            "above": rung.above,
-            "patience": rung.idle_factor,
-            "more_keys": rung.more_keys,
-            "tiers": dict(rung.tiers),
-            "days_gained": days_gained(rung.more_keys, situation.forecast.growth),
+            "above": rule.above,
+            "idle_factor": rule.idle_factor,
+            "more_keys": rule.more_keys,
+            "tiers": dict(rule.tiers),
+            "days_gained": days_gained(rule.more_keys, situation.forecast.growth),
         }
-        for rung in rules
+        for rule in rules
     ]
 
 

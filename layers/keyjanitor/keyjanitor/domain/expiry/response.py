@@ -22,7 +22,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
 )
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import Mode, SweepAction
-from keyjanitor.domain.model.policy import Unbound
+from keyjanitor.domain.model.policy import Pressure, Unbound
 from keyjanitor.domain.model.records import PressureRow
 from keyjanitor.domain.model.safe_text import visible
 from keyjanitor.errors import AlreadyRunning
@@ -76,7 +76,7 @@ def answer(
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
     `pressure_row` says of each rule above the one in force what it would free in 30 days, and how many
-    days of the account's growth that is. `observed_because` is there only when a sweep that might
+    days of the account's growth that is: `pressure_rules`, only when there is such a rule. `observed_because` is there only when a sweep that might
     have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
     `failed` only when steps failed, `left_alone` only when keys were found changed right before they
     were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are
@@ -89,7 +89,7 @@ def answer(
         **_done(plan, applied, remaining, saved=saved),
         "past_limit": comparison and _past_limit(comparison),
         "brake": brake and _brake(brake),
-        "pressure": plan and {"used": plan.pressure.used, "patience": plan.pressure.idle_factor},
+        "pressure": plan and _pressure(plan.pressure),
         "held": held,
     }
     if approved is not None and plan is not None:
@@ -111,8 +111,8 @@ def _said_of_the_night(
 ) -> dict[str, Any]:
     """Optional fields: pressure rules, problems of the policy, and why the sweep only observed."""
     said: dict[str, Any] = {}
-    if pressure_row is not None and (pressure_row.rules or pressure_row.above is not None):
-        said["ladder"] = _pressure(pressure_row, growth)
+    if pressure_row is not None and pressure_row.rules:
+        said["pressure_rules"] = _stricter(pressure_row, growth)
     if named := [*map(str, problems), *(_without_tier(plan) if plan else ())]:
         said["policy_problems"] = named
     if run.observed_because is not None:
@@ -205,20 +205,22 @@ def _approved(
     }
 
 
-def _pressure(pressure_row: PressureRow, growth: Growth | None) -> dict[str, Any]:
-    return {
-        "above": pressure_row.above,
-        "rungs": [
-            {
-                "above": rule.above,
-                "patience": rule.idle_factor,
-                "more_keys": rule.more_keys,
-                "tiers": dict(rule.tiers),
-                "days_gained": days_gained(rule.more_keys, growth),
-            }
-            for rule in pressure_row.rules
-        ],
-    }
+def _pressure(pressure: Pressure) -> dict[str, Any]:
+    return {"used": pressure.used, "above": pressure.above, "idle_factor": pressure.idle_factor}
+
+
+def _stricter(pressure_row: PressureRow, growth: Growth | None) -> list[dict[str, Any]]:
+    """The pressure rules above the one in force, as in alerts and in the report."""
+    return [
+        {
+            "above": rule.above,
+            "idle_factor": rule.idle_factor,
+            "more_keys": rule.more_keys,
+            "tiers": dict(rule.tiers),
+            "days_gained": days_gained(rule.more_keys, growth),
+        }
+        for rule in pressure_row.rules
+    ]
 
 
 def _named(key_ids: Sequence[str]) -> dict[str, Any]:

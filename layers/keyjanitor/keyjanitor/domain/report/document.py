@@ -19,13 +19,14 @@ from keyjanitor.domain.report.key_rows import COLUMNS, key_rows, waits
 from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.report.use_tables import quota_table, use_tables
 
+VERSION = 2  # of the format; 1 had other names for the pressure rules (CHANGELOG.md)
 USAGE_PLANS = 300  # per account and Region, unless AWS raised it (doc: AF-102)
 
 
 def report(morning: Morning) -> dict[str, Any]:
-    """The document: version 1 of `docs/schemas/report.json`."""
+    """The document: `docs/schemas/report.json`."""
     return {
-        "version": 1,
+        "version": VERSION,
         "date": str(morning.today),
         "code_version": __version__,
         "made_at": f"{morning.made_at:%Y-%m-%dT%H:%M:%SZ}",
@@ -80,14 +81,14 @@ def _capacity(morning: Morning) -> dict[str, Any]:
         "states": dict(by_state(keys, morning.rows).most_common()),
         "pressure": {
             "above": pressure.above,
-            "patience": pressure.idle_factor,
+            "idle_factor": pressure.idle_factor,
             "least_idle_days": MONTHLY_JOBS,
             "frozen": sorted(policy.frozen(len(keys), standing)),
         },
-        "ladder": [
+        "pressure_rules": [
             {
                 "above": rule.above,
-                "patience": rule.idle_factor,
+                "idle_factor": rule.idle_factor,
                 "more_keys": rule.more_keys,
                 "tiers": dict(rule.tiers),
                 "days_gained": days_gained(rule.more_keys, seen.growth),

@@ -48,7 +48,7 @@ function showCapacity(report) {
     ? numbersOf("The counts as numbers", ["Day", "#Keys", "#Issued", "#Freed"], () =>
       [...capacity.counts].reverse().map(([day, keys, issued, freed]) => [day, count(keys), count(issued), count(freed)]))
     : null);
-  showLadder(capacity);
+  showPressure(capacity);
   fill("tiers", share(capacity.tiers, (tier) => theirs(tier), "No key is counted yet."));
   fill("states", share(capacity.states, (state) => state.replaceAll("_", " "), "No key is counted yet."));
 }
@@ -67,23 +67,23 @@ function share(counts, name, otherwise) {
 }
 
 /** What the active pressure rule does, in one sentence; null if none is active. */
-function pressureOf({ above, patience, frozen, least_idle_days: least }) {
+function pressureOf({ above, idle_factor: factor, frozen, least_idle_days: least }) {
   if (above === null) return null;
   const stops = frozen.length ? `, and no key is issued in ${frozen.length === 1 ? "tier" : "the tiers"} ${listed(frozen.map(shown))}` : "";
-  return `The pressure rule above ${percent(above)} is active: idle limits are multiplied by ${patience} (an idle limit of ${least} days or more never falls below ${least})${stops}.`;
+  return `The pressure rule above ${percent(above)} is active: idle limits are multiplied by ${factor} (an idle limit of ${least} days or more never falls below ${least})${stops}.`;
 }
 
-function showLadder({ pressure, ladder }) {
+function showPressure({ pressure, pressure_rules: rules }) {
   const active = pressureOf(pressure) ?? "No pressure rule is active.";
-  if (!ladder.length) {
-    fill("ladder-rungs", paragraph(`${active} No stricter rule is defined, or no sweep has computed its effect yet.`));
+  if (!rules.length) {
+    fill("pressure-rules", paragraph(`${active} No stricter rule is defined, or no sweep has computed its effect yet.`));
     return;
   }
-  fill("ladder-rungs", paragraph(`${active} The next rules would free these keys within 30 days:`),
-    table("Pressure rules", ["Above", "#Idle limits", "#More keys", "Of tier", "#Days gained"], ladder.map((rung) => [
-      percent(rung.above), `\u00d7 ${rung.patience}`, count(rung.more_keys),
-      Object.entries(rung.tiers).flatMap(([tier, number], n) => [n ? ", " : "", theirs(tier), ` ${count(number)}`]),
-      count(rung.days_gained)]), { kind: "rungs" }));
+  fill("pressure-rules", paragraph(`${active} The next rules would free these keys within 30 days:`),
+    table("Pressure rules", ["Above", "#Idle limits", "#More keys", "Of tier", "#Days gained"], rules.map((rule) => [
+      percent(rule.above), `\u00d7 ${rule.idle_factor}`, count(rule.more_keys),
+      Object.entries(rule.tiers).flatMap(([tier, number], n) => [n ? ", " : "", theirs(tier), ` ${count(number)}`]),
+      count(rule.days_gained)]), { kind: "rules" }));
 }
 
 // --- nights ------------------------------------------------------------------------------------------

@@ -320,8 +320,8 @@ class KeysTable {
   /** Where a pressure rule shortens a key's idle limit: from which number of days, and why; else null. */
   limitOf(row) {
     const { capacity: { pressure }, tier_limits: tiers } = this.report;
-    const { above, patience: factor, least_idle_days: least } = pressure;
-    const days = this.get(row, "facts").patience;
+    const { above, idle_factor: factor, least_idle_days: least } = pressure;
+    const days = this.get(row, "facts").idle_limit;
     const tier = tiers[this.get(row, "tier")];
     if (above === null || factor === 1 || days === undefined || !tier) return null;
     const shortened = (whole) => Math.ceil(whole * factor);
