@@ -310,8 +310,8 @@ class Account:
             AlertTopic(client("sns"), self.clients.topic_arn, Stack("keyjanitor", self.bucket)),
         )
         return _Role(
-            gateway=watched("apigateway", self.gateway),
-            owners=watched("owners", self.owners),
+            gateway=watched("apigateway", self._api_gateway(function)),
+            owners=watched("owners", self._ownership()),
             table=table,
             ledger=Ledger(table),
             history=HistoryBucket(client("s3"), self.bucket),
@@ -321,6 +321,13 @@ class Account:
             dead_letters=watched("dead_letters", self.dead_letters),
             queue=Watched(self.queue, "queue", lambda _, call: call(), guard),
         )
+
+    def _api_gateway(self, function: str) -> object:
+        """The API Gateway that a function calls: here the one in memory for all of them."""
+        return self.gateway
+
+    def _ownership(self) -> object:
+        return self.owners
 
     def _around(self, name: str, call: Call) -> Any:
         return self.around(name, call)

@@ -51,7 +51,7 @@ FULL = Situation(
     swept_on=TODAY,
     unread={"p1l2n3": "CallFailed: GetUsage answered InternalServerErrorException"},
     silent=["p7l8n9"],
-    letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
+    dead_letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0},
     unconfirmed=["you@example.org"],
     bursts=[BURST],
     policy_problems={"tiers.external.usage_plans[0]": "this account has no usage plan 'external'"},
@@ -133,7 +133,7 @@ def _digest() -> Draft:
 
 def drafts() -> dict[str, Draft]:
     """The samples, by their names on the page."""
-    trouble = {
+    problems = {
         "unread_plan": ("p1l2n3",),
         "silent_plans": ("p7l8n9",),
         "fewer_keys": (str(TODAY),),
@@ -142,7 +142,7 @@ def drafts() -> dict[str, Draft]:
         "burst": (BURST.name,),
         "policy_problem": ("tiers.external.usage_plans[0]",),
     }
-    last = AlertState(level=0.9, told_on=days_ago(0), told_keys=9_012)
+    last = AlertState(level=0.9, alerted_on=days_ago(0), alerted_keys=9_012)
     return {
         "level": _capacity(LevelReached(0.9), FULL, AlertState(), AlertState(level=0.9)),
         "days_to_limit": _capacity(
@@ -155,7 +155,7 @@ def drafts() -> dict[str, Draft]:
             LevelCleared(level=0.8), EASED, replace(last, level=0.8), AlertState()
         ),
         "reminder": _capacity(Reminder(), A_WEEK_LATER, last, last),
-        **{kind: _capacity(Problem(kind, about), FULL) for kind, about in trouble.items()},
+        **{kind: _capacity(Problem(kind, about), FULL) for kind, about in problems.items()},
         "brake": _brake(),
         "expiring": _digest(),
     }

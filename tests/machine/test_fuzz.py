@@ -169,7 +169,7 @@ def test_any_record_of_the_queue_is_a_message(record: dict[str, Any]) -> None:
     (message,) = read_records({"Records": [record]})
     assert message.message_id == record["messageId"]
     assert ":" not in message.sender
-    assert 0 < message.comes_again_after <= 900
+    assert 0 < message.retry_after_s <= 900
     assert message.today(WINDOW) <= WINDOW.now.date()
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import count
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from unittest.mock import patch
 
 from botocore.exceptions import ClientError
@@ -105,7 +105,7 @@ def virtual_time() -> Iterator[None]:
 
     instead = {clock.now: Virtual.now, clock.pause: Virtual.pause}
     sleeps = SimpleNamespace(sleep=Virtual.pause, time=lambda: Virtual.now().timestamp())
-    patches = []
+    patches: list[Any] = []
     for name, module in list(sys.modules.items()):
         if not name.startswith(("keyjanitor.", "functions.")) or module is clock:
             continue
@@ -113,9 +113,9 @@ def virtual_time() -> Iterator[None]:
             if callable(value) and value in (clock.now, clock.pause):
                 patches.append(patch.object(module, what, instead[value]))
             elif what == "ThreadPoolExecutor":
-                patches.append(patch.object(module, what, new=cast("Any", _Serial)))
+                patches.append(patch.object(module, what, _Serial))
             elif what == "time" and isinstance(value, ModuleType):
-                patches.append(patch.object(module, what, new=cast("Any", sleeps)))
+                patches.append(patch.object(module, what, sleeps))
     patches.append(patch.object(clock, "now", Virtual.now))
     patches.append(patch.object(clock, "pause", Virtual.pause))
     for one in patches:
@@ -158,7 +158,11 @@ class Lived(Account):
         )
         super().__init__(
             clients,
-            **cast("Any", functions),
+            expire_keys=functions["expire_keys"],
+            pull_usage=functions["pull_usage"],
+            provision_keys=functions["provision_keys"],
+            watch_capacity=functions["watch_capacity"],
+            publish_report=functions["publish_report"],
             policy=policy,
             today=world.day,
             mode=Mode(world.setup.get("mode", "park")),
@@ -168,20 +172,21 @@ class Lived(Account):
 
     def __post_init__(self) -> None:
         cloud = self._world.cloud
-        self.owners = cast("Any", Ownership(Tagging(cloud), Stacks(cloud)))
         self.dead_letters = FakeDeadLetterQueues()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = cloud.clock()
         self.wire()
 
-    def _role(self, function: str) -> Any:
+    def _api_gateway(self, function: str) -> ApiGateway:
         """Each function keeps to a share of its own, as it is deployed."""
         cloud = self._world.cloud
         share = REQUESTS_SHARE if function == "provision_keys" else NIGHT_SHARE
         pace = RateLimiter(share, monotonic=cloud.monotonic, sleep=cloud.sleep)
-        self.gateway = cast("Any", ApiGateway(Gateway(cloud), pace))
-        return super()._role(function)
+        return ApiGateway(Gateway(cloud), pace)
+
+    def _ownership(self) -> Ownership:
+        return Ownership(Tagging(self._world.cloud), Stacks(self._world.cloud))
 
     def _now(self) -> datetime:
         return self._world.cloud.clock()

@@ -25,7 +25,7 @@ def status(session: Session) -> int:
     with session.console.waiting("reading the stack's ledger and files"):
         standing = _standing(session, now)
     session.console.show(shown.view(standing), shown.document(standing))
-    return NEEDS_PERSON if shown.troubles(standing) else DONE
+    return NEEDS_PERSON if shown.problems(standing) else DONE
 
 
 def _standing(session: Session, now: datetime) -> shown.Standing:

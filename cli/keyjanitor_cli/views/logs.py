@@ -40,8 +40,8 @@ def _read(message: str) -> tuple[str, str]:
     try:
         document = json.loads(message)
     except ValueError:
-        trouble = "Task timed out" in message or "[ERROR]" in message
-        return ("ERROR" if trouble else "INFO"), message.splitlines()[0] if message else ""
+        failed = "Task timed out" in message or "[ERROR]" in message
+        return ("ERROR" if failed else "INFO"), message.splitlines()[0] if message else ""
     if not isinstance(document, dict) or "_aws" in document:
         return "", ""
     if "errorMessage" in document:

@@ -75,55 +75,55 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Problem:
     """What needs a person, and the command that comes next."""
 
     what: str
     command: str
 
 
-def troubles(at: Standing) -> list[Trouble]:
+def problems(at: Standing) -> list[Problem]:
     """What needs a person, the most urgent first."""
-    found: list[Trouble] = []
+    found: list[Problem] = []
     due = (
         at.today
         if at.now - datetime.combine(at.today, datetime.min.time(), at.now.tzinfo) > DUE_AFTER
         else at.today - DAY
     )
     if at.held:
-        found.append(Trouble(f"Sweeps are on hold: {at.held}", "keyjanitor resume"))
+        found.append(Problem(f"Sweeps are on hold: {at.held}", "keyjanitor resume"))
     if at.is_braked:
         found.append(
-            Trouble(
+            Problem(
                 "The safety brake is on: no key is warned, disabled or parked.", "keyjanitor plan"
             )
         )
         found += [
-            Trouble(
+            Problem(
                 f"A plan waits for your approval: {kinds(plan.kinds)}.",
                 f"keyjanitor approve {plan.digest}",
             )
             for plan in at.saved
         ]
     if because := at.tonight.observed_because:
-        found.append(Trouble(f"The night's sweep only observed: {because}", "keyjanitor sweep"))
+        found.append(Problem(f"The night's sweep only observed: {because}", "keyjanitor sweep"))
     if at.reading is None or at.reading < due:
-        found.append(Trouble(f"Usage was not read on {due}.", "keyjanitor read"))
+        found.append(Problem(f"Usage was not read on {due}.", "keyjanitor read"))
     if at.mode != "observe" and (at.swept is None or at.swept < due):
-        found.append(Trouble(f"No sweep acted on {due}.", "keyjanitor logs expire_keys"))
+        found.append(Problem(f"No sweep acted on {due}.", "keyjanitor logs expire_keys"))
     if not at.counts or max(at.counts) < due:
         found.append(
-            Trouble(f"The keys were not counted on {due}.", "keyjanitor logs watch_capacity")
+            Problem(f"The keys were not counted on {due}.", "keyjanitor logs watch_capacity")
         )
     if at.unsent:
         found.append(
-            Trouble(
+            Problem(
                 f"{many(at.unsent, 'event')} could not be sent yet; the keys' steps wait for it.",
                 "keyjanitor logs expire_keys",
             )
         )
     if at.report is None:
-        found.append(Trouble("There is no report yet.", "keyjanitor report --now"))
+        found.append(Problem("There is no report yet.", "keyjanitor report --now"))
     return found
 
 
@@ -154,7 +154,7 @@ def document(at: Standing) -> dict[str, Any]:
         "problems": [
             {"kind": one["kind"], "what": one["what"], "slots": one["slots"]} for one in at.findings
         ],
-        "needs_a_person": [{"what": one.what, "command": one.command} for one in troubles(at)],
+        "needs_a_person": [{"what": one.what, "command": one.command} for one in problems(at)],
     }
 
 
@@ -232,7 +232,7 @@ def _problems(findings: Sequence[Mapping[str, Any]]) -> list[Block]:
 
 
 def _next(at: Standing) -> list[Block]:
-    found = troubles(at)
+    found = problems(at)
     if not found:
         return [
             Line("Nothing needs a person. To see tonight's sweep:", Tone.GOOD),

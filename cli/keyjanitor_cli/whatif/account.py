@@ -18,15 +18,15 @@ from keyjanitor.errors import UnexpectedAnswer
 from keyjanitor_cli.whatif.errors import FolderRefused
 from keyjanitor_cli.whatif.pages import Listings, Page
 
-STRANGERS = 5  # so many, or one of a hundred, prove nothing
+STRANGERS = 5  # keys; up to so many, or 1 %, may have been made or deleted during the listing
 _KEY_ARN = re.compile(r"arn:[a-z-]+:apigateway:[a-z0-9-]+::/apikeys/([^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """An account as a folder tells of it; `tags_known` says whether tags.json was whole.
+    """An account as a folder has it; `tags_known`: tags.json was complete.
 
-    `usages` are those of the plans that were read, `plans` all with their limits.
+    `usages` are of the plans that were read, by their ids; `plans` are all, with their limits.
     """
 
     today: date
@@ -40,8 +40,8 @@ class Account:
 def read_account(folder: Listings, before: Evidence | None = None) -> Account:
     """The account of a folder, or as it was read live; `before` is the reading that it goes on from.
 
-    A plan whose members or usage are not whole is unread, as it is when a nightly reading fails.
-    Raises FolderRefused if the lists of keys or plans are not: a nightly sweep would not begin.
+    A plan with incomplete members or usage is unread, as after a nightly reading that failed. Raises
+    FolderRefused if the list of keys or of plans is incomplete: a nightly sweep would not begin.
     """
     today = _today(folder.days())
     tags = _tags(folder.tags())
@@ -61,7 +61,7 @@ def read_account(folder: Listings, before: Evidence | None = None) -> Account:
 
 
 def _today(days: str) -> date:
-    """The date of the reading, of the two days that were asked for."""
+    """The date of the reading: the second of the two days in days.txt."""
     try:
         first, last = map(date.fromisoformat, days.split())
     except ValueError:
@@ -87,7 +87,7 @@ def _items_of(what: str, page: Page) -> Sequence[Mapping[str, Any]]:
     except UnexpectedAnswer as err:
         raise FolderRefused(what, f"a page of it is of another shape: {err.reason}") from None
     if not all(isinstance(item.get("id"), str) for item in items):
-        raise FolderRefused(what, "a page holds something else than a list of items with an id")
+        raise FolderRefused(what, "a page holds something other than a list of items with an id")
     if what == "usage-plans":
         return items
     return [{**item, "id": shown_id(item["id"])} for item in items]
@@ -117,7 +117,7 @@ def _text(item: Mapping[str, Any], name: str) -> str:
 
 
 def _moment(item: Mapping[str, Any], name: str) -> datetime:
-    """A date as the AWS CLI prints it: version 1 in seconds since 1970, version 2 in ISO's form."""
+    """A date as the AWS CLI prints it: version 1 as seconds since 1970, version 2 in ISO 8601."""
     told = item.get(name)
     try:
         if isinstance(told, str):
@@ -137,14 +137,14 @@ def _plans(listed: Iterable[Mapping[str, Any]]) -> list[UsagePlan]:
 
 
 def _answer(plan: UsagePlan, folder: Listings, today: date) -> UsagePlanAnswer:
-    """What the folder tells of one plan, or why that is not known."""
+    """Members and usage of one plan in the folder, or why they are not known."""
     plan_id = plan.usage_plan_id
     told = folder.listing("members", plan_id)
     if told.broken is not None:
         return UsagePlanAnswer(plan, None, None, failed=f"members: {told.broken}")
     members: tuple[str, ...] | None = None
     first = today - DAY * USAGE_DAYS
-    usage = PlanUsage(plan, first, today, first)  # of every day: `suggest` looks at all of them
+    usage = PlanUsage(plan, first, today, first)  # `suggest` needs every day
     try:
         members = tuple(item["id"] for page in told.pages for item in _items_of("members", page))
         told = folder.listing("usage", plan_id)

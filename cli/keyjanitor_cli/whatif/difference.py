@@ -8,14 +8,14 @@ from keyjanitor_cli.whatif.verdicts import Judged, reason, word
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """A key on which the two policies differ: in their verdicts, or at least in when it is parked."""
+    """A key with different verdicts, or different dates of parking, under the two policies."""
 
     key_id: str
     name: str
     verdicts: tuple[str, str]
     tiers: tuple[str, str]
     reasons: tuple[str, str]
-    days: int | None  # by which it is parked later; None if one of the two does not park it
+    days: int | None  # later than before; None if one of the policies does not park it
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,17 @@ class Difference:
 
     @property
     def counts(self) -> Counter[tuple[str, str]]:
-        """How many keys moved from which verdict to which."""
+        """Number of keys by former and new verdict."""
         return Counter(one.verdicts for one in self.moved)
 
     @property
     def earlier(self) -> int:
-        """How many keys would be parked earlier than before, their verdict being the same."""
+        """Number of keys with the same verdict that would be parked earlier."""
         return sum(one.days is not None and one.days < 0 for one in self.redated)
 
     @property
     def later(self) -> int:
-        """How many would be parked later."""
+        """Number of keys with the same verdict that would be parked later."""
         return sum(one.days is not None and one.days > 0 for one in self.redated)
 
 

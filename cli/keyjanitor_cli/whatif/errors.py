@@ -1,14 +1,14 @@
-"""What can be wrong with the files that people bring."""
+"""Errors about the files of a what-if."""
 
 from keyjanitor.errors import KeyjanitorError
 
 
 class WhatIfError(KeyjanitorError):
-    """The root of all that stops a what-if."""
+    """Base of the errors that stop a what-if."""
 
 
 class ValuesInFiles(WhatIfError):
-    """A file holds key values: it is refused, and nothing of it is ever told."""
+    """A file holds key values: it is refused, and none of its content is repeated."""
 
     def __init__(self, files: list[str]) -> None:
         super().__init__(
@@ -19,7 +19,7 @@ class ValuesInFiles(WhatIfError):
 
 
 class FolderRefused(WhatIfError):
-    """A folder cannot be judged: `what` of it, and why."""
+    """A folder cannot be judged; `what` names the file or list, `why` the reason."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"{what}: {reason}")

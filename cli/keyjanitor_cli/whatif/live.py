@@ -1,7 +1,7 @@
 """Reads an account itself: its keys, usage plans, their members and 90 days of use, and the tags.
 
 What it gives is what a folder of the same pages would give (`pages.Folder`), so both are judged alike.
-No key's value is asked for; GetUsagePlanKeys answers with values all the same (seen: AF-211), and they
+No key's value is asked for; GetUsagePlanKeys returns values even so (seen: AF-211), and they
 are dropped here.
 """
 
@@ -29,7 +29,7 @@ _DATES = ("createdDate", "lastUpdatedDate")
 
 @dataclass(frozen=True)
 class Reading:
-    """What an account answered, by the names that the files of a folder have.
+    """Answers of an account, by the names of the files in a folder.
 
     `failed` says why a plan's `members` or `usage` could not be read to the end, by what and plan id.
     """
@@ -75,7 +75,7 @@ def read_live(
     today: date,
     say: Callable[[str], None] = lambda _: None,
 ) -> Reading:
-    """Reads the account, and tells how far it is by `say`.
+    """Reads the account, and reports its progress by `say`.
 
     A plan of which a call fails is not known, as at night. Raises AccessDenied if a right is
     missing, and CallFailed or UnexpectedAnswer if the keys, the plans or the tags cannot be listed.
@@ -141,14 +141,14 @@ class _Reader:
 
 
 def _key(item: Mapping[str, Any]) -> dict[str, Any]:
-    """What is needed of a key, with its dates as text."""
+    """The fields of a key that a what-if needs, with dates as text."""
     told = {name: item[name] for name in _OF_A_KEY if name in item}
     dates = {name: item[name] for name in _DATES if isinstance(item.get(name), datetime)}
     return {**told, **{name: moment.isoformat() for name, moment in dates.items()}}
 
 
 def _tags(tags: Mapping[str, Mapping[str, str]]) -> Page:
-    """The tags of keys as the tagging API tells them; it does not matter of which Region."""
+    """The tags of keys as the tagging API returns them, of any Region."""
     return {
         "ResourceTagMappingList": [
             {

@@ -25,7 +25,7 @@ from keyjanitor_cli.whatif.errors import FolderRefused, ValuesInFiles
 
 Page = Mapping[str, Any]
 _PAGE = re.compile(r"(api-keys|usage-plans|members|usage)(?:\.([A-Za-z0-9_-]+))?\.(\d{1,6})\.json")
-# In a file that was cut off; inside of a text the quotes would be escaped.
+# For a file that was cut off. In a JSON text these quotes would be escaped.
 _VALUE = re.compile(r'(?<!\\)"value"\s*:')
 
 
@@ -41,7 +41,7 @@ NOTHING = Listing(broken="it is not in the folder")
 
 
 class Listings(Protocol):
-    """What is known of an account: pages of it, from a folder or from the account itself."""
+    """Pages of an account's listings, from a folder or from the account itself."""
 
     def days(self) -> str: ...
     def listing(self, what: str, plan_id: str = "") -> Listing: ...
@@ -76,7 +76,7 @@ class Folder:
         return self._listings.get((what, plan_id), NOTHING)
 
     def tags(self) -> Page | None:
-        """What the tagging API told, read to its last page; None: it is not known."""
+        """Answer of the tagging API, read to its last page; None: not known."""
         tags = self._tags
         whole = isinstance(tags, Mapping) and not any(
             map(tags.get, ("PaginationToken", "NextToken"))
@@ -86,13 +86,13 @@ class Folder:
 
 @dataclass(frozen=True, slots=True)
 class _Unread:
-    """A file that is cut off, or no JSON at all, or more than one document (`several`)."""
+    """A file that is cut off, is not JSON, or holds more than one document (`several`)."""
 
     several: bool = False
 
 
 def _parsed(body: bytes) -> Any:
-    """What a file holds; `_Unread` if it is not one JSON document."""
+    """Content of a file; `_Unread` if it is not one JSON document."""
     try:
         text = body.decode(json.detect_encoding(body))
         content, end = json.JSONDecoder().raw_decode(text.lstrip())
@@ -109,7 +109,7 @@ def _holds_values(content: Any, body: bytes) -> bool:
 
 
 def _names_value(content: Any) -> bool:
-    """Whether a field `value` is anywhere but among tags, whose names are anybody's."""
+    """True if there is a field `value` outside of tags; a tag may have any name."""
     waiting = [content]
     while waiting:
         one = waiting.pop()
@@ -162,7 +162,7 @@ def _listing(name: str, pages: Sequence[Any], *, merged: bool) -> Listing:
 
 
 def _why_no_page(file: str, number: int, content: Any) -> str:
-    """What is wrong with a file that holds no page of a listing."""
+    """Why a file holds no page of a listing."""
     if content is None or content == _Unread():
         return f"page {number} is missing, or it is cut off"
     if isinstance(content, _Unread):

@@ -2,11 +2,11 @@
 
     keys/dt=DATE/keys.jsonl.gz      every key, as the sweep of that date found it
     evidence/DATE.json.gz           what that night's reading proved
-    usage/dt=DATE/usage.jsonl.gz    who sent how many requests (asked of few keys only)
+    usage/dt=DATE/usage.jsonl.gz    requests of each key (read for few keys only)
 
 A line of the keys files that the next night repeats is dropped after a week (`keys_file.thinned`), so a
-key is as the first line on or after a date says. What cannot be read is not known: such a night is no
-night on which nothing happened.
+key is on a date as the first line on or after that date says. A night whose file cannot be read is
+unknown, not a night on which nothing happened.
 """
 
 import gzip
@@ -41,7 +41,7 @@ _WANTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the ledger knew of a key, whatever the policy says."""
+    """What the ledger had of a key that does not depend on the policy."""
 
     owner: str | None = None
     owned_by: Owner | None = None
@@ -51,9 +51,9 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class RecordedKey:
-    """A key on one night, as it would be if the stack itself had disabled nothing.
+    """A key on one night, as if the stack itself had disabled no key.
 
-    `shut`: the stack had disabled or parked it, so that no use of it can show.
+    `shut`: the stack had disabled or parked the key, so the record cannot show its use.
     """
 
     key: ApiKey
@@ -67,7 +67,7 @@ class RecordedKey:
 class RecordedNight:
     """One night of the record; `evidence` is None if nothing was read on its date.
 
-    `keys` has those that the stack itself parked before, as if they lived; `listed` counts the others.
+    `keys` also has the keys that the stack had parked, as if they were live; `listed` counts the others.
     """
 
     day: date
@@ -116,7 +116,7 @@ class Record:
             yield RecordedNight(night, parked | listed, len(listed), evidence)
 
     def requests(self, since: Mapping[str, date]) -> tuple[int, int]:
-        """The requests of some keys from their dates on, and of how many days that is not known."""
+        """Requests of some keys, each from its date on, and the number of days on which they are not known."""
         first, total, missing = min(since.values()), 0, 0
         for number in range(first.toordinal(), self.nights[-1].toordinal()):
             day = date.fromordinal(number)
@@ -153,10 +153,10 @@ class Record:
 
 @dataclass(slots=True)
 class _Told:
-    """What the files tell of one key: its lines that are yet to come, with their nights.
+    """Lines of one key that are not used yet, with their nights.
 
-    Whose it is, and that a stage names it, is learned late, when it is about to be touched, and was so
-    before.
+    The sweep looks up a key's stack and stage keys only when it is about to touch the key. A later line
+    has them, and they are taken to have been the same before.
     """
 
     lines: deque[tuple[date, Line]] = field(default_factory=deque)
@@ -174,7 +174,7 @@ class _Told:
             self.stage_keys = _STAGE
 
     def on(self, night: date, evidence: Evidence | None) -> RecordedKey | None:
-        """The key on a night; None if it is not there yet, or not any more."""
+        """The key on a night; None if it was not made yet, or is deleted."""
         while self.lines and self.lines[0][0] < night:
             _, line = self.lines.popleft()
             self._made.clear()
@@ -191,7 +191,7 @@ class _Told:
         return self._made[changed]
 
     def says(self, reason: type[explained.Explained]) -> bool:
-        """Whether tonight's verdict has such a reason."""
+        """True if the verdict of the present night has such a reason."""
         return bool(self.lines) and reason_of(self.lines[0][1])[0] == reason.code
 
     def _key(self, line: Line, changed: date | None) -> RecordedKey:
@@ -217,7 +217,7 @@ class _Told:
 
 
 def reason_of(line: Line) -> tuple[str, Mapping[str, Any]]:
-    """The code and the facts of a line's reason; of an earlier version's line what its words say."""
+    """Code and facts of a line's reason; for a line of an earlier version they are read from its sentence."""
     code, facts = line.get("reason_code", ""), line.get("facts", {})
     if code == reasons.Stepped.code and not facts["due"]["reason_code"]:
         code = ""  # the step was taken, and its reason written, by an earlier version
@@ -225,7 +225,7 @@ def reason_of(line: Line) -> tuple[str, Mapping[str, Any]]:
 
 
 def _facts(code: str, facts: Mapping[str, Any]) -> Facts:
-    """What a reason tells beside the policy: reasons are all that the record keeps of such facts."""
+    """Facts in a reason that do not depend on the policy; the record has them nowhere else."""
     if code == reasons.ProtectedUntil.code:
         return Facts(protected_until=date.fromisoformat(facts["until"]))
     if code in (reasons.Ends.code, reasons.EndsLater.code):
@@ -252,7 +252,7 @@ def _without_tags(one: RecordedKey) -> RecordedKey:
 
 
 def _with_members(evidence: Evidence, parked: Mapping[str, RecordedKey]) -> Evidence:
-    """The evidence as it would be with these keys still in their plans."""
+    """The evidence as if these keys were still in their plans."""
     if not parked:
         return evidence
     back: dict[str, list[str]] = {}
@@ -281,7 +281,7 @@ def _is_whole(line: Line) -> bool:
 
 
 def _repeats(line: Line, next_line: Line | None) -> bool:
-    """Whether the next night says all that lasts of it, as `keys_file.thinned` asks, but faster."""
+    """True if the next night's line has the same lasting columns; like `keys_file.thinned`, but faster."""
     return next_line is not None and line == {
         **next_line,
         **{name: line[name] for name in PASSING & line.keys()},
@@ -303,7 +303,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _read_lines(path: Path) -> list[Line] | None:
-    """A file's lines; None if they cannot be read, or one is no object."""
+    """A file's lines; None if the file cannot be read, or a line is not a JSON object."""
     body = _read(path)
     try:
         return None if body is None else [dict(json.loads(line)) for line in body.splitlines()]

@@ -1,7 +1,7 @@
-"""Lives the nights of a record again under a policy, by the real rules. Pure.
+"""Replays the nights of a record under another policy, by the real rules. Pure.
 
-A key that the replay has disabled or parked and that shows life in the record after that came back:
-its owner asked for it then, and has it again.
+If the record shows use or a change of a key after the replay disabled or parked it, the key came back:
+its owner asked for it, and has it again.
 """
 
 from collections import Counter
@@ -37,31 +37,33 @@ from keyjanitor.domain.model.records import Row
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor_cli.whatif.record import Facts, RecordedKey, RecordedNight
 
-JANITOR = time(3, tzinfo=UTC)  # when keyjanitor changes keys; everybody else does so at noon
+JANITOR = time(3, tzinfo=UTC)  # when keyjanitor changes keys; all other changes are at noon
 FIRST_NIGHT = "it is the first night, or the first after two without a sweep"
 READ_THROUGH = timedelta(days=2)  # a reading is whole through the day before yesterday
 
 
 @dataclass(slots=True)
 class Shut:
-    """A key that the replay disabled, and perhaps parked, until it came back."""
+    """A key that the replay disabled, and may have parked later, until it came back."""
 
     key_id: str
     on: date
     usage_plan_ids: tuple[str, ...]
     parked_on: date | None = None
-    back_on: date | None = None  # when it was used, renewed or changed all the same
-    hidden_on: date | None = None  # since when the stack itself had shut it: no use of it can show
+    back_on: date | None = None  # when the record shows that it was used, renewed or changed
+    hidden_on: date | None = (
+        None  # since when the stack itself had disabled or parked it: no use can show
+    )
 
     @property
     def regretted(self) -> bool:
-        """Whether it came back within a month."""
+        """True if it came back within a month."""
         return self.back_on is not None and self.back_on - self.on <= REGRETTED_WITHIN
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many keys a night found: in the record, and in the replay."""
+    """Number of keys on a night: in the record, and in the replay."""
 
     day: date
     recorded: int
@@ -69,28 +71,32 @@ class Count:
 
 
 class Replay:
-    """One policy, and what became of the account under it.
+    """Replay of the account under one policy.
 
-    `acts_from` is the first night after all that was past the idle limit in the beginning is gone; until
-    then the counts tell of what was there before (None: that has not come).
+    `acts_from` is the first night on which no key is left that was past its idle limit on the first
+    night; counts before it show the backlog, not the policy. None: that night has not come.
     """
 
     def __init__(self, policy: Policy, plan_names: Mapping[str, str]) -> None:
         self.counts: list[Count] = []
         self.did: Counter[SweepAction] = Counter()
         self.shut: list[Shut] = []
-        self.braked: list[tuple[date, Brake]] = []  # nights that the brake stopped, and were let go
+        self.braked: list[
+            tuple[date, Brake]
+        ] = []  # nights on which the brake tripped; the replay approves their plans
         self._compared: Compared | None = None
-        self.unread = 0  # nights without evidence, on which nothing may be done
+        self.unread = 0  # nights without evidence: no key is touched
         self.acts_from: date | None = None
-        self.problems: dict[str, None] = {}  # what the policy names and no plan was, in order
+        self.problems: dict[
+            str, None
+        ] = {}  # plans that the policy names and the account has not, in order
         self._policy = policy
         self._plan_names = plan_names
         self._rows: dict[str, Row] = {}
         self._shelf: dict[str, Row] = {}
         self._facts: dict[str, Facts] = {}
         self._open: dict[str, Shut] = {}
-        self._hidden: set[str] = set()  # whom the stack itself has shut tonight
+        self._hidden: set[str] = set()  # keys that the stack itself has disabled or parked
         self._read_until: dict[str, date] = {}
         self._swept: date | None = None
         self._pressure_above: float | None = None
@@ -98,7 +104,7 @@ class Replay:
         self._backlog_grows = True
 
     def live(self, night: RecordedNight) -> None:
-        """Lives one night."""
+        """Replays one night."""
         if night.evidence is not None:
             self._see_returns(night, night.evidence)
         keys = list(self._keys(night))
@@ -113,7 +119,7 @@ class Replay:
         comparison = compare(plan, night.evidence, self._policy, self._rows, self._compared)
         if brake := comparison.brake:
             self.braked.append((night.day, brake))
-            plan = plan.approved(plan.pairs)  # looked at, and nothing found wrong
+            plan = plan.approved(plan.pairs)  # as if an operator had approved it
             comparison = comparison.accepting({one.key_id for one in comparison.found})
         self._compared = comparison.swept()
         for step in plan.steps:
@@ -123,9 +129,9 @@ class Replay:
         self._look_at_the_backlog(plan)
 
     def watched(self, shut: Shut) -> int:
-        """For how many days after it was shut the record would show that the key is used.
+        """Number of days after it was disabled on which the record would show its use.
 
-        A plan that was not read, or the stack itself having shut the key, hides it.
+        No use shows while a plan is unread, or after the stack itself disabled the key.
         """
         until = [self._read_until.get(plan_id, date.min) for plan_id in shut.usage_plan_ids]
         if shut.hidden_on is not None:
@@ -135,7 +141,7 @@ class Replay:
     # --- a night ----------------------------------------------------------------------------------
 
     def _see_returns(self, night: RecordedNight, evidence: Evidence) -> None:
-        """Gives back what was used, renewed or changed after it was shut."""
+        """Gives back the keys that were used, renewed or changed after they were disabled."""
         for plan_id, plan in evidence.plans.items():
             if plan.unread is None and plan.members_read:
                 self._read_until[plan_id] = evidence.day - READ_THROUGH
@@ -154,7 +160,7 @@ class Replay:
                 self._rows[key_id] = replace(back, parked_on=None, purge_on=None)
 
     def _keys(self, night: RecordedNight) -> Iterator[ApiKey]:
-        """The keys as tonight finds them in the replay."""
+        """The account's keys of tonight in the replay."""
         self._hidden = {key_id for key_id, recorded in night.keys.items() if recorded.shut}
         for key_id in self._hidden & self._open.keys():
             shut = self._open[key_id]
@@ -170,7 +176,7 @@ class Replay:
             yield key
 
     def _learn(self, recorded: RecordedKey, today: date) -> Row | None:
-        """The key's row, with what the record's ledger knew of it."""
+        """The key's row in the replay, with the facts that the record's ledger had."""
         key, facts = recorded.key, recorded.facts
         row = self._rows.get(key.key_id)
         if self._facts.get(key.key_id, _NO_FACTS) == facts:
@@ -203,7 +209,7 @@ class Replay:
         )
 
     def _names(self, evidence: Evidence) -> dict[str, str]:
-        """The plans of tonight, and those to come: the policy is one for the account of the end."""
+        """Names of the plans of tonight and of later nights: the policy is for the account as it is at the end."""
         names = evidence.plan_names()
         taken = set(names.values())
         for plan_id, name in self._plan_names.items():
@@ -240,7 +246,7 @@ class Replay:
                 self._shelf[key_id] = parked(self._rows.pop(key_id), today, bound)
             case Enable():
                 if known := self._open.pop(key_id, None):
-                    known.back_on = step.last_used  # in the hours before it was shut
+                    known.back_on = step.last_used  # in the hours before it was disabled
                 self._rows[key_id] = enabled(row, today, _changed(step.key, today, on=True))
 
     def _look_at_the_backlog(self, plan: SweepPlan) -> None:

@@ -1,4 +1,4 @@
-"""The report of an account that is known from files alone, as publish_report would write it."""
+"""Makes the report of an account that was read from files, as publish_report makes it."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ NOT_LISTED = "what each stage serves: it is not among the files, so it is not kn
 
 
 def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
-    """The page of the report: what can be told without a ledger and without looking at APIs."""
+    """The page of the report, without the parts that need the ledger or the account's APIs."""
     checkup = Checkup(
         today=account.today,
         keys=account.keys,

@@ -1,4 +1,4 @@
-"""Shows what came of a what-if in tables. Names and owners are hostile text: they are never markup."""
+"""Shows the results of a what-if in tables. Names and owners are hostile text: they are never markup."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -59,7 +59,7 @@ def _table(*columns: str) -> Table:
 
 
 def show_verdicts(console: Console, account: Account, judged: Judged) -> None:
-    """The account, and what tonight would say of its keys."""
+    """The account, and tonight's verdicts on its keys."""
     plan, quota = judged.plan, judged.bound.policy.service_quota
     pressure = plan.pressure
     console.print(
@@ -100,7 +100,7 @@ def _by_reason(verdicts: Sequence[Verdict]) -> Table:
 
 
 def said(because: Reason) -> str:
-    """A reason without what is of one key alone, so that keys can be counted by it."""
+    """A reason without the facts of one key, so that keys can be counted by it."""
     match because:
         case AwaitsAllowance():
             return said(because.because)
@@ -117,7 +117,7 @@ def said(because: Reason) -> str:
 
 
 def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> None:
-    """When slots come free, if nothing else changes; `keys` is how many there are tonight."""
+    """Slots that come free, by week, if nothing else changes; `keys` is the number of keys tonight."""
     freed = [keys - night.keys for night in nights]
     most = freed[-1] if freed else 0
     table = _table("slots", "on", "days")
@@ -138,19 +138,19 @@ def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> Non
 
 
 def brake_words(brake: Brake) -> str:
-    """Why the brake is on, in a sentence's part."""
+    """Why the brake is on, as part of a sentence."""
     why = ", ".join(f"{one.keys:,} {CAUSES[one.cause]}" for one in brake.causes)
     return f"{many(brake.new)} newly past the idle limit ({why})"
 
 
 def show_problems(console: Console, problems: Iterable[str]) -> None:
-    """What the policy names and the account has not: keys of plans that may be meant are unknown."""
+    """Plans that the policy names and the account has not; keys of plans that may be meant are unknown."""
     for problem in problems:
         console.print(told(problem, 400), style="red")
 
 
 def show_unknown(console: Console, account: Account, judged: Judged) -> None:
-    """What these files cannot tell."""
+    """Limits of these files."""
     console.print()
     console.print(Text("not known from this", style="bold"))
     for line in unknown(account, judged):
@@ -158,7 +158,7 @@ def show_unknown(console: Console, account: Account, judged: Judged) -> None:
 
 
 def unknown(account: Account, judged: Judged) -> Iterator[Text]:
-    """What these files cannot tell, a sentence each."""
+    """Limits of these files, a sentence each."""
     if not account.tags_known:
         yield Text(
             "the tags (tags.json is missing or not whole): every idle key is unknown, for others may own it"
@@ -231,7 +231,7 @@ def _examples(moved: Iterable[Moved]) -> Text:
 
 
 def show_replays(console: Console, replays: Sequence[tuple[str, Replay]], requests: str) -> None:
-    """What several policies would have done with the days of a record."""
+    """Result of several policies on the days of a record."""
     first = replays[0][1]
     days = [count.day for count in first.counts]
     gaps = (days[-1] - days[0]).days + 1 - len(days)
@@ -265,7 +265,7 @@ def sentence(name: str, replay: Replay) -> str:
 
 
 def highest(replay: Replay) -> tuple[date, int, int] | None:
-    """Since when, and the highest counts of record and replay; None if it is too early to say."""
+    """First night that counts, and the highest counts of record and replay since then; None if it is too early."""
     since = replay.acts_from
     counts = [count for count in replay.counts if since is not None and count.day >= since]
     if since is None or not counts:
@@ -284,7 +284,7 @@ def _of_replays(replays: Sequence[tuple[str, Replay]]) -> Table:
 
 
 def measured(replay: Replay) -> dict[str, str]:
-    """What is told of a replay, by what it is."""
+    """Numbers of a replay, by their names in the table."""
     shut, high = replay.shut, highest(replay)
     regretted = sum(one.regretted for one in shut)
     numbers = {
@@ -312,7 +312,7 @@ def measured(replay: Replay) -> dict[str, str]:
 
 
 def _by_week(replays: Sequence[tuple[str, Replay]]) -> Table:
-    """The keys at the end of each week, drawn."""
+    """Chart of the number of keys at the end of each week."""
     recorded = _weekly([(one.day, one.recorded) for one in replays[0][1].counts])
     lines = [("as recorded", recorded)]
     lines += [

@@ -33,7 +33,7 @@ class Course:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A policy's first night and its plan, and the course of every key that is caught by it.
+    """First night of a policy, its plan, and the dates of every key that it would step on.
 
     `courses` has the keys that are past the idle limit tonight, and those in no usage plan.
     """
@@ -45,7 +45,7 @@ class Judged:
 
 
 def judge(account: Account, policy: Policy) -> Judged:
-    """Judges every key; `bound.problems` has the plans that the policy names and that are not there."""
+    """Judges every key; `bound.problems` has the plans that the policy names and the account has not."""
     bound = policy.bind(account.evidence.plan_names())
     night = SweepInput(
         today=account.today,
@@ -61,7 +61,7 @@ def judge(account: Account, policy: Policy) -> Judged:
 
 
 def ahead(judged: Judged) -> tuple[NightAhead, ...]:
-    """The nights from tonight on in `park`, until what is known of tonight has taken its course."""
+    """Nights from tonight on in mode `park`, until all steps that follow from tonight are done."""
     today = judged.plan.today
     last = max((one.park_on for one in judged.courses.values()), default=today)
     nights = min(MOST_AHEAD, max(LEAST_AHEAD, (last - today).days + 1))
@@ -97,7 +97,7 @@ def _will_be_orphan(verdict: Verdict) -> bool:
 
 
 def _orphan_order(verdict: Verdict) -> tuple[int, date, str]:
-    """By the night of their warning, the longest idle first, as a night's plan has it."""
+    """Keys by the night of their warning, the longest idle first, as in a night's plan."""
     return _nights_left(verdict), verdict.idle_since or date.min, verdict.key.key_id
 
 

@@ -14,7 +14,7 @@ class FakeQueue:
         self.is_shut = False  # its dead-letter queue
 
     def shorten_visibility(self, messages: Sequence[Message]) -> None:
-        self.heard = {one.message_id: one.comes_again_after for one in messages}
+        self.heard = {one.message_id: one.retry_after_s for one in messages}
 
     def send_to_dead_letters(self, messages: Sequence[Message]) -> list[Message]:
         if self.is_shut:

@@ -332,7 +332,7 @@ def test_the_code_of_a_sender_sends_the_request_as_it_is(monkeypatch: pytest.Mon
 def test_how_long_it_takes_is_what_code_and_template_say() -> None:
     receives = int(re.findall(r"maxReceiveCount: (\d+)", TEMPLATE)[0])
     waits = [
-        Message("m", "{}", "s", None, receive_count=count).comes_again_after
+        Message("m", "{}", "s", None, receive_count=count).retry_after_s
         for count in range(1, receives + 1)
     ]
     text = " ".join(section("docs/requests.md", "## How long it takes").split())
@@ -556,7 +556,7 @@ def every_alert() -> list[Alert]:
     policy = a_policy(a_tier())
     warned = [a_warned_row("k1"), a_disabled_row("k2", park_in=9), a_warned_row("k3", tier="gone")]
     many = [a_warned_row(f"k{number}", name="n" * 100) for number in range(10_000)]
-    before = AlertState(told_on=TODAY - DAY, told_keys=9_000)
+    before = AlertState(alerted_on=TODAY - DAY, alerted_keys=9_000)
     drafts = [
         *(
             write(one, situation, policy, before, after)

@@ -1108,7 +1108,7 @@ def test_an_event_or_digest_that_waits_since_yesterday_is_told() -> None:
 def test_requests_that_keep_failing_are_told_though_the_queues_age_leaves_them_out() -> None:
     # As long as the longest wait between two tries, or it would come and go with each of them.
     tries = [Message("m", "{}", "s", None, receive_count=n) for n in range(1, 11)]
-    longest = max(one.comes_again_after for one in tries)
+    longest = max(one.retry_after_s for one in tries)
     assert when("RequestsLeftAlarm") == ("Sum", "GreaterThanThreshold", 0, longest, 3)
 
 

@@ -1,4 +1,4 @@
-"""Who is told what, and how often: levels, marks, reminders, all-clears, and other trouble."""
+"""Who is told what, and how often: levels, marks, reminders, all-clears, and other problems."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -158,27 +158,27 @@ def test_a_burst_is_told_once_until_another_begins(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "trouble"),
+    ("what", "problem"),
     [
         ({"unread": {"plan1": "why", "plan0": "why"}}, Problem("unread_plan", ("plan0", "plan1"))),
         ({"silent": ["plan1"]}, Problem("silent_plans", ("plan1",))),
         (
-            {"letters": {"RequestDeadLetterQueue": 3, "RunDeadLetterQueue": 0}},
+            {"dead_letters": {"RequestDeadLetterQueue": 3, "RunDeadLetterQueue": 0}},
             Problem("dead_letters", ("RequestDeadLetterQueue",)),
         ),
         ({"unconfirmed": ["a@example.org"]}, Problem("subscription", ("a@example.org",))),
         ({"bursts": [BURST]}, Problem("burst", (BURST.name,))),
     ],
 )
-def test_trouble_is_told_when_it_comes_when_it_grows_and_every_week(
-    policy: Policy, what: dict[str, Any], trouble: Problem
+def test_a_problem_is_told_when_it_comes_when_it_grows_and_every_week(
+    policy: Policy, what: dict[str, Any], problem: Problem
 ) -> None:
     days = [situation(today=TODAY + DAY * day, **what) for day in range(9)]
     told = lived(policy, *days)
     assert [day for day, fresh in enumerate(told) if fresh] == [0, 7]
-    assert told[0] == [trouble]
+    assert told[0] == [problem]
     # Gone, it may come again.
-    assert lived(policy, days[0], situation(), days[0]) == [[trouble], [], [trouble]]
+    assert lived(policy, days[0], situation(), days[0]) == [[problem], [], [problem]]
 
 
 def test_another_unread_plan_is_told_at_once(policy: Policy) -> None:
@@ -324,7 +324,7 @@ def test_a_reminder_says_what_changed_since_the_last_alert(policy: Policy) -> No
 
 
 def test_a_reminder_after_an_alert_of_an_earlier_release_says_what_is_known(policy: Policy) -> None:
-    before = AlertState(level=0.9, told_on=TODAY - DAY * 7)
+    before = AlertState(level=0.9, alerted_on=TODAY - DAY * 7)
     [first, *_] = said(Reminder(), situation(9_407), policy, before, before)
     assert first == "Reminder: still on: 90% level (off below 87%); 9,407 of 10,000 API keys."
 
@@ -343,7 +343,7 @@ def test_keys_that_are_gone_cannot_wait_and_the_command_stops_the_sweeps(policy:
 
 
 def test_dead_letters_name_their_queues_and_how_to_look_at_a_message(policy: Policy) -> None:
-    look = situation(letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0})
+    look = situation(dead_letters={"RequestDeadLetterQueue": 2, "RunDeadLetterQueue": 0})
     lines = said(Problem("dead_letters", ("RequestDeadLetterQueue",)), look, policy)
     assert (
         lines[0]

@@ -277,7 +277,7 @@ def standing(**fields: Any) -> status.Standing:
 
 def test_a_stack_that_is_well_needs_nothing_and_says_what_to_type_next() -> None:
     at = standing()
-    assert status.troubles(at) == []
+    assert status.problems(at) == []
     assert texts(status.view(at)) == [
         "Nothing needs a person. To see tonight's sweep:",
         "keyjanitor plan",
@@ -315,5 +315,5 @@ def test_what_needs_a_person_comes_with_the_command_to_type(
     fields: dict[str, Any], commands: Sequence[str]
 ) -> None:
     at = standing(**fields)
-    assert [one.command for one in status.troubles(at)] == commands
+    assert [one.command for one in status.problems(at)] == commands
     assert all(one in texts(status.view(at)) for one in commands)

@@ -135,10 +135,10 @@ def test_without_a_window_every_date_is_believed() -> None:
 
 
 def test_a_message_that_is_left_comes_again_later_each_time() -> None:
-    seconds = [a_message(received=count).comes_again_after for count in range(1, 11)]
+    seconds = [a_message(received=count).retry_after_s for count in range(1, 11)]
     assert seconds == [30, 60, 120, 240, 480, 900, 900, 900, 900, 900]
 
 
 @given(st.integers(-(10**6), 10**6))
 def test_a_message_comes_again_after_half_a_minute_to_a_quarter_of_an_hour(count: int) -> None:
-    assert 30 <= a_message(received=count).comes_again_after <= 900
+    assert 30 <= a_message(received=count).retry_after_s <= 900

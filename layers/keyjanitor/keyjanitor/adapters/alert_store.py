@@ -21,18 +21,18 @@ class AlertStore:
         item = self._table.get(_ALERTS)
         if item is None:
             return AlertState()
-        troubles = {
+        problems = {
             kind: (date.fromisoformat(on), tuple(about))
             for kind, (on, about) in item.get("troubles", {}).items()
         }
-        return replace(from_values(AlertState, {**item, "troubles": {}}), troubles=troubles)
+        return replace(from_values(AlertState, item), problems=problems)
 
     def write(self, row: AlertState) -> AlertState | None:
         """Writes the alerts that apply from now on, and gives them; None if another run was first."""
         after = replace(row, version=row.version + 1)
-        item: Item = {**_ALERTS, **to_values(replace(after, troubles={}))}
+        item: Item = {**_ALERTS, **to_values(replace(after, problems={}))}
         item["troubles"] = {
-            kind: [str(on), list(about)] for kind, (on, about) in after.troubles.items()
+            kind: [str(on), list(about)] for kind, (on, about) in after.problems.items()
         }
         condition = ABSENT if row.version == 0 else self._table.is_version(row.version)
         return after if self._table.put_now(item, condition) else None

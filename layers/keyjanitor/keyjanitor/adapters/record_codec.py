@@ -16,7 +16,12 @@ R = TypeVar("R")
 # The names of attributes in items that a build before 0.2.0 wrote.
 _NAMES_BEFORE = {"because": "reason", "ends_on": "expires_on"}
 # The names under which items keep fields that the code calls otherwise.
-_STORED_AS = {"idle_factor": "patience", "rules": "rungs"}
+_STORED_AS = {
+    "idle_factor": "patience",
+    "rules": "rungs",
+    "alerted_on": "told_on",
+    "alerted_keys": "told_keys",
+}
 
 
 def to_values(record: Any) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class RequestQueue:
                 {
                     "Id": str(index),
                     "ReceiptHandle": message.receipt_handle,
-                    "VisibilityTimeout": message.comes_again_after,
+                    "VisibilityTimeout": message.retry_after_s,
                 }
                 for index, message in enumerate(messages[start : start + VISIBILITY_BATCH])
             ]

@@ -158,7 +158,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
         held=adapters.ledger.hold(),
         unread=_unread(latest, before),
         silent=silent_plans(latest, bound),
-        letters=adapters.dead_letters.message_counts(),
+        dead_letters=adapters.dead_letters.message_counts(),
         unconfirmed=adapters.topic.unconfirmed(),
         policy_problems=_policy_problems(rows, bound),
         bursts=[one for one in adapters.ledger.bursts() if now - one.last <= BURST_ENDS],

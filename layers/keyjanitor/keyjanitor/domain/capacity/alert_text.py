@@ -14,7 +14,7 @@ from keyjanitor.domain.capacity.alerting import (
     Situation,
 )
 from keyjanitor.domain.capacity.forecast import FARTHEST, FEWEST, Forecast, days_gained
-from keyjanitor.domain.capacity.trouble_text import write_trouble
+from keyjanitor.domain.capacity.problem_text import write_problem
 from keyjanitor.domain.model.alert import Draft, Severity, Typed, Wait, noon
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.policy import Policy
@@ -41,7 +41,7 @@ def write(
     """
     match one:
         case Problem():
-            return write_trouble(one, situation)
+            return write_problem(one, situation)
         case LevelReached() | LimitNear() | LevelCleared() | Reminder():
             return _capacity(one, situation, policy, before or AlertState(), after or AlertState())
         case _:
@@ -171,9 +171,9 @@ def _in_short(after: AlertState) -> str:
 
 def _changed(keys: int, before: AlertState) -> str:
     """By how many keys the account has grown since the last alert."""
-    if before.told_keys is None or before.told_on is None:
+    if before.alerted_keys is None or before.alerted_on is None:
         return ""
-    return f", {keys - before.told_keys:+,} since the last alert on {before.told_on}"
+    return f", {keys - before.alerted_keys:+,} since the last alert on {before.alerted_on}"
 
 
 def _growth(forecast: Forecast) -> str:
@@ -254,9 +254,9 @@ def _what_helps(one: Capacity, situation: Situation) -> list[str | Typed]:
 
 
 def _last_alert_form(before: AlertState) -> dict[str, Any] | None:
-    if before.told_on is None:
+    if before.alerted_on is None:
         return None
-    return {"date": str(before.told_on), "keys": before.told_keys}
+    return {"date": str(before.alerted_on), "keys": before.alerted_keys}
 
 
 def _growth_form(forecast: Forecast) -> dict[str, float] | None:

@@ -32,7 +32,7 @@ class Situation:
     held: str | None = None
     unread: Mapping[str, str] = field(default_factory=dict)  # plans unread for two nights, and why
     silent: Sequence[str] = ()  # plans in which no request was ever seen
-    letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
+    dead_letters: Mapping[str, int] = field(default_factory=dict)  # dead letters by queue
     unconfirmed: Sequence[str] = ()  # who has to confirm a subscription
     policy_problems: Mapping[str, str] = field(
         default_factory=dict
@@ -110,12 +110,12 @@ def due_alerts(
         )
     after = replace(state, level=level, mark=mark)
     if told:
-        after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
+        after = replace(after, alerted_on=situation.today, alerted_keys=situation.count.keys)
     elif _remind(situation.today, after, policy):
         told.append(Reminder())
-        after = replace(after, told_on=situation.today, told_keys=situation.count.keys)
+        after = replace(after, alerted_on=situation.today, alerted_keys=situation.count.keys)
     problems, problems_after = _problems(situation, state)
-    return [*told, *problems], replace(after, troubles=problems_after)
+    return [*told, *problems], replace(after, problems=problems_after)
 
 
 def _level(share: float, before: float | None, policy: Policy) -> float | None:
@@ -153,11 +153,11 @@ def _mark(forecast: Forecast, before: int | None, policy: Policy) -> int | None:
 def _remind(today: date, state: AlertState, policy: Policy) -> bool:
     if state.level is None and state.mark is None:
         return False
-    if state.told_on is None:
+    if state.alerted_on is None:
         return True
     levels = policy.alerts.levels
     top = bool(levels) and state.level == levels[-1]
-    return today - state.told_on >= (AGAIN_AT_THE_TOP if top else AGAIN)
+    return today - state.alerted_on >= (AGAIN_AT_THE_TOP if top else AGAIN)
 
 
 def _problems(
@@ -167,7 +167,7 @@ def _problems(
     found = {
         "unread_plan": tuple(sorted(situation.unread)),
         "silent_plans": tuple(sorted(situation.silent)),
-        "dead_letters": tuple(sorted(name for name, n in situation.letters.items() if n)),
+        "dead_letters": tuple(sorted(name for name, n in situation.dead_letters.items() if n)),
         "subscription": tuple(sorted(situation.unconfirmed)),
         "fewer_keys": _fewer(situation, state),
         "burst": tuple(sorted(one.name for one in situation.bursts)),
@@ -178,7 +178,7 @@ def _problems(
     for kind, about in found.items():
         if not about:
             continue
-        before = state.troubles.get(kind)
+        before = state.problems.get(kind)
         known = before is not None and set(about) <= set(before[1])
         if before is not None and known and situation.today - before[0] < AGAIN:
             stands[kind] = before
@@ -192,8 +192,8 @@ def _fewer(situation: Situation, state: AlertState) -> tuple[str, ...]:
     """The date, if more keys are missing than sweeps and revocations account for; else nothing."""
     before = situation.yesterday
     if situation.freed_since is None:  # unknown while a sweep is at work
-        told_on, about = state.troubles.get("fewer_keys", (None, ()))
-        return about if told_on == situation.today else ()
+        alerted_on, about = state.problems.get("fewer_keys", (None, ()))
+        return about if alerted_on == situation.today else ()
     if before is None:
         return ()
     if situation.missed <= max(FEWER_KEYS, FEWER_SHARE * before.keys):

@@ -227,9 +227,9 @@ class AlertState:
     version: int = 0
     level: float | None = None
     mark: int | None = None
-    told_on: date | None = None
-    told_keys: int | None = None  # the count of the last alert about capacity
-    troubles: Mapping[str, tuple[date, tuple[str, ...]]] = field(default_factory=dict)
+    alerted_on: date | None = None  # the last alert about capacity
+    alerted_keys: int | None = None  # the keys that it counted
+    problems: Mapping[str, tuple[date, tuple[str, ...]]] = field(default_factory=dict)
     pending: tuple[PendingAlert, ...] = ()
 
 

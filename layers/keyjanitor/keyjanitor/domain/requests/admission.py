@@ -107,7 +107,7 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
             f"{request.key_id}: the ledger knows no such key. A key made by others is known from the "
             "first sweep after it was made",
         )
-    # A key that was issued is never another tier's; one that was found in the account is unclaimed then.
+    # An issued key keeps its tier; an adopted one is unclaimed then.
     tier = policy.tiers.get(row.tier) or (None if row.issued else policy.unclaimed)
     if tier is None and not _needs_no_tier(request, policy):
         return Refusal(
@@ -132,7 +132,7 @@ def _may_act(sender: str, row: Row, tier: Tier, policy: Policy) -> bool:
 
 
 def _needs_no_tier(request: KeyRequest, policy: Policy) -> bool:
-    """True if the request needs no tier to say who may ask, and within which bounds."""
+    """True if no tier decides who may send the request, and within which bounds."""
     if not is_operator(request.sender, policy):
         return False
     return request.action not in (Action.ISSUE, Action.ROTATE, Action.PROTECT)

@@ -23,7 +23,7 @@ LONGEST_NAME = 100  # characters of a field's name
 TEXTS = ("owner", "name", "reason", "tier")  # that people read
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
-# In a text that is no JSON; a quote and a backslash would not be what they seem.
+# For a text that is not JSON, so quotes and backslashes may not be escaped: none may be in the id.
 _SPOILED_ID = re.compile(r'"request_id"\s{0,20}:\s{0,20}"([!#-\[\]-~]{1,128})"')
 _SCHEMA = json.loads(
     (files("keyjanitor.domain.requests") / "request.schema.json").read_text("utf-8")
@@ -44,8 +44,8 @@ _check = fastjsonschema.compile(_SCHEMA, formats={"date": _is_date}, use_default
 class Body:
     """A message's body: a JSON object with a string `request_id`.
 
-    `row_id` is the id under which its sender's request is remembered, `digest` is the same for the
-    same object however it is written. `leak` names the field that holds what looks like a value.
+    `row_id` names the sender's request in the ledger. `digest` is equal for equal objects, however
+    they are formatted. `leak` names the field that holds a text like a key's value.
     """
 
     document: Mapping[str, Any]
@@ -54,7 +54,7 @@ class Body:
 
     @property
     def request_id(self) -> str | None:
-        """As its sender wrote it; half characters, which no event can hold, as question marks.
+        """The id as its sender wrote it, with question marks for lone surrogates, which no event can hold.
 
         None if it looks like a key's value.
         """
@@ -104,7 +104,7 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
         raise InvalidRequest(body.leak, LOOKS_LIKE_A_VALUE)
     document = dict(body.document)
     if twice := document.get(_TWICE):
-        # It may be as long as the body, and half a character.
+        # It may be as long as the body, and hold a lone surrogate.
         raise InvalidRequest(_whole(str(twice))[:LONGEST_NAME], "is there twice")
     try:
         json.dumps(document, ensure_ascii=False).encode()
@@ -136,7 +136,7 @@ _BYTE_ORDER_MARK = "\ufeff"
 
 
 def _meant_id(text: str) -> str | None:
-    """The one request_id in a text that is not quite JSON; None if there is none, or it is a value."""
+    """The request_id in a text that is almost JSON; None if there is none or several, or it is like a value."""
     found: set[str] = set(_SPOILED_ID.findall(text))
     request_id = found.pop() if len(found) == 1 else None
     if request_id is None or _is_a_value("request_id", request_id):
@@ -145,7 +145,7 @@ def _meant_id(text: str) -> str | None:
 
 
 def _what_it_is(document: object) -> str:
-    """Reason why a body is no request, so that its sender can correct it."""
+    """Reason why a body is not a request; it tells the sender what to correct."""
     match document:
         case {"Type": "Notification", "TopicArn": _}:
             return "it is an SNS notification; switch on raw message delivery for the subscription"
@@ -169,7 +169,7 @@ LOOKS_LIKE_A_VALUE = (
     "this looks like a key's value, not its id; no request needs a value, and it is repeated nowhere. "
     "The id is in the key's events and in API Gateway. If it is a name, part its words by spaces or dashes"
 )
-# An id of an owner or of a request comes from other systems, which have long ones.
+# Ids of owners and requests come from other systems, which use long ones.
 _IDS_OF_OTHERS = frozenset({"owner", "request_id"})
 _PRINCIPAL = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:(?:role|user)/[\w+=,.@/-]+")
 _LOOKED_AT = (
@@ -214,16 +214,16 @@ _FIELDS = frozenset(_field_names(_SCHEMA))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a name that occurs twice is noted, because its sender meant two things."""
+    """A JSON object; a name that occurs twice is noted under `_TWICE`, because the request is ambiguous."""
     document: dict[str, Any] = dict(pairs)
     if len(document) < len(pairs):
-        names = Counter(name for name, _ in pairs)  # there may be a hundred thousand
+        names = Counter(name for name, _ in pairs)  # there may be 100,000 of them
         document[_TWICE] = next(name for name, times in names.items() if times > 1)
     return document
 
 
 def _reason(message: str, field: str) -> str:
-    """Reason for a field's refusal, in plain words and not the validator's."""
+    """Reason why a field is refused, in plain words in place of the validator's."""
     reason = message.removeprefix("data").removeprefix(f".{field}").strip()
     reason = re.sub(r"^must contain \[(.*)\] properties$", r"lacks \1", reason)
     reason = re.sub(r"^must not contain \{(.*)\} properties$", r"has fields it may not: \1", reason)
@@ -231,7 +231,7 @@ def _reason(message: str, field: str) -> str:
 
 
 def _number(digits: str) -> int | float:
-    """A number; Python counts the digits of whole ones and refuses to read what is very long."""
+    """A number; Python refuses to read very long integers, so those are read as floats."""
     return int(digits) if len(digits) <= LONGEST_NUMBER else float(digits)
 
 

@@ -10,13 +10,13 @@ from keyjanitor.domain.model.policy import Policy, Tier
 from keyjanitor.domain.model.records import Burst
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 
-BURST_ENDS = timedelta(hours=2)  # without a refusal
-BURSTS_KEPT = 20  # the last ones
+BURST_ENDS = timedelta(hours=2)  # after its last refusal
+BURSTS_KEPT = 20  # the latest ones
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Requests that a run has admitted and not finished; it must have finished `until`."""
+    """Requests that a run has admitted and not finished; the run ends before `until` (real time, UTC)."""
 
     until: datetime
     keys: int
@@ -46,7 +46,7 @@ class Spent:
         )
 
     def plus(self, made: Batch) -> "Spent":
-        """With the keys that a run has made."""
+        """The budgets spent, with the keys that a run has made added."""
         return replace(
             self,
             tiers=dict(Counter(self.tiers) + Counter(made.new)),
@@ -56,7 +56,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
-    """The account's keys as they were counted last, and what has been admitted since."""
+    """Last count of the account's keys, and what was admitted since then."""
 
     version: int = 0
     counted: int = 0
@@ -69,10 +69,10 @@ class Admissions:
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A slot that a request takes; a restored key is not counted against its owner.
+    """A slot of the key limit that a request needs; a restored key is not counted against its owner.
 
-    Only what is issued is counted against the budgets of new keys: a rotation replaces a key, and a
-    restore brings one back.
+    Only an issued key counts against the budgets of new keys: a rotation replaces a key, and a restore
+    brings one back.
     """
 
     action: Action
@@ -82,7 +82,7 @@ class Want:
 
 
 def owner_mark(tier: str, owner: str | None) -> str:
-    """A short name for an owner in a tier, who may be called anything at any length."""
+    """16 hexadecimal digits that stand for an owner in a tier: an owner's own name may be long."""
     return sha256(f"{tier}\0{owner}".encode()).hexdigest()[:16]
 
 
@@ -105,7 +105,7 @@ class Census:
         now: datetime,
         pressure_above: float | None = None,
     ) -> "Census":
-        """The census from the last count, the ledger's living keys, and other runs' batches."""
+        """The census by the last count, the ledger's live keys (`holders`: by tier and owner) and other runs' batches."""
         keys = admissions.counted + admissions.made
         tiers: Counter[str] = Counter()
         owners: Counter[str] = Counter()
@@ -125,7 +125,7 @@ class Census:
         return cls(keys, tiers, owners, pressure_above, new, asked)
 
     def admit(self, want: Want, policy: Policy) -> Refusal | None:
-        """Takes a slot for a request, or says why it gets none."""
+        """Takes a slot for a request, and returns None; or returns the refusal and takes none."""
         refusal = (
             self._too_many(want)
             or self._no_room(want, policy)
@@ -157,7 +157,7 @@ class Census:
         )
 
     def spent_limit(self, want: Want) -> str | None:
-        """The field of the tier whose budget leaves no new key for this request; None: none."""
+        """The field of the tier whose budget is spent for this request; None: no budget is."""
         if want.action is not Action.ISSUE:
             return None
         mark = owner_mark(want.tier.name, want.sender)
@@ -216,7 +216,7 @@ _IN_WORDS = {
 def with_refused(
     bursts: Iterable[Burst], wants: Iterable[Want], census: Census, now: datetime
 ) -> tuple[Burst, ...]:
-    """The bursts with those of these wants that a spent budget has refused; the last ones of them."""
+    """The bursts, with the wants added that a spent budget has refused; at most BURSTS_KEPT of them."""
     kept = {(one.tier, one.limit, one.sender): one for one in bursts}
     for want in wants:
         limit = census.spent_limit(want)
@@ -249,5 +249,5 @@ def batch_of(wants: Iterable[Want], until: datetime) -> Batch:
 
 
 def still_at_work(batches: Mapping[str, Batch], now: datetime) -> dict[str, Batch]:
-    """The batches of the runs that may not have ended yet."""
+    """The batches of runs that may still be running."""
     return {name: batch for name, batch in batches.items() if batch.until > now}

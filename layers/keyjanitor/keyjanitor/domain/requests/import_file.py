@@ -39,15 +39,15 @@ def batch_prefix(today: date, mark: str) -> str:
 
 
 def describe(owner: str, name: str, request_id: str, sender: str) -> str:
-    """A key's description in API Gateway: for people who look at it there, and for `asked_for`."""
+    """A key's description in API Gateway; people read it there, and `asked_for` parses it."""
     texts = {"owner": owner, "name": name, "request": request_id, "sender": sender}
     return " ".join(f"{what}={quote(text[:TEXT_ROOM], safe='@:')}" for what, text in texts.items())
 
 
 def asked_for(key: ApiKey) -> str | None:
-    """The `row_id` of the request that a key was made for; None if it is not one of our making.
+    """The `row_id` of the request that a key was made for; None if keyjanitor did not make the key.
 
-    It is what name and description say, which others can write too: the request has to confirm it.
+    It is read from name and description, which others can write too: check it against the request.
     """
     told = _REQUEST.search(key.description)
     if not _NAME.fullmatch(key.name) or told is None:

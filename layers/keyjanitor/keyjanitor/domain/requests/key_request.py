@@ -5,7 +5,7 @@ from datetime import date
 from enum import StrEnum
 
 OVERLAP_DAYS = 7
-# Who asks by invoking the function: no id of AWS's, so no SenderId is ever this.
+# The sender of requests that come by invoking the function. It is no id of AWS, so no SenderId equals it.
 OPERATOR = "operator"
 
 
@@ -22,7 +22,7 @@ class Action(StrEnum):
 
 
 class Code(StrEnum):
-    """Why a request is refused: the first of these that fits."""
+    """Code of a refusal. If several fit, it is the first of them in this order."""
 
     SEND_AGAIN = "send_again"
     CONFLICTING_REQUEST = "conflicting_request"

@@ -1,7 +1,7 @@
-"""Makes key values, and recognises them: ours by their checksum, others by how they look. Pure.
+"""Makes key values, and recognises them: ours by their checksum, others by their characters. Pure.
 
 A value of ours is `keyj`, 30 characters from the system's cryptographic source (178 bits), and the CRC-32 of those 34
-in base 62: 40 letters and digits. A scanner that finds the pattern in a leak can tell a key from a chance.
+in base 62: 40 letters and digits. A scanner that finds the pattern in a text can check that it is a key.
 """
 
 import re
@@ -20,7 +20,7 @@ ALPHABET = "".join(KINDS)
 PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM + CHECKSUM}}}")
 SHORTEST = 20  # characters of a value (doc: AF-105); an id has ten (seen: AF-213)
 LONGEST_OF_AN_ID = 31  # letters and digits without a break in the ids that identity providers give
-MIXED = 1 / 3  # of its neighbours differ in kind, at least, in a text that was drawn by chance
+MIXED = 1 / 3  # at least; the share of neighbouring characters of different kinds in a random text
 _OURS_ANYWHERE = re.compile(rf"(?=({PATTERN.pattern}))")
 _WORD = re.compile("[A-Z]?[a-z]+")
 _WORDS_AND_A_NUMBER = re.compile(rf"(?:{_WORD.pattern})+[0-9]{{0,8}}")
@@ -36,16 +36,16 @@ def new_value() -> Secret:
 
 
 def looks_like_ours(text: str) -> bool:
-    """True if `new_value` made this text, but for one chance in four billion."""
+    """True if `new_value` made this text; wrong once in four billion texts of the same pattern."""
     return bool(PATTERN.fullmatch(text)) and text[-CHECKSUM:] == _checksum(text[:-CHECKSUM])
 
 
 def holds_a_value(text: str, *, of_an_id: bool = False) -> bool:
     """True if a text holds what may be a key's value: ours, however it is cut up, or one of AWS's.
 
-    One of AWS's is a run of 20 or more letters and digits in which lower case, upper case and digits
-    are mixed as chance does it. UUIDs, hexadecimal digests, ULIDs and words (`is_words`) are none. A
-    text that is itself `of_an_id`, such as an owner's, may have such runs of up to 31.
+    One of AWS's is a run of 20 or more letters and digits with lower case, upper case and digits mixed
+    as in a random text. UUIDs, hexadecimal digests, ULIDs and words (`is_words`) are not. A text that
+    is itself an id (`of_an_id`), such as an owner's, may have such runs of up to 31 characters.
     """
     if len(text) < SHORTEST:
         return False

@@ -1,7 +1,7 @@
 """Reads the event with which an operator invokes provision_keys, and lays out its answer. Pure.
 
-Who may invoke the function is an operator, by IAM. Its requests are those of OPERATOR, whatever their
-bodies say; no message of a queue is ever one of them.
+IAM says who may invoke the function: that is an operator. The sender of these requests is OPERATOR,
+whatever their bodies say. A message of the queue never has this sender.
 """
 
 import json
@@ -22,8 +22,8 @@ MOST = 25  # requests in one event: an answer has to fit into what Lambda gives 
 def read_operator_event(event: Mapping[str, Any], window: ReplayWindow) -> list[Message]:
     """The requests of an operator's event, `{"operator": [...], "time": ...}`, in its order.
 
-    Raises InvalidEvent if the event or one of its requests is no such thing, OutsideReplayWindow if
-    its `time` is too far away: then nothing was begun.
+    Raises InvalidEvent if the event or one of its requests is malformed, OutsideReplayWindow if its
+    `time` is too far away. Nothing was begun then.
     """
     known_fields(event, {FIELD, "time"})
     time = time_of(event, window)
@@ -48,7 +48,7 @@ def _message(number: int, document: object, time: datetime) -> Message:
 def answered(
     request_id: str | None, detail_type: str, detail: Mapping[str, object]
 ) -> dict[str, object]:
-    """Answer to one request, as the bus has it. It holds no value in the clear."""
+    """Answer to one request: the event that was put on the bus. It holds no value in the clear."""
     return {
         "request_id": request_id,
         "status": "answered",
@@ -58,5 +58,5 @@ def answered(
 
 
 def deferred(request_id: str | None, why: str) -> dict[str, object]:
-    """One request that is not done: whoever asked sends it again, with the same id and body."""
+    """Answer to a request that is not done yet: send it again, with the same id and body."""
     return {"request_id": request_id, "status": "deferred", "reason": why}

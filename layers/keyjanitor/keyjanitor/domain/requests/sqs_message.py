@@ -1,4 +1,4 @@
-"""Reads the records that SQS hands to a function, and says when one that is left comes again. Pure."""
+"""Reads the records of an SQS event; computes after how long a deferred message is retried. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ from typing import Any
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.requests.key_request import OPERATOR
 
-SOONEST = 30  # seconds until a message that was left is tried again, doubled each time
-LATEST = 900
+SOONEST = 30  # seconds until the first retry of a deferred message; doubled for each further one
+LATEST = 900  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `sender` is its SenderId up to the colon: the id of a user or a role, by AWS.
+    """One message. `sender` is its SenderId up to the colon: the id of a user or a role, set by AWS.
 
-    One that was `moved` out of a dead-letter queue may carry the SenderId of who moved it (believed: AF-553).
+    If it was `moved` out of a dead-letter queue, its SenderId may be that of the mover (believed: AF-553).
     """
 
     message_id: str
@@ -46,21 +46,21 @@ class Message:
         )
 
     def today(self, window: ReplayWindow) -> date:
-        """The date of the request: when it was sent, if that is near enough to be believed."""
+        """Date of the request: that on which it was sent (UTC) if it is in the replay window, else today."""
         if self.sent_at is not None and window.is_near(self.sent_at):
             return self.sent_at.date()
         return window.now.date()
 
     @property
-    def comes_again_after(self) -> int:
-        """Seconds until it is tried again, if it is left."""
+    def retry_after_s(self) -> int:
+        """Seconds until SQS delivers it again, if it is deferred."""
         doublings = min(max(self.receive_count, 1) - 1, 10)
         return min(LATEST, SOONEST << doublings)
 
 
 def _sender(sender_id: str) -> str:
     sender = sender_id.partition(":")[0]
-    return sender if sender != OPERATOR else ""  # no message is an operator's
+    return sender if sender != OPERATOR else ""  # a message never has the sender OPERATOR
 
 
 def _moment(milliseconds: str) -> datetime | None:
@@ -69,7 +69,7 @@ def _moment(milliseconds: str) -> datetime | None:
     try:
         return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
-        return None  # of an event that a hand has made: its other messages must not suffer
+        return None  # of an event made by hand: serve its other messages all the same
 
 
 def is_batch(event: Mapping[str, Any]) -> bool:

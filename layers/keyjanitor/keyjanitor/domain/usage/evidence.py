@@ -15,7 +15,7 @@ from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 FORGET_AFTER = timedelta(days=400)
 
 
-# A key's id has ten of these, its value 20 characters at least: what is longer may be a value.
+# A key id has ten of these characters, a value at least 20: a longer text may be a value.
 _KEY_ID = re.compile(r"[a-z0-9]{1,19}")
 
 
@@ -23,11 +23,11 @@ _KEY_ID = re.compile(r"[a-z0-9]{1,19}")
 class UsagePlanReading:
     """Result of one night's reading of one usage plan.
 
-    `members` are the last that were read, which is tonight only if `members_read`. `emptied` says
-    that tonight's answer was empty where the evidence before had members. `unread` says why the
-    plan's usage is not known through the day before yesterday; None: it is. An answer that tells
-    clearly fewer requests than the reading before it for the same days is unread, too.
-    `unknown_ids` counts the ids that its usage named and that no plan has.
+    `members` are key ids: those of tonight if `members_read`, else those of the last night that read
+    them. `emptied`: tonight's answer was empty, and the night before the plan had members. `unread`:
+    why the plan's usage is not known through the day before yesterday; None: it is known. An answer
+    with clearly fewer requests than the reading before it for the same days is unread, too.
+    `unknown_ids` counts the ids in its usage that are in no plan.
     """
 
     usage_plan_id: str
@@ -43,12 +43,12 @@ class UsagePlanReading:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Requests of one plan as its last good reading, that of `day`, told them.
+    """Requests of one usage plan by its last good reading, which was on `day`.
 
-    `through` is the last day that was told, `by_day` has the days with requests. `used` has the sum of
-    each of `key_ids` and `others` that of ids that no plan has, both of the days that are compared with
-    the next night's reading: the first EDGE_DAYS and one more are left out. `since` is the first day of
-    an answer that went back less far than it was asked to; None: it began where it was asked to.
+    `through` is the last day that it covers, `by_day` has the days with requests. `used` has the sum
+    for each of `key_ids`, `others` the sum for ids that are in no plan. Both count only the days that
+    the next night's reading is compared with: not the first EDGE_DAYS and one more. `since` is the
+    first day of an answer that went back less far than it was asked to; None: it went back as far.
     """
 
     day: date
@@ -82,8 +82,8 @@ class Evidence:
     `stages_since`: the first night that saw a plan's quota come or go, its stages change.
     `first_days`: the first day after a gap in the readings of a plan; a plan without a gap is not
     in it. `unclear`: keys whose own days did not fit tonight, with the plan. `guessed`: keys whose
-    last use is a guess of such a night. `untold`: keys of which an earlier reading told a use (the
-    day) that tonight's does not tell. `strangers`: the last use of ids that are in no plan; never
+    last use is a guess of such a night. `untold`: keys whose last use (the day) is in an earlier
+    reading, but not in tonight's. `strangers`: the last use of ids that are in no plan; never
     shown.
     """
 
@@ -135,15 +135,15 @@ class Evidence:
         )
 
     def last_use(self, key_id: str) -> date | None:
-        """The last day on which any reading showed a request of a key, in a plan or in none."""
+        """The last day with a request of a key in any reading; the key may be in no plan."""
         return self.last_used.get(key_id) or self.strangers.get(key_id)
 
 
 @dataclass(frozen=True, slots=True)
 class UsagePlanAnswer:
-    """Members and usage of one plan, or why they are incomplete (`failed`).
+    """Members and usage of one usage plan, or why they are incomplete (`failed`).
 
-    What was told before it failed shows use, and proves no silence.
+    The part that was read before the failure shows use. It does not prove that a key was silent.
     """
 
     plan: UsagePlan
@@ -153,12 +153,12 @@ class UsagePlanAnswer:
 
 
 def may_be_value(key_id: str) -> bool:
-    """True if an id that no plan has does not look like an id of API Gateway."""
+    """True if an id that is in no plan does not look like a key id of API Gateway."""
     return not _KEY_ID.fullmatch(key_id)
 
 
 def known_ids(before: Evidence | None) -> set[str]:
-    """The ids of keys that are, or were, in a plan by the evidence before."""
+    """Ids of the keys that are or were in a plan, by the evidence of the night before."""
     if before is None:
         return set()
     members = {key_id for plan in before.plans.values() for key_id in plan.members}

@@ -131,8 +131,8 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
 def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document of version 1 as one of version 2.
 
-    It does not date its witnesses: they count as seen on its own date. It names plans in which a
-    request was seen without saying whether they had a quota: as they have it in it.
+    Version 1 has no dates of the last requests: the date of the file is taken. It does not say whether
+    those plans had a quota then: what the same file says of the plan is taken.
     """
     quotas = {plan["usage_plan_id"]: plan["has_quota"] for plan in document["plans"]}
     told = ("told", "quota_since", "stages_since", "first_days")

@@ -1,6 +1,6 @@
-"""Writes down what a run has read of some plans, so that the night's next run goes on from there. Pure.
+"""Lays out what a run has read of some plans, so that the night's next run can continue. Pure.
 
-An id that may be a key's value is not written, only that there was one.
+An id that may be a key's value is not written; only its number is.
 """
 
 from array import array
@@ -30,7 +30,7 @@ class Partial:
 
 
 def to_partial(day: date, part: Partial, known: set[str]) -> dict[str, Any]:
-    """A part as JSON values; `known` are ids that are, or were, in a plan before."""
+    """A part as JSON values; `known` are the ids that are or were in a plan, by the evidence before."""
     return {
         "version": VERSION,
         "date": str(day),
@@ -40,7 +40,7 @@ def to_partial(day: date, part: Partial, known: set[str]) -> dict[str, Any]:
 
 
 def from_partial(document: Any, day: date) -> Partial:
-    """The part that a document of a day holds; raises UnexpectedAnswer if it is something else."""
+    """The part in a document; raises UnexpectedAnswer if it is of another version or day, or malformed."""
     try:
         if (document["version"], document["date"]) == (VERSION, str(day)):
             same: dict[str, str] = {}

@@ -32,11 +32,11 @@ class UsagePage:
 class PlanUsage:
     """Reduces the pages of one plan's usage, as they come, to what is kept of them.
 
-    `start` and `end` are what was asked for; an answer that begins later makes `start` its own first
-    day, and proves nothing of the days before it. `history_from` is the first day that the usage files
-    get, left out the last HISTORY_DAYS; they never get `end`, which has only begun. Days are UTC
-    dates as API Gateway counts them. Unless the days of the keys are `kept`, the usage files get none.
-    `same` holds each id once, for all plans.
+    `start` and `end` are the first and the last day of the call; if the answer begins later, `start`
+    becomes its first day, and days before it prove nothing. The usage files get the days from
+    `history_from` (default: HISTORY_DAYS before `end`) to the day before `end`, which is not over.
+    Days are UTC dates as API Gateway counts them. Unless `kept`, the days of single keys are dropped
+    and the usage files get none. `same` holds one text for each id, for all plans.
     """
 
     def __init__(
@@ -62,21 +62,21 @@ class PlanUsage:
         self.pages = 0
         self.ids: set[str] = set()
         self.unclear: set[str] = set()
-        # Requests of each key that had any and whose days fit, on the days for which the next
-        # night's reading can be held against this one: `end` has only begun.
+        # Requests of each key that had any and whose days fit, on the days that the next night's
+        # reading is compared with: without `end`, which is not over.
         self.used: dict[str, int] = {}
         self.days: dict[str, array[int]] = {}  # of each key, from `history_from` on
-        # How many ids were named that may be values, and their requests: of a reading of before,
-        # which did not write them down.
+        # The number of ids that may be values, and their requests. An earlier run of this reading
+        # read them, and did not write the ids down.
         self.odd_ids = 0
         self.odd_used = 0
 
     def add(self, page: UsagePage) -> None:
-        """Takes one page in.
+        """Adds one page.
 
-        Raises UnexpectedAnswer if the page is about other days than were asked for (the first may
-        start later, all others where it did, and all have to reach the day before yesterday) or
-        holds no numbers.
+        Raises UnexpectedAnswer if the page has other days than the call (the first page may start
+        later, the others must start where it did, and each must reach the day before yesterday), or
+        holds something other than numbers.
         """
         if self.pages == 0 and self.start < page.start <= page.end:
             self._begin(page.start)
@@ -93,7 +93,7 @@ class PlanUsage:
             again = key_id in self.ids
             key_id = self._same.setdefault(key_id, key_id)  # noqa: PLW2901 (the same text)
             self.ids.add(key_id)
-            if pairs:  # a key without hits may come with nothing or not at all (seen: AF-302)
+            if pairs:  # a key without requests may have an empty list or be missing (seen: AF-302)
                 self._add_key(key_id, pairs, days, again=again)
 
     def _begin(self, start: date) -> None:
@@ -109,19 +109,19 @@ class PlanUsage:
 
     @property
     def last_request(self) -> date | None:
-        """The last whole day on which any key of the plan had a request."""
+        """The last day before `end` on which any key of the plan had a request."""
         days = (day for day, used in self.used_by_day.items() if used and day < self.end)
         return max(days, default=None)
 
     def tells_of(self, key_id: str) -> bool:
-        """True if it has one number for each day of a key."""
+        """True if the answer had one number for each day of a key."""
         return key_id in self.days
 
     def on(self, day: date, key_id: str) -> tuple[int, int | None]:
         """(used, remaining) of a key on a day from `history_from` through `read_through`.
 
-        A plan that was read to the end does not mention who did not use it: that is (0, None). Of
-        the keys in `unclear` nobody knows it.
+        A complete answer leaves out keys without requests: that is (0, None). For the keys in
+        `unclear` the number is unknown: do not ask.
         """
         days = self.days.get(key_id)
         if days is None:
@@ -131,22 +131,22 @@ class PlanUsage:
         return days[index], None if remaining == NOT_TOLD else remaining
 
     def _add_key(self, key_id: str, pairs: Sequence[Any], days: int, *, again: bool) -> None:
-        """Takes the days of one key in; one that comes on a second page too is counted once."""
+        """Adds the days of one key; a key that is on a second page too is counted once."""
         fits = len(pairs) == days
         has_quota = self.plan.has_quota
         last = -1
         total = 0
         for index, pair in enumerate(pairs):
             used, remaining = _pair(pair)
-            # A day of a plan with quota on which nothing is left is use: the key hammers at a
-            # closed door (docs/life-of-a-key.md).
+            # With a quota, a day with nothing left counts as use: the key may still be sending
+            # requests, which are refused (docs/life-of-a-key.md).
             if used or (has_quota and remaining is not None and remaining <= 0):
                 last = index
                 if used and not again:
                     total += used if index in self._compared else 0
                     self._count(used, self.dates[index] if fits else self.end)
         if last >= 0:
-            # Of fewer pairs than days nobody knows which days they are: the last, to be safe.
+            # With fewer pairs than days it is unknown which days they are: assume the last, to be safe.
             day = self.dates[last] if fits else self.end
             self.last_used[key_id] = max(day, self.last_used.get(key_id, day))
         if not fits:
@@ -163,7 +163,7 @@ class PlanUsage:
 
 
 def _numbers(pairs: Sequence[Any]) -> "array[int]":
-    """Used and remaining of each day in turn, in the sixth part of the memory of lists."""
+    """Used and remaining of each day in turn; an array takes a sixth of the memory of lists."""
     try:
         return array(
             "q",
@@ -173,11 +173,11 @@ def _numbers(pairs: Sequence[Any]) -> "array[int]":
             ),
         )
     except OverflowError:
-        raise UnexpectedAnswer("GetUsage", "a day's number is beyond all measure") from None
+        raise UnexpectedAnswer("GetUsage", "a day's number is too large") from None
 
 
 def _pair(pair: Any) -> tuple[int, int | None]:
-    """(used, remaining) of one day; days without hits may come in another shape, or as nothing."""
+    """(used, remaining) of one day; a day without requests may have another shape, or be null."""
     if type(pair) is list and len(pair) == 2:  # noqa: PLR2004 (the common case, 900,000 times a night)
         used, remaining = pair
         if type(used) is int and type(remaining) is int:
@@ -186,5 +186,5 @@ def _pair(pair: Any) -> tuple[int, int | None]:
         return 0, None
     numbers = list(pair) if isinstance(pair, list | tuple) else [pair]
     if not all(type(number) is int for number in numbers):
-        raise UnexpectedAnswer("GetUsage", "a day's pair holds something else than whole numbers")
+        raise UnexpectedAnswer("GetUsage", "a day's pair holds something other than whole numbers")
     return (numbers[0] if numbers else 0), (numbers[1] if len(numbers) > 1 else None)

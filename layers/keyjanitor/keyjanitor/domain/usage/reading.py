@@ -16,10 +16,10 @@ from keyjanitor.domain.usage.evidence import (
 )
 from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, HISTORY_DAYS, USAGE_DAYS, PlanUsage
 
-# A later reading may correct a number. Requests that were counted do not go away, so a plan that
-# tells over one of a hundred fewer for the same days was not told whole.
+# A later reading may correct a number. Counted requests do not disappear: if a plan's answer has over 1 %
+# fewer requests for the same days, it is incomplete.
 TOLERANCE = 0.01
-CLEARLY = 20  # requests; what is less may be gone by chance
+CLEARLY = 20  # requests; a smaller number may be missing by chance
 STRANGERS = 5_000  # ids of no plan whose last use is kept
 
 
@@ -30,7 +30,7 @@ def take_evidence(
 
     Also gives the usage of the plans that were read, for the history.
     """
-    # The order of the answers decides nothing: of two tiers with equal limits a key gets the same.
+    # Sort, so that the order of the answers does not decide which of two tiers with equal limits a key gets.
     answers = sorted(answers, key=lambda answer: answer.plan.usage_plan_id)
     readings: dict[str, UsagePlanReading] = {}
     usages: dict[str, PlanUsage] = {}
@@ -77,15 +77,15 @@ def take_evidence(
 def _not_believed(
     usage: PlanUsage, strangers: set[str], reading: UsagePlanReading, told: Told | None
 ) -> str | None:
-    """Why a whole answer is no reading of the plan; None: it is one.
+    """Reason why a complete answer is not accepted as a reading of the plan; None: it is accepted.
 
-    Requests that were told once are told again for as long as usage reaches back. Aside are those
-    of keys that left the plan since, of ids that are in no plan, and of keys whose days do not fit
-    tonight.
+    API Gateway returns the same requests every night for as long as usage reaches back. Not compared
+    are the requests of keys that have left the plan since, of ids that are in no plan, and of keys
+    whose days do not fit tonight.
     """
     unknown = len(strangers) + usage.odd_ids
     if unknown and strangers == usage.ids:
-        # Perhaps the answer is keyed by something else than ids (seen: AF-305).
+        # The answer may be keyed by something other than ids (seen: AF-305).
         return f"its usage names {unknown} ids and none is known"
     if told is None:
         return None
@@ -94,12 +94,12 @@ def _not_believed(
         used for key_id, used in zip(told.key_ids, told.used, strict=True) if key_id not in stayed
     )
     first, last = usage.start + DAY * EDGE_DAYS, min(told.through, usage.read_through)
-    if last < first:  # it has not been read for so long that no day is the same
+    if last < first:  # the last reading is so old that the two have no day in common
         lost = told.others + sum(told.used) > aside and not usage.had_requests
         return f"its usage tells no requests since the reading of {told.day}" if lost else None
     before = sum(used for day, used in told.by_day.items() if first <= day <= last)
     tonight = sum(used for day, used in usage.used_by_day.items() if first <= day <= last)
-    # At least so many are of the keys that stay; about so many, as far as `aside` is of the same days.
+    # The keys that stay have at least `at_least` requests, and about `about` if `aside` is of the same days.
     at_least = (before - aside) * (1 - TOLERANCE)
     compared = sum(used for day, used in told.by_day.items() if day > told.first_compared)
     about = before - aside * min(1.0, before / compared) if compared else 0.0
@@ -112,10 +112,10 @@ def _not_believed(
 
 
 def _first_day(today: date, before: Evidence | None) -> date:
-    """The first day of the unbroken days that evidence covers, tonight's and those before it.
+    """The first day from which on every day is covered, by tonight's evidence or by that before it.
 
-    The evidence before covers the days until two before its own; what lies between them and the
-    first day that GetUsage still returns was never read.
+    The evidence before covers the days until two before its own date. The days between those and the
+    first day that GetUsage still returns were never read.
     """
     start = today - DAY * USAGE_DAYS
     if before is None or before.day - DAY < start:
@@ -126,8 +126,8 @@ def _first_day(today: date, before: Evidence | None) -> date:
 def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> date:
     """The first day of a plan's usage that tonight's usage files get, if it can be read.
 
-    It is the day after the last that was ever read, and HISTORY_DAYS ago at the latest: what was
-    missed is made up for, as far as usage reaches back.
+    That is the day after the last one that was read, and at the latest HISTORY_DAYS ago: missed days
+    are read later, as far as usage reaches back.
     """
     first = today - DAY * USAGE_DAYS
     if before is None:
@@ -137,7 +137,9 @@ def history_from(usage_plan_id: str, today: date, before: Evidence | None) -> da
         reading = before.plans.get(usage_plan_id)
         if reading is not None and reading.unread is not None:
             return first
-        through = before.day - DAY  # it is new, or of an evidence that does not tell
+        through = (
+            before.day - DAY
+        )  # the plan is new, or the evidence is of a version that does not say
     return max(first, min(today - DAY * HISTORY_DAYS, through + DAY))
 
 
@@ -165,7 +167,7 @@ def _read_members(answer: UsagePlanAnswer, before: Evidence | None) -> UsagePlan
     if answer.members is None:
         return replace(reading, members=earlier.members if earlier else ())
     if not answer.members and earlier and earlier.members and not earlier.emptied:
-        # An empty answer is not proof of emptiness (seen: AF-208); the second in a row is taken for it.
+        # An empty answer does not prove that a plan is empty (seen: AF-208). The second in a row is accepted.
         return replace(reading, members=earlier.members, members_read=False, emptied=True)
     return reading
 
@@ -188,7 +190,7 @@ def _told(
     readings: Mapping[str, UsagePlanReading],
     before: Evidence | None,
 ) -> dict[str, Told]:
-    """Requests of each plan by its last good reading; those of 400 days ago are dropped."""
+    """Requests of each plan by its last good reading; readings older than 400 days are dropped."""
     told = {
         plan_id: one
         for plan_id, one in (before.told if before else {}).items()
@@ -207,7 +209,7 @@ def _told(
 def _since(
     today: date, readings: Mapping[str, UsagePlanReading], before: Evidence | None
 ) -> tuple[dict[str, date], dict[str, date]]:
-    """Since when each plan has, or has not, its quota, and its stages; left out: since ever."""
+    """The first night of each plan's present quota (or lack of one) and stages; left out: no change was seen."""
     quota: dict[str, date] = {}
     stages: dict[str, date] = {}
     if before is None:
@@ -235,9 +237,9 @@ def _first_days(
 ) -> dict[str, date]:
     """The first day after the last gap of each plan that has had one.
 
-    What lies between the last day that was read and the first that usage still tells of was read by
-    nobody, nor was what lies before a first answer that goes back less far than it was asked to. A plan
-    that opens no stage shows no use, as if nobody had read it.
+    A gap is the days between the last one that was read and the first one that GetUsage still returns,
+    also the days before a first answer that goes back less far than asked. A plan that opens no stage
+    shows no use: that is a gap, too.
     """
     longest = today - DAY * USAGE_DAYS
     days: dict[str, date] = {}
@@ -257,10 +259,10 @@ def _first_days(
 
 
 def _read_through(plan_id: str, earlier: UsagePlanReading, before: Evidence) -> date:
-    """The last day of a plan that any reading before tonight's told."""
+    """The last day of a plan's usage that a reading before tonight's has."""
     if told := before.told.get(plan_id):
         return told.through
-    # A file of version 1 does not tell of every plan, or tells of its usage files only.
+    # A file of version 1 has this day only for some plans, or only for the usage files.
     through = before.read_through.get(plan_id)
     if through is None and earlier.unread is None:
         return before.day - DAY
@@ -270,7 +272,7 @@ def _read_through(plan_id: str, earlier: UsagePlanReading, before: Evidence) -> 
 def _with_witnesses(
     evidence: Evidence, usages: Mapping[str, PlanUsage], before: Evidence | None
 ) -> Evidence:
-    """Dates the last request of each plan and stage, for the quota that it had or had not."""
+    """Adds the date of the last request in each plan and stage, with and without a quota."""
     oldest = evidence.day - FORGET_AFTER
     plans = {
         one: on for one, on in (before.witnessed_plans if before else {}).items() if on >= oldest
@@ -278,7 +280,7 @@ def _with_witnesses(
     stages = {one: on for one, on in (before.seen_stages if before else {}).items() if on >= oldest}
     for plan_id, usage in usages.items():
         reading, on = evidence.plans[plan_id], usage.last_request
-        # A request of before a change was seen under the quota, and the stages, of before.
+        # A request before a change was made under the former quota and stages.
         if on is None or on < evidence.quota_since.get(plan_id, on):
             continue
         witness = plan_id, reading.has_quota
@@ -305,7 +307,7 @@ def _carry_forward(
     known: set[str],
     before: Evidence | None,
 ) -> Evidence:
-    """Adds what the evidence before knew of each key, and what any answer tonight showed of it."""
+    """Adds what is known of each key: from the evidence before, and from tonight's answers."""
     today = evidence.day
     oldest = today - FORGET_AFTER
     in_plans = evidence.plans_of_key()
@@ -355,7 +357,7 @@ def _moved(
     before: Evidence,
 ) -> Iterator[str]:
     """The ids of the keys that are in other plans than in the evidence before."""
-    # Who is in a plan whose members were never read may have been in it all the time.
+    # If a plan's members were never read, a key that is in it now may have been in it before.
     blind = {p.usage_plan_id for p in before.plans.values() if not (p.members_read or p.members)}
     for key_id in in_plans.keys() | in_plans_before.keys():
         now = {plan for plan in in_plans.get(key_id, ()) if plan not in blind}
@@ -366,7 +368,7 @@ def _moved(
 def _with_doubts(
     evidence: Evidence, answers: Sequence[UsagePlanAnswer], before: Evidence | None
 ) -> Evidence:
-    """Adds the keys whose own days do not fit, among themselves or to what was told before."""
+    """Adds the keys whose days tonight contradict each other, or the reading of before."""
     whole = {
         answer.plan.usage_plan_id: answer.usage
         for answer in answers
@@ -399,9 +401,9 @@ def _untold(
     shown: Sequence[PlanUsage],
     guessed: Mapping[str, date],
 ) -> dict[str, date]:
-    """The keys whose last use was told before and should be told tonight, but is not: with its day.
+    """The keys whose last use an earlier reading had and tonight's should have but has not: with its day.
 
-    `whole` has the answers that can be believed, by the id of their plan, `shown` all answers.
+    `whole` has the accepted answers by the id of their plan, `shown` has all answers.
     """
     in_plans = evidence.plans_of_key()
     oldest, edge = evidence.day - FORGET_AFTER, evidence.day - DAY * (USAGE_DAYS - EDGE_DAYS)
@@ -425,7 +427,7 @@ def _untold(
                 on > evidence.quota_since.get(plan_id, date.min) for plan_id in in_plans[key_id]
             )
         )
-        # By day it may have been used in a plan that it is not in tonight, and that plan tells it.
+        # The key may have been used that day in a plan that it is not in tonight: then that plan has the use.
         if is_expected and not any(usage.last_used.get(key_id) == on for usage in shown):
             untold[key_id] = on
     return untold

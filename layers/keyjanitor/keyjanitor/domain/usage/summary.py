@@ -33,7 +33,7 @@ class KeyUse:
 
 
 class Use:
-    """The use of some days, as their usage files tell of it, oldest day first."""
+    """Use of some days by their usage files, the oldest day first."""
 
     def __init__(self, days: Sequence[date]) -> None:
         self.days = tuple(days)
@@ -42,7 +42,7 @@ class Use:
         self.by_plan: dict[str, dict[str, int]] = {}  # requests of each key that is known in a plan
         self.plans_missing: dict[date, frozenset[str]] = {}
         self.days_known: set[date] = set()
-        self.keys_unknown: set[str] = set()  # of whom some day in some plan is not known
+        self.keys_unknown: set[str] = set()  # with a day in a plan whose use is not known
 
     def add(self, day: date, rows: Iterable[Row]) -> None:
         """Takes the rows of a day's file in. A day without rows stays unknown.
@@ -110,7 +110,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class NearQuota:
-    """A key that has used up its quota, or will before the period ends if it goes on so."""
+    """A key that has used up its quota, or will before the period ends at its present rate."""
 
     key_id: str
     plan: UsagePlan
@@ -121,10 +121,10 @@ class NearQuota:
 
 
 def near_quota(use: Use, plans: Iterable[UsagePlan], today: date) -> list[NearQuota]:
-    """The keys that will hit their quota, the first to do so first.
+    """The keys that will use up their quota, in the order of the date on which they do.
 
-    A key goes on at the mean of its last seven known days; one that used up a daily quota yesterday
-    will do so again.
+    Each key is assumed to go on at the mean of its last seven known days, and to use up a daily quota
+    again if it did yesterday.
     """
     found = [
         near
@@ -145,11 +145,11 @@ def _near(
         return None
     began, resets_on = period(quota.period, plan.offset, today)
     used_up = last.remaining <= 0
-    # What is left of a period that is over says nothing of this one.
+    # The remainder of an earlier period says nothing about this one.
     remaining = max(0, last.remaining) if last.day >= began else quota.limit
     if used_up and last.day >= began:
         return NearQuota(key_id, plan, quota.limit, 0, last.day, resets_on)
-    if used_up and quota.period == "DAY":  # what it has used of today's nobody knows yet
+    if used_up and quota.period == "DAY":  # today's use is not known yet
         return NearQuota(key_id, plan, 0, quota.limit, today, resets_on)
     a_day = fmean(one.used for one in spent if today - one.day <= DAY * RATE_DAYS)
     if a_day <= 0:

@@ -1,7 +1,7 @@
-"""Lays out the daily usage files: who used how much on a day, and whose use is not known. Pure.
+"""Lays out the daily usage files: each key's use on a day, or why it is not known. Pure.
 
-A later night knows a day better, but only what it read. What an earlier night wrote of a plan that
-could not be read tonight, of a plan that is gone, and of a key that left its plan stays.
+A later night replaces what it has read again. Rows that an earlier night wrote stay for a plan that
+could not be read tonight, for a plan that is gone, and for a key that left its plan.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +12,7 @@ from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanReading
 from keyjanitor.domain.usage.plan_usage import HISTORY_DAYS, USAGE_DAYS, PlanUsage
 
-# Of so many keys in plans does a day's file have a row each; what is over that has one row a plan.
+# A day's file has at most so many rows for single keys; each plan beyond that has one row.
 ROWS = 250_000
 
 COLUMNS = ("plan_id", "plan_name", "stages", "key_id", "used", "remaining", "missing")
@@ -42,9 +42,9 @@ class UsageFiles:
         self._before = before
         self._plans_before = before.plans if before else {}
         self._whole = self._with_room()
-        # Ids that no plan ever had may be anything; they are counted, and never written down.
+        # Ids that were in no plan may be anything; they are counted and never written.
         known = evidence.plans_of_key().keys() | evidence.gone
-        # Of a plan whose members were not read tonight, silence about one of them proves nothing.
+        # If a plan's members were not read tonight, a missing key does not mean that it had no requests.
         self._members = {
             plan_id: set(
                 evidence.plans[plan_id].members if evidence.plans[plan_id].members_read else ()
@@ -58,7 +58,7 @@ class UsageFiles:
         self._in_turn = {plan_id: sorted(ids) for plan_id, ids in self._ids.items()}
 
     def _with_room(self) -> set[str]:
-        """The plans whose keys have a row each, in the order of their ids until there is no room."""
+        """The plans whose keys get a row each: in the order of their ids, while there is room."""
         room, whole = ROWS, set()
         for plan_id, plan in sorted(self._evidence.plans.items()):
             usage = self._usages.get(plan_id)
@@ -69,7 +69,7 @@ class UsageFiles:
 
     @property
     def days(self) -> list[date]:
-        """The days that are written tonight: the last three, and those that no night has written."""
+        """The days to write tonight: the last three, and those that were not written yet."""
         today = self._evidence.day
         first = min(
             today - DAY * HISTORY_DAYS,
@@ -80,11 +80,11 @@ class UsageFiles:
         return [first + DAY * index for index in range((today - first).days)]
 
     def rows(self, day: date, earlier: Iterable[Mapping[str, Any]]) -> Iterator[Row]:
-        """The rows of a day's file, by plan and key; `earlier` are those that it has so far.
+        """The rows of a day's file, by plan and key; `earlier` are the rows that it has so far.
 
-        Every member of every plan has a row, zero use too. Where `missing` says why the use is not
-        known, `used` and `remaining` are None; a row without a key id says it of a plan of which not
-        even the members are known.
+        Every member of every plan has a row, also with zero use. If `missing` says why the use is not
+        known, `used` and `remaining` are None. A row without a key id is of a plan whose members are
+        not known.
         """
         stand: dict[str, Standing] = {}
         for row in earlier:
@@ -129,18 +129,18 @@ class UsageFiles:
             elif key_id in usage.unclear:
                 yield stood or _row(plan, key_id, missing=UNCLEAR)
             elif stood and stood["used"] and not usage.tells_of(key_id):
-                yield stood  # requests that were told of once are not undone by silence
+                yield stood  # a missing key does not undo requests that were read before
             elif key_id in members or key_id in more or usage.on(day, key_id)[0]:
                 yield _row(plan, key_id, *usage.on(day, key_id))
 
     def _is_news(self, plan_id: str, day: date) -> bool:
-        """True if no night before has read this day of the plan."""
+        """True if this day of the plan was not read before tonight."""
         before = self._before
         return before is None or day > before.read_through.get(plan_id, before.day - DAY)
 
 
 def _unknown(plan: UsagePlanReading, why: str, stand: Standing) -> Iterator[Row]:
-    """Lines of a plan whose use is unknown tonight; lines that were known before stay."""
+    """Rows of a plan whose use is unknown tonight; rows with a known use stay."""
     ids = {key_id for key_id in stand if key_id is not None}.union(plan.members)
     for key_id in sorted(ids):
         stood = stand.get(key_id)

@@ -37,8 +37,8 @@ class Text:
     lines: list[str | Typed]
 
 
-def write_trouble(one: Problem, situation: Situation) -> Draft:
-    """The alert about one trouble, with what helps to judge it."""
+def write_problem(one: Problem, situation: Situation) -> Draft:
+    """The alert about one problem, with what helps to judge it."""
     texts: Mapping[str, Callable[[Problem, Situation], Text]] = {
         "unread_plan": _unread,
         "silent_plans": _silent,
@@ -137,14 +137,14 @@ def _lookup(event: str) -> str:
 
 
 def _letters(one: Problem, situation: Situation) -> Text:
-    messages = _many(sum(situation.letters[name] for name in one.about), "dead letter")
+    messages = _many(sum(situation.dead_letters[name] for name in one.about), "dead letter")
     return Text(
         messages,
         f"{messages}: messages that failed for good and that no function tries again.",
         _a_week(situation, "SQS deletes a message 14 days after it was sent."),
         "status",
         [
-            *(f"  {name}: {situation.letters[name]}" for name in one.about),
+            *(f"  {name}: {situation.dead_letters[name]}" for name in one.about),
             "",
             "RequestDeadLetterQueue: requests that could not be answered; the runbook says which of them are",
             "sent back, and how. RunDeadLetterQueue: schedules and runs that failed for good. Their addresses:",
