@@ -5,11 +5,10 @@ known (seen: AF-301); nor whose midnight ends its days (believed: AF-316). What 
 again over fewer days, and what its answer covers is what is believed.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from typing import Any
-
-from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.gateway_calls import GatewayCalls
 from keyjanitor.errors import CallFailed
@@ -19,7 +18,8 @@ from keyjanitor.errors import CallFailed
 WHOLE = (10_000, 0)
 NARROWER = ((89, 0), (60, 0), (30, 0), (89, 1))
 
-logger = Logger(child=True)
+# The standard library's: the command `keyjanitor`, which has no Powertools, reads usage with it too.
+logger = logging.getLogger(__name__)
 
 
 class UsageRange:
