@@ -26,6 +26,7 @@ from keyjanitor.adapters.clients import DENIED, code_of, whole_answers
 from keyjanitor_cli.errors import CommandFailed, FunctionFailed, WrongUse
 
 DEFAULT_STACK = "keyjanitor"
+SDK = boto3.__version__
 LONGEST_RUN = 900  # seconds that a function of the stack may take
 OUTLASTING = 60  # seconds more that its answer may take to come
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
@@ -105,6 +106,11 @@ class Account:
         `GatewayCalls` repeats, within the share of calls of a person.
         """
         return whole_answers(self.client("apigateway", tries=1))
+
+    @property
+    def partition(self) -> str:
+        """The partition of the Region: aws, aws-us-gov or aws-cn."""
+        return str(self._session.get_partition_for_region(self.region))
 
     def identity(self) -> tuple[str, str]:
         """The number of the account, and the ARN of who asks."""
@@ -282,6 +288,25 @@ def asked(call: Callable[[], Any], operation: str, action: str) -> Any:
         raise
     except (ClientError, BotoCoreError) as err:
         raise failure(err, operation, action) from None
+
+
+def answer_to(call: Callable[[], Any]) -> tuple[Mapping[str, Any], str, bool]:
+    """What a call gives; or nothing, AWS's code for the refusal, and whether a right is missing.
+
+    Raises CommandFailed if there are no credentials, or AWS does not take them.
+    """
+    try:
+        answer = call()
+    except ClientError as err:
+        code = code_of(err)
+        if code in EXPIRED | UNKNOWN:
+            raise failure(err, "", "") from None
+        return {}, code, code in DENIED
+    except NoCredentialsError as err:
+        raise failure(err, "", "") from None
+    except BotoCoreError as err:
+        return {}, type(err).__name__, False
+    return (answer, "", False) if isinstance(answer, Mapping) else ({}, "NoAnswer", False)
 
 
 def failure(err: ClientError | BotoCoreError, operation: str, action: str) -> CommandFailed:

@@ -12,11 +12,14 @@ from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Ledger
 from keyjanitor.adapters.ownership import Ownership
 from keyjanitor.errors import AccessDenied, CallFailed
-from keyjanitor_cli.aws import Account, Function, Stack, denied
+from keyjanitor_cli.aws import SDK, Account, Function, Stack, denied
 from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
 from keyjanitor_cli.gateway import Gateway
+from keyjanitor_cli.probe import Probe
+
+__all__ = ["SDK", "Session", "command"]
 
 
 class Session:
@@ -44,6 +47,15 @@ class Session:
     def stack(self) -> Stack:
         """The stack that was named, or the one that there is."""
         return self.account.stack(self._stack)
+
+    @property
+    def stack_name(self) -> str | None:
+        """The stack that was named, if one was."""
+        return self._stack
+
+    def probe(self, say: Callable[[str], None]) -> Probe:
+        """What asks the account, call by call; `say` is told each."""
+        return Probe(self.account, say=say)
 
     @cached_property
     def ledger(self) -> Ledger:

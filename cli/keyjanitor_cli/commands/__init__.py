@@ -8,6 +8,7 @@ from keyjanitor_cli.commands import (
     operating,
     planning,
     policy,
+    preflight,
     showing,
     whatif,
 )
@@ -20,4 +21,5 @@ ALL: tuple[click.Command, ...] = (
     *showing.COMMANDS,
     *whatif.COMMANDS,
     *policy.COMMANDS,
+    *preflight.COMMANDS,
 )

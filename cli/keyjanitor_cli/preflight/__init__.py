@@ -1,0 +1,1 @@
+"""Asks an account what keyjanitor believes about AWS and about the account, and judges the answers."""
