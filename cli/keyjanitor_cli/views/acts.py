@@ -154,7 +154,15 @@ def _left(answer: Mapping[str, Any], undone: date | None) -> list[Block]:
                 Tone.BAD,
             )
         )
-        blocks.append(Command(f"keyjanitor approve {answer['digest']}"))
+        if answer.get("saved_plan"):
+            blocks.append(Command(f"keyjanitor approve {answer['digest']}"))
+        else:
+            blocks.append(
+                Line(
+                    "An approval of today has been carried out; the next night's sweep saves a plan of "
+                    "these keys, if they are still due."
+                )
+            )
     elif answer.get("saved_plan"):
         waiting = (
             Counter(answer["due"])

@@ -63,6 +63,12 @@ class Standing:
         return newest is not None and self.nights[newest].braked
 
     @property
+    def waiting(self) -> Sequence[SavedPlan]:
+        """The saved plans that were not approved yet; what is carried out waits for no one."""
+        approved = {night.approved for night in self.nights.values()}
+        return [plan for plan in self.saved if plan.digest not in approved]
+
+    @property
     def findings(self) -> Sequence[Mapping[str, Any]]:
         return self.report["findings"] if self.report else ()
 
@@ -103,7 +109,7 @@ def problems(at: Standing) -> list[Problem]:
                 f"A plan waits for your approval: {kinds(plan.kinds)}.",
                 f"keyjanitor approve {plan.digest}",
             )
-            for plan in at.saved
+            for plan in at.waiting
         ]
     if because := at.tonight.observed_because:
         found.append(Problem(f"The night's sweep only observed: {because}", "keyjanitor sweep"))
@@ -148,7 +154,9 @@ def document(at: Standing) -> dict[str, Any]:
         "last_report": at.report["date"] if at.report else None,
         "hold": at.held,
         "brake": at.is_braked,
-        "plans_to_approve": [{"digest": plan.digest, "due": dict(plan.kinds)} for plan in at.saved],
+        "plans_to_approve": [
+            {"digest": plan.digest, "due": dict(plan.kinds)} for plan in at.waiting
+        ],
         "pressure_rule_above": at.pressure_row.above if at.pressure_row else None,
         "unsent_events": at.unsent,
         "problems": [

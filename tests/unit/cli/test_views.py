@@ -231,6 +231,17 @@ def test_an_act_says_what_it_left(fields: dict[str, Any], said: str) -> None:
         assert f"keyjanitor undo {TODAY} e1" in told
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_brake_is_let_go_by_a_plan_that_was_saved_and_by_no_other(saved: bool) -> None:
+    digest = "0123456789abcdef"
+    plan_name = f"plans/{digest}.json" if saved else None
+    brake = {"new": 60, "since": "2026-11-20", "usual": 0, "allowance": 20, "causes": []}
+    answer = an_answer(brake=brake, digest=digest, saved_plan=plan_name)
+    told = texts(acts.done(answer))
+    assert (f"keyjanitor approve {digest}" in told) is saved
+    assert any("the next night's sweep saves a plan" in text for text in told) is not saved
+
+
 def test_an_approval_asks_with_every_kind_of_step_deletions_first() -> None:
     saved = SavedPlan("0123456789abcdef", TODAY, {"park": 80, "disable": 280, "warn": 0}, ())
     assert acts.approval_question(saved) == (
@@ -307,6 +318,15 @@ def test_a_stack_that_is_well_needs_nothing_and_says_what_to_type_next() -> None
                 "saved": [SavedPlan("0123456789abcdef", TODAY, {"disable": 60}, ())],
             },
             ["keyjanitor plan", "keyjanitor approve 0123456789abcdef"],
+        ),
+        (
+            {
+                "nights": {
+                    TODAY: NightRow(TODAY, swept=True, braked=True, approved="0123456789abcdef")
+                },
+                "saved": [SavedPlan("0123456789abcdef", TODAY, {"disable": 60}, ())],
+            },
+            ["keyjanitor plan"],
         ),
         ({"now": NOON.replace(hour=1), "reading": TODAY - DAY}, []),
     ],
