@@ -258,6 +258,26 @@ class Account:
                 return
             params["nextToken"] = page["nextToken"]
 
+    def alarms(self, stack: Stack) -> list[str]:
+        """The descriptions of the alarms that are on now, of those whose names begin as the stack's do."""
+        cloudwatch = self.client("cloudwatch")
+        params: dict[str, Any] = {
+            "AlarmNamePrefix": f"{stack.name}-",
+            "StateValue": "ALARM",
+            "AlarmTypes": ["MetricAlarm"],
+        }
+        found: list[str] = []
+        while True:
+            page = asked(
+                lambda: cloudwatch.describe_alarms(**params),
+                "DescribeAlarms",
+                "cloudwatch:DescribeAlarms",
+            )
+            found += [one.get("AlarmDescription", "") for one in page.get("MetricAlarms", ())]
+            if not page.get("NextToken"):
+                return found
+            params["NextToken"] = page["NextToken"]
+
 
 def console_url(stack: Stack, what: str) -> str:
     """The address of the AWS console's page of a stack's `dashboard`, `stack` or `report`."""

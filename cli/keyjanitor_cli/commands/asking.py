@@ -17,6 +17,7 @@ from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.key_request import OPERATOR
 from keyjanitor.errors import AccessDenied, CallFailed, InvalidRequest, NotARequest
 from keyjanitor_cli.aws import Function
+from keyjanitor_cli.commands.following import looks
 from keyjanitor_cli.errors import DONE, FAILED, NEEDS_PERSON, CommandFailed, WrongUse
 from keyjanitor_cli.session import Session, command
 from keyjanitor_cli.shapes import Line, Tone
@@ -27,8 +28,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 WAITED = timedelta(
     minutes=10
 )  # that --wait asks again for: longer than a run that died holds a request
-PAUSE = 10  # seconds between two tries, and two looks at the log
-LATE = timedelta(minutes=1)  # by which a line may reach the log after its time
+PAUSE = 10  # seconds between two tries
 
 Action = Callable[..., int]
 
@@ -229,9 +229,7 @@ def answers(session: Session, request_id: str | None, hours: int, *, follow: boo
     with session.console.waiting("reading the audit log"):
         found = list(_events(session, since, request_id, seen))
     session.console.show(shown.listed(found), {"answers": found})
-    while follow:
-        time.sleep(PAUSE)
-        since = datetime.now(UTC) - LATE - timedelta(seconds=2 * PAUSE)
+    for since in looks() if follow else ():
         for event in _events(session, since, request_id, seen):
             session.console.show([shown.line(event)], {})
     return DONE

@@ -33,6 +33,7 @@ def _standing(session: Session, now: datetime) -> shown.Standing:
     account, who = session.account.identity()
     nights = ledger.nights(today - timedelta(days=NIGHTS), today)
     braked = bool(nights) and nights[max(nights)].braked
+    alarms, unread = _alarms(session)
     return shown.Standing(
         now=now,
         account=account,
@@ -49,7 +50,18 @@ def _standing(session: Session, now: datetime) -> shown.Standing:
         unsent=len(ledger.unsent(now)),
         report=files.report(),
         saved=files.saved_plans(max(nights)) if braked else (),
+        alarms=alarms,
+        alarms_unread=unread,
     )
+
+
+def _alarms(session: Session) -> tuple[list[shown.Problem] | None, str]:
+    """The stack's alarms that are on; None and why they are not known."""
+    stack = session.stack
+    try:
+        return shown.alarms_of(session.account.alarms(stack), stack.name, stack.region), ""
+    except CommandFailed as err:
+        return None, err.what
 
 
 @command("key")

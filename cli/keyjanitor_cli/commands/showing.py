@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from keyjanitor_cli.aws import Function, console_url
+from keyjanitor_cli.commands.following import looks
 from keyjanitor_cli.errors import DONE, CommandFailed, WrongUse
 from keyjanitor_cli.session import Session, command
 from keyjanitor_cli.shapes import Command, Line, Tone, View
@@ -56,16 +57,20 @@ def report(session: Session, *, now: bool, opens: bool, out: Path | None) -> int
     "--since", default="1d", metavar="AGE", help="How far back: 30m, 6h, 2d (default 1d)."
 )
 @click.option("--all", "show_all", is_flag=True, help="Every line, not errors and warnings alone.")
-def logs(session: Session, function: str, since: str, *, show_all: bool) -> int:
+@click.option("--follow", is_flag=True, help="Go on with what is logged from now on.")
+def logs(session: Session, function: str, since: str, *, show_all: bool, follow: bool) -> int:
     """Show the errors and warnings of a function's log, without metrics and tracebacks."""
     found = re.fullmatch(r"(\d{1,4})([mhd])", since)
     if found is None:
         raise WrongUse(f"--since {since} is no age", "such as 30m, 6h or 2d")
+    if follow and session.console.as_json:
+        raise WrongUse("--follow has no end, so it has no JSON document")
     age = timedelta(**{UNITS[found[2]]: int(found[1])})
     group = session.account.log_group(session.stack, FUNCTIONS[function])
+    seen: set[tuple[datetime, str]] = set()
     with session.console.waiting(f"reading {group}"):
         logged = session.account.logged(group, datetime.now(UTC) - age)
-        told = list(shown.lines(logged, show_all=show_all))
+        told = list(shown.lines(shown.once(logged, seen), show_all=show_all))
     document = {
         "log_group": group,
         "lines": [
@@ -75,6 +80,11 @@ def logs(session: Session, function: str, since: str, *, show_all: bool) -> int:
     }
     nothing: View = [Line(f"{function} logged no error and no warning in {since}.", Tone.GOOD)]
     session.console.show(shown.view(told) or nothing, document)
+    for then in looks() if follow else ():
+        logged = session.account.logged(group, then)
+        told = list(shown.lines(shown.once(logged, seen), show_all=show_all))
+        session.console.show(shown.view(told), {})
+        seen = {one for one in seen if one[0] >= then}
     return DONE
 
 

@@ -25,6 +25,16 @@ def lines(
             yield at, level, text
 
 
+def once(
+    logged: Iterable[tuple[datetime, str]], seen: set[tuple[datetime, str]]
+) -> Iterator[tuple[datetime, str]]:
+    """The lines that are not in `seen` yet, which then has them."""
+    for one in logged:
+        if one not in seen:
+            seen.add(one)
+            yield one
+
+
 def view(found: Iterable[tuple[datetime, str, str]]) -> list[Line]:
     """One line of the view a line of the log."""
     return [

@@ -1,6 +1,6 @@
 """Shows how a stack is: the account's keys, the last runs, what stops sweeps, problems, what to type next. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,7 +14,16 @@ from keyjanitor_cli.words import kinds, many
 KEY_LIMIT = 10_000  # API keys an account and Region, unless the report says that it was raised
 DUE_AFTER = timedelta(hours=7)  # of a UTC day the night's runs are over
 DAY = timedelta(days=1)
+ALARM_LINES = 3  # of a description at least: what, until when, what to type
 FULL_SOON, NEARLY_FULL = 0.8, 0.95  # of the key limit
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What needs a person, and the command that comes next."""
+
+    what: str
+    command: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,8 @@ class Standing:
     unsent: int
     report: Mapping[str, Any] | None
     saved: Sequence[SavedPlan] = field(default_factory=tuple)
+    alarms: Sequence[Problem] | None = ()  # that are on; None: not known, for the reason
+    alarms_unread: str = ""
 
     @property
     def today(self) -> date:
@@ -80,12 +91,16 @@ class Standing:
         return forecast(keys, self.key_limit, self.today)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What needs a person, and the command that comes next."""
-
-    what: str
-    command: str
+def alarms_of(descriptions: Iterable[str], stack: str, region: str) -> list[Problem]:
+    """The stack's own alarms, by their descriptions: what, until when it can wait, what to type."""
+    found: list[Problem] = []
+    for text in descriptions:
+        lines = text.splitlines()
+        # Another stack's name may begin with this one's.
+        if len(lines) >= ALARM_LINES and lines[2].endswith(f" --stack {stack} --region {region}"):
+            what = lines[0].partition(": ")[2] or lines[0]
+            found.append(Problem(f"Alarm: {what} {lines[1]}", lines[2]))
+    return found
 
 
 def problems(at: Standing) -> list[Problem]:
@@ -128,6 +143,7 @@ def problems(at: Standing) -> list[Problem]:
                 "keyjanitor logs expire_keys",
             )
         )
+    found += at.alarms or ()
     if at.report is None:
         found.append(Problem("There is no report yet.", "keyjanitor report --now"))
     return found
@@ -159,6 +175,7 @@ def document(at: Standing) -> dict[str, Any]:
         ],
         "pressure_rule_above": at.pressure_row.above if at.pressure_row else None,
         "unsent_events": at.unsent,
+        "alarms": None if at.alarms is None else [one.what for one in at.alarms],
         "problems": [
             {"kind": one["kind"], "what": one["what"], "slots": one["slots"]} for one in at.findings
         ],
@@ -183,6 +200,7 @@ def view(at: Standing) -> View:
                 ("Safety brake", Line("on", Tone.BAD) if at.is_braked else Line("off", Tone.QUIET)),
                 ("Pressure rule", _pressure(at.pressure_row)),
                 ("Unsent events", Line(f"{at.unsent:,}", Tone.BAD if at.unsent else Tone.QUIET)),
+                ("Alarms", _alarms(at)),
             ]
         ),
         *_problems(at.findings),
@@ -226,6 +244,12 @@ def _pressure(pressure_row: PressureRow | None) -> Line:
     if pressure_row is None or pressure_row.above is None:
         return Line("none active", Tone.QUIET)
     return Line(f"active: above {pressure_row.above:.0%} idle limits are shorter", Tone.WARN)
+
+
+def _alarms(at: Standing) -> Line:
+    if at.alarms is None:
+        return Line(f"not read: {at.alarms_unread}", Tone.WARN)
+    return Line(f"{len(at.alarms)} on", Tone.BAD) if at.alarms else Line("none on", Tone.QUIET)
 
 
 def _problems(findings: Sequence[Mapping[str, Any]]) -> list[Block]:

@@ -3,8 +3,10 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +15,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError, NoCredenti
 
 from keyjanitor.errors import UnreadableAnswer
 from keyjanitor_cli import aws
+from keyjanitor_cli.__main__ import run
 from keyjanitor_cli.aws import MARKS, Account, Function, Stack, failure
 from keyjanitor_cli.errors import CommandFailed, FunctionFailed, WrongUse
+from keyjanitor_cli.session import Session
 
 FUNCTION = "keyjanitor-ExpireKeysFunction-1"
 STACK = Stack("keyjanitor", "eu-central-1", {"ExpireKeysFunctionName": FUNCTION}, {}, "")
@@ -135,6 +139,61 @@ def test_api_gateway_is_read_whole_or_not_at_all_and_nothing_is_repeated(account
         client.get_usage(**days)
     assert client.get_usage(**days)["items"] == {"k0": [[1, 2]]}
     assert client.meta.config.retries["total_max_attempts"] == 1
+
+
+# --- alarms and logs --------------------------------------------------------------------------------
+
+
+def test_the_alarms_that_are_on_are_read_page_by_page(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class CloudWatch:
+        def describe_alarms(self, **given: Any) -> dict[str, Any]:
+            asked.append(dict(given))
+            more = {} if "NextToken" in given else {"NextToken": "2"}
+            return {"MetricAlarms": [{"AlarmDescription": f"page {len(asked)}"}, {}], **more}
+
+    monkeypatch.setattr(account, "client", lambda _: CloudWatch())
+    assert account.alarms(STACK) == ["page 1", "", "page 2", ""]
+    wanted = {
+        "AlarmNamePrefix": "keyjanitor-",
+        "StateValue": "ALARM",
+        "AlarmTypes": ["MetricAlarm"],
+    }
+    assert asked == [wanted, wanted | {"NextToken": "2"}]
+
+
+def test_logs_are_followed_until_the_person_stops_and_each_line_is_shown_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = datetime.now(UTC)
+    said = [(begun, json.dumps({"level": "ERROR", "message": f"error {n}"})) for n in range(3)]
+    looks: list[datetime] = []
+
+    def logged(group: str, since: datetime, pattern: str = "") -> Iterator[tuple[datetime, str]]:
+        looks.append(since)
+        assert (group, pattern) == ("the group", "")
+        return iter(said[: len(looks)])
+
+    def sleep(seconds: float) -> None:
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        assert seconds == 10
+
+    session: Any = SimpleNamespace(
+        account=SimpleNamespace(log_group=lambda *_: "the group", logged=logged),
+        stack=STACK,
+    )
+    monkeypatch.setattr(Session, "account", session.account)
+    monkeypatch.setattr(Session, "stack", session.stack)
+    monkeypatch.setattr("keyjanitor_cli.commands.following.time.sleep", sleep)
+    assert run(["logs", "--follow"]) == 1
+    shown = capsys.readouterr().out
+    assert [shown.count(f"error {n}") for n in range(3)] == [1, 1, 1]
+    assert looks[1] <= begun
+    assert run(["logs", "--follow", "--json"]) == 2
 
 
 # --- finding the stack ------------------------------------------------------------------------------

@@ -36,3 +36,10 @@ def test_errors_and_warnings_are_shown_without_metrics_and_tracebacks() -> None:
 def test_with_all_what_was_said_at_all_is_shown() -> None:
     found = list(logs.lines(((AT, message) for message in MESSAGES), show_all=True))
     assert [level for _, level, _ in found] == ["INFO", "ERROR", "ERROR", "ERROR"]
+
+
+def test_a_line_that_two_looks_read_is_shown_once() -> None:
+    seen: set[tuple[datetime, str]] = set()
+    assert list(logs.once([(AT, "a"), (AT, "b")], seen)) == [(AT, "a"), (AT, "b")]
+    later = AT.replace(minute=16)
+    assert list(logs.once([(AT, "b"), (later, "b")], seen)) == [(later, "b")]

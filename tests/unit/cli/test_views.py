@@ -12,7 +12,7 @@ import pytest
 
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.records import CountRow, NightRow, Row
-from keyjanitor_cli.shapes import Command, Line, Table, View
+from keyjanitor_cli.shapes import Command, Facts, Line, Table, View
 from keyjanitor_cli.views import acts, plan, status
 from keyjanitor_cli.views.acts import SavedPlan, undo_of
 from tests.builders import DAY, TODAY
@@ -284,6 +284,33 @@ def standing(**fields: Any) -> status.Standing:
         report={"date": str(TODAY), "service_quota": 10_000, "findings": []},
     )
     return replace(at, **fields)
+
+
+ALARM = """keyjanitor in 123456789012 eu-central-1: A sweep failed.
+Can wait until 12:00 UTC: a night without a sweep frees no slot.
+keyjanitor logs expire_keys --stack keyjanitor --region eu-central-1
+sam logs"""
+
+
+def test_an_alarm_that_is_on_needs_a_person_and_says_what_to_type() -> None:
+    others = ALARM.replace("--stack keyjanitor", "--stack keyjanitor-test")
+    found = status.alarms_of([ALARM, others, "of another tool", ""], "keyjanitor", "eu-central-1")
+    at = standing(alarms=found)
+    (problem,) = status.problems(at)
+    assert problem.what == (
+        "Alarm: A sweep failed. Can wait until 12:00 UTC: a night without a sweep frees no slot."
+    )
+    assert problem.command == "keyjanitor logs expire_keys --stack keyjanitor --region eu-central-1"
+    assert problem.command in texts(status.view(at))
+    assert status.document(at)["alarms"] == [problem.what]
+
+
+def test_alarms_that_may_not_be_read_are_not_known_and_need_no_person() -> None:
+    at = standing(alarms=None, alarms_unread="access denied")
+    assert status.problems(at) == []
+    assert status.document(at)["alarms"] is None
+    (facts,) = [block for block in status.view(at) if isinstance(block, Facts)]
+    assert dict(facts.rows)["Alarms"].text == "not read: access denied"
 
 
 def test_a_stack_that_is_well_needs_nothing_and_says_what_to_type_next() -> None:
