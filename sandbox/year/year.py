@@ -36,14 +36,15 @@ from keyjanitor.services.provision_keys.responder import Run
 from keyjanitor.services.watch_capacity import Adapters as WatchAdapters
 from keyjanitor.services.watch_capacity import CapacityReading, publish_alerts, take_count
 from sandbox.driver.population import EXTERNAL, TIERS, SimulatedKey
-from sandbox.memory.simulation.alert_store import AlertStore
+from sandbox.memory.adapters.ownership import FakeOwnership
+from sandbox.memory.adapters.queues import FakeDeadLetterQueues
+from sandbox.memory.simulation.alert_store import alert_store
 from sandbox.memory.simulation.gateway import Gateway
 from sandbox.memory.simulation.history import Files, ValueSealer
 from sandbox.memory.simulation.ledger import Memory
 from sandbox.memory.simulation.moments import JANITOR, at
-from sandbox.memory.simulation.ownership import Ownership
 from sandbox.memory.simulation.request_store import RequestStore
-from sandbox.memory.simulation.told import DeadLetterQueues, Told
+from sandbox.memory.simulation.told import Told
 from sandbox.year.audit import Auditor
 from sandbox.year.world import World
 
@@ -139,7 +140,7 @@ class Year:
         self.meter = meter or Meter()
         self.gateway = Gateway(self.plot.first)
         self.gateway.key_limit = policy.service_quota
-        self.stacks = Ownership(self.gateway)
+        self.stacks = FakeOwnership(self.gateway)
         self.ledger = Memory()
         self.request_store = RequestStore(self.ledger)
         self.files = Files()
@@ -176,10 +177,10 @@ class Year:
         self._watch_adapters = WatchAdapters(
             gateway=self.gateway,
             ledger=self.ledger,
-            alert_store=AlertStore(),
+            alert_store=alert_store(),
             history=self.files,
             topic=self.told,
-            dead_letters=DeadLetterQueues(),
+            dead_letters=FakeDeadLetterQueues(),
         )
         self._plan_ids = self._lay_down_plans()
         for key in world.keys:
@@ -214,18 +215,17 @@ class Year:
         """The usage plans of the population's tiers; gives their ids by name."""
         for number, tier in enumerate(TIERS):
             plan_id, stages = f"plan{number}", (f"api1:{tier.stage}",)
-            self.gateway.members_of[plan_id] = []
             shape = Shape.of(self.policy.tiers[tier.name])
             if shape.stages != frozenset(stages):
                 quota = tier.quota and Quota(tier.quota["limit"], tier.quota["period"])
                 shape = Shape(frozenset(stages), quota=quota or None)
-            self.gateway.plans[plan_id] = UsagePlan.of_shape(plan_id, tier.name, shape)
-        return {plan.name: plan.usage_plan_id for plan in self.gateway.plans.values()}
+            self.gateway.add_plan(UsagePlan.of_shape(plan_id, tier.name, shape))
+        return {plan.name: plan.usage_plan_id for plan in self.gateway.usage_plans()}
 
     def _make(self, key: SimulatedKey) -> None:
         """Somebody makes a key past keyjanitor."""
         key_id = self.gateway.new_id()
-        self.gateway.living[key_id] = ApiKey(
+        made = ApiKey(
             key_id=key_id,
             name=key.name,
             enabled=key.enabled,
@@ -233,18 +233,17 @@ class Year:
             last_updated_date=key.updated or key.created,
             description=key.description or "",
             customer_id=key.customer_id or "",
-            tags=dict(key.tags),
+            tags=key.tags,
         )
-        self.gateway.values[key_id] = Secret(key.value)
+        self.gateway.add_key(made, key.value, [self._plan_ids[name] for name in key.plans])
         if key.owner_stack:
             self.stacks.stacks[key_id] = key.owner_stack
-        for name in key.plans:
-            self.gateway.attach(self._plan_ids[name], key_id)
         self._has_owner(key, key_id)
 
     def _has_owner(self, key: SimulatedKey, key_id: str) -> None:
         if key.habit.per_day and key.enabled and key.plans:
-            self.owners.append(Owner(key, key_id, self.gateway.values[key_id]))
+            _, value, _ = self.gateway.whole(key_id)
+            self.owners.append(Owner(key, key_id, Secret(value)))
 
     # --- nights -----------------------------------------------------------------------------------
 
@@ -266,7 +265,8 @@ class Year:
             for plan in self.gateway.usage_plans()
         ]
         evidence, _ = take_evidence(self.today, answers, before)
-        self.files.evidences = {one.day: one for one in (before, evidence) if one}
+        self.files.put_evidence(evidence)
+        self.files.forget()
 
     def sweep(self, approve: str | None = None) -> tuple[SweepPlan, bool]:
         """One sweep of tonight, as expire_keys does it: its plan, and whether that refused itself."""

@@ -28,12 +28,12 @@ from keyjanitor.services.expire_keys.brake import check, compared
 from keyjanitor.services.expire_keys.gather import Adapters, gather, gather_for_undo
 from keyjanitor.services.expire_keys.sweep_state import Outcome
 from keyjanitor.services.pull_usage.reader import read_plans
+from sandbox.memory.adapters.ownership import FakeOwnership
 from sandbox.memory.simulation.gateway import Gateway as PlainGateway
 from sandbox.memory.simulation.history import Files as PlainFiles
 from sandbox.memory.simulation.history import ValueSealer
 from sandbox.memory.simulation.ledger import Memory
 from sandbox.memory.simulation.moments import JANITOR
-from sandbox.memory.simulation.ownership import Ownership
 from sandbox.memory.simulation.told import Told
 from tests.builders import DAY, TODAY, a_usage_plan, at
 
@@ -46,7 +46,6 @@ class Gateway(PlainGateway):
 
     def __init__(self) -> None:
         super().__init__(TODAY)
-        self.requests: dict[tuple[str, str], dict[date, int]] = {}
         self.closed: set[tuple[str, str, date]] = set()
         self.unreadable: set[str] = set()
         self.forgets_members_of: set[str] = set()
@@ -58,7 +57,7 @@ class Gateway(PlainGateway):
         return super().members(usage_plan_id, prefix)
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
-        ids = [k for k in self.members_of[usage_plan_id] if (usage_plan_id, k) in self.requests]
+        ids = [k for k in self.members(usage_plan_id) if (usage_plan_id, k) in self.requests]
         for first in range(0, max(1, len(ids)), PAGE):
             if usage_plan_id in self.unreadable and first:
                 raise CallFailed("GetUsage", "InternalServerErrorException")
@@ -116,12 +115,13 @@ class Account:
     ledger: Memory = field(default_factory=Memory)
     files: Files = field(default_factory=Files)
     told: Told = field(default_factory=Told)
+    sealer: ValueSealer = field(default_factory=ValueSealer)
     clients: dict[tuple[str, str], Callable[[int], bool]] = field(default_factory=dict)
     seen: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
     day: int = 0
 
     def __post_init__(self) -> None:
-        self.owners = Ownership(self.gateway)
+        self.owners = FakeOwnership(self.gateway)
         self.gateway.today = self.today
         self.first = self.today
 
@@ -137,10 +137,9 @@ class Account:
         has_quota: bool = True,
     ) -> None:
         """Makes a plan; a busy one has a key of its own that is used every day, for ever."""
-        self.gateway.plans[usage_plan_id] = a_usage_plan(
-            usage_plan_id, name=name, stages=stages, has_quota=has_quota
+        self.gateway.add_plan(
+            a_usage_plan(usage_plan_id, name=name, stages=stages, has_quota=has_quota)
         )
-        self.gateway.members_of[usage_plan_id] = []
         if busy:
             self.key(f"busy-{usage_plan_id}", usage_plan_id, age=300, used=lambda _: True)
 
@@ -160,8 +159,8 @@ class Account:
         """
         created = at(self.today - DAY * age, 10)
         values = {"enabled": True, "name": key_id, "tags": {}, **more}
-        self.gateway.living[key_id] = ApiKey(
-            key_id=key_id, created_date=created, last_updated_date=created, **values
+        self.gateway.add_key(
+            ApiKey(key_id=key_id, created_date=created, last_updated_date=created, **values)
         )
         for plan_id in plan_ids:
             self.join(key_id, plan_id)
@@ -173,10 +172,10 @@ class Account:
                 self.use(key_id, plan_id, days_before=last_used)
 
     def join(self, key_id: str, plan_id: str) -> None:
-        self.gateway.members_of[plan_id].append(key_id)
+        self.gateway.join(key_id, plan_id)
 
     def leave(self, key_id: str, plan_id: str) -> None:
-        self.gateway.members_of[plan_id].remove(key_id)
+        self.gateway.leave(key_id, plan_id)
 
     def use(self, key_id: str, plan_id: str = "plan1", *, days_before: int = 0) -> None:
         """One request."""
@@ -187,6 +186,11 @@ class Account:
         if self.clients[plan_id, key_id](index):
             used = self.gateway.requests.setdefault((plan_id, key_id), {})
             used[self.first + DAY * index] = 7
+
+    def lose_sight_of_owners(self, *, lost: bool = True) -> None:
+        """Nothing says who owns a key: no tags, no stacks. With `lost=False` all is said again."""
+        failed = CallFailed("GetResources", "InternalServiceException")
+        self.owners.tags_fail = self.owners.stacks_fail = failed if lost else None
 
     # --- what the janitor does --------------------------------------------------------------------
 
@@ -230,7 +234,7 @@ class Account:
         """Lets a day pass, with the requests of who is enabled and whom the outage spares."""
         for plan_id, key_id in self.clients:
             key = self.gateway.living.get(key_id)
-            member = key_id in self.gateway.members_of.get(plan_id, ())
+            member = plan_id in self.gateway.plans_of(key_id)
             if key is not None and key.enabled and member and not self.gateway.blackout:
                 self._use(plan_id, key_id, self.day)
         self.day += 1
@@ -257,7 +261,7 @@ class Account:
             owners=self.owners,
             ledger=self.ledger,
             history=self.files,
-            sealer=ValueSealer(),
+            sealer=self.sealer,
             bus=self.told,
             topic=self.told,
         )

@@ -1,7 +1,7 @@
 """API Gateway in memory, with the methods of `keyjanitor.adapters.api_gateway.ApiGateway`.
 
 It runs through the same suite as that adapter (tests/contract/adapters/test_gateway_alike.py), so that it
-cannot lie.
+cannot lie. A simulated year lives on it too, so no call but a listing takes longer in a larger account.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,11 +39,13 @@ class FakeApiGateway:
         self.now = now
         self._page = page  # keys on a page of usage
         self._made = 0
-        self._keys: dict[str, ApiKey] = {}
+        self.living: dict[str, ApiKey] = {}  # with their tags
+        self._listed: dict[str, tuple[ApiKey, ApiKey]] = {}  # a key, and how it is listed
         self._values: dict[str, Secret] = {}
-        self._plans: dict[str, UsagePlan] = {}
-        self._members: dict[str, list[str]] = {}
-        self._uses: dict[tuple[str, str], dict[date, int]] = {}
+        self._ids: dict[Secret, str] = {}  # by the value
+        self.plans: dict[str, UsagePlan] = {}
+        self._members: dict[str, dict[str, None]] = {}  # of each plan, as they came
+        self.requests: dict[tuple[str, str], dict[date, int]] = {}  # by plan and key
         self.key_limit = 10_000
         self.plan_limit = 300
         self.known_stages: set[str] | None = (
@@ -56,47 +58,65 @@ class FakeApiGateway:
 
     # --- what others do ---------------------------------------------------------------------------
 
+    def new_id(self) -> str:
+        """An id that no key has; ids are in the order in which they were made."""
+        self._made += 1
+        return f"made{self._made:06}"
+
     def add_key(self, key: ApiKey, value: str = "", plans: Sequence[str] = ()) -> str:
         """Lays a key down as if it had always been there; gives its value."""
         value = value or value_of(key.key_id)
-        self._keys[key.key_id] = replace(key, tags=dict(key.tags or {}))
-        self._values[key.key_id] = Secret(value)
+        self._put(replace(key, tags=dict(key.tags or {})), Secret(value))
         for plan_id in plans:
-            self._members[plan_id].append(key.key_id)
+            self.join(key.key_id, plan_id)
         return value
 
+    def _put(self, key: ApiKey, value: Secret) -> None:
+        self.living[key.key_id] = key
+        self._values[key.key_id] = value
+        self._ids[value] = key.key_id
+
     def add_plan(self, plan: UsagePlan) -> None:
-        self._plans[plan.usage_plan_id] = plan
-        self._members[plan.usage_plan_id] = []
+        self.plans[plan.usage_plan_id] = plan
+        self._members[plan.usage_plan_id] = {}
 
     def delete_plan(self, usage_plan_id: str) -> None:
-        del self._plans[usage_plan_id], self._members[usage_plan_id]
+        del self.plans[usage_plan_id], self._members[usage_plan_id]
+
+    def join(self, key_id: str, usage_plan_id: str) -> None:
+        self._members[usage_plan_id][key_id] = None
+
+    def leave(self, key_id: str, usage_plan_id: str) -> None:
+        del self._members[usage_plan_id][key_id]
 
     def use(self, plan_id: str, key_id: str, day: date, requests: int = 1) -> None:
-        used = self._uses.setdefault((plan_id, key_id), {})
+        used = self.requests.setdefault((plan_id, key_id), {})
         used[day] = used.get(day, 0) + requests
 
     def change(self, key_id: str, **what: Any) -> None:
         """Somebody changes a key: API Gateway notes when."""
-        self._keys[key_id] = replace(self._keys[key_id], last_updated_date=self.now, **what)
+        self._change(key_id, self.now, **what)
+
+    def _change(self, key_id: str, at: datetime, **what: Any) -> None:
+        self.living[key_id] = replace(self.living[key_id], last_updated_date=at, **what)
 
     def whole(self, key_id: str) -> tuple[ApiKey, str, tuple[str, ...]]:
         """A key with its tags, its value and its plans."""
         plans = tuple(plan for plan, members in self._members.items() if key_id in members)
-        return self._keys[key_id], self._values[key_id].reveal(), plans
+        return self.living[key_id], self._values[key_id].reveal(), plans
 
     @property
     def ids(self) -> list[str]:
-        return list(self._keys)
+        return list(self.living)
 
     def copy(self) -> "FakeApiGateway":
         other = FakeApiGateway(self.now, self._page)
         other._made = self._made
-        other._keys = dict(self._keys)
-        other._values = dict(self._values)
-        other._plans = dict(self._plans)
-        other._members = {plan: list(members) for plan, members in self._members.items()}
-        other._uses = {pair: dict(used) for pair, used in self._uses.items()}
+        other.living = dict(self.living)
+        other._values, other._ids = dict(self._values), dict(self._ids)
+        other.plans = dict(self.plans)
+        other._members = {plan: dict(members) for plan, members in self._members.items()}
+        other.requests = {pair: dict(used) for pair, used in self.requests.items()}
         other.key_limit, other.plan_limit = self.key_limit, self.plan_limit
         other.known_stages, other.spoiled = self.known_stages, self.spoiled
         other.upserts_warn = self.upserts_warn
@@ -107,26 +127,31 @@ class FakeApiGateway:
     # --- reading ----------------------------------------------------------------------------------
 
     def keys(self) -> list[ApiKey]:
-        return [replace(key, tags=None) for key in self._keys.values()]
+        return [self._as_listed(key) for key in self.living.values()]
+
+    def _as_listed(self, key: ApiKey) -> ApiKey:
+        """The key without its tags; of one that did not change since it was listed, the same."""
+        known = self._listed.get(key.key_id)
+        if known is None or known[0] is not key:
+            known = self._listed[key.key_id] = key, replace(key, tags=None)
+        return known[1]
 
     def key(self, key_id: str) -> ApiKey | None:
-        return self._keys.get(key_id)
+        return self.living.get(key_id)
 
     def key_with_value(self, key_id: str) -> tuple[ApiKey, Secret] | None:
-        key = self._keys.get(key_id)
+        key = self.living.get(key_id)
         return (key, self._values[key_id]) if key else None
 
     def key_named(self, name: str, value: Secret) -> str | None:
-        for key_id, key in self._keys.items():
-            if key.name == name and self._values[key_id] == value:
-                return key_id
-        return None
+        key = self.living.get(self._ids.get(value, ""))
+        return key.key_id if key and key.name == name else None
 
     def keys_named(self, prefix: str) -> list[ApiKey]:
-        return [key for key in self.keys() if key.name.startswith(prefix)]
+        return [self._as_listed(key) for key in self.living.values() if key.name.startswith(prefix)]
 
     def usage_plans(self) -> list[UsagePlan]:
-        return list(self._plans.values())
+        return list(self.plans.values())
 
     def rest_apis(self) -> list[RestApi]:
         return [RestApi(api_id, api_id, "HEADER") for api_id in self.apis]
@@ -141,19 +166,18 @@ class FakeApiGateway:
         return tuple(sorted(plan for plan, members in self._members.items() if key_id in members))
 
     def members(self, usage_plan_id: str, prefix: str = "") -> tuple[str, ...]:
-        return tuple(
-            key_id
-            for key_id in self._members.get(usage_plan_id, ())
-            if self._keys[key_id].name.startswith(prefix)
-        )
+        members = self._members.get(usage_plan_id, {})
+        if not prefix:
+            return tuple(members)
+        return tuple(one for one in members if self.living[one].name.startswith(prefix))
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
-        if usage_plan_id not in self._plans:
+        if usage_plan_id not in self.plans:
             raise CallFailed("GetUsage", "NotFoundException")
         days = [start + timedelta(days=index) for index in range((end - start).days + 1)]
         used = {
             key_id: [[uses.get(day, 0), 1000] for day in days]
-            for (plan_id, key_id), uses in self._uses.items()
+            for (plan_id, key_id), uses in self.requests.items()
             if plan_id == usage_plan_id and any(day in uses for day in days)
         }
         ids = list(used)
@@ -169,17 +193,19 @@ class FakeApiGateway:
         return self._update(key_id, name=name)
 
     def _update(self, key_id: str, **what: Any) -> datetime | None:
-        if key_id not in self._keys:
+        if key_id not in self.living:
             return None
-        self.change(key_id, **what)
+        self._change(key_id, self.now, **what)
         return self.now - self.answers_early
 
     def delete(self, key_id: str) -> None:
-        self._keys.pop(key_id, None)
-        self._values.pop(key_id, None)
+        self.living.pop(key_id, None)
+        self._listed.pop(key_id, None)
+        value = self._values.pop(key_id, None)
+        if value is not None and self._ids.get(value) == key_id:
+            del self._ids[value]
         for members in self._members.values():
-            if key_id in members:
-                members.remove(key_id)
+            members.pop(key_id, None)
 
     def create_disabled(
         self,
@@ -192,45 +218,36 @@ class FakeApiGateway:
     ) -> str:
         if not SHORTEST_VALUE <= len(value.reveal()) <= LONGEST_VALUE:
             raise CallFailed("CreateApiKey", "BadRequestException")
-        if value in self._values.values():
+        if value in self._ids:
             raise ValueConflict
-        self._made += 1
-        key_id = f"made{self._made:06}"
-        self._keys[key_id] = ApiKey(
+        if len(self.living) >= self.key_limit:
+            raise CallFailed("CreateApiKey", "LimitExceededException")
+        return self._make(
+            value, name=name, description=description, customer_id=customer_id, tags=dict(tags)
+        )
+
+    def _make(self, value: Secret, **what: Any) -> str:
+        """Makes a key that is disabled; gives its id."""
+        key_id = self.new_id()
+        key = ApiKey(
             key_id=key_id,
-            name=name,
             enabled=False,
             created_date=self.now,
             last_updated_date=self.now,
-            description=description,
-            customer_id=customer_id,
-            tags=dict(tags),
+            **what,
         )
-        self._values[key_id] = value
+        self._put(key, value)
         return key_id
 
     def import_keys(self, keys: Sequence[NewKey]) -> None:
-        ids = {value: key_id for key_id, value in self._values.items()}
-        if len(self._keys) + len({new.value for new in keys} - set(ids)) > self.key_limit:
+        if len(self.living) + len({new.value for new in keys} - self._ids.keys()) > self.key_limit:
             raise AccountFull
-        if any(self._is_bad(new, ids.get(new.value)) for new in keys):
+        if any(self._is_bad(new, self._ids.get(new.value)) for new in keys):
             raise ImportRefused(len(keys), "BadRequestException")
         for new in keys:
-            if new.value not in ids:
-                self._made += 1
-                ids[new.value] = f"made{self._made:06}"
-                self._keys[ids[new.value]] = ApiKey(
-                    key_id=ids[new.value],
-                    name="",
-                    enabled=False,
-                    created_date=self.now,
-                    last_updated_date=self.now,
-                    tags={},
-                )
-                self._values[ids[new.value]] = new.value
-            key_id = ids[new.value]
-            description = new.description or self._keys[key_id].description
-            self.change(key_id, name=new.name, description=description, enabled=True)
+            key_id = self._ids.get(new.value) or self._make(new.value, name="", tags={})
+            description = new.description or self.living[key_id].description
+            self._change(key_id, self.now, name=new.name, description=description, enabled=True)
             for plan_id in new.usage_plan_ids:
                 self.attach(plan_id, key_id)
 
@@ -241,21 +258,21 @@ class FakeApiGateway:
             or (self.upserts_warn and key_id is not None)
             or not SHORTEST_VALUE <= len(new.value.reveal()) <= LONGEST_VALUE
             or len(new.name) > LONGEST_NAME
-            or not set(new.usage_plan_ids) <= set(self._plans)
+            or not set(new.usage_plan_ids) <= set(self.plans)
             or self._opens_a_stage_twice(key_id, new.usage_plan_ids)
         )
 
     def _opens_a_stage_twice(self, key_id: str | None, joining: Sequence[str]) -> bool:
         """Whether a key would be in two plans for one stage."""
         plans = {*joining, *(self.plans_of(key_id) if key_id else ())}
-        stages = [stage for plan_id in plans for stage in self._plans[plan_id].stages]
+        stages = [stage for plan_id in plans for stage in self.plans[plan_id].stages]
         return len(set(stages)) < len(stages)
 
     def create_plan(self, name: str, shape: Shape) -> str:
         if self.known_stages is not None and not shape.stages <= self.known_stages:
             raise CallFailed("CreateUsagePlan", "NotFoundException")
         too_many_methods = len(shape.stages) * len(shape.methods) > METHODS
-        if too_many_methods or len(self._plans) >= self.plan_limit:
+        if too_many_methods or len(self.plans) >= self.plan_limit:
             raise CallFailed("CreateUsagePlan", "LimitExceededException")
         self._made += 1
         plan_id = f"plan{self._made:06}"
@@ -263,11 +280,11 @@ class FakeApiGateway:
         return plan_id
 
     def attach(self, usage_plan_id: str, key_id: str) -> bool:
-        if usage_plan_id not in self._plans or key_id not in self._keys:
+        if usage_plan_id not in self.plans or key_id not in self.living:
             return False
         if key_id in self._members[usage_plan_id]:
             return True
         if self._opens_a_stage_twice(key_id, [usage_plan_id]):
             raise CallFailed("CreateUsagePlanKey", "ConflictException")
-        self._members[usage_plan_id].append(key_id)
+        self.join(key_id, usage_plan_id)
         return True

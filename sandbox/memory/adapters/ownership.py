@@ -17,7 +17,7 @@ class FakeOwnership:
     def tags(self) -> dict[str, dict[str, str]]:
         if self.tags_fail:
             raise self.tags_fail
-        keys = [self.gateway.whole(key_id)[0] for key_id in self.gateway.ids]
+        keys = self.gateway.living.values()
         return {shown_id(key.key_id): dict(key.tags) for key in keys if key.tags}
 
     def stack_of(self, key_id: str) -> str | None:

@@ -1,23 +1,11 @@
-"""The alerts of a simulated life."""
+"""The alerts of a simulated life: the adapter itself, on the DynamoDB in memory."""
 
-from dataclasses import replace
-
-from keyjanitor.domain.model.records import (
-    AlertState,
-)
+from keyjanitor.adapters.alert_store import AlertStore
+from keyjanitor.adapters.dynamodb import Table
+from sandbox.memory.clients.clients import clients_in_memory
 
 
-class AlertStore:
-    """What was told and stands."""
-
-    def __init__(self) -> None:
-        self._row = AlertState()
-
-    def read(self) -> AlertState:
-        return self._row
-
-    def write(self, row: AlertState) -> AlertState | None:
-        if row.version != self._row.version:
-            return None
-        self._row = replace(row, version=row.version + 1)
-        return self._row
+def alert_store() -> AlertStore:
+    """An alert store that is empty; one item is quick enough to need no twin."""
+    clients = clients_in_memory()
+    return AlertStore(Table(clients.dynamodb, clients.new_table()))

@@ -1,4 +1,4 @@
-"""What a simulated life was told, and the dead letters that it has none of."""
+"""What a simulated life was told."""
 
 from collections.abc import Sequence
 
@@ -32,10 +32,3 @@ class Told:
 
     def unconfirmed(self) -> list[str]:
         return []
-
-
-class DeadLetterQueues:
-    """Dead-letter queues in which nothing lies."""
-
-    def message_counts(self) -> dict[str, int]:
-        return {}

@@ -22,6 +22,7 @@ from keyjanitor.errors import AccountFull, CallFailed, ImportRefused, ValueConfl
 from sandbox.driver.client import LaidKey, Sandbox
 from sandbox.memory.adapters.api_gateway import FakeApiGateway, value_of
 from sandbox.memory.adapters.ownership import FakeOwnership
+from sandbox.memory.simulation.gateway import Gateway
 from tests.builders import DAY, TODAY, a_new_key, at
 
 NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
@@ -52,10 +53,11 @@ class Side(Protocol):
 
 
 class Fake:
-    """The account in memory."""
+    """The account in memory, or that of a simulated life."""
 
-    def __init__(self) -> None:
-        self.gateway = FakeApiGateway(NOW)
+    def __init__(self, gateway: FakeApiGateway) -> None:
+        self.gateway = gateway
+        self.set_clock(NOW)
         self.owners = FakeOwnership(self.gateway)
         self._made = 0
 
@@ -144,12 +146,15 @@ class Real:
 @pytest.fixture(
     params=[
         "fake",
+        "simulation",
         pytest.param("real", marks=[pytest.mark.e2e, pytest.mark.enable_socket]),
     ]
 )
 def side(request: pytest.FixtureRequest) -> Side:
     if request.param == "fake":
-        return Fake()
+        return Fake(FakeApiGateway(NOW))
+    if request.param == "simulation":
+        return Fake(Gateway(TODAY))
     return Real(request.getfixturevalue("sandbox"))
 
 
@@ -344,6 +349,17 @@ def test_the_value_of_a_deleted_key_can_be_had_again_under_another_id(side: Side
     key_id = side.lay_down(a_laid_key())
     side.gateway.delete(key_id)
     assert create(side) != key_id
+
+
+def test_a_full_account_makes_no_key_and_a_value_that_is_had_is_refused_first(side: Side) -> None:
+    key_id = create(side)
+    side.limit(keys=1)
+    with pytest.raises(CallFailed) as err:
+        create(side, value=value_of("another"))
+    assert (err.value.operation, err.value.code) == ("CreateApiKey", "LimitExceededException")
+    with pytest.raises(ValueConflict):
+        create(side)
+    assert listed(side) == [key_id]
 
 
 @pytest.mark.parametrize("length", [19, 129])

@@ -1,4 +1,7 @@
-"""The history bucket, on moto's S3 and KMS and on those in memory: both have to do the same."""
+"""The files of the history bucket, on moto's S3 and KMS and on those in memory: both have to do the same.
+
+What the history of a simulated life has to do too is in test_history_alike.py.
+"""
 
 import gzip
 import json
@@ -26,7 +29,6 @@ from keyjanitor.errors import (
     EvidenceDamaged,
     KeyjanitorError,
     TombstoneUnreadable,
-    UnknownSweepPlan,
 )
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.clients import Clients
@@ -36,7 +38,6 @@ from tests.builders import (
     DAY,
     KEY_ID,
     TODAY,
-    YESTERDAY,
     a_key,
     a_plan,
     a_reading,
@@ -80,31 +81,6 @@ def lines(clients: Clients, bucket: str, name: str) -> list[Any]:
 
 
 # --- evidence -------------------------------------------------------------------------------------
-
-
-def test_evidence_comes_back_as_it_was_written(history: HistoryBucket) -> None:
-    evidence = an_evidence(
-        used={KEY_ID: YESTERDAY}, left_plans_on={"k9": YESTERDAY}, gone=frozenset({"k8"})
-    )
-    assert history.evidence(TODAY) is None
-    assert history.put_evidence(evidence)
-    assert history.evidence(TODAY) == evidence
-
-
-def test_a_dates_evidence_is_written_once_and_stays(history: HistoryBucket) -> None:
-    first = an_evidence(used={KEY_ID: YESTERDAY})
-    assert history.put_evidence(first)
-    assert not history.put_evidence(an_evidence())
-    assert history.evidence(TODAY) == first
-
-
-def test_the_evidence_before_a_date_is_the_latest_that_is_older(history: HistoryBucket) -> None:
-    assert history.evidence_before(TODAY) is None
-    for back in (0, 3, 4, 5, 401):
-        history.put_evidence(an_evidence(day=TODAY - DAY * back))
-    assert history.evidence_before(TODAY) == an_evidence(day=TODAY - DAY * 3)
-    assert history.evidence_before(TODAY - DAY * 3) == an_evidence(day=TODAY - DAY * 4)
-    assert history.evidence_before(TODAY + DAY) == an_evidence(day=TODAY)
 
 
 GOOD = to_document(an_evidence())
@@ -170,6 +146,17 @@ def test_whatever_lies_in_the_bucket_no_reader_raises_an_error_that_is_not_ours(
 
 
 # --- daily files and plans ------------------------------------------------------------------------
+
+
+def test_an_approval_is_written_beside_the_plan(
+    history: HistoryBucket, either: Clients, bucket: str
+) -> None:
+    plan = a_plan(a_key(age=400))
+    history.save_sweep_plan(plan)
+    history.put_approval(plan.digest, TODAY, at(TODAY))
+    name = f"plans/{plan.digest}.approved-{TODAY}.json"
+    approval = json.loads(either.s3.get_object(Bucket=bucket, Key=name)["Body"].read())
+    assert (approval["digest"], approval["date"]) == (plan.digest, str(TODAY))
 
 
 def test_a_days_usage_is_written_whole_again(
@@ -262,41 +249,7 @@ def test_evidence_that_always_meets_another_write_is_an_error(
         )
 
 
-def test_a_saved_plan_gives_its_pairs_back(
-    history: HistoryBucket, either: Clients, bucket: str
-) -> None:
-    plan = a_plan(a_key(age=400))
-    history.save_sweep_plan(plan)
-    assert history.saved_sweep_plan(plan.digest) == frozenset({("warn", KEY_ID)})
-    history.put_approval(plan.digest, TODAY, at(TODAY))
-    name = f"plans/{plan.digest}.approved-{TODAY}.json"
-    approval = json.loads(either.s3.get_object(Bucket=bucket, Key=name)["Body"].read())
-    assert (approval["digest"], approval["date"]) == (plan.digest, str(TODAY))
-
-
-def test_a_plan_that_was_not_saved_is_unknown(history: HistoryBucket) -> None:
-    with pytest.raises(UnknownSweepPlan):
-        history.saved_sweep_plan("0123456789abcdef")
-
-
 # --- tombstones -----------------------------------------------------------------------------------
-
-
-def test_a_tombstone_opens_to_what_was_buried(history: HistoryBucket, sealer: ValueSealer) -> None:
-    tombstone = sealed(
-        sealer,
-        name='ä, "b"',
-        description="d",
-        customer_id="c",
-        tags={"t": "v"},
-        usage_plan_ids=("p1", "p2"),
-        owner="user-8f1c",
-        last_used=YESTERDAY,
-    )
-    assert not history.has_tombstone(KEY_ID)
-    history.put_tombstone(tombstone, VALUE, sealer)
-    assert history.has_tombstone(KEY_ID)
-    assert history.open_tombstone(KEY_ID, sealer) == (tombstone, VALUE)
 
 
 def test_the_value_is_in_a_tombstone_only_as_it_was_sealed(
@@ -585,11 +538,3 @@ def test_a_call_that_fails_says_so_in_an_error_of_ours(
         call(HistoryBucket(Raises(refused("Any", "AccessDenied", 403)), "bucket"))
     with pytest.raises(CallFailed, match="EndpointConnectionError"):
         call(HistoryBucket(Raises(EndpointConnectionError(endpoint_url="https://x")), "bucket"))
-
-
-def test_a_tombstone_of_a_key_with_a_name_of_another_is_no_other_keys(
-    history: HistoryBucket, sealer: ValueSealer
-) -> None:
-    history.put_tombstone(sealed(sealer), VALUE, sealer)
-    assert not history.has_tombstone(KEY_ID[:-1])
-    assert replace(history.open_tombstone(KEY_ID, sealer)[0], sealed_value="").key_id == KEY_ID

@@ -68,14 +68,14 @@ class Metered(FakeApiGateway):
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         if usage_plan_id in self.unreadable:
             raise CallFailed("GetUsage", "InternalServerErrorException")
-        has_quota = self._plans[usage_plan_id].has_quota
+        has_quota = self.plans[usage_plan_id].has_quota
         days = [start + DAY * index for index in range((end - start).days + 1)]
         told: dict[str, list[list[int]]] = {
             key_id: [
                 [used.get(day, 0), *([left_of(used, day)] if has_quota else [])] for day in days
             ]
-            for (plan_id, key_id), used in self._uses.items()
-            if plan_id == usage_plan_id and key_id in self._keys
+            for (plan_id, key_id), used in self.requests.items()
+            if plan_id == usage_plan_id and key_id in self.living
         }
         ids = list(told)
         for first in range(0, max(1, len(ids)), 7):

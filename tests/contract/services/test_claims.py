@@ -243,11 +243,10 @@ def test_what_a_run_that_died_did_disable_is_brought_back_by_an_undo(
 
 def move(account: Account, key_id: str, *plans: str) -> None:
     """Somebody takes a key out of its plans and puts it into others; no date of the key shows it."""
-    for members in account.gateway._members.values():
-        if key_id in members:
-            members.remove(key_id)
+    for plan_id in account.gateway.plans_of(key_id):
+        account.gateway.leave(key_id, plan_id)
     for plan_id in plans:
-        account.gateway._members[plan_id].append(key_id)
+        account.gateway.join(key_id, plan_id)
 
 
 def with_a_second_plan(account: Account) -> None:
@@ -332,8 +331,8 @@ def test_a_stage_that_names_a_key_in_the_old_way_since_it_was_listed_keeps_it_fr
     account: Account,
 ) -> None:
     due(account, nights=2)
-    key = account.gateway._keys[KEY_ID]
-    account.gateway._keys[KEY_ID] = replace(key, stage_keys=("api1/prod",))
+    key = account.gateway.living[KEY_ID]
+    account.gateway.living[KEY_ID] = replace(key, stage_keys=("api1/prod",))
     listed = account.gateway.keys
 
     def without_stage_keys() -> Any:

@@ -225,7 +225,7 @@ def test_a_restore_into_plans_that_refuse_cut_off_at_any_call_ends_where_it_woul
         account.pass_day()
     account.night()
     both = a_usage_plan("plan2", name="second", stages=("api2:prod", "api1:prod"))
-    account.gateway._plans["plan2"] = both
+    account.gateway.plans["plan2"] = both
     account.pass_day()
     account.read()
     assert account.states()["two"] == account.states()["ended"] == "parked"

@@ -29,7 +29,7 @@ from keyjanitor.services import ports
 from sandbox.memory.adapters.api_gateway import FakeApiGateway
 from sandbox.memory.adapters.ownership import FakeOwnership
 from sandbox.memory.adapters.queues import FakeDeadLetterQueues, FakeQueue
-from sandbox.memory.simulation import alert_store, gateway, history, ownership, request_store, told
+from sandbox.memory.simulation import gateway, history, request_store, told
 from sandbox.memory.simulation.ledger import Memory
 from tests.builders import TODAY, at
 
@@ -51,7 +51,6 @@ report_gateways: tuple[ports.ReportGateway, ...] = (REAL, FAKE)
 owners: tuple[ports.Ownership, ...] = (
     Ownership(None, None),
     FakeOwnership(FAKE),
-    ownership.Ownership(LIVED),
 )
 sweep_ledgers: tuple[ports.SweepLedger, ...] = LEDGERS
 provision_ledgers: tuple[ports.ProvisionLedger, ...] = LEDGERS
@@ -61,7 +60,7 @@ request_stores: tuple[ports.RequestStore, ...] = (
     RequestStore(TABLE),
     request_store.RequestStore(Memory()),
 )
-alert_stores: tuple[ports.AlertStore, ...] = (AlertStore(TABLE), alert_store.AlertStore())
+alert_stores: tuple[ports.AlertStore, ...] = (AlertStore(TABLE),)
 usage_histories: tuple[ports.UsageHistory, ...] = (BUCKET,)
 sweep_histories: tuple[ports.SweepHistory, ...] = (BUCKET, history.Files())
 watch_histories: tuple[ports.WatchHistory, ...] = (BUCKET, history.Files())
@@ -72,7 +71,6 @@ queues: tuple[ports.RequestQueue, ...] = (RequestQueue(None, "queue", "dead"), F
 dead_letters: tuple[ports.DeadLetterQueues, ...] = (
     DeadLetterQueues(None, {}),
     FakeDeadLetterQueues(),
-    told.DeadLetterQueues(),
 )
 TOPICS = AlertTopic(None, "arn", Stack("keyjanitor", "history")), told.Told()
 sweep_topics: tuple[ports.SweepTopic, ...] = TOPICS

@@ -340,7 +340,7 @@ def test_days_that_nobody_read_stay_a_gap_when_their_keys_move_to_another_plan(
     account.pass_day(3)
     account.around = Calls(apigateway_usage=unread)
     account.night()
-    account.gateway._members[PLAN_ID].remove(BUSY)
+    account.gateway.leave(BUSY, PLAN_ID)
     account.gateway.attach("plan2", BUSY)
     account.pass_day()
     account.night()

@@ -322,7 +322,7 @@ def test_a_recipient_whom_the_policy_no_longer_names_gets_no_new_value(account: 
 def test_a_key_without_a_plan_is_rotated_into_the_tiers_plan(account: Account) -> None:
     old = asked(account, issue())
     (plan,) = account.gateway.whole(old)[2]
-    account.gateway._members[plan].remove(old)
+    account.gateway.leave(old, plan)
     new = asked(account, rotate(old))
     assert account.gateway.whole(new)[2] == (plan,)
 

@@ -78,7 +78,7 @@ def test_a_key_is_issued_enabled_in_its_tiers_plan_and_told_of_in_one_event(
 ) -> None:
     body = issue(expires_on="2027-01-31", reason="the new portal")
     assert account.ask(body) == []
-    (plan_id,) = set(account.gateway._plans) - {PLAN_ID}
+    (plan_id,) = set(account.gateway.plans) - {PLAN_ID}
     detail_type, detail = the_answer(account, body)
     assert (detail_type, detail) == (
         "Key Issued",
@@ -194,7 +194,7 @@ def test_a_plan_that_the_tier_names_is_taken_if_it_has_the_tiers_limits(account:
     (made,) = account.gateway.whole(first)[2]
     under(account, an_asking_policy(usage_plans=(PLAN_ID, made)))
     assert account.gateway.whole(asked(account, issue(2)))[2] == (made,)
-    assert len(account.gateway._plans) == 2
+    assert len(account.gateway.plans) == 2
 
 
 def test_changed_limits_make_a_new_plan_for_new_keys_and_leave_the_old_ones_theirs(
@@ -208,7 +208,7 @@ def test_changed_limits_make_a_new_plan_for_new_keys_and_leave_the_old_ones_thei
     assert set(account.gateway.whole(second)[2]).isdisjoint(before[2])
     under(account, an_asking_policy())
     assert account.gateway.whole(asked(account, issue(3)))[2] == before[2]
-    assert len(account.gateway._plans) == 3
+    assert len(account.gateway.plans) == 3
 
 
 def test_each_tier_has_its_own_plan_and_one_batch_may_ask_for_several(
@@ -222,7 +222,7 @@ def test_each_tier_has_its_own_plan_and_one_batch_may_ask_for_several(
     bodies = [issue(number, tier=(TIER, "partners")[number % 2]) for number in range(10)]
     assert account.ask(*bodies) == []
     assert [not_a_working_key(account, body) for body in bodies] == [[]] * 10
-    assert len(account.gateway._plans) == 3
+    assert len(account.gateway.plans) == 3
 
 
 def test_the_function_counts_what_it_issued_refused_and_left(
@@ -905,7 +905,7 @@ def test_a_plan_deleted_between_grant_and_import_is_made_again_and_nobody_is_ref
 ) -> None:
     def plan_deleted_first(call: Call) -> Any:
         account.around = undisturbed
-        (plan,) = set(account.gateway._plans) - {PLAN_ID}
+        (plan,) = set(account.gateway.plans) - {PLAN_ID}
         account.gateway.delete_plan(plan)
         return call()
 
@@ -913,7 +913,7 @@ def test_a_plan_deleted_between_grant_and_import_is_made_again_and_nobody_is_ref
     assert deliver(account, *bodies, faults=[Calls(apigateway_import_keys=plan_deleted_first)]) == 2
     assert [not_a_working_key(account, body) for body in bodies] == [[]] * 3
     assert len(account.gateway.ids) == 4
-    assert len(account.gateway._plans) == 2
+    assert len(account.gateway.plans) == 2
 
 
 # --- rows that spoil an import --------------------------------------------------------------------

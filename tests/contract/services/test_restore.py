@@ -191,7 +191,7 @@ def test_until_all_of_it_is_done_a_restored_key_opens_nothing(account: Account) 
 def test_a_key_comes_back_without_a_plan_that_is_no_more(account: Account) -> None:
     account.gateway.add_plan(a_usage_plan("plan2", name="second"))
     row = parked(account, plans=(PLAN_ID, "plan2"))
-    del account.gateway._plans["plan2"]
+    del account.gateway.plans["plan2"]
     new_id = brought_back(account, row)
     assert account.gateway.whole(new_id)[2] == (PLAN_ID,)
 
@@ -267,7 +267,7 @@ def test_a_key_that_a_plan_refuses_comes_back_in_the_plans_that_take_it(account:
     row = parked(account, plans=(PLAN_ID, "plan2"))
     # While the key was in neither, the second plan was given a stage of the first.
     both = a_usage_plan("plan2", name="second", stages=("api2:prod", "api1:prod"))
-    account.gateway._plans["plan2"] = both
+    account.gateway.plans["plan2"] = both
     assert account.sweep(undo=str(account.today))["applied"]["restore"] == 1
     (live,) = (one for one in account.ledger.live_rows().values() if one.previous_key_ids)
     assert account.gateway.whole(live.key_id)[2] == (PLAN_ID,)

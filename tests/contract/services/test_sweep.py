@@ -511,7 +511,7 @@ def quietly(account: Account, **what: Any) -> None:
     key, _, _ = account.gateway.whole(KEY_ID)
     account.gateway.change(KEY_ID, **what)
     account.gateway.change(KEY_ID)
-    account.gateway._keys[KEY_ID] = replace(key, **what)
+    account.gateway.living[KEY_ID] = replace(key, **what)
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)

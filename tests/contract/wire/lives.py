@@ -20,7 +20,7 @@ from keyjanitor.adapters.history_tombstones import read_tombstone
 from keyjanitor.adapters.kms import tombstone_context
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.model.policy import PressureRule
-from sandbox.memory.adapters.api_gateway import value_of
+from sandbox.memory.adapters.api_gateway import FakeApiGateway, value_of
 from sandbox.memory.clients.kms import FakeKms
 from sandbox.memory.clients.refusal import refused
 from tests.account import SENDER, Account, Calls, Snapshot, brisk
@@ -160,13 +160,13 @@ def write(account: Account, folder: Path) -> None:
                     "created_date": key.created_date.isoformat(),
                     "last_updated_date": key.last_updated_date.isoformat(),
                 }
-                for key in map(gateway._keys.__getitem__, sorted(gateway._keys))
+                for _, key in sorted(gateway.living.items())
             ],
-            "plans": [asdict(plan) for plan in gateway._plans.values()],
-            "members": gateway._members,
+            "plans": [asdict(plan) for plan in gateway.usage_plans()],
+            "members": {plan_id: list(gateway.members(plan_id)) for plan_id in gateway.plans},
             "used": [
                 [plan_id, key_id, {str(day): used for day, used in sorted(days.items())}]
-                for (plan_id, key_id), days in sorted(gateway._uses.items())
+                for (plan_id, key_id), days in sorted(gateway.requests.items())
             ],
             "stacks": account.owners.stacks,
         },
@@ -176,8 +176,7 @@ def write(account: Account, folder: Path) -> None:
 def read(account: Account, folder: Path) -> Account:
     """Puts the account of a folder in the place of this one; each key has the value of its id."""
     told = json.loads((folder / "gateway.json").read_text("utf-8"))
-    gateway = account.gateway.copy()
-    gateway._keys, gateway._plans, gateway._members, gateway._uses = {}, {}, {}, {}
+    gateway = FakeApiGateway(account.gateway.now)
     for plan in told["plans"]:
         stages, has_quota = tuple(plan["stages"]), plan.get("has_quota", bool(plan.get("quota")))
         gateway.add_plan(

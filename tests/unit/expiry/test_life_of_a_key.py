@@ -899,7 +899,7 @@ def test_a_key_whose_stack_ownership_could_not_be_asked_is_kept() -> None:
     account.plan()
     account.key("new", PLAN_ID)
     account.nights(28)
-    account.owners.readable = False
+    account.lose_sight_of_owners()
     assert account.night().applied == {}
     assert account.gateway.living["new"].enabled
 

@@ -395,9 +395,9 @@ def test_a_night_on_which_nothing_could_be_judged_makes_nothing_new() -> None:
     account.gateway.unreadable.add(PLAN_ID)
     account.nights(2)
     account.gateway.unreadable.clear()
-    account.owners.readable = False
+    account.lose_sight_of_owners()
     account.nights(2)
-    account.owners.readable = True
+    account.lose_sight_of_owners(lost=False)
     night = account.night()
     assert (night.brake, night.comparison.new) == (None, 0)
 
@@ -437,7 +437,7 @@ def test_a_tier_that_was_moved_to_a_new_plan_trips_nothing_when_its_clocks_run_o
     account = a_stream(nights=2, per_night=2)
     account.policy = a_policy(a_tier(usage_plans=("external", "new"), idle_days=IDLE))
     account.plan("plan2", "new")
-    moved = [key_id for key_id in account.gateway.members_of[PLAN_ID] if key_id[:4] != "busy"]
+    moved = [key_id for key_id in account.gateway.members(PLAN_ID) if key_id[:4] != "busy"]
     for key_id in moved:
         account.leave(key_id, PLAN_ID)
         account.join(key_id, "plan2")

@@ -417,7 +417,7 @@ def test_nights_without_known_tags_move_nobody(tmp_path: Path) -> None:
     account = an_account()
 
     def spoil(night: int) -> None:
-        account.owners.readable = night < 12 or night >= 18
+        account.lose_sight_of_owners(lost=12 <= night < 18)
 
     # Under this policy the record itself names the reason, for somebody is past its patience.
     found = replay(record(tmp_path, account, NIGHTS, each=spoil))
