@@ -1,4 +1,8 @@
-"""The requests of a simulated life."""
+"""The requests of a simulated life, which change with the rows of its ledger.
+
+The store runs through the same suite as `RequestStore` (tests/contract/adapters/test_register.py). It is
+not that adapter because a request and its keys' rows are written together, and the rows are values.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
