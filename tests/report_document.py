@@ -76,6 +76,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
         "made_at": f"{DATE}T06:15:04Z",
         "account": "123456789012",
         "region": "us-east-1",
+        "stack": "keyjanitor",
         "mode": "park",
         "service_quota": QUOTA,
         "capacity": {

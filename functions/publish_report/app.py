@@ -27,5 +27,5 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     metrics.add_metric("ReportPublished", MetricUnit.Count, 0)  # until it is
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
-    place = Place(account, region, settings.mode, settings.history_bucket)
+    place = Place(account, region, settings.stack_name, settings.mode, settings.history_bucket)
     return serve(run, place, adapters, policy, context, now)

@@ -1188,7 +1188,8 @@ def test_each_key_has_the_commands_that_do_something_for_it_to_copy(
     commands = one.page.locator("#keys-rows .commands code").all_inner_texts()
     until = {"protect": f" --until {DATE + timedelta(days=30)}"}
     assert commands == [
-        f"keyjanitor {verb} {row[0]}{until.get(verb, '')}" for verb in COMMANDS[state]
+        f"keyjanitor {verb} {row[0]}{until.get(verb, '')} --stack keyjanitor --region us-east-1"
+        for verb in COMMANDS[state]
     ]
     button = one.page.locator("#keys-rows .commands button").last
     button.click()

@@ -34,6 +34,7 @@ def page_of(account: Account, judged: Judged, made_at: datetime) -> bytes:
         made_at=made_at,
         account=None,
         region=None,
+        stack=None,
         mode=Mode.OBSERVE,
         policy=judged.bound.policy,
         checkup=checkup,

@@ -79,6 +79,7 @@ def test_the_settings_of_the_report() -> None:
     assert PublishSettings.read(ENVIRONMENT) == PublishSettings(
         ledger_table="ledger",
         history_bucket="history",
+        stack_name="keyjanitor",
         mode=Mode.DISABLE,
         calls_per_second=3.0,
         replay_window_hours=36.0,

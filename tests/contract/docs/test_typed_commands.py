@@ -74,9 +74,11 @@ def test_every_command_that_the_report_offers_for_a_key_is_one_that_there_is() -
     verbs = re.findall(r'^  \["([a-z]+)", "', script, flags=re.M)
     assert set(verbs) == {"key", "renew", "protect", "restore"}
     assert 'verb === "protect" ? ` --until ${' in script
+    assert "${until} --stack ${stack} --region ${region}`" in script
     for verb in verbs:
         until = " --until 2026-12-21" if verb == "protect" else ""
-        assert "a1b2c3d4e5" in parsed(f"keyjanitor {verb} a1b2c3d4e5{until}").params.values()
+        typed = f"keyjanitor {verb} a1b2c3d4e5{until} --stack keys --region eu-west-1"
+        assert {"a1b2c3d4e5", "keys", "eu-west-1"} <= set(map(str, parsed(typed).params.values()))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "publish_report": (
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
+        "STACK_NAME",
         "MODE",
         "CALLS_PER_SECOND",
         "REPLAY_WINDOW_HOURS",
@@ -144,6 +145,7 @@ class PublishSettings:
 
     ledger_table: str
     history_bucket: str
+    stack_name: str
     mode: Mode
     calls_per_second: float
     replay_window_hours: float

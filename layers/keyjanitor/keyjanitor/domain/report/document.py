@@ -32,6 +32,7 @@ def report(morning: Morning) -> dict[str, Any]:
         "made_at": f"{morning.made_at:%Y-%m-%dT%H:%M:%SZ}",
         "account": morning.account,
         "region": morning.region,
+        "stack": morning.stack,
         "mode": str(morning.mode),
         "service_quota": morning.policy.service_quota,
         "capacity": _capacity(morning),

@@ -30,6 +30,7 @@ class Morning:
     made_at: datetime
     account: str | None
     region: str | None
+    stack: str | None
     mode: Mode
     policy: Policy
     checkup: Checkup

@@ -50,10 +50,11 @@ class Adapters(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The account of the report, the mode of its sweeps, and the bucket of its reports."""
+    """The account of the report and its stack, the mode of its sweeps, and the bucket of its reports."""
 
     account: str
     region: str
+    stack: str
     mode: Mode
     bucket: str
 
@@ -99,6 +100,7 @@ def gather_morning(
         made_at=made_at,
         account=place.account,
         region=place.region,
+        stack=place.stack,
         mode=place.mode,
         policy=policy,
         checkup=checkup,

@@ -13,10 +13,13 @@ const KEY_COMMANDS = [
 
 const PROTECTED_DAYS = 30; // as proposed; whoever types it may write another date
 
-/** What an operator can type about a key on a day, as [command, what it does]. */
-const commandsFor = (id, state, day) => (PLAIN_ID.test(id) ? KEY_COMMANDS : [])
+/** What an operator can type about a key of a report, from anywhere, as [command, what it does]. */
+const commandsFor = (id, state, { date, stack, region }) => (PLAIN_ID.test(id) ? KEY_COMMANDS : [])
   .filter(([, , states]) => states.includes(state))
-  .map(([verb, what]) => [`keyjanitor ${verb} ${id}${verb === "protect" ? ` --until ${later(day, PROTECTED_DAYS)}` : ""}`, what]);
+  .map(([verb, what]) => {
+    const until = verb === "protect" ? ` --until ${later(date, PROTECTED_DAYS)}` : "";
+    return [`keyjanitor ${verb} ${id}${until} --stack ${stack} --region ${region}`, what];
+  });
 
 /** Copies a text and says so on its button; where the browser does not allow it, `otherwise` is done. */
 async function copy(button, text, what, otherwise) {

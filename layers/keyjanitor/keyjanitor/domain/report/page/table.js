@@ -335,7 +335,7 @@ class KeysTable {
 
   /** What an operator can type about a key; nothing without a stack. */
   commandsOf(row) {
-    const found = this.report.account === null ? [] : commandsFor(this.get(row, "key_id"), this.get(row, "state"), this.report.date);
+    const found = this.report.account === null ? [] : commandsFor(this.get(row, "key_id"), this.get(row, "state"), this.report);
     if (!found.length) return null;
     return element("ul", { class: "commands" }, found.map(([command, what]) => element("li", {}, paragraph(what, "faint"), commandOf(command))));
   }
