@@ -29,7 +29,7 @@ SPEED = 100  # times AWS's throttles; the functions' share is as many times larg
 REQUEST_SHARE = 2  # and those that answer requests
 SHARE = 3  # calls a second that a night's function takes of AWS's ten
 REQUESTS = 120  # that go through the API for real on each day
-PATIENCE = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/policy.toml
+IDLE_LIMITS = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/policy.toml
 POLICY = REPOSITORY / "sandbox" / "policy.toml"
 KEPT = REPOSITORY / ".demo"
 
@@ -322,7 +322,7 @@ class Demo:
             f"without keyjanitor it would hold [bold]{without:,}[/bold] of the {LIMIT:,} that API "
             "Gateway allows"
         )
-        wronged = self.life.wronged(PATIENCE)
+        wronged = self.life.wronged(IDLE_LIMITS)
         self.say(f"keys that were disabled although they were in use: [bold]{len(wronged)}[/bold]")
         self.say(
             "owners who came back after months and found their key shut: "

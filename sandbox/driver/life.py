@@ -104,15 +104,15 @@ class Life:
                     pass  # nothing that an owner would notice
         self._events_seen += len(events)
 
-    def wronged(self, patience: dict[str, int]) -> list[str]:
-        """The keys that were disabled although they had been used within their tier's patience.
+    def wronged(self, limits: dict[str, int]) -> list[str]:
+        """The keys that were disabled although they had been used within their tier's idle limit.
 
-        `patience` is in days, by the name of the tier; a key of two tiers has the longer.
+        `limits` is in days, by the name of the tier; a key of two tiers has the longer.
         """
         wronged = []
         for key_id, day in self.disabled_on.items():
             key = self.keys[key_id]
-            days = max((patience[name] for name in key.plans), default=0)
+            days = max((limits[name] for name in key.plans), default=0)
             used = key.last_used(day - timedelta(days=1), days=days)
             if used is not None and (day - used).days < days:
                 wronged.append(key_id)

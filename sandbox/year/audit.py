@@ -49,7 +49,7 @@ class Auditor:
         self._announced: dict[tuple[str, str], tuple[date, Any]] = {}
 
     def audit(self, plan: SweepPlan) -> None:
-        """Looks at all that a night did to keys; `plan` says which patience stood."""
+        """Looks at all that a night did to keys; `plan` says which idle limits were in force."""
         gateway = self._year.gateway
         touched = {
             "disabled": self._new("disabled", gateway.disabled),
@@ -82,10 +82,10 @@ class Auditor:
         year = self._year
         row = year.ledger.find(key_id)
         previous = row.previous_key_ids if row else ()
-        patience = self._tier(row).idle_limit(never_used=False, factor=factor)
+        idle_limit = self._tier(row).idle_limit(never_used=False, factor=factor)
         for one in (key_id, *previous):
             used = year.meter.last_used(one)
-            if used is not None and (patience is None or (year.today - used).days < patience):
+            if used is not None and (idle_limit is None or (year.today - used).days < idle_limit):
                 self.wrong.append(f"{year.today}: key {key_id} was shut, and was used on {used}")
 
     def _must_be_announced(self, key_id: str, step: str) -> None:

@@ -53,7 +53,7 @@ def pressure(year: Year) -> list[str]:
 
 
 HEADER = (
-    "month       without    with  issued refused  warned disabled  parked    back  rung  limit in"
+    "month       without    with  issued refused  warned disabled  parked    back  rule  limit in"
     "  regret"
 )
 
@@ -64,7 +64,7 @@ def row(month: Month) -> str:
     return (
         f"{month.name:10}  {month.without:7,} {month.keys:7,} {did['issued']:7,} "
         f"{did['refused']:7,} {did['warn']:7,} {did['disable']:8,} {did['park']:7,} "
-        f"{did['back']:7,}  {f'{month.rung:.0%}' if month.rung else '-':>4}  {month.limit_in:>8}"
+        f"{did['back']:7,}  {f'{month.rule:.0%}' if month.rule else '-':>4}  {month.limit_in:>8}"
         f"  {'-' if month.regret is None else f'{month.regret:.1f} %':>6}"
     )
 
@@ -100,7 +100,7 @@ def main(plot: Plot = YEAR, policy: Path = POLICY, drawn: Path = PICTURE) -> int
     drawn.parent.mkdir(parents=True, exist_ok=True)
     drawn.write_text(draw(year), "utf-8")
     print(
-        "\nnever at the quota, no key shut within its patience, every step announced: "
+        "\nnever at the quota, no key disabled within its idle limit, every step announced: "
         f"{drawn.name} is drawn, after {monotonic() - began:.0f} s"
     )
     return 0

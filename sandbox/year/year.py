@@ -124,7 +124,7 @@ class Month:
     did: Counter[str] = field(default_factory=Counter)
     without: int = 0
     keys: int = 0
-    rung: float | None = None  # the highest that stood
+    rule: float | None = None  # the strictest that was in force
     limit_in: str = ""
     regret: float | None = None
 
@@ -295,7 +295,7 @@ class Year:
         return plan.for_mode(run.mode), checked.brake is not None
 
     def _pressure(self, gathered: Gathered, plan: SweepPlan) -> PressureRow:
-        """The rung that stands. What those above it would free is told, and decides nothing.
+        """The rule in force. What stricter rules would free is reported; it decides nothing.
 
         To work that out takes as long as deciding does, so here it is done once a month.
         """
@@ -425,11 +425,11 @@ class Year:
     def _note(self, found: CapacityReading) -> None:
         month, seen = self.month, found.situation.forecast
         month.keys, month.without, month.regret = self.counts[-1], self.without[-1], found.regret
-        month.rung = max((one for one in (month.rung, self.rules[-1]) if one), default=None)
+        month.rule = max((one for one in (month.rule, self.rules[-1]) if one), default=None)
         month.limit_in = "?" if seen.growth is None else f"{seen.days} d" if seen.days else "-"
 
     def pressed(self) -> list[tuple[int, int]]:
-        """The days on which a rung of the ladder stood, from the first to the one after the last."""
+        """The days on which a pressure rule was in force: the first, and the one after the last."""
         edges = [
             day
             for day, (before, now) in enumerate(

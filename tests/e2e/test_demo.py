@@ -57,7 +57,7 @@ def test_thirty_nights_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, s
     assert run.left < run.size < run.size + run.joined
     assert "403 before, 200 after" in printed
     assert "47 x Key Issued, 3 x Key Request Refused" in printed
-    assert run.life.wronged(demo.PATIENCE) == []
+    assert run.life.wronged(demo.IDLE_LIMITS) == []
     assert run.did["park"] > 100
     shut = {run.life.keys[key_id].kind for key_id in run.life.disabled_on}
     assert shut.isdisjoint(

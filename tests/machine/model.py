@@ -415,7 +415,7 @@ class Model:
         there = {*names, *names.values()}
         if unnamed and any(plan not in there for tier in tiers.values() for plan in tier.plans):
             return None  # a plan that no tier names may be the one that a tier names wrongly
-        return max(named, key=_patience) if named else tiers["unclaimed"]
+        return max(named, key=_idle_limits) if named else tiers["unclaimed"]
 
     def since(self, life: Life) -> date:
         """The latest sign of life."""
@@ -993,7 +993,7 @@ def _names(tier: TierTerms, plan_id: str, name: str) -> bool:
     )
 
 
-def _patience(tier: TierTerms) -> tuple[float, ...]:
+def _idle_limits(tier: TierTerms) -> tuple[float, ...]:
     return (
         not tier.contact,
         float("inf") if tier.idle is None else tier.idle,

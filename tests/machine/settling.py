@@ -10,7 +10,7 @@ from tests.machine.world import ADMIN, Message, World
 
 ROUNDS = 14  # of the queue: more than a message is received
 QUIET = 40  # nights at the most
-LONGEST = 18  # days of patience that are waited for
+LONGEST = 18  # days, the longest idle limit that a story waits for
 SLACK = 4  # nights that a step may take longer than it has to
 
 
@@ -78,13 +78,13 @@ def _live_on(world: World) -> None:
     """Each night ends in a reading; whatever may go for a while does go; what has ended is shut."""
     model = world.model
     tiers = model.terms.tiers.values()
-    patience = max(max(t.idle or 0, t.never_used, t.orphan) for t in tiers)
-    if patience > LONGEST:
+    idle_limit = max(max(t.idle or 0, t.never_used, t.orphan) for t in tiers)
+    if idle_limit > LONGEST:
         return
     steps = max(t.warn for t in tiers) + max(t.grace for t in tiers)
     enough = steps + SLACK + 3 * (len(world.cloud.keys) // 15)
     nights: dict[str, int] = {}  # running, on which a key might have been swept, and had to
-    for _ in range(min(QUIET, patience + enough + 4)):
+    for _ in range(min(QUIET, idle_limit + enough + 4)):
         world.do(["pull"])
         if world.day not in model.readings:
             raise Broken(7, "stuck", f"nothing is read on {world.day}, though nothing is wrong")

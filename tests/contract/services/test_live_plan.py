@@ -120,7 +120,11 @@ def test_it_says_what_a_reading_and_a_sweep_of_now_say(an_account: AccountMaker)
         "loose": "keep",
     }
     assert {line["key_id"]: line for line in seen.lines} == account.keys_file()
-    told = {name: seen.answer.get(name) for name in answer if name not in ("keys_file", "ladder")}
+    told = {
+        name: seen.answer.get(name)
+        for name in answer
+        if name not in ("keys_file", "pressure_rules")
+    }
     assert told == {name: answer[name] for name in told}
     assert (seen.cut_off, seen.since) == ((), account.today - DAY)
 

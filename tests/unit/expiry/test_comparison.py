@@ -441,7 +441,7 @@ def test_a_key_that_was_in_no_plan_when_the_first_reading_came_has_lost_none(
 
 # --- pressure -------------------------------------------------------------------------------------
 
-RUNG = PressureRule(above=0.5, idle_factor=0.5, freeze=())
+RULE = PressureRule(above=0.5, idle_factor=0.5, freeze=())
 FULL = Pressure(used=1.0, idle_factor=0.5, above=0.5)
 
 
@@ -456,25 +456,25 @@ FULL = Pressure(used=1.0, idle_factor=0.5, above=0.5)
         (48, ((0.5, 0.8),), Cause.PRESSURE_RULE),
     ],
 )
-def test_a_rung_that_comes_to_stand_is_told_from_one_that_was_edited(
+def test_a_pressure_rule_that_comes_into_force_is_told_from_one_that_was_edited(
     days: int, rules: tuple[tuple[float, float], ...], cause: Cause
 ) -> None:
-    policy = replace(a_policy(pressure=(RUNG,)), service_quota=1)
+    policy = replace(a_policy(pressure=(RULE,)), service_quota=1)
     before = a_compared("kept", service_quota=1, rules=rules)
     verdict = a_past(Idle(days, days_ago(days)), used=days)
     found = found_in(verdict, before, policy=policy, pressure=FULL)
     assert found == (cause, TODAY)
 
 
-def test_a_service_quota_that_was_edited_down_to_reach_a_rung_is_an_edit() -> None:
-    policy = replace(a_policy(pressure=(RUNG,)), service_quota=1)
+def test_a_service_quota_that_was_edited_down_to_reach_a_pressure_rule_is_an_edit() -> None:
+    policy = replace(a_policy(pressure=(RULE,)), service_quota=1)
     before = a_compared("kept", rules=((0.5, 0.5),), service_quota=10_000)
     verdict = a_past(Idle(40, days_ago(40)), used=40)
     found = found_in(verdict, before, policy=policy, pressure=FULL)
     assert found == (Cause.LIMIT_LOWERED, TODAY)
 
 
-def test_a_margin_that_was_edited_to_keep_a_rung_is_an_edit() -> None:
+def test_a_margin_that_was_edited_to_keep_a_pressure_rule_is_an_edit() -> None:
     # One key of two slots is half of them: the rule above 0.52 stands only by its margin.
     rule = PressureRule(above=0.52, idle_factor=0.5, freeze=())
     policy = replace(a_policy(pressure=(rule,)), service_quota=2)

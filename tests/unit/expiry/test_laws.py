@@ -43,7 +43,7 @@ from tests.builders import (
     in_days,
 )
 
-PATIENCE = st.integers(1, 100)
+DAYS = st.integers(1, 100)
 DAYS = st.integers(0, 200)
 MAYBE = st.none() | DAYS
 
@@ -58,8 +58,8 @@ POLICIES = st.builds(
         ),
         pressure=pressure_row,
     ),
-    PATIENCE,
-    PATIENCE,
+    DAYS,
+    DAYS,
     st.integers(1, 20),
     st.integers(1, 20),
     st.integers(1, 30),
@@ -228,7 +228,7 @@ def test_nothing_stepped_today_steps_again(drawn: tuple[SweepInput, Policy]) -> 
 
 @law
 @given(nights())
-def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
+def test_no_key_used_within_its_idle_limit_is_ever_warned_disabled_or_parked(
     drawn: tuple[SweepInput, Policy],
 ) -> None:
     night, policy = drawn
@@ -239,8 +239,8 @@ def test_no_key_used_within_its_patience_is_ever_warned_disabled_or_parked(
         if used is None or agreed or orphan or verdict.tier.idle_days == "never":
             continue
         factor = policy.pressure_at(len(night.keys)).idle_factor
-        patience = max(min(verdict.tier.idle_days, 35), int(verdict.tier.idle_days * factor))
-        if (TODAY - used).days < patience:
+        idle_limit = max(min(verdict.tier.idle_days, 35), int(verdict.tier.idle_days * factor))
+        if (TODAY - used).days < idle_limit:
             assert verdict.step is None
 
 

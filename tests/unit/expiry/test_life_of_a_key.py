@@ -260,14 +260,14 @@ def test_an_edited_policy_brings_no_written_date_forward() -> None:
 
 
 @pytest.mark.life("K-204")
-def test_a_higher_rung_brings_no_written_date_forward() -> None:
+def test_a_higher_rule_brings_no_written_date_forward() -> None:
     pressed = a_policy(pressure=(PressureRule(0.9, 0.5, ()),), service_quota=1)
     verdict = a_verdict(a_key(), a_warned_row(disable_in=1), evidence=used(74), policy=pressed)
     assert judged(verdict) == ("keep", reasons.Waits("disabled", in_days(1), idle(74)))
 
 
 @pytest.mark.life("K-204")
-def test_a_higher_rung_shortens_the_patience_with_who_is_yet_to_be_warned() -> None:
+def test_a_higher_rule_shortens_the_idle_limit_of_who_is_yet_to_be_warned() -> None:
     pressed = a_policy(
         a_tier(idle_days=100), pressure=(PressureRule(0.9, 0.5, ()),), service_quota=1
     )
@@ -280,7 +280,7 @@ def test_a_higher_rung_shortens_the_patience_with_who_is_yet_to_be_warned() -> N
 
 
 @pytest.mark.life("K-205")
-def test_a_step_is_taken_only_if_the_key_is_past_tonights_patience_else_its_dates_are_cleared() -> (
+def test_a_step_is_taken_only_if_the_key_is_past_tonights_idle_limit_else_its_dates_are_cleared() -> (
     None
 ):
     patient = a_policy(a_tier(idle_days=180))
@@ -289,7 +289,7 @@ def test_a_step_is_taken_only_if_the_key_is_past_tonights_patience_else_its_date
 
 
 @pytest.mark.life("K-205")
-def test_a_disabled_key_within_tonights_patience_stays_disabled_and_loses_its_date() -> None:
+def test_a_disabled_key_within_tonights_idle_limit_stays_disabled_and_loses_its_date() -> None:
     patient = a_policy(a_tier(idle_days=180))
     key, row = a_key(enabled=False, changed=14), a_disabled_row()
     plan = a_plan(key, rows=[row], evidence=used(88), policy=patient)

@@ -21,15 +21,15 @@ def an_account(policy: Policy | None = None) -> Account:
 # --- clients --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("patience", [1.0, 0.5])
-def test_a_monthly_client_is_never_warned(patience: float) -> None:
-    # Used every 30 days; on a rung of 0.5 too, since idle_days is never shortened below 35.
-    rules = (PressureRule(0.0001, patience, ()),)
+@pytest.mark.parametrize("factor", [1.0, 0.5])
+def test_a_monthly_client_is_never_warned(factor: float) -> None:
+    # Used every 30 days; with a rule of 0.5 too, since idle_days is never shortened below 35.
+    rules = (PressureRule(0.0001, factor, ()),)
     account = Account(a_policy(pressure=rules))
     account.plan()
     account.key("monthly", PLAN_ID, age=200, used=lambda day: day % 30 == 7)
     swept = account.nights(120)
-    assert {night.plan.pressure.idle_factor for night in swept} == {patience}
+    assert {night.plan.pressure.idle_factor for night in swept} == {factor}
     assert account.steps("monthly") == []
 
 

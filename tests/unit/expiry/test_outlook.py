@@ -89,7 +89,7 @@ def test_a_braked_night_is_foretold() -> None:
     assert [night.brake is not None for night in said] == [False] * 4 + [True] * 10
 
 
-def test_a_rung_that_is_left_as_keys_go_is_left_in_the_outlook_too() -> None:
+def test_a_pressure_rule_that_is_left_as_keys_go_is_left_in_the_outlook_too() -> None:
     rules = (PressureRule(above=0.5, idle_factor=0.6, freeze=()),)
     account = an_account(*range(30, 80), pressure=rules, service_quota=90)
     said = foretold(account)

@@ -118,7 +118,7 @@ def test_a_key_of_a_request_that_is_not_answered_has_the_tier_of_its_request() -
     assert known.verdicts[0].tier == EXTERNAL
 
 
-def test_tonights_pressure_is_that_of_the_account_the_rung_that_stood_or_another_that_is_asked() -> (
+def test_tonights_pressure_is_that_of_the_account_the_rule_in_force_or_another_that_is_asked() -> (
     None
 ):
     policy = replace(a_policy(pressure=(PressureRule(0.5, 0.6, ()),)), service_quota=2)

@@ -555,11 +555,11 @@ def test_a_name_prefix_keeps_its_joint() -> None:
     ]
 
 
-# --- patience and pressure ------------------------------------------------------------------------
+# --- idle limits and pressure ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("idle_days", "factor", "patience"),
+    ("idle_days", "factor", "idle_limit"),
     [
         (60, 1.0, 60),
         (180, 0.5, 90),
@@ -573,27 +573,29 @@ def test_a_name_prefix_keeps_its_joint() -> None:
         (10, 0.5, 10),
     ],
 )
-def test_a_rung_shortens_idle_days_and_never_under_35(
-    idle_days: int, factor: float, patience: int
+def test_a_pressure_rule_shortens_idle_days_and_never_under_35(
+    idle_days: int, factor: float, idle_limit: int
 ) -> None:
     tier = a_tier(idle_days=idle_days)
-    assert tier.idle_limit(never_used=False, factor=factor) == patience
+    assert tier.idle_limit(never_used=False, factor=factor) == idle_limit
 
 
 @pytest.mark.parametrize(
-    ("days", "factor", "patience"), [(14, 1.0, 14), (14, 0.5, 7), (15, 0.5, 8), (1, 0.1, 1)]
+    ("days", "factor", "idle_limit"), [(14, 1.0, 14), (14, 0.5, 7), (15, 0.5, 8), (1, 0.1, 1)]
 )
-def test_a_rung_shortens_never_used_days(days: int, factor: float, patience: int) -> None:
+def test_a_pressure_rule_shortens_never_used_days(
+    days: int, factor: float, idle_limit: int
+) -> None:
     tier = a_tier(never_used_days=days)
-    assert tier.idle_limit(never_used=True, factor=factor) == patience
+    assert tier.idle_limit(never_used=True, factor=factor) == idle_limit
 
 
 @pytest.mark.parametrize("never_used", [False, True])
-def test_never_is_never_whatever_the_rung(never_used: bool) -> None:
+def test_never_is_never_whatever_the_rule(never_used: bool) -> None:
     assert a_tier(idle_days="never").idle_limit(never_used=never_used, factor=0.1) is None
 
 
-def test_the_highest_rung_that_is_passed_counts() -> None:
+def test_the_highest_rule_that_is_passed_counts() -> None:
     policy = a_policy(
         pressure=(PressureRule(0.5, 0.8, ()), PressureRule(0.9, 0.4, ())), service_quota=10_000
     )
@@ -607,7 +609,7 @@ def test_the_highest_rung_that_is_passed_counts() -> None:
     ]
 
 
-def test_a_rung_is_left_only_a_margin_below_its_edge() -> None:
+def test_a_pressure_rule_is_left_only_a_margin_below_its_edge() -> None:
     policy = a_policy(
         pressure=(PressureRule(0.5, 0.8, ()), PressureRule(0.9, 0.4, ())), service_quota=10_000
     )

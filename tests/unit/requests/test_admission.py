@@ -192,7 +192,7 @@ def test_of_all_that_is_wrong_with_an_issue_the_first_is_told() -> None:
 
 
 def test_of_all_that_leaves_no_slot_the_first_is_told() -> None:
-    """The owner's limit, then the account's room, then the ladder."""
+    """The owner's limit, then the account's room, then the pressure rules."""
     policy = a_policy(
         an_issuing_tier(max_keys_per_owner=1),
         service_quota=10,
@@ -709,7 +709,7 @@ def test_what_others_are_making_in_a_tier_takes_up_its_reserve() -> None:
     assert admitted(a_census(12, None, making), adapters, RESERVED) == [True] * 3 + [False] * 6
 
 
-# --- counting: the ladder -------------------------------------------------------------------------
+# --- counting: pressure -----------------------------------------------------------------------------
 
 
 def test_a_frozen_tier_gets_no_new_keys_but_rotates_and_restores_what_it_has() -> None:
@@ -728,7 +728,7 @@ def test_a_frozen_tier_gets_no_new_keys_but_rotates_and_restores_what_it_has() -
     assert a_census(91).admit(a_want(Action.RESTORE), policy) is None
     inner = policy.tiers["inner"]
     assert a_census(95).admit(a_want(tier=inner), policy) is None
-    # A rung is above those under it: what they freeze stays frozen.
+    # A rule is above those under it: what they freeze stays frozen.
     assert admitted(a_census(96), [a_want(), a_want(tier=inner)], policy) == [False, False]
 
 

@@ -85,7 +85,7 @@ def test_of_too_few_days_nothing_is_said_but_that(tmp_path: Path) -> None:
     assert "20 days of record cannot tell its highest count" in tables.sentence("60 days", found)
 
 
-def test_more_patience_parks_less_of_the_same_record(tmp_path: Path) -> None:
+def test_a_longer_idle_limit_parks_less_of_the_same_record(tmp_path: Path) -> None:
     folder = record(tmp_path, an_account(), NIGHTS)
     assert steps(replay(folder, with_idle_limit(POLICY, 67))) == {
         "idle": (in_days(14), in_days(28), None),
@@ -94,7 +94,7 @@ def test_more_patience_parks_less_of_the_same_record(tmp_path: Path) -> None:
     assert steps(replay(folder, with_idle_limit(POLICY, 106))) == {}
 
 
-def test_patience_is_changed_only_where_keys_expire_at_all() -> None:
+def test_an_idle_limit_is_changed_only_where_keys_expire_at_all() -> None:
     policy = a_policy(a_tier(idle_days=60), a_tier("front-end", idle_days="never"))
     changed = with_idle_limit(policy, 35)
     assert {name: tier.idle_days for name, tier in changed.tiers.items()} == {
@@ -126,7 +126,7 @@ def _gone(account: Account) -> list[tuple[str, Row]]:
     ]
 
 
-def test_what_the_stack_itself_parked_lives_on_under_more_patience(tmp_path: Path) -> None:
+def test_what_the_stack_itself_parked_lives_on_under_a_longer_idle_limit(tmp_path: Path) -> None:
     folder = record(tmp_path, an_account(), NIGHTS, Mode.PARK)
     found = replay(folder, with_idle_limit(POLICY, 80))
     assert steps(found) == {
@@ -321,8 +321,8 @@ def test_nights_that_nobody_read_trip_no_brake(tmp_path: Path) -> None:
     assert replay(folder).braked == []
 
 
-def test_a_rung_that_stood_is_left_only_well_below_its_edge(tmp_path: Path) -> None:
-    """16 keys of 30 reach the rung; with 15 it stands on, and 36 days of patience with it."""
+def test_a_pressure_rule_that_stood_is_left_only_well_below_its_edge(tmp_path: Path) -> None:
+    """16 keys of 30 reach the rule; with 15 it stays in force, with an idle limit of 36 days."""
     policy = a_policy(
         service_quota=30, pressure=(PressureRule(above=0.5, idle_factor=0.6, freeze=()),)
     )
@@ -419,7 +419,7 @@ def test_nights_without_known_tags_move_nobody(tmp_path: Path) -> None:
     def spoil(night: int) -> None:
         account.lose_sight_of_owners(lost=12 <= night < 18)
 
-    # Under this policy the record itself names the reason, for somebody is past its patience.
+    # Under this policy the record itself names the reason, because a key is past its idle limit.
     found = replay(record(tmp_path, account, NIGHTS, each=spoil))
     assert {on for on, _, _ in steps(found).values()} == {in_days(18)}
 
@@ -526,7 +526,7 @@ idle_days = 60
 """
 
 
-def test_several_patiences_are_told_side_by_side(tmp_path: Path) -> None:
+def test_several_idle_limits_are_told_side_by_side(tmp_path: Path) -> None:
     folder = record(tmp_path / "history", an_account(), NIGHTS)
     policy = tmp_path / "policy.toml"
     policy.write_text(TOML)

@@ -124,7 +124,7 @@ def test_an_edit_is_told_as_the_keys_that_it_moves(tmp_path: Path) -> None:
 
 
 def test_who_only_waits_for_the_allowance_is_not_moved_by_it(tmp_path: Path) -> None:
-    """Of forty idle keys twenty are warned tonight; to shorten patience swaps none of them."""
+    """Of forty idle keys twenty are warned tonight; a shorter idle limit swaps none of them."""
     idle = {f"idle{number}": {days_ago(61 + number): 1} for number in range(29)}
     more = {f"soon{number}": {days_ago(40): 1} for number in range(11)}
     folder = a_folder(tmp_path / "account", idle | more)
