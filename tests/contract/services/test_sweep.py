@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keyjanitor import __version__
-from keyjanitor.domain.expiry.sweep_plan import digest_of
+from keyjanitor.domain.expiry.sweep_plan import APPROVED_ONLY, digest_of
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.keys import Mode, State
 from keyjanitor.domain.model.policy import PressureRule
@@ -753,6 +753,28 @@ def test_an_approval_holds_for_the_dates_later_runs_and_accepts_the_brake(
     assert approval in account.objects("plans/")
     account.pass_day()
     assert account.night()["brake"] is None
+
+
+def test_after_an_approval_a_dry_run_shows_what_a_sweep_of_the_date_would_do(
+    account: Account,
+) -> None:
+    account.policy = brisk(idle_days=10)
+    account.wire()
+    for index in range(30):  # of which the allowance takes 20
+        account.key(f"idle{index:02}", idle=60)
+    account.key("later", idle=9)
+    digest = account.night()["digest"]
+    account.pass_day()
+    account.read()
+    before = account.sweep(mode="observe")
+    assert account.lines_in(before["keys_file"])["later"]["verdict"] == "warn"
+    account.sweep(approve=digest)
+    dry = account.sweep(mode="observe")
+    assert "steps" not in dry
+    line = account.lines_in(dry["keys_file"])["later"]
+    assert (line["verdict"], line["reason_code"]) == ("keep", "not_tonight")
+    assert line["facts"]["why"] == APPROVED_ONLY
+    assert account.sweep()["applied"] == none_applied()
 
 
 def test_an_earlier_nights_digest_approves_what_of_it_is_still_due(account: Account) -> None:

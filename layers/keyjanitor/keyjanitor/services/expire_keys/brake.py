@@ -1,7 +1,7 @@
 """Holds a night's plan against the nights before, saves and alerts it, and takes an approval."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aws_lambda_powertools import Logger
 
@@ -79,6 +79,24 @@ def check(
     if plan.waiting:
         adapters.history.save_sweep_plan(plan)
     return Checked(plan, saved=plan.waiting > 0)
+
+
+def looked_at(
+    plan: SweepPlan, comparison: Comparison, run: SweepInvocation, adapters: Adapters
+) -> Checked:
+    """What a run that only observes shows: the plan, with its brake; nothing is written.
+
+    A dry run on a date with an approval shows what a sweep of that date would carry out of it.
+    """
+    looked = Checked(plan, comparison.brake)
+    digest = adapters.ledger.night(run.today).approved if run.dry_run and run.is_near else None
+    if digest is None:
+        return looked
+    try:
+        return replace(looked, plan=plan.approved(adapters.history.saved_sweep_plan(digest)))
+    except (UnknownSweepPlan, SweepPlanNotAsSaved, AccessDenied, CallFailed) as err:
+        logger.warning("the dry run does not know what was approved for this date: %s", err)
+        return looked
 
 
 def _approved(run: SweepInvocation, adapters: Adapters) -> Pairs | None:

@@ -23,7 +23,7 @@ from keyjanitor.domain.model.records import PressureRow, Row
 from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
-from keyjanitor.services.expire_keys.brake import Checked, check, compared
+from keyjanitor.services.expire_keys.brake import check, compared, looked_at
 from keyjanitor.services.expire_keys.gather import Adapters, Gathered, gather, gather_for_undo
 from keyjanitor.services.expire_keys.may_act import check_may_act
 from keyjanitor.services.expire_keys.sweep_state import Outcome
@@ -87,10 +87,12 @@ class SweepRun:
         plan = decide(gathered.night, gathered.bound)
         pressure_row = freed_by_pressure(gathered.night, gathered.bound, plan)
         comparison = compared(plan, gathered.night, gathered.bound, self.adapters.history)
-        outcome, checked = Outcome(), Checked(plan, comparison.brake)
+        outcome = Outcome()
         if acting:
             ledger.remember(request.today, swept=True, observed_because=None)
             checked = check(plan.for_mode(mode), comparison, request, self.adapters)
+        else:
+            checked = looked_at(plan, comparison, request, self.adapters)
         plan = checked.plan
         keys_file = (
             write_down(request, plan, pressure_row, gathered, self.adapters)
