@@ -31,6 +31,7 @@ from sandbox.aws.messaging.event_sources import EventSources, MoveTasks
 from sandbox.aws.messaging.log_targets import LogTargets
 from sandbox.aws.messaging.topics import Topics
 from sandbox.aws.policy_variables import PolicyVariables
+from sandbox.aws.projections import Projections
 from sandbox.aws.rights import BusPolicies, LeadingKeys
 from sandbox.aws.settings import Settings
 from sandbox.aws.throttles import TOO_MANY, ControlPlaneThrottles
@@ -86,6 +87,7 @@ class Server:
             completions.LogFilters(),
             completions.AuditTrail(),
             completions.KeyConditions(),
+            Projections(),
             completions.CompiledLayers(),
             completions.FastTemplates(),
             completions.ParsedPolicies(),

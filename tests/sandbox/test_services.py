@@ -357,6 +357,39 @@ def test_everything_that_is_stored_can_be_searched(
     assert found == {"logs", "s3", "dynamodb", "sqs", "events", "sns"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "names", "found"),
+    [
+        ("#owner, tier,#none", {"#owner": "owner", "#none": "none"}, {"owner", "tier"}),
+        ("pk", {}, {"pk"}),
+        ("#of.days, tier", {"#of": "of"}, {"of", "tier"}),
+    ],
+)
+def test_a_query_gives_the_attributes_that_are_asked_for(
+    sandbox: Sandbox, asked: str, names: dict[str, str], found: set[str]
+) -> None:
+    dynamodb, table = sandbox.client("dynamodb"), name_of("table")
+    dynamodb.create_table(
+        TableName=table,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    of = {"M": {"days": {"N": "1"}, "more": {"N": "2"}}}
+    item = {"pk": {"S": "k"}, "owner": {"S": "o"}, "tier": {"S": "t"}, "of": of}
+    dynamodb.put_item(TableName=table, Item=item)
+    (answer,) = dynamodb.query(
+        TableName=table,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": "k"}},
+        ProjectionExpression=asked,
+        **({"ExpressionAttributeNames": names} if names else {}),
+    )["Items"]
+    assert answer == {
+        name: {"M": {"days": {"N": "1"}}} if name == "of" else item[name] for name in found
+    }
+
+
 def test_a_table_and_a_bucket_are_emptied_and_nothing_of_another(sandbox: Sandbox) -> None:
     s3, dynamodb = sandbox.client("s3"), sandbox.client("dynamodb")
     buckets, tables = [name_of("bucket"), name_of("bucket")], [name_of("table"), name_of("table")]

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keyjanitor.adapters.history_bucket import HistoryBucket
+from keyjanitor.adapters.history_daily import ROWS_AT_ONCE, _lines
 from keyjanitor.adapters.kms import ValueSealer, tombstone_context
 from keyjanitor.domain.model.keys import Secret, Tombstone
 from keyjanitor.domain.usage.evidence_file import to_document
@@ -538,3 +539,27 @@ def test_a_call_that_fails_says_so_in_an_error_of_ours(
         call(HistoryBucket(Raises(refused("Any", "AccessDenied", 403)), "bucket"))
     with pytest.raises(CallFailed, match="EndpointConnectionError"):
         call(HistoryBucket(Raises(EndpointConnectionError(endpoint_url="https://x")), "bucket"))
+
+
+texts = st.text(st.sampled_from('{},:[]"\\\n\r\u2028aä'))
+rows_of_any_shape = st.dictionaries(
+    texts,
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | texts,
+        lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+        max_leaves=6,
+    ),
+)
+
+
+@given(st.lists(rows_of_any_shape, max_size=5))
+def test_rows_that_are_written_together_have_the_lines_that_each_has_alone(
+    rows: list[dict[str, Any]],
+) -> None:
+    alone = [json.dumps(row, separators=(",", ":")) + "\n" for row in rows]
+    assert "".join(_lines(rows)) == "".join(alone)
+
+
+def test_more_rows_than_are_written_together_are_all_written() -> None:
+    rows = [{"number": number} for number in range(2 * ROWS_AT_ONCE + 1)]
+    assert [json.loads(line) for line in "".join(_lines(rows)).splitlines()] == rows

@@ -2,13 +2,16 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
+from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.bucket import DAMAGE, Bucket, compressed
+
+ROWS_AT_ONCE = 1_000  # that are made JSON together
 
 logger = Logger(child=True)
 
@@ -62,8 +65,7 @@ class DailyFiles:
         return []
 
     def _put_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        encode = json.JSONEncoder(separators=(",", ":")).encode
-        text = "".join(encode(row) + "\n" for row in rows)
+        text = "".join(_lines(rows))
         self._bucket.put(name, compressed(text.encode()), "application/gzip")
 
     def put_report(self, day: date, document: Mapping[str, Any], page: bytes) -> str:
@@ -76,6 +78,21 @@ class DailyFiles:
             self._bucket.put(f"{folder}/report.json", numbers, "application/json")
             self._bucket.put(f"{folder}/index.html", page, "text/html; charset=utf-8")
         return f"reports/{day}/index.html"
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The rows as lines of JSON, many at once: one by one takes twice as long.
+
+    A text in JSON holds no line break, so that of the separator shows where a row ends.
+    """
+    encode = json.JSONEncoder(separators=(",\n", ":")).encode
+    left = iter(rows)
+    while chunk := list(islice(left, ROWS_AT_ONCE)):
+        rows_apart = encode(chunk)[1:-1].replace("},\n{", "}\r{")
+        text = rows_apart.replace(",\n", ",").replace("\r", "\n")
+        if text.count("\n") != len(chunk) - 1:  # a row holds a list of objects itself
+            text = "\n".join(encode(row).replace(",\n", ",") for row in chunk)
+        yield text + "\n"
 
 
 def _usage_name(day: date) -> str:
