@@ -157,8 +157,9 @@ imports: .venv/.made
 	@echo "import-linter"; found="$$(PYTHONPATH=layers/keyjanitor:cli .venv/bin/lint-imports --no-cache 2>&1)" || { echo "$$found"; exit 1; }
 types: .venv/.made
 	@echo "mypy"; .venv/bin/mypy
-template: .venv-sam/.made
-	@echo "sam validate"; AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" .venv-sam/bin/sam validate --lint
+template: .venv/.made .venv-sam/.made
+	@echo "cfn-lint"; .venv/bin/cfn-lint --regions us-east-1 eu-west-1 us-gov-west-1 cn-north-1 -- template.yaml
+	@echo "sam validate"; AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" .venv-sam/bin/sam validate --config-env local
 quick: .venv/.made
 	@$(PYTEST) -m "not slow and not e2e"
 

@@ -25,7 +25,12 @@ ROLES = {
 }
 MODES = ("observe", "disable", "park")
 REGION = "us-east-1"
-_PSEUDO = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": "123456789012"}
+_PSEUDO = {
+    "AWS::Partition": "aws",
+    "AWS::Region": REGION,
+    "AWS::AccountId": "123456789012",
+    "AWS::URLSuffix": "amazonaws.com",
+}
 _GATEWAY = f"arn:aws:apigateway:{REGION}::"
 # What is asked for on any key, plan, API or file is asked for on all of them: one name stands for all.
 ID, FILE = "id", "file"

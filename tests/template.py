@@ -1,6 +1,6 @@
 """Reads template.yaml as it is deployed with some parameters: resources, and what roles may do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,10 @@ def deployed(value: Any, **parameters: str) -> Any:
     if not isinstance(value, dict):
         return value
     match list(value.items()):
-        case [("Ref", "AWS::NoValue")]:
-            return NO_VALUE
         case [("Ref", str(name))]:
-            if name in TEMPLATE["Parameters"]:
-                return parameters.get(name, TEMPLATE["Parameters"][name]["Default"])
-            return name
+            return _referred_to(name, parameters)
+        case [("Fn::Join", ["", {"Ref": str(name)}])]:  # of a list, which is given as one text
+            return _referred_to(name, parameters)
         case [("Fn::Sub" | "Fn::GetAtt", str(text))]:
             return text
         case [("Fn::Equals", [left, right])]:
@@ -54,6 +52,14 @@ def deployed(value: Any, **parameters: str) -> Any:
         case pairs:
             items = {key: deployed(item, **parameters) for key, item in pairs}
             return {key: item for key, item in items.items() if item is not NO_VALUE}
+
+
+def _referred_to(name: str, parameters: Mapping[str, str]) -> Any:
+    if name == "AWS::NoValue":
+        return NO_VALUE
+    if name in TEMPLATE["Parameters"]:
+        return parameters.get(name, TEMPLATE["Parameters"][name]["Default"])
+    return name
 
 
 def holds(condition: str, **parameters: str) -> bool:

@@ -77,7 +77,13 @@ SCHEDULED = {
     "PublishReportFunction": "publish_report",
 }
 FUNCTIONS = SCHEDULED | {"ProvisionKeysFunction": "provision_keys"}
-RETAINED = ("Ledger", "HistoryBucket", "SealingKey", "AuditLog")
+# By what becomes of them with the stack. The ledger's protection would stop CloudFormation from deleting it.
+RETAINED = {
+    "Ledger": "Retain",
+    "HistoryBucket": "RetainExceptOnCreate",
+    "SealingKey": "RetainExceptOnCreate",
+    "AuditLog": "RetainExceptOnCreate",
+}
 FOURTEEN_DAYS = 14 * 24 * 3600
 
 GATEWAY = "arn:${AWS::Partition}:apigateway:${AWS::Region}::"
@@ -252,7 +258,7 @@ RIGHTS = [
 ROLES = tuple(dict.fromkeys(role for role, _, _ in RIGHTS))
 TWO_ROLES = ["ExpireKeysRole.Arn", "ProvisionKeysRole.Arn"]
 TOMBSTONES = {"StringEquals": {"kms:EncryptionContext:purpose": "tombstone"}}
-THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.amazonaws.com"}}
+THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.${AWS::URLSuffix}"}}
 OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
     ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
@@ -406,6 +412,14 @@ def test_defaults_are_those_of_the_design() -> None:
         "LogRetentionDays": 90,
         "HistoryDays": 400,
         "PermissionsBoundaryArn": "",
+        "RolePath": "/",
+        "Architecture": "arm64",
+        "DataKeyArn": "",
+        "SubnetIds": "",
+        "SecurityGroupIds": "",
+        "UseFipsEndpoints": "false",
+        "AuditLogDays": 400,
+        "AuditLogPolicyOn": "account",
         "RequireTls": "true",
     }
 
@@ -425,7 +439,10 @@ def test_a_second_stack_fails_by_a_fixed_name_before_anything_retained_is_made()
 @pytest.mark.parametrize("name", RETAINED)
 def test_key_ledger_bucket_and_audit_log_outlive_the_stack(name: str) -> None:
     resource = TEMPLATE["Resources"][name]
-    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == (
+        RETAINED[name],
+        "Retain",
+    )
 
 
 def test_the_ledger_can_be_taken_back_and_is_not_deleted_by_accident() -> None:
@@ -636,7 +653,7 @@ def test_a_role_can_do_what_its_function_does_in_this_mode_and_nothing_else(
 def test_every_function_has_a_role_of_its_own_in_the_table() -> None:
     roles = {f["Role"] for f in resources("AWS::Serverless::Function").values()}
     assert roles == {f"{role}.Arn" for role in ROLES}
-    assert set(resources("AWS::IAM::Role")) == set(ROLES)
+    assert set(resources("AWS::IAM::Role")) == {*ROLES, "ScheduleRole"}
 
 
 def test_what_is_attached_to_a_role_is_there_before_its_function() -> None:
@@ -670,10 +687,11 @@ def test_nobody_else_puts_events_on_the_bus() -> None:
 
 
 def test_roles_hold_no_managed_policy_and_only_lambda_takes_them() -> None:
-    for role in resources("AWS::IAM::Role").values():
+    for name, role in resources("AWS::IAM::Role").items():
         assert "ManagedPolicyArns" not in role
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}
+        service = "scheduler" if name == "ScheduleRole" else "lambda"
+        assert trust["Principal"] == {"Service": f"{service}.amazonaws.com"}
 
 
 def test_rights_are_narrowed_where_an_arn_cannot() -> None:
@@ -719,6 +737,103 @@ def test_every_statement_says_why() -> None:
     assert [sid for sid in sids if not re.fullmatch(r"[A-Z][A-Za-z]{8,}", sid)] == []
 
 
+def test_schedules_may_start_the_scheduled_functions_and_report_what_could_not_start() -> None:
+    assert rights("ScheduleRole", "park") == {
+        *(("lambda:InvokeFunction", f"{function}.Arn") for function in SCHEDULED),
+        ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
+    }
+    assert {schedule["RoleArn"] for schedule in schedules().values()} == {"ScheduleRole.Arn"}
+    (trust,) = resources("AWS::IAM::Role")["ScheduleRole"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": "AWS::AccountId"}}
+
+
+# --- a landing zone ------------------------------------------------------------------------------
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1a2b"
+
+
+def test_every_role_is_made_under_the_path() -> None:
+    assert {role["Path"] for role in resources("AWS::IAM::Role").values()} == {"/"}
+    made = resources("AWS::IAM::Role", RolePath="/teams/platform/").values()
+    assert {role["Path"] for role in made} == {"/teams/platform/"}
+
+
+def test_all_that_is_kept_is_encrypted_with_a_key_of_ones_own_if_there_is_one() -> None:
+    own = {"DataKeyArn": KEY}
+    ledger = resources("AWS::DynamoDB::Table", **own)["Ledger"]
+    assert ledger["SSESpecification"] == {
+        "SSEEnabled": True,
+        "SSEType": "KMS",
+        "KMSMasterKeyId": KEY,
+    }
+    bucket = resources("AWS::S3::Bucket", **own)["HistoryBucket"]
+    assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
+        {
+            "ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY},
+            "BucketKeyEnabled": True,
+        }
+    ]
+    for queue in resources("AWS::SQS::Queue", **own).values():
+        assert (queue["KmsMasterKeyId"], "SqsManagedSseEnabled" in queue) == (KEY, False)
+    assert {log["KmsKeyId"] for log in resources("AWS::Logs::LogGroup", **own).values()} == {KEY}
+    assert not any("KmsKeyId" in log for log in resources("AWS::Logs::LogGroup").values())
+
+
+@pytest.mark.parametrize("role", [*ROLES, "ScheduleRole"])
+def test_a_key_of_ones_own_may_be_used_through_the_services_that_encrypt_with_it(
+    role: str,
+) -> None:
+    more = [one for one in statements(role, DataKeyArn=KEY) if one["Resource"] == KEY]
+    assert [one["Action"] for one in more] == [["kms:Decrypt", "kms:GenerateDataKey*"]]
+    services = as_list(more[0]["Condition"]["StringEquals"]["kms:ViaService"])
+    of_functions = ["dynamodb", "s3", "sqs"]
+    used = ["sqs"] if role == "ScheduleRole" else of_functions
+    assert services == [f"{one}.${{AWS::Region}}.${{AWS::URLSuffix}}" for one in used]
+
+
+def test_in_subnets_a_function_gets_its_network_interfaces_and_no_other_right() -> None:
+    inside = {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
+    shared = deployed(TEMPLATE["Globals"]["Function"], **inside)
+    assert shared["VpcConfig"] == {"SubnetIds": "subnet-1,subnet-2", "SecurityGroupIds": "sg-1"}
+    for role in ROLES:
+        before = [one["Sid"] for one in statements(role)]
+        more = [one for one in statements(role, **inside) if one["Sid"] not in before]
+        assert {action for one in more for action in one["Action"]} == {
+            "ec2:AssignPrivateIpAddresses",
+            "ec2:CreateNetworkInterface",
+            "ec2:DeleteNetworkInterface",
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeSubnets",
+            "ec2:UnassignPrivateIpAddresses",
+        }
+
+
+def test_the_audit_log_itself_lets_eventbridge_in_where_an_account_has_no_room() -> None:
+    on_log = {"AuditLogPolicyOn": "log-group"}
+    assert resources("AWS::Logs::ResourcePolicy", **on_log) == {}
+    (of_account,) = resources("AWS::Logs::ResourcePolicy").values()
+    wanted = json.loads(of_account["PolicyDocument"])["Statement"]
+    found = resources("AWS::Logs::LogGroup", **on_log)["AuditLog"]["ResourcePolicyDocument"]
+    assert [one["Sid"] for one in found["Statement"]] == [one["Sid"] for one in wanted]
+    for one, other in zip(found["Statement"], wanted, strict=True):
+        assert (one["Principal"], one["Action"]) == (other["Principal"], other["Action"])
+    (rule,) = resources("AWS::Events::Rule").values()
+    (bus,) = resources("AWS::Events::EventBus").values()
+    assert (rule["Name"], bus["Name"]) == ("${AWS::StackName}-audit", "AWS::StackName")
+    arn = found["Statement"][1]["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert arn.endswith(":rule/${AWS::StackName}/${AWS::StackName}-audit")
+    assert "ResourcePolicyDocument" not in resources("AWS::Logs::LogGroup")["AuditLog"]
+
+
+def test_nothing_fixes_what_differs_between_the_partitions_of_aws() -> None:
+    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
+    gov = text.replace("${AWS::Partition}", "aws-us-gov").replace("${AWS::Region}", "us-gov-west-1")
+    assert re.findall(r"arn:aws:\S*", gov) == []
+    # What is left of amazonaws.com are principals, whose names are the same in every partition.
+    hosts = [line.strip() for line in gov.splitlines() if ".amazonaws.com" in line]
+    assert [line for line in hosts if "Service" not in line] == []
+
+
 @pytest.mark.parametrize("mode", ["observe", "disable", "park"])
 def test_no_right_is_wider_than_aws_makes_it(mode: str) -> None:
     granted = {right for role in ROLES for right in rights(role, mode)}
@@ -729,17 +844,7 @@ def test_no_right_is_wider_than_aws_makes_it(mode: str) -> None:
 
 def test_a_permissions_boundary_bounds_every_role() -> None:
     boundary = {"PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary"}
-    functions = resources("AWS::Serverless::Function", **boundary).values()
-    bounded = [
-        *resources("AWS::IAM::Role", **boundary).values(),
-        *(
-            event["Properties"]
-            for f in functions
-            for event in f["Events"].values()
-            if event["Type"] == "ScheduleV2"  # SAM makes a role for each
-        ),
-    ]
-    assert len(bounded) == len(ROLES) + len(schedules())
+    bounded = resources("AWS::IAM::Role", **boundary).values()
     assert {made.get("PermissionsBoundary") for made in bounded} == set(boundary.values())
     assert "PermissionsBoundary" not in resources("AWS::IAM::Role")["PullUsageRole"]
 
@@ -904,7 +1009,7 @@ def test_every_function_writes_to_a_log_group_with_retention() -> None:
 
 def test_every_event_of_ours_and_no_other_goes_to_the_audit_log() -> None:
     (rule,) = resources("AWS::Events::Rule").values()
-    assert rule["EventBusName"] == "EventBus"
+    assert (rule["Name"], rule["EventBusName"]) == ("${AWS::StackName}-audit", "EventBus")
     assert rule["EventPattern"] == {"source": ["keyjanitor"]}
     assert rule.get("State", "ENABLED") == "ENABLED"
     # The ARN that !GetAtt gives ends with :* and is not a target's.
@@ -921,6 +1026,8 @@ def test_every_event_of_ours_and_no_other_goes_to_the_audit_log() -> None:
 def test_the_audit_log_is_kept_for_400_days_and_in_no_later_stacks_way() -> None:
     log = resources("AWS::Logs::LogGroup", LogRetentionDays="30")["AuditLog"]
     assert log["RetentionInDays"] == 400
+    longer = resources("AWS::Logs::LogGroup", AuditLogDays="3653")["AuditLog"]
+    assert longer["RetentionInDays"] == "3653"
     stack_id = {"Fn::Select": [2, {"Fn::Split": ["/", "AWS::StackId"]}]}
     assert log["LogGroupName"] == {"Fn::Join": ["/", ["/aws/events", "AWS::StackName", stack_id]]}
 
@@ -967,6 +1074,8 @@ def test_alarms_watch_what_must_not_stay_unseen() -> None:
             "RunDeadLetterQueue.QueueName",
             "notBreaching",
         ),
+        ("AWS/Events", "FailedInvocations", "${AWS::StackName}-audit", "notBreaching"),
+        ("AWS/Events", "InvocationsFailedToBeSentToDlq", "${AWS::StackName}-audit", "notBreaching"),
         ("keyjanitor", "EvidenceWritten", "keyjanitor", "breaching"),
         ("keyjanitor", "SweepFinished", "keyjanitor", "breaching"),
         ("keyjanitor", "CapacityCounted", "keyjanitor", "breaching"),
@@ -1287,6 +1396,7 @@ def test_every_function_shares_these_globals() -> None:
         "Layers": ["KeyjanitorLayer", "PolicyLayer"],
         "Environment": {
             "Variables": {
+                "AWS_USE_FIPS_ENDPOINT": "false",
                 "POWERTOOLS_SERVICE_NAME": "keyjanitor",
                 "POWERTOOLS_METRICS_NAMESPACE": "keyjanitor",
                 "POWERTOOLS_LOG_LEVEL": "INFO",
