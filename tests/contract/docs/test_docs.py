@@ -193,13 +193,15 @@ def test_every_block_is_what_it_says_it_is(document: str) -> None:
 def test_the_outputs_and_alarms_that_are_named_are_the_templates() -> None:
     outputs = set(re.findall(r"^  (\w+):$", TEMPLATE.partition("\nOutputs:\n")[2], flags=re.M))
     alarms = set(re.findall(r"^  (\w+Alarm):$", TEMPLATE, flags=re.M))
+    settings = TEMPLATE.partition("\nParameters:\n")[2].partition("\nConditions:\n")[0]
+    parameters = set(re.findall(r"^  (\w+):$", settings, flags=re.M))
     assert len(outputs) > 10
     assert len(alarms) > 5
     for document, text in DOCUMENTS.items():
         assert (
             set(re.findall(r"`(\w+(?:Url|Arn|TableName|BucketName|BusName|GroupName))`", text))
-            <= outputs
-        )
+            <= outputs | parameters
+        ), document
         assert set(re.findall(r"OutputKey=='(\w+)'", text)) <= outputs, document
         assert set(re.findall(r"`(\w+Alarm)`", text)) <= alarms, document
 
