@@ -503,6 +503,14 @@ def dead_letters_are_moved_back(at: Operator) -> None:
 # --- who hears of it --------------------------------------------------------------------------------
 
 
+def events_do_not_reach_the_audit_log(at: Operator) -> None:
+    of_log, of_queue = at.types("Events do not reach the audit log 1")
+    [policy] = json.loads(of_log)
+    assert "rule/keyjanitor/keyjanitor-audit" in policy["policyDocument"]
+    [text] = json.loads(of_queue)["Attributes"].values()
+    assert "rule/keyjanitor/keyjanitor-audit" in text
+
+
 def something_could_not_be_told(at: Operator) -> None:
     [said] = at.types("Something could not be told 1")
     assert "[ERROR] NoEvidence" in said
@@ -674,6 +682,7 @@ PHASES: tuple[Mapping[str, Act], ...] = (
         "Dead letters 2": the_ledger_is_asked,
         "Dead letters 3": the_log_is_asked,
         "A run failed for good 1": a_run_failed_for_good,
+        "Events do not reach the audit log 1": events_do_not_reach_the_audit_log,
         "Something could not be told 1": something_could_not_be_told,
         "Sweeps only observe 1": sweeps_only_observe,
         "A subscription is not confirmed 1": a_subscription_is_not_confirmed,
