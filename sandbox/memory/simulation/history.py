@@ -20,7 +20,7 @@ class Files:
 
     It runs through the same suite as `HistoryBucket` (tests/contract/adapters/test_history_alike.py). It
     is not that adapter on the S3 in memory because evidence and comparisons name every key: of 8,000
-    keys their documents take 0.03 s of processor time a night (measured), 10 s a year beside 150 s.
+    keys their documents take 0.03 s of processor time a night, 10 s a year beside 150 s.
     """
 
     def __init__(self) -> None:

@@ -2,7 +2,7 @@
 
 It runs through the same suite as `Ledger` (tests/contract/adapters/test_ledger.py). It is not that
 adapter on the DynamoDB in memory because each night reads every row: of 8,000 keys that takes 0.1 s of
-processor time instead of none (measured), 35 s a year beside the 150 s that the rest of it takes.
+processor time instead of none, 35 s a year beside the 150 s that the rest of it takes.
 """
 
 from collections import Counter
