@@ -247,6 +247,14 @@ class ImportRefused(KeyjanitorError):
         self.code = code
 
 
+class ImportUnanswered(KeyjanitorError):
+    """API Gateway did not answer an import of `keys` rows in time: it may still be at work."""
+
+    def __init__(self, keys: int) -> None:
+        super().__init__(f"ImportApiKeys of {keys} keys was not answered in time")
+        self.keys = keys
+
+
 class ValueConflict(KeyjanitorError):
     """CreateApiKey: another key already has this value."""
 

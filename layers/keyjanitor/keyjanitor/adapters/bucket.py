@@ -5,14 +5,17 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
+from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.adapters.clients import refusal
-from keyjanitor.errors import CallFailed
+from keyjanitor.errors import AccessDenied, CallFailed
 
 # What comes of reading a file that is cut off, is not compressed, or holds something else.
 DAMAGE = (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError)
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
+
+logger = Logger(child=True)
 
 
 class Bucket:
@@ -28,7 +31,10 @@ class Bucket:
         return found[0] if found else None
 
     def find(self, name: str, **version: str) -> tuple[bytes, str | None] | None:
-        """A file, and the id of its version if the bucket keeps versions; None: there is none."""
+        """A file, and the id of its version if the bucket keeps versions; None: there is none.
+
+        S3 may answer 403 of a file that is not there (doc: AF-512): then the list says whether it is.
+        """
         try:
             answer = self._call(
                 f"s3:GetObject on {name}",
@@ -42,21 +48,32 @@ class Bucket:
             if err.code in ABSENT:
                 return None
             raise
+        except AccessDenied:
+            if version or self._is_listed(name) is not False:
+                raise
+            return None
         body = self._call(f"s3:GetObject on {name}", "GetObject", answer["Body"].read)
         return bytes(body), answer.get("VersionId")
 
     def put(self, name: str, body: bytes, content_type: str, **condition: str) -> None:
-        """Writes a file whole; raises CallFailed with PreconditionFailed if a condition is not met."""
-        self._call(
-            f"s3:PutObject on {name}",
-            "PutObject",
-            self._client.put_object,
-            Bucket=self.name,
-            Key=name,
-            Body=body,
-            ContentType=content_type,
-            **condition,
-        )
+        """Writes a file whole; raises CallFailed with PreconditionFailed if a condition is not met.
+
+        A boto3 that knows no such condition (measured: AF-513) has the file looked for first: who writes
+        on a condition holds a lease.
+        """
+        what = {"Bucket": self.name, "Key": name, "Body": body, "ContentType": content_type}
+        action, put = f"s3:PutObject on {name}", self._client.put_object
+        try:
+            self._call(action, "PutObject", put, **what, **condition)
+        except CallFailed as err:
+            if not condition or err.code != "ParamValidationError":
+                raise
+            logger.warning(
+                "the boto3 of this runtime knows no %s: %s is looked for", *condition, name
+            )
+            if self.find(name) is not None:
+                raise CallFailed("PutObject", "PreconditionFailed") from None
+            self._call(action, "PutObject", put, **what)
 
     def names(self, prefix: str, **more: Any) -> Iterator[str]:
         """The names of files that begin with `prefix`, in order; `more` goes to S3 as it is."""
@@ -69,6 +86,13 @@ class Bucket:
             if not page.get("IsTruncated"):
                 return
             params["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _is_listed(self, name: str) -> bool | None:
+        """Whether there is a file of this name; None if the bucket may not be listed."""
+        try:
+            return any(one == name for one in self.names(name, MaxKeys=1))
+        except AccessDenied:
+            return None
 
     def versions(self, name: str) -> Iterator[dict[str, list[dict[str, Any]]]]:
         """Every version and delete marker of a file, page by page."""

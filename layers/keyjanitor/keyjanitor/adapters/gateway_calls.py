@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ParamValidationError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from keyjanitor.adapters.clients import code_of, refusal
@@ -70,11 +76,18 @@ class GatewayCalls:
             params["position"] = position
 
     def call(
-        self, operation: str, call: Callable[..., Any], *, idempotent: bool = True, **params: Any
+        self,
+        operation: str,
+        call: Callable[..., Any],
+        *,
+        idempotent: bool = True,
+        may_still_run: bool = False,
+        **params: Any,
     ) -> Any:
         """One call, paced; repeated while AWS says that it is only for now.
 
-        What is not `idempotent` is repeated only if AWS says that it was not carried out. Raises
+        What is not `idempotent` is repeated only if AWS says that it was not carried out. What
+        `may_still_run` is not repeated beside itself, when no answer came in time. Raises
         AccessDenied, CallFailed and UnreadableAnswer, none with the parameters in it: they may be
         values, which botocore's own errors print (measured: AF-124). No id that may be a value
         leaves this method, and none but the real ones is sent.
@@ -99,12 +112,9 @@ class GatewayCalls:
                     break
             except (BotoConnectionError, HTTPClientError, UnreadableAnswer) as err:
                 self._pace.answered()
-                failed = (
-                    err
-                    if isinstance(err, UnreadableAnswer)
-                    else refusal(err, operation, _ACTIONS[operation])
-                )
-                if attempt == MAX_CALL_ATTEMPTS or not idempotent:
+                failed = _without_answer(err, operation)
+                at_work = may_still_run and isinstance(err, ReadTimeoutError)
+                if attempt == MAX_CALL_ATTEMPTS or not idempotent or at_work:
                     break
             except BotoCoreError as err:
                 failed = refusal(err, operation, _ACTIONS[operation])
@@ -135,6 +145,15 @@ class GatewayCalls:
         if code == "ConflictException":
             return "concurrent modification" in str(err.response["Error"].get("Message", ""))
         return _status(err) >= SERVER_ERROR
+
+
+def _without_answer(
+    err: BotoConnectionError | HTTPClientError | UnreadableAnswer, operation: str
+) -> KeyjanitorError:
+    """The error of a call that got no answer, or none that can be read."""
+    if isinstance(err, UnreadableAnswer):
+        return err
+    return refusal(err, operation, _ACTIONS[operation])
 
 
 def _status(err: ClientError) -> int:

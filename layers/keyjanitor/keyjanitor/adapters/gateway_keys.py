@@ -12,6 +12,7 @@ from keyjanitor.errors import (
     AccountFull,
     CallFailed,
     ImportRefused,
+    ImportUnanswered,
     UnexpectedAnswer,
     ValueConflict,
 )
@@ -156,8 +157,8 @@ class GatewayKeys:
         """Creates keys, enabled and in their plans, all of them or none (doc: AF-234).
 
         The same values again overwrite (doc: AF-232): it may be repeated for as long as nobody else can have
-        changed the keys. Raises AccountFull if there is no room, ImportRefused if a row is bad, and
-        CallFailed: then it may have been carried out.
+        changed the keys. Raises AccountFull if there is no room, ImportRefused if a row is bad,
+        ImportUnanswered if it may still be at work, and CallFailed: then it may have been carried out.
         """
         try:
             self._calls.call(
@@ -166,12 +167,15 @@ class GatewayKeys:
                 body=key_file(keys),
                 format="csv",
                 failOnWarnings=True,
+                may_still_run=True,
             )
         except CallFailed as err:
             if err.code == "LimitExceededException":
                 raise AccountFull from None
             if err.code in REFUSED:
                 raise ImportRefused(len(keys), err.code) from None
+            if err.code == "ReadTimeoutError":
+                raise ImportUnanswered(len(keys)) from None
             raise
 
 

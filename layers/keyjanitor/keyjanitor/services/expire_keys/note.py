@@ -1,10 +1,12 @@
 """Writes a sweep's notes, and its warnings with their events, into the ledger."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.ledger import Change
+from keyjanitor.domain.expiry.ownership import protection
 from keyjanitor.domain.expiry.sweep_plan import Adopt, Forget, Note, Step, Warn
 from keyjanitor.domain.expiry.transitions import adopted, noted, warned
 from keyjanitor.domain.model.keys import SweepAction
@@ -22,6 +24,7 @@ class Notes:
 
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
+        self.tags_are_listed = True  # False: the tagging API listed no key at all
 
     def note(self, notes: Sequence[Note]) -> None:
         changes: dict[str, Change] = {}
@@ -62,11 +65,36 @@ class Notes:
             row = self._sweep.rows.get(step.key.key_id)
             if row is None:
                 continue  # another run adopted it just now: the next night warns about it
+            if not self.tags_are_listed and (reason := self._why_not(row)):
+                self._sweep.outcome.left_alone[row.key_id] = reason
+                continue
             after = warned(step, row, self._sweep.today)
             changes.append(Change(row, after, (self._sweep.event(after),)))
         written = self._sweep.commit(changes, unless_held=True)
         for row in written:
             self._sweep.outcome.add(SweepAction.WARN, row.key_id)
+
+    def _why_not(self, row: Row) -> str | None:
+        """Why a key is not warned about, by its own tags; None: it is.
+
+        A list of tags without any key may be that of an account without tags, or of a Region in which
+        the tagging API lists no API keys (believed: AF-411).
+        """
+        if self._sweep.deadline.passed():
+            return "there was no time left to look at its tags"
+        try:
+            key = self._sweep.adapters.gateway.key(row.key_id)
+        except (AccessDenied, CallFailed, UnexpectedAnswer) as err:
+            logger.error("the tags of key %s could not be read: %s", row.key_id, err)
+            return "its tags could not be read"
+        if key is None:
+            return "it is no more"
+        if key.tags:
+            logger.error("the tagging API lists no API key, but key %s has tags", row.key_id)
+        shield = protection(
+            replace(key, tags=key.tags or {}), row, self._sweep.today, self._sweep.bound
+        )
+        return str(shield) if shield else None
 
 
 def warnings(steps: Sequence[Step]) -> Iterator[list[Warn]]:

@@ -1,6 +1,7 @@
 """Imports new keys, a hundred by one call, and finds out which of them it made.
 
-No value is imported a second time by another run: its key may have been revoked, or disabled, in
+An import that is not answered in time is looked for before it is made again. No value is imported a
+second time by another run: its key may have been revoked, or disabled, in
 between; and whether an import over a key is a warning is not known (believed: AF-235).
 """
 
@@ -11,10 +12,13 @@ from aws_lambda_powertools import Logger
 from keyjanitor.domain.model.keys import ApiKey
 from keyjanitor.domain.requests.import_file import ROWS
 from keyjanitor.domain.requests.key_request import Code, Refusal
-from keyjanitor.errors import AccountFull, ImportRefused, KeyjanitorError
+from keyjanitor.errors import AccountFull, ImportRefused, ImportUnanswered, KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import PendingKey
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
+
+MAX_LOOKS = 4  # for what an import has made that was not answered in time
+LOOK_PAUSE = 15  # seconds
 
 logger = Logger(child=True)
 
@@ -27,6 +31,7 @@ class Importing:
         self._gateway = responder.adapters.gateway
         self._plans = plans
         self._prefix = ""
+        self._rows = ROWS  # of one import: fewer once one was not answered in time
         self._listed: list[ApiKey] | None = None  # once the account was found full
         self._room = 0
 
@@ -34,8 +39,10 @@ class Importing:
         """Imports keys whose names begin with `prefix`; gives those that it made."""
         self._prefix = prefix
         made: list[PendingKey] = []
-        for start in range(0, len(pending), ROWS):
-            made += self._import(pending[start : start + ROWS])
+        left = list(pending)
+        while left:
+            part, left = left[: self._rows], left[self._rows :]
+            made += self._import(part)
         return made
 
     def _import(self, pending: Sequence[PendingKey], *, again: bool = False) -> list[PendingKey]:
@@ -53,10 +60,39 @@ class Importing:
             return self._into_what_is_left(pending)
         except ImportRefused as err:
             return self._found_or_halved(pending, err, again=again)
+        except ImportUnanswered as err:
+            return self._looked_for(pending, err)
         except KeyjanitorError as err:
             self._defer(pending, err)
             return []
         return list(pending)
+
+    def _looked_for(self, pending: Sequence[PendingKey], err: ImportUnanswered) -> list[PendingKey]:
+        """Looks for what an import that may still be at work has made, before the rest is imported.
+
+        How long an import takes is not documented (believed: AF-238): the rest comes in halves.
+        """
+        logger.warning(str(err))
+        run = self._responder.run
+        self._rows = max(1, len(pending) // 2)
+        made: list[PendingKey] = []
+        try:
+            for _ in range(MAX_LOOKS):
+                run.pause(LOOK_PAUSE)
+                names = {key.name for key in self._gateway.keys_named(self._prefix)}
+                made = [one for one in pending if one.name in names]
+                if len(made) == len(pending) or run.deadline.passed():
+                    break
+        except KeyjanitorError as unlisted:
+            self._defer(pending, unlisted)
+            return []
+        rest = [one for one in pending if one not in made]
+        if len(pending) == 1:
+            self._defer(rest, err)
+            return made
+        for start in range(0, len(rest), self._rows):
+            made += self._import(rest[start : start + self._rows])
+        return made
 
     def _found_or_halved(
         self, pending: Sequence[PendingKey], err: ImportRefused, *, again: bool
