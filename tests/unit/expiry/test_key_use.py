@@ -207,7 +207,7 @@ def test_a_plan_lost_its_members_if_none_of_its_keys_is_left(
 ) -> None:
     lost = a_reading("k1", "k2", usage_plan_id="lost", members_read=False, emptied=emptied)
     known = use(an_evidence(a_reading(KEY_ID), lost), *map(a_key, listed))
-    assert known.nobody_moves == (None if moves else reasons.MembersUnread("lost"))
+    assert known.all_kept == (None if moves else reasons.MembersUnread("lost"))
 
 
 def on(days: dict[int, int], usual: int = 1_000) -> reasons.Outage | None:
@@ -252,7 +252,7 @@ def test_the_night_of_an_outage_is_one_on_which_nobody_moves() -> None:
     traffic = {days_ago(back): 0 if back == 2 else 1_000 for back in range(91)}
     evidence = an_evidence(used_by_day=traffic)
     found = reasons.Outage(TODAY - DAY * 2, 0, 1_000)
-    assert use(evidence, a_key()).nobody_moves == found
+    assert use(evidence, a_key()).all_kept == found
     assert use(evidence, a_key()).unknown(a_key(), (PLAN_ID,)) == found
 
 

@@ -156,7 +156,7 @@ class GatewayKeys:
     def import_keys(self, keys: Sequence[NewKey]) -> None:
         """Creates keys, enabled and in their plans, all of them or none (doc: AF-234).
 
-        The same values again overwrite (doc: AF-232): it may be repeated for as long as nobody else can have
+        The same values again overwrite (doc: AF-232): it may be repeated while no other caller can have
         changed the keys. Raises AccountFull if there is no room, ImportRefused if a row is bad,
         ImportUnanswered if it may still be at work, and CallFailed: then it may have been carried out.
         """

@@ -241,7 +241,7 @@ class AlertSink(Protocol):
 
 
 class SweepTopic(AlertSink, Protocol):
-    """Publishes alerts, and says whether anybody receives them."""
+    """Publishes alerts, and says whether a confirmed subscription receives them."""
 
     def is_heard(self) -> bool: ...
 

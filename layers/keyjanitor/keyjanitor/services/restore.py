@@ -184,7 +184,7 @@ def _create(tombstone: Tombstone, value: Secret, adapters: RestorePorts) -> str:
             name=marker,
             description=tombstone.description,
             customer_id=tombstone.customer_id,
-            # Tags that AWS itself has set cannot be set by anybody else.
+            # Only AWS can set tags with its own prefix.
             tags={k: v for k, v in tombstone.tags.items() if not k.startswith("aws:")},
         )
     except ValueConflict:

@@ -11,7 +11,7 @@ from keyjanitor.domain.model.records import AlertState, Burst, CountRow, Pressur
 MARK_CLEARS = 1.2  # a days-to-limit mark clears a fifth above itself
 AGAIN = timedelta(days=7)  # after which an alert that still applies is sent again
 AGAIN_AT_THE_TOP = timedelta(days=1)
-FEWER_SHARE = 0.01  # of yesterday's keys: so many may be gone without anybody's notice
+FEWER_SHARE = 0.01  # of yesterday's keys: a smaller drop raises no alert
 FEWER_KEYS = 20
 
 

@@ -64,7 +64,7 @@ class Account:
         owner = self.owner(key)
         return owner.name if isinstance(owner, Stack) else None
 
-    def nobody_owns(self, keys: Iterable[ApiKey]) -> list[str]:
+    def without_owner(self, keys: Iterable[ApiKey]) -> list[str]:
         """The ids of those keys whose tags are known and that have no owner."""
         return [k.key_id for k in keys if k.tags is not None and self.owner(k) is None]
 

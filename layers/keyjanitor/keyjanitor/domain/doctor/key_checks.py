@@ -91,7 +91,7 @@ def _guards_nothing(account: Account, key: ApiKey) -> bool:
     return (
         bool(inside)
         and all(plan in account.plans for plan in inside)
-        and bool(account.opened(key))  # what opens nothing at all locks everybody out
+        and bool(account.opened(key))  # a key that opens no stage lets no caller in
         and all(
             stage in account.stages and account.stages[stage].ignores_keys
             for stage in account.opened(key)
@@ -104,14 +104,14 @@ def shared_names(account: Account) -> Finding | None:
     names = Counter(key.name for key in account.keys.values() if key.name)
     shared = {name: keys for name, keys in names.items() if keys > 1}
     keys = [key for key in account.keys.values() if key.name in shared]
-    free = account.nobody_owns(keys)
+    free = account.without_owner(keys)
     return findings.shared_names(ids(keys), shared, free) if keys else None
 
 
 def keys_without_name(account: Account) -> Finding | None:
     """Keys without a name."""
     keys = [key for key in account.keys.values() if not key.name]
-    return findings.keys_without_name(ids(keys), account.nobody_owns(keys)) if keys else None
+    return findings.keys_without_name(ids(keys), account.without_owner(keys)) if keys else None
 
 
 def keys_owned_by_stacks(account: Account) -> Finding | None:

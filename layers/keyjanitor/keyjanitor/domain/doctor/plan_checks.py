@@ -153,7 +153,7 @@ def _may_go(account: Account, plan: UsagePlan) -> bool:
     if reading is None or not reading.members_read or _is_wanted(account, plan):
         return False
     keys = [account.keys[key_id] for key_id in reading.members if key_id in account.keys]
-    return len(account.nobody_owns(keys)) == len(keys)
+    return len(account.without_owner(keys)) == len(keys)
 
 
 def stages_without_plan(account: Account) -> Finding | None:

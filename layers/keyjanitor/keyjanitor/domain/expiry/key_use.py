@@ -54,7 +54,7 @@ def plan_doubt(
 class KeyUse:
     """Since when a key is idle, and whether that is known; `keys` are all that are listed.
 
-    What is the same for all keys of the night is worked out once. `nobody_moves` says why no key's
+    What is the same for all keys of the night is worked out once. `all_kept` says why no key's
     silence proves anything tonight (None: it may).
     """
 
@@ -69,11 +69,9 @@ class KeyUse:
         self._plan_doubts = {
             plan_id: plan_doubt(plan_id, evidence, bound) for plan_id in evidence.plans
         }
-        self.nobody_moves = self._nobody_moves_because({key.key_id for key in keys})
+        self.all_kept = self._all_kept_because({key.key_id for key in keys})
 
-    def _nobody_moves_because(
-        self, listed: set[str]
-    ) -> reasons.MembersUnread | reasons.Outage | None:
+    def _all_kept_because(self, listed: set[str]) -> reasons.MembersUnread | reasons.Outage | None:
         for plan in self._evidence.plans.values():
             if not plan.members_read and not _lost_its_keys(plan, listed):
                 return reasons.MembersUnread(plan.usage_plan_id)
@@ -128,8 +126,8 @@ class KeyUse:
         doubts = [self._plan_doubts[plan_id] for plan_id in plans]
         if shut := next((one for one in doubts if isinstance(one, reasons.OpensNoStage)), None):
             return shut  # first, for a person has to do something about it
-        if self.nobody_moves is not None:
-            return self.nobody_moves
+        if self.all_kept is not None:
+            return self.all_kept
         if key.tags is None:
             return reasons.TagsUnread()
         if key.stage_keys:

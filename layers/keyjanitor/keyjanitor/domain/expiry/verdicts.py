@@ -227,8 +227,8 @@ class _Judge:
             return reasons.Ends(row.expires_on)
         if plans:
             judged = self._judge_idleness(key, row, tier, plans, since)
-        elif isinstance(self._use.nobody_moves, reasons.MembersUnread):
-            return self._use.nobody_moves  # it may well be in a plan
+        elif isinstance(self._use.all_kept, reasons.MembersUnread):
+            return self._use.all_kept  # it may well be in a plan
         else:
             judged = self._judge_orphan(key, tier, since)
         if isinstance(judged, Due) and (unknown := self._use.unknown(key, plans)):

@@ -20,9 +20,11 @@ from keyjanitor.errors import Contended, EmptyListing, KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.tasks import SlotRequest
 
-COUNT_KEPT = timedelta(days=1)  # that a count of the account's keys is good for, with room to spare
-COUNT_KEPT_WHEN_FULL = timedelta(minutes=1)  # before anybody is refused for want of room
-MAX_COUNT_ATTEMPTS = 8  # to be counted in while other runs are
+COUNT_KEPT = timedelta(days=1)  # for which a count of the keys is used, if there is room
+COUNT_KEPT_WHEN_FULL = timedelta(
+    minutes=1
+)  # the same, before a request is refused because the account is full
+MAX_COUNT_ATTEMPTS = 8  # to write the batch while other runs write theirs
 
 logger = Logger(child=True)
 

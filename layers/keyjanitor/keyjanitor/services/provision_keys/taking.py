@@ -34,7 +34,7 @@ def strangers(
 ) -> list[Received]:
     """The requests that the ledger does not know, of senders whom no tier names. Pure.
 
-    They are refused without a row: anybody who can send could fill the ledger.
+    They are refused without a row: else every principal that may send could fill the ledger.
     """
     return [
         one for one in requests if one.row_id not in known and not is_in_a_tier(one.sender, policy)
