@@ -1,4 +1,4 @@
-"""`make demo`: thirty nights of an account of 9,300 keys, lived in the sandbox in a few minutes."""
+"""`make demo`: three weeks of an account of 9,300 keys, lived in the sandbox in a few minutes."""
 
 import base64
 import gzip
@@ -7,25 +7,23 @@ import sys
 import time as real_time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
 from sandbox.driver.client import ACCOUNT, REPOSITORY, Sandbox
 from sandbox.driver.life import LOOK, MORNING, READING, SWEEP, Life
-from sandbox.driver.population import TIERS, Kind, population
+from sandbox.driver.population import TIERS, population
 from sandbox.driver.stack import Stack
+from sandbox.ending import Ending, width_of_a_screen
 
 KEYS = 9_300
 LIMIT = 10_000
-NIGHTS = 30
-SPEED = 100  # times AWS's throttles; the functions' share is as many times larger
+NIGHTS = 22
+SPEED = 300  # times AWS's throttles; the functions' share is as many times larger
 REQUEST_SHARE = 2  # and those that answer requests
 SHARE = 3  # calls a second that a night's function takes of AWS's ten
 REQUESTS = 120  # that go through the API for real on each day
@@ -34,18 +32,18 @@ POLICY = REPOSITORY / "sandbox" / "policy.toml"
 KEPT = REPOSITORY / ".demo"
 
 # Nights on which the operator does something.
-PARK, HOLD, RESUME, APPROVE, SLIP, UNDO = 4, 12, 16, 17, 20, 25
-UNDONE = 24  # the night that is undone
+PARK, HOLD, RESUME, APPROVE, SLIP, UNDO = 2, 8, 10, 11, 14, 19
+UNDONE = 18  # the night that is undone
 SLIP_OF_THE_HAND = (
     "idle_days = 60",
     "idle_days = 6",
 )  # of the tier `external`, the first that has it
-ASKED = 26  # the night while which other systems ask for keys
+ASKED = 20  # the night while which other systems ask for keys
 PORTAL = f"arn:aws:iam::{ACCOUNT}:role/portal"
 
 
 class Demo:
-    """The demo's one run: an operator, an account, and thirty nights."""
+    """The demo's one run: an operator, an account, and three weeks of nights."""
 
     def __init__(self, sandbox: Sandbox, console: Console, keys: int = KEYS) -> None:
         self.sandbox = sandbox
@@ -54,7 +52,8 @@ class Demo:
         self.began = real_time.monotonic()
         self.stack: Stack
         self.policy: Path
-        self.alerts_seen = 0
+        self.helper = ThreadPoolExecutor(1)  # builds while the account lives
+        self.slipped: Future[str] | None = None  # the build of the policy with a slip
         self.opened = ""  # the value of a key that was asked for
         self.life: Life
         self.first = datetime.now(UTC).date() - timedelta(days=NIGHTS - 1)
@@ -63,11 +62,14 @@ class Demo:
         self.joined = 0  # keys that were made since: sign-ups, and those that were asked for
         self.left = keys  # that the account holds
         self.braked: dict[str, Any] = {}
+        self.undone: dict[str, int] = {}
+        self.answered = (0, 0)  # requests: keys issued, refused
+        self.back = ("", 0, 0)  # a parked key that was brought back; the API's status before, after
 
     def say(self, text: str) -> None:
-        """One line with the time that has gone by."""
+        """One line with the time that has gone by; a long one is not broken by us."""
         gone = real_time.monotonic() - self.began
-        self.console.print(f"[dim]{gone:5.0f} s[/dim]  {text}", highlight=False)
+        self.console.print(f"[dim]{gone:4.0f} s[/dim] {text}", highlight=False, soft_wrap=True)
 
     def type(self, command: str) -> None:
         """Shows what an operator types."""
@@ -81,26 +83,7 @@ class Demo:
 
     def run(self) -> None:
         """Everything, in order."""
-        self.type("sam build && sam deploy --config-env local   (Mode=observe)")
-        with self.console.status("building and deploying the stack into the sandbox"):
-            api_id = self.sandbox.rest_api([tier.stage for tier in TIERS])
-            KEPT.mkdir(parents=True, exist_ok=True)
-            self.policy = KEPT / "policy.toml"
-            self.policy.write_text(POLICY.read_text().replace("apiid:", f"{api_id}:"))
-            shares = {
-                "NightCallsPerSecond": str(SHARE * SPEED),
-                "RequestCallsPerSecond": str(REQUEST_SHARE * SPEED),
-            }
-            self.stack = Stack.deploy(self.sandbox, self.policy, {"Mode": "observe", **shares})
-        self.say(f"deployed: {len(self.stack.outputs)} outputs, functions and tables are up")
-        with self.console.status(f"laying down {self.size:,} keys with 120 days of life"):
-            lived = population(self.size, self.first - timedelta(days=1))
-            self.life = Life(self.sandbox, lived, api_id)
-            self.life.begin()
-        self.say(f"laid down {self.size:,} keys with 120 days of life, up to {lived.until}")
-        self.say(
-            f"now {NIGHTS} nights and days; a row is a night: what was due, and what was done\n"
-        )
+        self.begin()
         self.header()
         for night in range(1, NIGHTS + 1):
             self.operate_before(night)
@@ -118,9 +101,32 @@ class Demo:
                 self.statuses += self.life.live_through(self.day(night), REQUESTS)
                 self.joined += len(self.life.keys) - known
         self.life.hear()
-        self.summary()
         self.bring_one_back()
+        self.watch(NIGHTS)
         self.keep()
+        self.end()
+
+    def begin(self) -> None:
+        """Deploys the stack while the account is laid down."""
+        self.type("sam build && sam deploy   (Mode=observe)")
+        api_id = self.sandbox.rest_api([tier.stage for tier in TIERS])
+        KEPT.mkdir(parents=True, exist_ok=True)
+        self.policy = KEPT / "policy.toml"
+        self.policy.write_text(POLICY.read_text().replace("apiid:", f"{api_id}:"))
+        shares = {
+            "NightCallsPerSecond": str(SHARE * SPEED),
+            "RequestCallsPerSecond": str(REQUEST_SHARE * SPEED),
+        }
+        with self.console.status(f"deploying the stack, and laying down {self.size:,} keys"):
+            deployed = self.helper.submit(
+                Stack.deploy, self.sandbox, self.policy, {"Mode": "observe", **shares}
+            )
+            lived = population(self.size, self.first - timedelta(days=1))
+            self.life = Life(self.sandbox, lived, api_id)
+            self.life.begin()
+            self.stack = deployed.result()
+        self.say(f"deployed, beside {self.size:,} keys with 120 days of life up to {lived.until}")
+        self.say("a row is a night; in brackets what was due and was not done\n")
 
     def night(self, night: int) -> dict[str, Any]:
         """The schedules of one night: read, then sweep."""
@@ -142,73 +148,67 @@ class Demo:
     def operate_before(self, night: int) -> None:
         """What the operator does before a night."""
         if night == PARK:
-            self.type("sam deploy ... Mode=park   (what it would do reads well)")
+            self.say("what it would do reads well; from now on it acts")
+            self.type("sam deploy ... Mode=park")
             with self.console.status("deploying with Mode=park"):
                 self.stack.update(self.policy, Mode="park")
         elif night == HOLD:
-            self.operate(night, {"hold": "a campaign is on; nobody is to lose a key this week"})
+            self.operate(night, {"hold": "a campaign is on"}, "hold a campaign is on")
         elif night == RESUME:
-            self.operate(night, {"resume": True})
-        elif night == SLIP:
-            self.type("sam build && sam deploy   (policy.toml has idle_days = 6 for external)")
+            self.operate(night, {"resume": True}, "resume")
+        elif night == SLIP - 2:
             slipped = KEPT / "policy-with-a-slip.toml"
             slipped.write_text(self.policy.read_text().replace(*SLIP_OF_THE_HAND, 1))
+            self.slipped = self.helper.submit(self.stack.build, slipped)
+        elif night == SLIP:
+            self.type("sam build && sam deploy   (policy.toml has idle_days = 6)")
             with self.console.status("deploying a policy with a slip in it"):
-                self.stack.update(slipped)
+                assert self.slipped is not None
+                self.slipped.result()
+                self.stack.update(KEPT / "policy-with-a-slip.toml")
 
     def operate_after(self, night: int, answer: dict[str, Any]) -> None:
         """What the operator does when a night calls for it."""
         if answer["brake"]:
             self.braked = answer["brake"]
             why = ", ".join(f"{one['keys']:,} {one['cause']}" for one in answer["brake"]["causes"])
-            self.say(
-                f"[red]the safety brake is on[/red]: {answer['brake']['new']:,} keys are newly past "
-                f"their idle limit, usual are {answer['brake']['usual']:g}"
-            )
-            self.say(f"  why: {why}; no key was touched")
+            self.say("[red]the safety brake is on[/red], no key was touched; newly past the limit:")
+            self.say(f"  {why}")
         if night == SLIP:
-            self.say("6 days, where 60 were meant. Put right, and the brake comes off by itself:")
-            self.type("sam build && sam deploy   (idle_days = 60)")
+            self.say("6 days, where 60 were meant; put right, and the brake comes off:")
+            self.type("sam build && sam deploy   (policy.toml has idle_days = 60)")
             with self.console.status("deploying the policy as it was"):
                 self.stack.update(self.policy)
         if night == APPROVE:
-            self.say(
-                "a backlog trips nothing; more was due after the hold than the allowance lets go:"
-            )
+            self.say("after the hold more was due than one night may do; it trips no brake:")
             self.say(f"  {_kinds(answer['due'])}")
             self.say("the operator looked at who they are, and lets the rest go at once:")
             rest = self.sweep(night)
-            approved = self.operate(night, {"approve": rest["digest"]})
+            command = f"approve {rest['digest']}"
+            approved = self.operate(night, {"approve": rest["digest"]}, command)
             self.say(f"approved and still due: {_kinds(approved['approved']['still_due'])}")
             self.row(night, approved)
         if night == UNDO:
-            undone = self.operate(night, {"undo": str(self.day(UNDONE))})
-            applied = undone["applied"]
+            day = str(self.day(UNDONE))
+            self.undone = dict(self.operate(night, {"undo": day}, f"undo {day}")["applied"])
             self.say(
-                f"undone: night {UNDONE}; {applied['enable']} keys enabled, "
-                f"{applied['restore']} restored from their tombstones"
+                f"undone: night {UNDONE}; {self.undone['enable']} keys enabled, "
+                f"{self.undone['restore']} restored from their tombstones"
             )
 
     def watch(self, night: int) -> None:
-        """One look at the account's capacity a night, and what an inbox gets of it."""
+        """One look at the account's capacity a night, and the subjects of its alerts."""
         day = self.day(night)
         self.life.set_clock(day, LOOK)
         answer = self.stack.watch(f"{datetime.combine(day, LOOK):%Y-%m-%dT%H:%M:%SZ}")
         self.left = answer["keys"]
         for told in answer["alerts"]:
-            self.say(f"[yellow]mail: {told['subject']}[/yellow]")
-        for alert in self.sandbox.alerts()[self.alerts_seen :]:
-            forms = json.loads(alert["message"])
-            if json.loads(forms["sqs"])["kind"] in ("level", "days_to_limit", "brake"):
-                mail = Panel(
-                    Text(forms["email"]), box.HORIZONTALS, title=alert["subject"], width=110
-                )
-                self.console.print(mail)
-        self.alerts_seen = len(self.sandbox.alerts())
+            what = told["subject"].partition(": ")[2].partition(" (")[0]
+            self.say(f"[yellow]mail: {what}[/yellow]")
 
     def ask(self) -> None:
         """Fifty requests of other systems, three of them bad, while the night runs."""
-        self.type("aws sqs send-message-batch --queue-url $RequestQueueUrl ...   (50 requests)")
+        self.type("aws sqs send-message-batch ...   (50 requests for keys)")
         bodies = [a_request(number) for number in range(1, 51)]
         bodies[10]["tier"] = "gold"
         bodies[20]["deliver_to"] = f"arn:aws:iam::{ACCOUNT}:role/stranger"
@@ -226,23 +226,18 @@ class Demo:
         issued = [detail for kind, detail in told if kind == "Key Issued"]
         refused = [detail for kind, detail in told if kind == "Key Request Refused"]
         self.say(
-            f"50 requests came while that night ran: {len(issued)} x Key Issued, "
+            f"50 requests meanwhile: {len(issued)} x Key Issued, "
             f"{len(refused)} x Key Request Refused"
         )
-        for detail in issued[:3]:
-            self.say(
-                f"  Key Issued            {detail['request_id']}  key {detail['key_id']} "
-                f"for {detail['owner']}, sealed for {_role(detail['encryption_context'])}"
-            )
         for detail in refused:
             self.say(f"  Key Request Refused   {detail['request_id']}  {detail['code']}")
         value = self.open_as_recipient(issued[0])
         status = self.sandbox.call_api(self.life.api_id, "prod", value)
         self.say(
-            f"GET /hello with {issued[0]['key_id']}'s value, which only its recipient's role opens: "
-            f"[bold]{status}[/bold]"
+            f"GET /hello with a value that only its recipient's role opens: [bold]{status}[/bold]"
         )
         self.opened = value
+        self.answered = len(issued), len(refused)
         self.joined += len(issued)
         if (len(issued), len(refused), status) != (47, 3, 200):
             raise SystemExit("a request was not answered as it must be")
@@ -265,9 +260,9 @@ class Demo:
         )
         return str(answer["Plaintext"].decode())
 
-    def operate(self, night: int, event: dict[str, Any]) -> dict[str, Any]:
-        """Sends an event as an operator would."""
-        self.type(f"sam remote invoke ExpireKeysFunction --event '{json.dumps(event)}'")
+    def operate(self, night: int, event: dict[str, Any], command: str) -> dict[str, Any]:
+        """Sends the event that an operator's command sends."""
+        self.type(f"keyjanitor {command}")
         with self.console.status("carrying it out"):
             return self.sweep(night, **event)
 
@@ -275,8 +270,7 @@ class Demo:
 
     def header(self) -> None:
         self.console.print(
-            "           night  date        mode      keys   |  kept unknown protected |"
-            "  warned disabled parked",
+            "       night date       mode       keys   kept unknown  warned disabled parked",
             style="bold",
         )
 
@@ -288,54 +282,9 @@ class Demo:
         else:
             done = [f"({verdicts[verb]})" for verb in ("warn", "disable", "park")]
         self.say(
-            f"  {night:4}  {self.day(night)}  {mode:8} {answer['keys']:6,}   | {verdicts['keep']:5,}"
-            f" {verdicts['unknown']:7,} {verdicts['protected']:9,} |"
-            f" {done[0]!s:>7} {done[1]!s:>8} {done[2]!s:>6}"
+            f"{night:5} {self.day(night)} {mode:8} {answer['keys']:6,} {verdicts['keep']:6,}"
+            f" {verdicts['unknown']:7,} {done[0]!s:>7} {done[1]!s:>8} {done[2]!s:>6}"
         )
-
-    def summary(self) -> None:
-        """What happened to how many keys, by what they really were."""
-        table = Table(
-            title=f"\nThirty nights: {len(self.life.keys):,} keys, by what they really are"
-        )
-        for name in ("kind", "keys", "kept", "disabled", "parked"):
-            table.add_column(name, justify="left" if name == "kind" else "right")
-        for kind in Kind:
-            ids = [key_id for key_id, key in self.life.keys.items() if key.kind is kind]
-            parked = sum(key_id in self.life.parked_on for key_id in ids)
-            shut = sum(key_id in self.life.disabled_on for key_id in ids) - parked
-            table.add_row(
-                str(kind), f"{len(ids):,}", f"{len(ids) - shut - parked:,}", f"{shut}", f"{parked}"
-            )
-        self.console.print(table)
-        did = self.did
-        self.say(
-            f"adopted {did['adopt']:,}, warned {did['warn']:,}, disabled {did['disable']:,}, "
-            f"parked {did['park']:,}; undone: {did['enable']:,} enabled, {did['restore']:,} restored"
-        )
-        without = self.size + self.joined
-        self.say(
-            f"the account began with {self.size:,} keys, {self.joined:,} were made since; "
-            f"it holds [bold]{self.left:,}[/bold]"
-        )
-        self.say(
-            f"without keyjanitor it would hold [bold]{without:,}[/bold] of the {LIMIT:,} that API "
-            "Gateway allows"
-        )
-        wronged = self.life.wronged(IDLE_LIMITS)
-        self.say(f"keys that were disabled although they were in use: [bold]{len(wronged)}[/bold]")
-        self.say(
-            "owners who came back after months and found their key shut: "
-            f"{len(self.life.turned_away)} (each can have it back as it was)"
-        )
-        told = ", ".join(f"{count:,} x {status}" for status, count in sorted(self.statuses.items()))
-        self.say(f"real requests through the API, by status: {told}")
-        if wronged:
-            raise SystemExit("a key that was in use was disabled: this must never happen")
-        if self.left >= self.size or not self.braked:
-            raise SystemExit(
-                "the account did not shrink, or the safety brake did not stop the slip"
-            )
 
     def bring_one_back(self) -> None:
         """Restores one parked key, and calls the API with the value that its owner has."""
@@ -346,17 +295,12 @@ class Demo:
         )
         key, day = self.life.keys[old_id], self.life.parked_on[old_id]
         self.console.print()
-        self.say(f"one parked key comes back: {old_id}, parked on {day}")
+        self.say(f"an owner asks for one parked key back: {old_id}, parked on {day}")
         before = self.sandbox.call_api(self.life.api_id, "prod", key.value)
-        self.operate(NIGHTS, {"undo": str(day), "key_ids": [old_id]})
+        self.operate(NIGHTS, {"undo": str(day), "key_ids": [old_id]}, f"undo {day} {old_id}")
         after = self.sandbox.call_api(self.life.api_id, "prod", key.value)
-        new_id = next(
-            key_id for key_id, one in self.life.keys.items() if one is key and key_id != old_id
-        )
-        self.say(
-            f"GET /hello with the owner's value: {before} before, {after} after; "
-            f"it lives on as {new_id}"
-        )
+        self.back = old_id, before, after
+        self.say(f"GET /hello with the owner's value: {before} before, {after} after")
         if (before, after) != (403, 200):
             raise SystemExit("the restored key does not open the API")
 
@@ -376,27 +320,50 @@ class Demo:
         (KEPT / "alerts.txt").write_text(("\n" + "-" * 72 + "\n\n").join(alerts), encoding="utf-8")
         events = (json.dumps(event) + "\n" for event in self.sandbox.events())
         (KEPT / "events.jsonl").write_text("".join(events), encoding="utf-8")
+
+    def end(self) -> None:
+        """The story on one screen; stops if it did not go as it must."""
+        wronged = self.life.wronged(IDLE_LIMITS)
+        ending = Ending(
+            nights=NIGHTS,
+            limit=LIMIT,
+            began_with=self.size,
+            joined=self.joined,
+            left=self.left,
+            did=self.did,
+            braked=self.braked,
+            undone=self.undone,
+            held=RESUME - HOLD,
+            answered=self.answered,
+            wronged=len(wronged),
+            turned_away=len(self.life.turned_away),
+            back=self.back,
+            life=self.life,
+            places={
+                "the report of the last morning": KEPT / "report" / "index.html",
+                "every alert, as an inbox got it": KEPT / "alerts.txt",
+                "the verdict on every key, and every event": KEPT / "keys.jsonl",
+                "the policy; change it and run again": POLICY,
+            },
+        )
         self.console.print()
-        self.say("where to look next:")
-        for what, where in (
-            ("the morning's report: open it in a browser", KEPT / "report" / "index.html"),
-            ("last night's verdict on every key", KEPT / "keys.jsonl"),
-            ("every alert, as an inbox got it", KEPT / "alerts.txt"),
-            ("every event on the bus", KEPT / "events.jsonl"),
-            ("the policy that did this; change it and run again", POLICY),
-            ("how to deploy it to your account", REPOSITORY / "README.md"),
-        ):
-            self.say(f"  {where.relative_to(REPOSITORY)!s:25} {what}")
+        for line in ending.lines():
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if wronged:
+            raise SystemExit("a key that was in use was disabled: this must never happen")
+        if self.left >= self.size or not self.braked:
+            raise SystemExit(
+                "the account did not shrink, or the safety brake did not stop the slip"
+            )
 
     def report(self) -> bytes:
         """The report of the last morning, as a browser opens it."""
-        self.type("sam remote invoke PublishReportFunction")
+        self.type("keyjanitor report --now")
         with self.console.status("publishing the report"):
             self.life.set_clock(self.day(NIGHTS), MORNING)
             moment = datetime.combine(self.day(NIGHTS), MORNING)
             answer = self.stack.publish(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
-        for finding in answer["findings"]:
-            self.say(f"  the doctor: {finding['what']}")
+        self.say(f"the report is written; what it found to fix: {len(answer['findings'])}")
         bucket, _, name = answer["report"].removeprefix("s3://").partition("/")
         page = self.sandbox.client("s3").get_object(Bucket=bucket, Key=name)["Body"].read()
         return bytes(page)
@@ -426,12 +393,11 @@ def a_request(number: int) -> dict[str, Any]:
 
 def main() -> int:
     """Runs the demo; 0 if all went as it must."""
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=width_of_a_screen())
     console.print(
-        "[bold]keyjanitor[/bold]: thirty nights of an AWS account with "
-        f"{KEYS:,} API keys, in an AWS on this machine.\n"
-        f"Here API Gateway's throttles are {SPEED} times AWS's, and so is the share the functions "
-        "take;\nthe functions, the template and the way they are deployed are the real ones.\n"
+        f"[bold]keyjanitor[/bold]: {NIGHTS} nights of an AWS account with {KEYS:,} API keys, in an AWS\n"
+        f"on this machine. API Gateway's throttles are {SPEED} times AWS's here, and so is\n"
+        "the functions' share; functions, template and deployment are the real ones.\n"
     )
     KEPT.mkdir(parents=True, exist_ok=True)
     with Sandbox.start(speed=SPEED, log=Path(KEPT / "sandbox.log")) as sandbox:

@@ -87,7 +87,7 @@ class Stack:
         self.parameters |= parameters
         overrides = [f"{parameter}={value}" for parameter, value in self.parameters.items()]
         self._sam(
-            *("deploy", "--stack-name", name, "--template-file", self._build(policy)),
+            *("deploy", "--stack-name", name, "--template-file", self.build(policy)),
             *("--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", "local"),
             *("--parameter-overrides", *overrides),
         )
@@ -103,8 +103,8 @@ class Stack:
             if resource["ResourceType"] == "AWS::Lambda::Function"
         }
 
-    def _build(self, policy: Path) -> str:
-        """The built template; built once for each policy."""
+    def build(self, policy: Path) -> str:
+        """Path of the built template; each policy is built once, ahead of its deployment if wanted."""
         if policy not in self._built:
             built = tempfile.mkdtemp(prefix="keyjanitor-build-")
             atexit.register(shutil.rmtree, built, ignore_errors=True)
