@@ -60,6 +60,10 @@ sandbox: ## Start an AWS on this machine with KEYS=500 API keys in it, and print
 	@$(TOGETHER) demo-environments
 	@.venv-sandbox/bin/python -m sandbox.welcome $(if $(KEYS),--keys $(KEYS))
 
+.PHONY: nights
+nights: .venv-sandbox/.made ## Live the last 7 nights in the running sandbox, after `. .sandbox/env` and `sam deploy --config-env local`
+	@.venv-sandbox/bin/python -m sandbox.nights
+
 .PHONY: test
 test: export KEYJANITOR_PROFILE := test
 test: ## Everything: check with more examples, then what it leaves out (CONTRIBUTING.md; ten minutes)

@@ -25,7 +25,7 @@ RIGHTS = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 ENVIRONMENT = """\
 # For the terminal in which you type: the sandbox's endpoint, the credentials of its role `{role}`,
-# the tools, and the policy that `sam build` takes. Written anew each time the sandbox starts.
+# the tools, and the policy that `sam build` takes. Each start of the sandbox replaces this file.
 unset AWS_PROFILE AWS_REGION
 export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={region} AWS_EC2_METADATA_DISABLED=true
 export AWS_ACCESS_KEY_ID={aws_access_key_id} AWS_SECRET_ACCESS_KEY={aws_secret_access_key}
@@ -44,10 +44,12 @@ In another terminal, in this folder:
     pipx install .                      # the command keyjanitor, once
     sam build
     sam deploy --config-env local
-    keyjanitor status
+    make nights                         # the last 7 nights: usage is read, idle keys are warned
+    keyjanitor read                     # today's usage
+    keyjanitor plan                     # today's sweep, key by key
 
-No schedule starts a function here: `keyjanitor read` reads the usage, `keyjanitor sweep` sweeps.
-The policy is .sandbox/policy.toml.
+docs/first-steps.md goes on from there: a first policy, a new key, a hold, a sweep and its undo.
+No schedule starts a function here. The policy is .sandbox/policy.toml.
 """
 
 
@@ -68,7 +70,8 @@ def main() -> None:
         with console.status("laying the account down"):
             api_id = lay_down(sandbox, asked.keys)
         policy = folder / "policy.toml"
-        policy.write_text(POLICY.read_text().replace("apiid:", f"{api_id}:"))
+        shown = POLICY.read_text().replace("apiid:", f"{api_id}:")
+        policy.write_text(shown.replace("role/portal", f"role/{ROLE}"))
         write_environment(sandbox, folder / "env", policy)
         console.print(
             f"An AWS on this machine: account {sandbox.account}, {sandbox.region}, "

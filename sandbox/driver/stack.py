@@ -14,7 +14,7 @@ from sandbox.driver.client import REPOSITORY, Sandbox
 
 NAME = "keyjanitor"
 LISTENER = "operator@example.org"  # who hears of alerts
-# All seven of samconfig.toml's [local]: --parameter-overrides replaces that list as a whole.
+# samconfig.toml's [local] without Mode: --parameter-overrides replaces that list as a whole.
 LOCAL = {
     "RequireTls": "false",
     "ReplayWindowHours": "0",
@@ -91,6 +91,17 @@ class Stack:
             *("--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", "local"),
             *("--parameter-overrides", *overrides),
         )
+        self._describe()
+
+    @classmethod
+    def attached(cls, sandbox: Sandbox) -> Self:
+        """The stack that is deployed there already; raises boto3's ClientError if there is none."""
+        stack = cls(sandbox)
+        stack._describe()
+        return stack
+
+    def _describe(self) -> None:
+        """Reads the outputs and functions of the deployed stack."""
         described = self.sandbox.client("cloudformation").describe_stacks(StackName=NAME)
         self.outputs = {
             output["OutputKey"]: output["OutputValue"]
