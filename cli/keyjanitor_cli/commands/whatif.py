@@ -61,7 +61,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--before", type=FILE, help="Another policy: shows what the edit changes.")
 @click.option("--folder", type=FOLDER, help="An account that --save wrote, in place of reading it.")
 @click.option(
-    "--history", type=FOLDER, help="A copy of a stack's history bucket: its days, lived again."
+    "--history",
+    type=FOLDER,
+    help="A copy of a stack's history bucket: replays the days that it recorded.",
 )
 @click.option("--idle", type=IdleDays(), help='With --history: several idle_days, "35 60 90".')
 @click.option("--save", type=FOLDER, help="Save what is read into a new folder, for --folder.")
@@ -194,7 +196,7 @@ def back_test(session: Session, asked: Asked, history: Path) -> dict[str, Any]:
     policies = _policies(asked)
     record = Record(history)
     replays = [(name, Replay(policy, record.plan_names)) for name, policy in policies.items()]
-    with session.console.waiting("living the nights again") as say:
+    with session.console.waiting("replaying the recorded nights") as say:
         for number, night in enumerate(record.live(), 1):
             say(f"night {number:,} of {len(record.nights):,}")
             for _, replay in replays:

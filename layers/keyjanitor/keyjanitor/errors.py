@@ -60,7 +60,7 @@ class OutsideReplayWindow(KeyjanitorError):
 
     def __init__(self, time: datetime, now: datetime, hours: float) -> None:
         super().__init__(
-            f"event: time: {time:%Y-%m-%dT%H:%M:%SZ} is on a date to come, or more than "
+            f"event: time: {time:%Y-%m-%dT%H:%M:%SZ} is in the future, or more than "
             f"{hours:g} hours from now ({now:%Y-%m-%dT%H:%M:%SZ}); nothing was touched. Send the event without `time`, or "
             "deploy with ReplayWindowHours=0 if this is a simulation"
         )

@@ -816,7 +816,9 @@ def test_a_refusal_says_all_that_is_known_and_is_written_down(account: Account) 
     account.around = calls = Calls()
     body = issue(deliver_to="arn:aws:iam::123456789012:role/thief")
     assert account.ask(body) == []
-    reason = "arn:aws:iam::123456789012:role/thief; `recipients` of tier external names who may be"
+    reason = (
+        "deliver_to arn:aws:iam::123456789012:role/thief is not in `recipients` of tier external"
+    )
     detail = {
         "version": 1,
         "request_id": "issue-1",

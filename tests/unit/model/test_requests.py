@@ -195,7 +195,7 @@ def test_a_reading_takes_a_time_and_nothing_else(event: dict[str, Any]) -> None:
 def test_a_date_to_come_is_outside_any_window() -> None:
     tomorrow = f"{NOW.date() + timedelta(days=1)}T00:00:00Z"
     assert sweep({"time": tomorrow}).mode is Mode.OBSERVE
-    with pytest.raises(OutsideReplayWindow, match="a date to come"):
+    with pytest.raises(OutsideReplayWindow, match="is in the future"):
         Invocation.parse({"time": tomorrow}, WINDOW)
 
 

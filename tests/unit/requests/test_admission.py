@@ -224,11 +224,11 @@ def test_of_all_that_leaves_no_slot_the_first_is_told() -> None:
         (a_request(expires_on=in_days(1)), None),
         (
             a_request(expires_on=TODAY),
-            "expires_on: 2026-11-21 is not to come; today is 2026-11-21",
+            "expires_on: 2026-11-21 must be in the future; today is 2026-11-21",
         ),
         (
             a_request(expires_on=YESTERDAY),
-            "expires_on: 2026-11-20 is not to come; today is 2026-11-21",
+            "expires_on: 2026-11-20 must be in the future; today is 2026-11-21",
         ),
         (a_request(Action.PROTECT, until=in_days(1)), None),
         (a_request(Action.PROTECT, until=TODAY), None),
@@ -983,10 +983,11 @@ def test_a_refusal_of_a_recipient_names_it() -> None:
         row = an_issued_row(deliver_to=deliver_to)
         refusal = judge_asker(a_request(Action.ROTATE), row, POLICY)
         assert refusal is not None
-        return refusal.reason.partition(";")[0]
+        return refusal.reason
 
-    assert reason(OTHERS) == OTHERS
-    assert reason(None) == "no role: the key has no recipient on record"
+    where = "is not in `recipients` of tier external"
+    assert reason(OTHERS) == f"deliver_to {OTHERS} {where}"
+    assert reason(None) == f"no role (the key has no recipient on record) {where}"
 
 
 # --- budgets of new keys --------------------------------------------------------------------------

@@ -280,7 +280,7 @@ ROOT = (
     Field(
         "silent_plans",
         names,
-        "Ids or names of usage plans in which no request was ever seen and whose silence is believed: "
+        "Ids or names of usage plans that never had a request and are really unused: "
         "their keys count as idle and not as unknown.",
         '["internal"]',
         NONE,

@@ -25,7 +25,7 @@ def judge_dates(request: KeyRequest) -> Refusal | None:
     if request.expires_on is not None and request.expires_on <= request.today:
         return Refusal(
             Code.INVALID_REQUEST,
-            f"expires_on: {request.expires_on} is not to come; today is {request.today}",
+            f"expires_on: {request.expires_on} must be in the future; today is {request.today}",
         )
     if request.until is not None and request.until < request.today:
         return Refusal(
@@ -244,7 +244,7 @@ def _sender(request: KeyRequest, tier: Tier, what: str) -> Refusal:
 def _recipient(deliver_to: str | None, tier: Tier) -> Refusal | None:
     if deliver_to is not None and deliver_to in tier.recipients:
         return None
-    who = deliver_to or "no role: the key has no recipient on record"
-    return Refusal(
-        Code.RECIPIENT_NOT_ALLOWED, f"{who}; `recipients` of tier {tier.name} names who may be"
+    who = (
+        f"deliver_to {deliver_to}" if deliver_to else "no role (the key has no recipient on record)"
     )
+    return Refusal(Code.RECIPIENT_NOT_ALLOWED, f"{who} is not in `recipients` of tier {tier.name}")
