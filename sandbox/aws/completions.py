@@ -92,6 +92,8 @@ class Tagging:
         return others
 
     def _key_tags(self, data: dict[str, Any]) -> list[dict[str, Any]]:
+        if self._faults.tags_unlisted:
+            return []
         filters = data.get("ResourceTypeFilters") or []
         if filters and not {"apigateway", "apigateway:apikeys"} & set(filters):
             return []

@@ -1,4 +1,16 @@
-"""What the sandbox does wrong on purpose, and the settings that AWS would not let you change."""
+"""What the sandbox does wrong on purpose, and the settings that AWS would not let you change.
+
+What AWS might do instead of what is believed, and the fault that makes the sandbox do it:
+
+    GetUsage goes back less far (seen: AF-301)                   usage_days, usage_outside
+    days of usage end at another midnight (believed: AF-316)     usage_today, usage_outside
+    an import over a key is a warning (believed: AF-235)         upserts_warn
+    later reads date a change later (believed: AF-212)           answers_early
+    the tagging API lists no API keys (believed: AF-411)         tags_unlisted
+    S3 answers 403 of what is not there (doc: AF-512)            absent_is_forbidden
+    a write meets a transaction (doc: AF-501)                    fail_next, dynamodb:PutItem
+    a conditional write meets another (doc: AF-511)              fail_next, s3:PUT
+"""
 
 import json
 from dataclasses import dataclass, field, fields
@@ -37,8 +49,12 @@ class Faults:
     conflict_chance: float = 0.0  # that a CreateUsagePlanKey answers "concurrent modification"
     # Beginnings of names and descriptions: a row of an import that has one is bad
     import_refuses: list[str] = field(default_factory=list)
+    upserts_warn: bool = False  # an import over a key that is there is a warning
+    answers_early: int = 0  # seconds by which UpdateApiKey's answer is dated before later reads
     # other services
     tagging: str | None = None  # error code of every tagging call
+    tags_unlisted: bool = False  # the tagging API lists no API key, with 200
+    absent_is_forbidden: bool = False  # S3 answers 403 of an object that is not there
     stacks: str | None = None  # error code of every DescribeStackResources
     # Any signed call, by "Operation" for API Gateway and "service:Operation" for the others
     fail_next: dict[str, list[str]] = field(default_factory=dict)  # error codes to come

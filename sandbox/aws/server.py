@@ -166,6 +166,8 @@ class Server:
         if code := self.faults.next_failure(operation):
             return failure(code, _service_of(request[2]))
         answer: Answer = await self._dispatch(*request)
+        if self.faults.absent_is_forbidden and operation == "s3:GET" and answer[0] == 404:
+            return 403, *failure("AccessDenied", "s3")[1:]
         return answer
 
     async def _on_control_plane(

@@ -150,7 +150,8 @@ class ApiKeys:
             changed[path[1:]] = value == "true" if path == "/enabled" else value
         record |= changed
         record["lastUpdatedDate"] = int(self._clock.now().timestamp())
-        return answer_with(200, key_view(record, value=False))
+        early = record["lastUpdatedDate"] - self._faults.answers_early
+        return answer_with(200, key_view(record, value=False) | {"lastUpdatedDate": early})
 
     def delete(self, key_id: str) -> Answer:
         """DeleteApiKey: the key leaves its usage plans with it."""
@@ -202,6 +203,8 @@ class ApiKeys:
 
     def _check_not_spoiled(self, row: Mapping[str, str]) -> None:
         texts = row["name"], row.get("description", "")
+        if self._faults.upserts_warn and self._keys.with_value(_scope(), row["key"]):
+            raise Refused("BadRequestException", "API Key already exists")
         if any(text.startswith(bad) for bad in self._faults.import_refuses for text in texts):
             raise Refused("BadRequestException", "The sandbox was told to refuse it")
 
