@@ -17,7 +17,7 @@ from keyjanitor_cli.suggest.marks import Marks, marks_of
 KEY_LIMIT, PLAN_LIMIT = 10_000, 300
 NEAR = 0.9  # of a limit: soon there is no room
 LOG_POLICIES = 10
-ALARMS_OF_STACK = 18
+ALARMS_OF_STACK = 20
 LOGGED = "$context.identity.apiKeyId"
 MISSING_SERVICE = frozenset({"EndpointConnectionError", "UnknownEndpoint", "InvalidEndpoint"})
 ANOTHER = "an answer of another shape"
