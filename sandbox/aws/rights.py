@@ -119,6 +119,29 @@ def _partition_of(table: str, request: Mapping[str, Any]) -> str:
     return str(next(iter(value.values()))) if isinstance(value, dict) and value else "\0"
 
 
+class SimulatedPrincipals:
+    """The resource of `iam:SimulatePrincipalPolicy`: the principal that is asked about, not `*`.
+
+    The service authorization reference has group, role and user as its resource types.
+    """
+
+    def __init__(self) -> None:
+        self._resource_of = iam_actions.extract_resource_arn
+
+    def install(self) -> None:
+        # MiniStack's dispatcher imports it anew for each request.
+        iam_actions.extract_resource_arn = self.resource_of
+
+    def resource_of(self, service: str, *request: Any) -> Any:
+        """The ARN that a request is decided on."""
+        if service == "iam":
+            for params in request:
+                principal = params.get("PolicySourceArn") if isinstance(params, Mapping) else None
+                if principal:
+                    return principal[0] if isinstance(principal, list) else principal
+        return self._resource_of(service, *request)
+
+
 class BusPolicies:
     """`AWS::Events::EventBusPolicy`, and the policy of a bus asked when events are put on it."""
 

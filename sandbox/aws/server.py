@@ -32,7 +32,7 @@ from sandbox.aws.messaging.log_targets import LogTargets
 from sandbox.aws.messaging.topics import Topics
 from sandbox.aws.policy_variables import PolicyVariables
 from sandbox.aws.projections import Projections
-from sandbox.aws.rights import BusPolicies, LeadingKeys
+from sandbox.aws.rights import BusPolicies, LeadingKeys, SimulatedPrincipals
 from sandbox.aws.settings import Settings
 from sandbox.aws.throttles import TOO_MANY, ControlPlaneThrottles
 from sandbox.aws.wire import Answer, Refused
@@ -82,6 +82,7 @@ class Server:
             PolicyVariables(),
             LeadingKeys(),
             BusPolicies(),
+            SimulatedPrincipals(),
             completions.ScheduledTime(),
             completions.ErrorTypes(),
             completions.LogFilters(),

@@ -388,3 +388,15 @@ def test_a_bucket_that_demands_tls_is_open_to_a_role(sandbox: Sandbox) -> None:
     policy["Statement"] = [{name: deny[name] for name in deny if name != "Condition"}]
     root.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
     assert refusal(s3.put_object, Bucket=bucket, Key="a", Body=b"") == "AccessDenied"
+
+
+# -- simulations ----------------------------------------------------------------------------------
+
+
+def test_a_simulation_needs_a_right_on_the_principal_that_it_is_about(sandbox: Sandbox) -> None:
+    about = f"arn:aws:iam::{ACCOUNT}:role/{name_of('about')}"
+    given = {"PolicySourceArn": about, "ActionNames": ["s3:ListBucket"]}
+    for allowed, code in ((about, None), (f"{about}-other", "AccessDenied")):
+        credentials = sandbox.role(name_of("asks"), allow("iam:SimulatePrincipalPolicy", allowed))
+        client = sandbox.client("iam", **credentials)
+        assert refusal(client.simulate_principal_policy, **given) == code

@@ -1,4 +1,4 @@
-"""Answers of real AWS, as public sources show them: adapters read them, and the preflight is held against them.
+"""Answers of real AWS, as public sources show them: adapters read them, and sandbox and preflight are held against them.
 
 Each file of tests/recorded/ says where its answers are from.
 """
@@ -17,6 +17,8 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.errors import CallFailed
 from keyjanitor_cli.preflight.findings import Outcome
+from keyjanitor_cli.preflight.shapes import shape
+from sandbox.driver.client import Sandbox
 from tests.unit.preflight.account import Cloud, row
 
 FOLDER = Path(__file__).parents[2] / "recorded"
@@ -127,3 +129,33 @@ def test_preflight_finds_of_the_recorded_lists_what_keyjanitor_believes() -> Non
         limited = bool(answer["items"][0].get("quota"))
         assert row(found, "limits").outcome is (Outcome.SAME if limited else Outcome.DIFFERS)
         assert row(found, "stages").outcome is Outcome.SAME
+
+
+@pytest.mark.slow
+@pytest.mark.enable_socket
+def test_the_sandbox_answers_with_the_members_that_were_recorded(sandbox: Sandbox) -> None:
+    client = sandbox.client("apigateway")
+    key = client.create_api_key(name="first")
+    plan = client.create_usage_plan(name="plan")
+    disable = [{"op": "replace", "path": "/enabled", "value": "false"}]
+    answers = {
+        "CreateApiKey": key,
+        "UpdateApiKey": client.update_api_key(apiKey=key["id"], patchOperations=disable),
+        "GetApiKeys": client.get_api_keys(),
+        "CreateUsagePlan": plan,
+        "CreateUsagePlanKey": client.create_usage_plan_key(
+            usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY"
+        ),
+        "GetUsagePlanKeys": client.get_usage_plan_keys(usagePlanId=plan["id"]),
+    }
+    for operation, answer in answers.items():
+        shapes = [shape(one) for status in (200, 201) for one in recorded(operation, status)]
+        told = shape(answer)
+        # AWS leaves `tags` out of some answers and has it empty in others.
+        assert _without_tags(told) in [_without_tags(one) for one in shapes], operation
+
+
+def _without_tags(told: Any) -> Any:
+    if not isinstance(told, dict):
+        return told
+    return {name: one for name, one in told.items() if name != "tags" or one}

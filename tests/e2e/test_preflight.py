@@ -1,0 +1,174 @@
+"""`keyjanitor preflight` on a deployed stack: its sixty calls, its pace, its policy, and the differences that it names."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.driver.client import REGION, REPOSITORY, LaidKey, Sandbox
+from tests.e2e.conftest import FAST, World
+
+KEYS = 10_000
+MOST_CALLS, PACE = 60, 2
+VALUE = "aValueThatNobodyMayPrint00000000000"
+AT_ONCE = 4  # preflights beside each other
+STACK_TAG = {"aws:cloudformation:stack-name": "shop"}
+
+
+@pytest.fixture
+def today_world(world: World) -> Iterator[World]:
+    """An account in our own time, for the command asks for the days up to today."""
+    world.sandbox.reset_clock()
+    yield world
+    world.sandbox.behave()
+    world.sandbox.set_throttles(FAST)
+
+
+def typed(
+    sandbox: Sandbox, folder: Path, statements: Sequence[Mapping[str, Any]], *given: str
+) -> subprocess.CompletedProcess[str]:
+    """The command, as a role with these rights alone."""
+    path = f"{REPOSITORY / 'cli'}{os.pathsep}{REPOSITORY / 'layers/keyjanitor'}"
+    credentials = sandbox.role(f"looker-{uuid.uuid4().hex[:8]}", *statements)
+    return subprocess.run(
+        [sys.executable, "-m", "keyjanitor_cli", "preflight", *given],
+        cwd=folder,
+        env=sandbox.environment()
+        | {"PYTHONPATH": path, "COLUMNS": "160"}
+        | {name.upper(): value for name, value in credentials.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def rights(sandbox: Sandbox, folder: Path) -> list[dict[str, Any]]:
+    """The statements of the policy that the command prints."""
+    done = typed(sandbox, folder, (), "--policy", "--region", REGION)
+    assert (done.returncode, done.stderr) == (0, "")
+    statements: list[dict[str, Any]] = json.loads(done.stdout)["Statement"]
+    return statements
+
+
+def found(
+    sandbox: Sandbox, folder: Path, statements: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, Any], str]:
+    """The document that a preflight writes, and all that it prints."""
+    name = f"{uuid.uuid4().hex}.json"
+    done = typed(sandbox, folder, statements, "--out", name)
+    assert done.returncode in (0, 3), done.stdout + done.stderr
+    assert done.stderr == ""
+    document: dict[str, Any] = json.loads((folder / name).read_text("utf-8"))
+    return document, done.stdout
+
+
+def rows(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {one["row"]: one for one in (*document["questions"], *document["ground"])}
+
+
+def lay_down_some(world: World) -> None:
+    """Keys of all kinds that a preflight looks for, and one that was changed."""
+    today = world.sandbox.now().date()
+    uses = {today - timedelta(days=back): 3 for back in range(90)}
+    plan, other = world.plans["external"], world.plans["partners"]
+    ids = world.lay_down(
+        LaidKey(name="used", plans=[plan], uses={plan: uses}, value=f"{VALUE}1"),
+        LaidKey(name="free", plans=[other], uses={other: uses}, value=f"{VALUE}2"),
+        LaidKey(name="idle", plans=[plan], value=f"{VALUE}3", tags={"Team": "web"}),
+        LaidKey(name="of a stack", value=f"{VALUE}4", tags=STACK_TAG),
+        LaidKey(name="tf", value=f"{VALUE}5", description="Managed by Terraform"),
+    )
+    change = [{"op": "replace", "path": "/description", "value": "changed"}]
+    world.sandbox.client("apigateway").update_api_key(apiKey=ids[0], patchOperations=change)
+
+
+def test_ten_thousand_keys_take_sixty_calls_at_most_two_a_second(
+    today_world: World, tmp_path: Path
+) -> None:
+    sandbox, plan = today_world.sandbox, today_world.plans["external"]
+    today = sandbox.now().date()
+    lay_down_some(today_world)
+    uses = {today - timedelta(days=back): 2 for back in range(0, 90, 9)}
+    count = KEYS - len(today_world.keys())
+    today_world.lay_down(
+        *(
+            LaidKey(name=f"k{n}", value=f"{VALUE}{n:07}", plans=[plan], uses={plan: uses})
+            for n in range(count)
+        )
+    )
+    statements = rights(sandbox, tmp_path)
+    sandbox.set_throttles(1)
+    sandbox.forget_calls()
+    document, printed = found(sandbox, tmp_path, statements)
+    calls = sandbox.calls()
+    assert document["calls"] <= MOST_CALLS
+    assert sandbox.peak_calls_per_second() <= PACE
+    assert {call.operation[:3] for call in calls} == {"Get"}
+    # Two starts that are asked for lie beyond what usage goes back to.
+    refused = [(call.operation, call.error) for call in calls if call.status != 200]
+    assert refused == [("GetUsage", "BadRequestException")] * 2
+    assert sandbox.calls_per_operation()["GetApiKeys"] == KEYS // 500
+    assert document["missing_rights"] == []
+    assert rows(document)["keys"]["said"] == "10,000"
+    private = [*today_world.plans, *today_world.plans.values(), today_world.api_id, "123456789012"]
+    assert not [one for one in private if one in json.dumps(document)]
+    assert VALUE not in printed + json.dumps(document)
+
+
+def test_every_right_of_the_policy_is_needed_and_named_when_it_is_missing(
+    today_world: World, tmp_path: Path
+) -> None:
+    sandbox = today_world.sandbox
+    lay_down_some(today_world)
+    statements = rights(sandbox, tmp_path)
+    whole, _ = found(sandbox, tmp_path, statements)
+    assert whole["missing_rights"] == []
+
+    def without(number: int) -> tuple[list[Any], str]:
+        rest = statements[:number] + statements[number + 1 :]
+        document, printed = found(sandbox, tmp_path, rest)
+        return document["missing_rights"], printed
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = list(pool.map(without, range(len(statements))))
+    named = [[one["action"] for one in missing] for missing, _ in told]
+    assert named == [[one["Action"]] for one in statements]
+    for statement, (missing, printed) in zip(statements, told, strict=True):
+        line = f"line {missing[0]['line']}: {statement['Action']} on {statement['Resource']}"
+        assert line in " ".join(printed.split())
+        assert json.dumps(statement) in printed
+
+
+@pytest.mark.parametrize(
+    ("fault", "row", "said"),
+    [
+        ({"usage_days": 85, "usage_outside": "clipped"}, "1a", "90 days: starts 5 days later"),
+        ({"usage_days": 60}, "1a", "89 days: BadRequestException"),
+        ({"usage_today": 1, "usage_outside": "clipped"}, "1b", "it answers until"),
+        ({"usage_keyed_by": "value"}, "2a", "0 are ids of keys"),
+        ({"missing_days": 1}, "2b", "another number"),
+        ({"tagging": "InternalServiceException"}, "4b", "InternalServiceException"),
+    ],
+)
+def test_what_aws_does_otherwise_is_named(
+    today_world: World, tmp_path: Path, fault: dict[str, Any], row: str, said: str
+) -> None:
+    sandbox = today_world.sandbox
+    lay_down_some(today_world)
+    statements = rights(sandbox, tmp_path)
+    as_believed, _ = found(sandbox, tmp_path, statements)
+    sandbox.misbehave(**fault)
+    document, printed = found(sandbox, tmp_path, statements)
+    assert rows(as_believed)[row]["outcome"] == "same"
+    assert rows(document)[row]["outcome"] in ("differs", "not known")
+    assert said in rows(document)[row]["said"]
+    assert VALUE not in printed + json.dumps(document)
