@@ -1,11 +1,11 @@
 """Talks to S3: the files of one bucket, listed page by page, each call with the right that it needs."""
 
 import gzip
+import logging
 import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from aws_lambda_powertools import Logger
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.adapters.clients import refusal
@@ -15,7 +15,8 @@ from keyjanitor.errors import AccessDenied, CallFailed
 DAMAGE = (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError)
 ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "404", "NotFound"})
 
-logger = Logger(child=True)
+# The standard library's: the command `keyjanitor`, which has no Powertools, reads the bucket with it too.
+logger = logging.getLogger(__name__)
 
 
 class Bucket:
