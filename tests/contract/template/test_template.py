@@ -262,7 +262,7 @@ THROUGH_SNS = {"StringEquals": {"kms:ViaService": "sns.${AWS::Region}.${AWS::URL
 OUR_EVENTS = {"StringEquals": {"events:source": "keyjanitor"}}
 CONDITIONS = {
     ("PullUsageRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "partial/*"]}
+        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "keys/*", "partial/*", "usage/*"]}
     },
     ("ExpireKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": ["evidence/*", "nights/*", "plans/*", "tombstones/*"]}
@@ -281,7 +281,7 @@ CONDITIONS = {
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
     ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "nights/*"]}
+        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "keys/*", "nights/*", "usage/*"]}
     },
     ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
@@ -918,11 +918,12 @@ def test_a_request_is_tried_ten_times_and_then_is_a_dead_letter() -> None:
     }
 
 
-def test_a_message_stays_hidden_for_six_times_as_long_as_a_run_may_take() -> None:
+def test_a_message_stays_hidden_for_six_times_as_long_as_a_run_may_take_and_for_its_batch() -> None:
     function = resources("AWS::Serverless::Function")["ProvisionKeysFunction"]
     queue = resources("AWS::SQS::Queue")["RequestQueue"]
     assert function["Timeout"] == 300
-    assert queue["VisibilityTimeout"] == 6 * function["Timeout"]
+    window = request_source()["MaximumBatchingWindowInSeconds"]
+    assert queue["VisibilityTimeout"] == 6 * function["Timeout"] + window
 
 
 def test_requests_come_in_large_batches_and_fail_one_by_one() -> None:
