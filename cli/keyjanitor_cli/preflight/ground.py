@@ -290,7 +290,7 @@ def stacks(seen: Seen) -> Finding:
 
 def arm64(seen: Seen) -> Finding:
     """Whether Lambda takes the word arm64 in this Region."""
-    follows = "Deploy with another architecture: the layer has no compiled code."
+    follows = "Deploy with the parameter Architecture=x86_64."
     return _service(seen.layers, PROCESSOR, follows)
 
 
