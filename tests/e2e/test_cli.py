@@ -21,6 +21,8 @@ import pytest
 from keyjanitor.domain.expiry.sweep_plan import digest_of
 from sandbox.driver.client import ACCOUNT, REGION, REPOSITORY, LaidKey
 from tests.e2e.conftest import POLICY, World
+from tests.e2e.test_runbook import braked
+from tests.terminals import at_a_terminal
 
 PAGE = REPOSITORY / "docs/command.md"
 ON_PAGE = date(2026, 11, 21)
@@ -50,6 +52,7 @@ ORDER = (
 )
 SIGN_UPS = ("a1b2c3d4e5", "f6g7h8i9j0", "k1l2m3n4o5")  # to be parked
 WEATHER = ("p6q7r8s9t0", "u1v2w3x4y5")  # to be disabled
+SUDDEN = 60  # keys that look idle all at once: more than twice what a night may do
 LATE = "z6a7b8c9d0"  # to be warned
 RESTORED = "n1e2w3i4d5"  # what a new id is on the page
 _ROLES: dict[str, dict[str, str]] = {}  # an operator's credentials, by the sandbox
@@ -265,6 +268,46 @@ def test_a_plan_of_now_is_tonights_and_needs_no_function(terminal: Terminal) -> 
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def test_what_the_brake_stops_is_approved_by_who_answers_the_question(terminal: Terminal) -> None:
+    world = terminal.world
+    created = datetime.combine(terminal.today - 700 * DAY, datetime.min.time(), UTC)
+    sudden = world.lay_down(
+        *(
+            LaidKey(name=f"sudden {n}", created=created, plans=[world.plans["partners"]])
+            for n in range(SUDDEN)
+        )
+    )
+    with braked(world):
+        assert terminal.type("read")[0] == 0
+        code, printed = terminal.type("sweep --yes")
+        assert (code, "The safety brake is on" in printed) == (3, True), printed
+        assert set(world.keys()) >= {*SIGN_UPS, *sudden}
+        code, printed = terminal.type("status --json")
+        status = json.loads(printed)
+        assert (code, status["brake"]) == (3, True)
+        digest = next(
+            one["digest"] for one in status["plans_to_approve"] if one["due"]["warn"] > SUDDEN
+        )
+        command = [sys.executable, "-m", "keyjanitor_cli", "approve", digest]
+        for answer in ("n\n", "y\n"):
+            assert set(world.keys()) >= set(SIGN_UPS)
+            code, screen = at_a_terminal(
+                command,
+                terminal.folder,
+                {**terminal.environment, "COLUMNS": "300"},
+                asked="? [y/N]: ",
+                answer=answer,
+            )
+            assert (
+                f"{len(SIGN_UPS)} to park (deleted; can be restored), {len(WEATHER)} to disable, "
+                f"{SUDDEN + 1} to warn?"
+            ) in screen
+            assert ("nothing was done" in screen) == (answer == "n\n")
+        said = f"Done: {len(SIGN_UPS)} parked, {len(WEATHER)} disabled, {SUDDEN + 1} warned."
+        assert (code, said in screen) == (0, True), screen
+    assert not set(world.keys()) & set(SIGN_UPS)
 
 
 def test_json_is_one_document_on_stdout_for_programs(terminal: Terminal) -> None:

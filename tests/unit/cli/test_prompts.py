@@ -1,13 +1,13 @@
 """What is asked at a terminal, and what a person's answer does: each command in a terminal of its own."""
 
 import os
-import pty
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.terminals import at_a_terminal
 
 ROOT = Path(__file__).parents[3]
 VALUE = "aValueOfAKeyThatIsTypedAtAPrompt4711"
@@ -52,29 +52,14 @@ def typed(folder: Path, *words: str, asked: str = "", answer: str = "") -> Ended
     browser = folder / "browser"
     browser.write_text('#!/bin/sh\necho "$1" > "$(dirname "$0")/opened"\n')
     browser.chmod(0o700)
-    screen, end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "120", "BROWSER": f"{browser} %s"},
-        stdin=end,
-        stdout=end,
-        stderr=end,
-        start_new_session=True,
-    )
-    os.close(end)
-    shown = b""
-    while True:
-        if asked and asked.encode() in shown:
-            os.write(screen, answer.encode())
-            asked = ""
-        try:
-            more = os.read(screen, 65_536)
-        except OSError:  # the other end was closed
-            break
-        shown += more
-    os.close(screen)
-    return Ended(process.wait(), shown.decode())
+    environment = {
+        **os.environ,
+        "PYTHONPATH": path,
+        "COLUMNS": "120",
+        "BROWSER": f"{browser} %s",
+    }
+    command = [sys.executable, "-c", COMMAND, *words]
+    return Ended(*at_a_terminal(command, folder, environment, asked=asked, answer=answer))
 
 
 QUESTION = "Hold all sweeps of keys-prod in eu-west-1? [y/N]: "
