@@ -113,8 +113,7 @@ def check(body: Body, sender: str, today: date) -> KeyRequest:
     try:
         _check(document)
     except fastjsonschema.JsonSchemaValueException as err:
-        field = ".".join(str(part) for part in err.path[1:]) or "(body)"
-        raise InvalidRequest(field, _reason(err.message, field)) from None
+        raise InvalidRequest(*_mistake(err)) from None
     for field in TEXTS:
         if hidden := HIDDEN.search(document.get(field, "")):
             code = f"U+{ord(hidden[0]):04X}"
@@ -222,12 +221,29 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _reason(message: str, field: str) -> str:
-    """Reason why a field is refused, in plain words in place of the validator's."""
-    reason = message.removeprefix("data").removeprefix(f".{field}").strip()
-    reason = re.sub(r"^must contain \[(.*)\] properties$", r"lacks \1", reason)
-    reason = re.sub(r"^must not contain \{(.*)\} properties$", r"has fields it may not: \1", reason)
-    return reason[:300]
+def _mistake(err: fastjsonschema.JsonSchemaValueException) -> tuple[str, str]:
+    """(field, reason) of what the schema refuses, in plain words in place of the validator's."""
+    field = ".".join(str(part) for part in err.path[1:])
+    if err.rule == "required":
+        return next(name for name in err.rule_definition if name not in err.value), "is missing"
+    if err.rule == "additionalProperties":
+        reason = re.sub(
+            r"^.*must not contain \{(.*)\} properties$", r"unknown field: \1", err.message
+        )
+        return field or "(body)", reason[:300]
+    reason = err.message.removeprefix("data").removeprefix(f".{field}").strip()
+    match err.rule:
+        case "const":
+            reason = f"must be {err.rule_definition}"
+        case "maximum":
+            reason = f"must be at most {err.rule_definition}"
+        case "minimum":
+            reason = f"must be at least {err.rule_definition}"
+        case "format":
+            reason = "must be a date, YYYY-MM-DD"
+        case _:
+            pass
+    return field or "(body)", reason[:300]
 
 
 def _number(digits: str) -> int | float:
