@@ -98,8 +98,9 @@ class ModeRefused(KeyjanitorError):
     """An event asked for a mode, or for an undo, that the deployed mode does not allow."""
 
     def __init__(self, asked: str, deployed: str) -> None:
+        what = asked if asked in ("approve", "undo") else f"mode: {asked}"
         super().__init__(
-            f"event: mode: {asked!r} needs more than this stack was deployed for (Mode={deployed}); "
+            f"event: {what} needs more than this stack was deployed for (Mode={deployed}); "
             "deploy with a higher Mode first"
         )
         self.asked = asked

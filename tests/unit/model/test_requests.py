@@ -135,6 +135,9 @@ def test_a_higher_mode_than_the_deployed_one_is_refused(
     with pytest.raises(ModeRefused) as raised:
         sweep(event, deployed)
     assert raised.value.deployed == deployed
+    (name,) = event.keys() & {"undo", "approve"} or {"mode"}
+    what = f"mode: {event['mode']}" if name == "mode" else name
+    assert str(raised.value).startswith(f"event: {what} needs more than")
 
 
 @pytest.mark.parametrize("event", [{"hold": "why"}, {"resume": True}])
