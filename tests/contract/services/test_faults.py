@@ -6,7 +6,9 @@ its lease runs out, and the next run of the date comes. Or AWS refuses the one c
 on or gives up as it sees fit.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -163,7 +165,27 @@ def walk(account: Account, run: Run, cut: Cut, *, every: int = 1) -> Iterator[st
         run(account)
         if (found := what_stands(account)) != expected:
             wrong = [what for what in expected if found[what] != expected[what]]
+            if wrong == ["alerts"] and name == "apigateway.key" and is_told_later(found, expected):
+                continue
             yield f"{name} (call {number}): {', '.join(wrong)}"
+
+
+def is_told_later(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """True if the alerts differ in that a key is in a digest of its own, and told all the same.
+
+    A key that could not be looked at before its warning is warned about by the next run.
+    """
+    warned = re.compile(r"(\d+) keys? warned on (\d{4}-\d\d-\d\d)")
+
+    def told(alerts: set[str]) -> tuple[set[str], Counter[str]]:
+        keys: Counter[str] = Counter()
+        for one in alerts:
+            if digest := warned.search(one):
+                keys[digest[2]] += int(digest[1])
+        return {one for one in alerts if not warned.search(one)}, keys
+
+    assert sum(told(expected["alerts"])[1].values()) > 0
+    return told(found["alerts"]) == told(expected["alerts"])
 
 
 @pytest.mark.parametrize("cut", EACH_CUT)

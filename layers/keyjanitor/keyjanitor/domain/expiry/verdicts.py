@@ -100,7 +100,7 @@ class _Judge:
 
     def _tier(self, key: ApiKey) -> tuple[Tier, TierUnknown | None]:
         row = self._night.rows.get(key.key_id) or self._night.begun.get(key.key_id)
-        plans = self._plans(key, row)
+        plans = self._use.plans_of(key.key_id) or self._plans_put_into(key, row)
         if row is not None and row.issued:
             return tier_of(row, plans, self._bound)
         known = (plans, row.tier if row is not None else None)
@@ -108,11 +108,10 @@ class _Judge:
             self._tier_of[known] = tier_of(row, plans, self._bound)
         return self._tier_of[known]
 
-    def _plans(self, key: ApiKey, row: Row | None) -> tuple[str, ...]:
-        """The key's usage plans by the reading; of a key made since, those that it was put into."""
-        plans = self._use.plans_of(key.key_id)
-        if plans or row is None or key.created_date.date() < self._evidence.day:
-            return plans
+    def _plans_put_into(self, key: ApiKey, row: Row | None) -> tuple[str, ...]:
+        """The usage plans that a key was put into which was made since the reading; else none."""
+        if row is None or key.created_date.date() < self._evidence.day:
+            return ()
         return tuple(one for one in row.usage_plan_ids if one in self._evidence.plans)
 
     def note(self, key: ApiKey) -> Adopt | Correct | None:
@@ -159,7 +158,7 @@ class _Judge:
     def verdict(self, key: ApiKey) -> Verdict:
         row = self._night.rows.get(key.key_id)
         tier, tier_unknown = self._tier(key)
-        plans = self._plans(key, row)
+        plans = self._use.plans_of(key.key_id) or self._plans_put_into(key, row)
         since = self._use.idle_since(key, row)
         last_used = self._use.last_used(key, row)
         step: Warn | Disable | Park | None = None
