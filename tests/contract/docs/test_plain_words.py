@@ -16,7 +16,7 @@ PAGES = sorted(
     [
         *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "template.yaml")),
         ROOT / "layers" / "policy" / "policy.toml",
-        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "docs" / "schemas").glob("*.json"),
         *(ROOT / "events").glob("*.json"),
     ]
