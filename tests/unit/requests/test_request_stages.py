@@ -18,13 +18,15 @@ from keyjanitor.errors import CallFailed
 from keyjanitor.services.provision_keys.key_actions import ACTS
 from keyjanitor.services.provision_keys.receiving import beside_the_first, receive
 from keyjanitor.services.provision_keys.taking import (
+    Checked,
+    Taking,
     check,
     conflicts_apart,
     new_row,
     refusal_of_a_stranger,
     strangers,
 )
-from keyjanitor.services.provision_keys.tasks import Answered, Received, Taken, Task
+from keyjanitor.services.provision_keys.tasks import Answered, Received, Taken
 from tests.builders import ASKER, TODAY, a_document, a_policy, a_request_row, an_issuing_tier, at
 
 NOW = at(TODAY, 3)
@@ -183,11 +185,15 @@ def test_a_request_that_is_seen_for_the_first_time_gets_a_row_of_the_day_on_whic
     assert new_row(a_received(action="explode"), WINDOW).action == ""
 
 
+def checked_of(*taken: Taken) -> Checked:
+    return check(Taking([*taken], []), WINDOW)
+
+
 def test_what_fits_the_contract_becomes_a_task() -> None:
     taken = Taken(a_received(), a_request_row())
-    (task,) = check([taken], WINDOW)
-    assert isinstance(task, Task)
-    assert (task.request.action, task.row, task.refusal) == (Action.ISSUE, taken.row, None)
+    checked = checked_of(taken)
+    (task,) = checked.tasks
+    assert (task.request.action, task.row, checked.refusals) == (Action.ISSUE, taken.row, {})
     assert (task.makes_a_key, task.takes_a_slot, task.is_open) == (True, True, True)
 
 
@@ -198,16 +204,18 @@ def test_what_fits_the_contract_becomes_a_task() -> None:
 def test_new_and_restored_keys_take_a_slot(
     action: str, makes_a_key: bool, takes_a_slot: bool
 ) -> None:
-    (task,) = check([Taken(a_received(action=action), a_request_row(action=action))], WINDOW)
-    assert isinstance(task, Task)
+    taken = Taken(a_received(action=action), a_request_row(action=action))
+    (task,) = checked_of(taken).tasks
     assert (task.makes_a_key, task.takes_a_slot) == (makes_a_key, takes_a_slot)
 
 
 def test_what_does_not_fit_is_refused_and_no_task() -> None:
-    (taken,) = check([Taken(a_received(version=2), a_request_row())], WINDOW)
-    assert not isinstance(taken, Task)
-    assert taken.refusal is not None
-    assert taken.refusal.code is Code.INVALID_REQUEST
+    taken = Taken(a_received(version=2), a_request_row())
+    checked = checked_of(taken)
+    assert checked.tasks == []
+    assert {one: refusal.code for one, refusal in checked.refusals.items()} == {
+        taken: Code.INVALID_REQUEST
+    }
 
 
 PAST = {"action": "protect", "until": str(TODAY - timedelta(days=1))}
@@ -215,17 +223,18 @@ PAST = {"action": "protect", "until": str(TODAY - timedelta(days=1))}
 
 @pytest.mark.parametrize("status", [Status.TAKEN, Status.ADMITTED])
 def test_dates_are_judged_until_a_request_is_admitted(status: Status) -> None:
-    (task,) = check([Taken(a_received(**PAST), a_request_row(status=status))], WINDOW)
-    assert isinstance(task, Task)
-    assert (task.refusal is not None) is (status is Status.TAKEN)
+    checked = checked_of(Taken(a_received(**PAST), a_request_row(status=status)))
+    refused = status is Status.TAKEN
+    assert (len(checked.tasks), len(checked.refusals)) == ((0, 1) if refused else (1, 0))
 
 
 def test_what_is_over_or_refused_already_is_not_checked() -> None:
     answered = Taken(a_received(), a_request_row(), outcome=Answered())
     (_, refusal) = conflicts_apart([a_received(), a_received(name="another")], {})[1]
-    refused = Taken(a_received(version=2), a_request_row(), refusal=refusal)
-    assert check([answered, refused], WINDOW) == [answered, refused]
-    assert refused.refusal == refusal
+    assert refusal is not None
+    refused = Taken(a_received(version=2), a_request_row())
+    taking = Taking([answered, refused], [], {refused: refusal})
+    assert check(taking, WINDOW) == Checked([answered], [], {refused: refusal})
 
 
 def test_every_action_on_a_key_has_the_function_that_carries_it_out() -> None:

@@ -1,6 +1,6 @@
 """Serves a batch of requests: receive, take, check, judge, admit, issue or change, publish."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from aws_lambda_powertools import Logger
@@ -29,7 +29,7 @@ from keyjanitor.services.provision_keys.taking import (
     strangers,
     take,
 )
-from keyjanitor.services.provision_keys.tasks import Received, Taken, Task
+from keyjanitor.services.provision_keys.tasks import Effect, Received, Taken, Task
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
 TASKS_AT_ONCE = 25  # rotations and restores that are looked at before the first is made
@@ -60,14 +60,14 @@ class RequestBatch:
         reading = receive(messages, self._adapters.request_store)
         unread = reading.unread + self._turn_back(reading.no_requests)
         taking = self._taken(reading.requests)
-        checked = check(taking.taken, self.responder.run.window)
-        self.responder.refuse(checked)
-        self.taken = checked
-        tasks = [one for one in checked if isinstance(one, Task)]
-        for part in _parts([task for task in tasks if task.is_open]):
-            self._serve(part)
-        self._note_revoked([task for task in tasks if task.freed and task.answered])
-        deferred = [one for one in checked if one.deferred]
+        checked = check(taking, self.responder.run.window)
+        self.responder.refuse(checked.refusals)
+        self.taken = checked.taken
+        deleted: list[Task] = []
+        for part in _parts(checked.tasks):
+            deleted += self._serve(part)
+        self._note_revoked([task for task in deleted if task.answered])
+        deferred = [one for one in self.taken if one.deferred]
         self._release(deferred)
         self.responder.publish_pending()
         requests = [*taking.deferred, *(one.received for one in deferred)]
@@ -101,19 +101,20 @@ class RequestBatch:
         taking = take([one for one in requests if one not in refusals], known, self.responder)
         return replace(taking, deferred=[*lost, *taking.deferred])
 
-    def _serve(self, tasks: Sequence[Task]) -> None:
-        """Serves some of the requests, from their verdicts to their answers."""
+    def _serve(self, tasks: Sequence[Task]) -> list[Task]:
+        """Serves some of the requests, from their verdicts to their answers; gives the revocations."""
         if not tasks[0].takes_a_slot:
-            change_keys(tasks, self.responder)
-            return
+            return _with(Effect.KEY_DELETED, change_keys(tasks, self.responder))
         wanted = judge(tasks, self.responder, self._plans)
-        self._slots.admit(wanted)
-        self.responder.refuse(tasks)
-        self._issuing.make([one for one in wanted if one.task.is_open and one.task.makes_a_key])
+        self.responder.refuse(self._slots.admit(wanted))
+        new_keys = [one for one in wanted if one.task.is_open and one.task.makes_a_key]
+        made = self._issuing.make(new_keys)
         # Also a restore that wants no slot, because its key is no more, has to be answered.
-        change_keys([task for task in tasks if not task.makes_a_key], self.responder)
-        self.issued += sum(one.task.counted for one in wanted if one.task.makes_a_key)
-        self._slots.give_back(wanted)
+        others = [task for task in tasks if not task.makes_a_key]
+        restored = _with(Effect.KEY_ADDED, change_keys(others, self.responder))
+        self.issued += len(made)
+        self._slots.give_back(wanted, {*made, *restored})
+        return []
 
     def _note_revoked(self, tasks: Sequence[Task]) -> None:
         """Counts revoked keys for the day, so that watch_capacity does not alert on missing keys."""
@@ -134,6 +135,10 @@ class RequestBatch:
             self._adapters.request_store.commit(changes)
         except KeyjanitorError as err:
             logger.warning("what is left is taken up later: %s", err)
+
+
+def _with(effect: Effect, effects: Mapping[Task, Effect]) -> list[Task]:
+    return [task for task, one in effects.items() if one is effect]
 
 
 def _parts(tasks: Sequence[Task]) -> Iterator[list[Task]]:

@@ -14,16 +14,18 @@ from keyjanitor.domain.requests.events import answer
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.errors import KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import ProvenKey
+from keyjanitor.services.provision_keys.tasks import ProvenKey, Task
 
 MAX_WRITE_ATTEMPTS = 3  # to write a row that others write too
 
 
-def deliver(proven: Iterable[ProvenKey], responder: Responder) -> None:
-    """Answers the requests of keys that were proven; deletes a key whose rotation came too late."""
+def deliver(proven: Iterable[ProvenKey], responder: Responder) -> list[Task]:
+    """Answers the requests of keys that were proven; deletes a key whose rotation came too late.
+
+    Gives the requests whose keys there are now, also those whose answer another run has to give.
+    """
     waiting = {one.task.row_id: one for one in proven}
-    for one in waiting.values():
-        one.task.counted = True
+    made = [one.task for one in waiting.values()]
     for attempt in range(MAX_WRITE_ATTEMPTS):
         changes = {}
         try:
@@ -31,28 +33,28 @@ def deliver(proven: Iterable[ProvenKey], responder: Responder) -> None:
                 change = _change(one, responder, again=attempt > 0)
                 if change is None:
                     _take_back(one, responder)
+                    made.remove(one.task)
                     del waiting[one.task.row_id]
                 else:
                     changes[one.task.row_id] = change
         except KeyjanitorError as err:
             responder.defer([one.task for one in waiting.values()], err)
-            return
+            return made
         tasks = [one.task for one in waiting.values()]
         lost = responder.commit(tasks, list(changes.values()))
         waiting = {task.row_id: waiting[task.row_id] for task in lost}
         if not waiting:
-            return
+            return made
     late = [one.task for one in waiting.values()]
     responder.defer(late, "its rows are changed by others all the time")
+    return made
 
 
 def _take_back(one: ProvenKey, responder: Responder) -> None:
     """Deletes a key of which no event was sent: another request has rotated the old one meanwhile."""
     responder.adapters.gateway.delete(one.key.key_id)
-    one.task.counted = False
     reason = f"key {one.grant.rotates} was rotated by another request just now"
-    one.task.refusal = Refusal(Code.TOO_MANY_KEYS, reason)
-    responder.refuse([one.task])
+    responder.refuse({one.task: Refusal(Code.TOO_MANY_KEYS, reason)})
 
 
 def _change(one: ProvenKey, responder: Responder, *, again: bool) -> RequestChange | None:

@@ -154,6 +154,4 @@ class Importing:
         self._responder.defer([one.task for one in pending], why)
 
     def _refuse(self, pending: Sequence[PendingKey], refusal: Refusal) -> None:
-        for one in pending:
-            one.task.refusal = refusal
-        self._responder.refuse([one.task for one in pending])
+        self._responder.refuse({one.task: refusal for one in pending})

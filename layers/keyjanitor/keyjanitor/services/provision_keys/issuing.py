@@ -13,7 +13,7 @@ from keyjanitor.services.provision_keys.importing import Importing
 from keyjanitor.services.provision_keys.proving import prove
 from keyjanitor.services.provision_keys.responder import Responder
 from keyjanitor.services.provision_keys.sealing import Sealing
-from keyjanitor.services.provision_keys.tasks import SlotRequest
+from keyjanitor.services.provision_keys.tasks import SlotRequest, Task
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
 
@@ -25,13 +25,14 @@ class Issuing:
         self._sealing = Sealing(responder, plans)
         self._importing = Importing(responder, plans)
 
-    def make(self, requests: Sequence[SlotRequest]) -> None:
-        """Makes a key for each request, and answers it."""
+    def make(self, requests: Sequence[SlotRequest]) -> list[Task]:
+        """Makes a key for each request, and answers it; gives those whose keys there are now."""
         today = self._responder.run.window.now.date()
         prefix = batch_prefix(today, secrets.token_hex(4))
         pending = self._sealing.seal(requests, prefix)
         there = [one for one in pending if one.value is None]
         new = [one for one in pending if one.value is not None]
         there += self._importing.make(new, prefix)
-        if there:
-            deliver(prove(there, self._responder), self._responder)
+        if not there:
+            return []
+        return deliver(prove(there, self._responder), self._responder)

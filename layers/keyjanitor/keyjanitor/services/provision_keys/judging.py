@@ -10,7 +10,7 @@ from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.errors import Contended, KeyjanitorError, PlanRefused
 from keyjanitor.services.provision_keys.looking import look_up, refusal_of
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import SlotRequest, Task
+from keyjanitor.services.provision_keys.tasks import SlotRequest, Taken, Task
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
 
@@ -20,6 +20,7 @@ def judge(tasks: Sequence[Task], responder: Responder, plans: TierPlans) -> list
     Open and without a slot stays only a restore whose key was forgotten after it was admitted.
     """
     found: list[SlotRequest] = []
+    refusals: dict[Taken, Refusal] = {}
     rotated: set[str] = set()
     for task in tasks:
         if not task.is_open:
@@ -30,17 +31,17 @@ def judge(tasks: Sequence[Task], responder: Responder, plans: TierPlans) -> list
         try:
             verdict = _verdict(task, rotated, responder, plans)
             if isinstance(verdict, Refusal):
-                task.refusal = verdict
+                refusals[task] = verdict
                 continue
             if (want := _want(task, verdict, responder)) is not None:
                 found.append(SlotRequest(task, want, verdict))
         except PlanRefused as err:
             full = err.code == "LimitExceededException"
             code = Code.CAPACITY_EXHAUSTED if full else Code.UNKNOWN_TIER
-            task.refusal = Refusal(code, str(err))
+            refusals[task] = Refusal(code, str(err))
         except KeyjanitorError as err:
             responder.defer([task], err)
-    responder.refuse(tasks)
+    responder.refuse(refusals)
     return found
 
 

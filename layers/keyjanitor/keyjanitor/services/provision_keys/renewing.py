@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import date
 
 from keyjanitor.adapters.ledger import Change
-from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.ownership import disabled_by_us
 from keyjanitor.domain.expiry.row_reasons import Renewed
@@ -17,11 +16,11 @@ from keyjanitor.domain.requests.key_request import Code, KeyRequest, Refusal
 from keyjanitor.errors import ClaimLost
 from keyjanitor.services.provision_keys.looking import look_up, no_more
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import Task
+from keyjanitor.services.provision_keys.tasks import Done, Task
 
 
-def renew(task: Task, responder: Responder) -> RequestChange | Refusal | None:
-    """Renews the key; gives the answer's change, or a refusal; None: look again."""
+def renew(task: Task, responder: Responder) -> Done | Refusal | None:
+    """Renews the key; gives the answer, or a refusal; None: look again."""
     gateway = responder.adapters.gateway
     row = look_up(task, responder)
     key = gateway.key(row.key_id) if row and row.state in LIVE_STATES else None
@@ -42,9 +41,7 @@ def renew(task: Task, responder: Responder) -> RequestChange | Refusal | None:
     return _answer(task, row, _renewed(row, task.request.today), responder, why_not)
 
 
-def _enable(
-    task: Task, row: Row, key: ApiKey, responder: Responder
-) -> RequestChange | Refusal | None:
+def _enable(task: Task, row: Row, key: ApiKey, responder: Responder) -> Done | Refusal | None:
     """Renews and enables a key that a sweep disabled. Raises ClaimLost if others changed it."""
     ledger, gateway = responder.adapters.ledger, responder.adapters.gateway
     today = task.request.today
@@ -64,11 +61,11 @@ def _enable(
 
 def _answer(
     task: Task, row: Row, renewed: Row, responder: Responder, why_not: str | None = None
-) -> RequestChange:
+) -> Done:
     # What was disabled on this date stays counted in its allowance.
     disabled_on = row.disabled_on if row.disabled_on == task.request.today else None
     after = replace(renewed, disabled_on=disabled_on)
-    return responder.answer_of_key(task, RENEWED, row, after, reason=why_not)
+    return Done(responder.answer_of_key(task, RENEWED, row, after, reason=why_not))
 
 
 def _has_a_successor(request: KeyRequest, row: Row) -> Refusal | None:

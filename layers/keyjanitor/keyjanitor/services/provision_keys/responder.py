@@ -145,7 +145,6 @@ class Responder:
     ) -> RequestChange:
         """The change that answers a request for good, with what it did to the ledger's rows."""
         announcement = self.announcement(task.row, detail_type, detail)
-        task.announcement = announcement
         after = replace(
             task.row,
             status=Status.REFUSED if detail_type == REFUSED else Status.ANSWERED,
@@ -174,16 +173,14 @@ class Responder:
 
     # --- refusing ---------------------------------------------------------------------------------
 
-    def refuse(self, tasks: Sequence[Taken]) -> None:
-        """Answers the open requests that have a refusal, and writes it down."""
-        refusals = {
-            task: task.refusal for task in tasks if task.is_open and task.refusal is not None
-        }
+    def refuse(self, refusals: Mapping[Taken, Refusal]) -> None:
+        """Answers requests with their refusals, and writes that down; skips those that are not open."""
+        tasks = [task for task in refusals if task.is_open]
         changes = [
-            self.answer(task, REFUSED, self._detail(task.received, refusal, task.key))
-            for task, refusal in refusals.items()
+            self.answer(task, REFUSED, self._detail(task.received, refusals[task], task.key))
+            for task in tasks
         ]
-        lost = self.commit(list(refusals), changes)
+        lost = self.commit(tasks, changes)
         self.defer(lost, "its request was changed meanwhile")
 
     def turn_away(self, refusals: Mapping[Received, Refusal]) -> list[Received]:
@@ -229,25 +226,21 @@ class Responder:
         except KeyjanitorError as err:
             self.defer(tasks, err)
             return []
-        lost, done = [], []
-        for task, row in zip(tasks, written, strict=True):
+        lost: list[Taken] = []
+        answers: dict[Taken, Announcement] = {}
+        for task, change, row in zip(tasks, changes, written, strict=True):
             if row is None:
                 lost.append(task)
             else:
                 task.row = row
-                done.append(task)
-        self.publish(done)
+                (answers[task],) = change.announcements
+        self.publish(answers)
         return lost
 
-    def publish(self, tasks: Sequence[Taken]) -> None:
+    def publish(self, answers: Mapping[Taken, Announcement]) -> None:
         """Puts the events that answer requests on the bus; those it does not take come again."""
-        waiting = {
-            task.announcement.announcement_id: task
-            for task in tasks
-            if task.announcement is not None
-        }
-        announcements = [task.announcement for task in waiting.values() if task.announcement]
-        for taken in self._put(announcements):
+        waiting = {answer.announcement_id: task for task, answer in answers.items()}
+        for taken in self._put(list(answers.values())):
             waiting[taken.announcement_id].outcome = Answered()
         self.defer(waiting.values(), "its event could not be put")
 

@@ -1,6 +1,5 @@
 """Brings a parked key back for a request."""
 
-from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.expiry.row_reasons import RestoredWithout
 from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.records import Announcement, Row
@@ -9,12 +8,12 @@ from keyjanitor.domain.requests.key_request import Code, Refusal
 from keyjanitor.errors import AccountFull, NotRestorable
 from keyjanitor.services.provision_keys.looking import look_up
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import Task
+from keyjanitor.services.provision_keys.tasks import Done, Effect, Task
 from keyjanitor.services.restore import half_built, restore
 
 
-def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | None:
-    """Restores the key; gives the answer's change, or a refusal. May be run again after any failure."""
+def bring_back(task: Task, responder: Responder) -> Done | Refusal | None:
+    """Restores the key; gives the answer, or a refusal. May be run again after any failure."""
     request, adapters, policy = task.request, responder.adapters, responder.policy
     row = look_up(task, responder)
     if row is None or row.state not in (*LIVE_STATES, State.PARKED):
@@ -24,7 +23,7 @@ def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | No
     if row.state is State.PARKED and row.claim and row.claim.verb is SweepAction.PURGE:
         return Refusal(Code.NOT_RESTORABLE, f"key {row.key_id} is being revoked, or purged")
     if row.state is not State.PARKED:  # an earlier run has done it
-        return responder.answer_of_key(task, RESTORED, row, row, **_as_restored(row))
+        return Done(responder.answer_of_key(task, RESTORED, row, row, **_as_restored(row)))
     told: dict[str, object] = {}
 
     def tell(live: Row) -> Announcement:
@@ -39,8 +38,7 @@ def bring_back(task: Task, responder: Responder) -> RequestChange | Refusal | No
         return Refusal(Code.NOT_RESTORABLE, err.reason)
     except AccountFull as err:
         return Refusal(Code.CAPACITY_EXHAUSTED, str(err))
-    task.counted = True
-    return responder.answer(task, RESTORED, told)
+    return Done(responder.answer(task, RESTORED, told), Effect.KEY_ADDED)
 
 
 def _delete_half_built(row: Row | None, responder: Responder) -> None:

@@ -13,7 +13,7 @@ from keyjanitor.domain.requests.key_request import KeyRequest, Refusal
 from keyjanitor.errors import CallFailed, Contended
 from keyjanitor.services.provision_keys.looking import look_up, refusal_of
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import Task
+from keyjanitor.services.provision_keys.tasks import Done, Effect, Task
 from keyjanitor.services.restore import half_built
 
 # What an answer still says once its key is revoked.
@@ -21,8 +21,8 @@ KEPT = ("version", "request_id", "requested_by", "owner", "tier", "contact", "na
 SINCE = "revoked since"
 
 
-def revoke(task: Task, responder: Responder) -> RequestChange | Refusal | None:
-    """Revokes the key; gives the answer's change, or a refusal. May be run again after any failure."""
+def revoke(task: Task, responder: Responder) -> Done | Refusal | None:
+    """Revokes the key; gives the answer, or a refusal. May be run again after any failure."""
     if task.row.status is Status.TAKEN:
         refusal = refusal_of(task, responder)
         if refusal is not None:
@@ -32,10 +32,12 @@ def revoke(task: Task, responder: Responder) -> RequestChange | Refusal | None:
     if row is None:
         raise CallFailed("GetItem", "NotFound")
     _end_what_makes_it(row, responder)
+    effect = Effect.KEY_DELETED if row.state in LIVE_STATES else None
     if row.state is not State.REVOKED:
         row = _destroy(task, row, responder)
     _make_answers_final(row, responder)
-    return responder.answer_of_key(task, REVOKED, row, _revoked(row, task.request))
+    change = responder.answer_of_key(task, REVOKED, row, _revoked(row, task.request))
+    return Done(change, effect)
 
 
 def _destroy(task: Task, row: Row, responder: Responder) -> Row:
@@ -45,8 +47,7 @@ def _destroy(task: Task, row: Row, responder: Responder) -> Row:
     # relies on a tombstone that is about to be destroyed.
     claim = None if row.state in LIVE_STATES else Claim(SweepAction.PURGE, task.request.today)
     row = adapters.ledger.commit_one(Change(row, replace(row, claim=claim)))
-    task.freed = row.state in LIVE_STATES
-    if there := row.key_id if task.freed else half_built(row, adapters):
+    if there := row.key_id if row.state in LIVE_STATES else half_built(row, adapters):
         adapters.gateway.delete(there)
     for key_id in (row.key_id, *row.previous_key_ids):
         adapters.history.destroy_tombstone(key_id)

@@ -13,7 +13,7 @@ from keyjanitor.domain.requests.import_file import batch_of_name
 from keyjanitor.domain.requests.key_request import Code, Refusal
 from keyjanitor.errors import KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import PendingKey, SlotRequest, Task
+from keyjanitor.services.provision_keys.tasks import PendingKey, SlotRequest, Taken, Task
 from keyjanitor.services.provision_keys.tier_plans import TierPlans
 
 SEALERS = 8  # values that are sealed at once
@@ -114,15 +114,17 @@ class Sealing:
         except KeyjanitorError as err:
             self._responder.defer([task for task, _ in begun], err)
             return {}
+        refusals: dict[Taken, Refusal] = {}
         for task, name in begun:
             key = keys.get(name)
             if key is None or key.enabled:
                 continue
             try:
-                task.refusal = self._enable(key)
+                if (refusal := self._enable(key)) is not None:
+                    refusals[task] = refusal
             except KeyjanitorError as err:
                 self._responder.defer([task], err)
-        self._responder.refuse(tasks)
+        self._responder.refuse(refusals)
         return keys
 
     def _enable(self, key: ApiKey) -> Refusal | None:

@@ -1,6 +1,6 @@
 """Admits requests to the slots of the service quota: no two runs give the same one."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ from keyjanitor.domain.requests.census import (
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
 from keyjanitor.errors import Contended, EmptyListing, KeyjanitorError
 from keyjanitor.services.provision_keys.responder import Responder
-from keyjanitor.services.provision_keys.tasks import SlotRequest
+from keyjanitor.services.provision_keys.tasks import SlotRequest, Taken, Task
 
 COUNT_KEPT = timedelta(days=1)  # for which a count of the keys is used, if there is room
 COUNT_KEPT_WHEN_FULL = timedelta(
@@ -38,21 +38,23 @@ class Slots:
         self._run = responder.run
         self._counted_at: datetime | None = None  # the keys, when this run was counted in
 
-    def admit(self, requests: Sequence[SlotRequest]) -> None:
-        """Gives each request a slot, or a refusal that is not answered yet; or defers it."""
+    def admit(self, requests: Sequence[SlotRequest]) -> dict[Taken, Refusal]:
+        """Gives each request a slot, or defers it; gives the refusals of those that get none."""
         if not requests:
-            return
+            return {}
         try:
             for _ in range(MAX_COUNT_ATTEMPTS):
-                if self._counted_in(requests):
-                    self._admit_restores(requests)
-                    return
+                refusals = self._counted_in(requests)
+                if refusals is not None:
+                    self._admit_restores([one.task for one in requests if one.task not in refusals])
+                    return refusals
             raise Contended("the count of the keys")
         except KeyjanitorError as err:
             self._responder.defer([one.task for one in requests], err)
+            return {}
 
-    def _counted_in(self, requests: Sequence[SlotRequest]) -> bool:
-        """Writes down what this run is given; False if another run wrote first: count again."""
+    def _counted_in(self, requests: Sequence[SlotRequest]) -> dict[Taken, Refusal] | None:
+        """Writes down what this run is given; None if another run wrote first: count again."""
         now = self._run.now()
         admissions = self._adapters.request_store.admissions()
         holders = self._adapters.ledger.holders()
@@ -77,23 +79,24 @@ class Slots:
         batches[self._run.holder] = batch_of(given, self._run.until)
         after = replace(admissions, batches=batches, spent=admissions.spent.at(now), bursts=bursts)
         if not self._adapters.request_store.put_admissions(after):
-            return False
+            return None
         self._counted_at = admissions.counted_at
-        self._note(requests, refusals, for_good)
-        return True
+        return self._refused_for_good(requests, refusals, for_good)
 
-    def _note(
+    def _refused_for_good(
         self,
         requests: Sequence[SlotRequest],
         refusals: Sequence[Refusal | None],
         for_good: Sequence[Refusal | None],
-    ) -> None:
-        """Refuses those that are refused `for_good`; defers those that wait for other runs alone."""
+    ) -> dict[Taken, Refusal]:
+        """Those that are refused `for_good`; defers those that wait for other runs alone."""
+        found: dict[Taken, Refusal] = {}
         for one, refusal, stands in zip(requests, refusals, for_good, strict=True):
             if refusal is not None and stands is None:
                 self._responder.defer([one.task], Contended("a slot that it may have"))
-            elif refusal is not None:
-                one.task.refusal = stands
+            elif stands is not None:
+                found[one.task] = stands
+        return found
 
     def _counted(self, admissions: Admissions, known: int) -> Admissions:
         keys = len(self._adapters.gateway.keys())
@@ -112,17 +115,16 @@ class Slots:
             for one in requests
         ]
 
-    def _admit_restores(self, requests: Sequence[SlotRequest]) -> None:
-        for one in requests:
-            task = one.task
-            if task.request.action is Action.RESTORE and task.is_open and task.refusal is None:
+    def _admit_restores(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            if task.request.action is Action.RESTORE and task.is_open:
                 self._responder.admit(task)
 
-    def give_back(self, requests: Sequence[SlotRequest]) -> None:
-        """Gives back the slots that were not used. Who fails here is forgotten when its time is up."""
+    def give_back(self, requests: Sequence[SlotRequest], used: Container[Task]) -> None:
+        """Gives back the slots that were not `used`; what fails here is forgotten when its time is up."""
         if not requests:
             return
-        made = [one.want for one in requests if one.task.counted]
+        made = [one.want for one in requests if one.task in used]
         try:
             for _ in range(MAX_COUNT_ATTEMPTS):
                 if self._counted_out(made):

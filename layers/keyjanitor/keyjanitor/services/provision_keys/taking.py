@@ -1,12 +1,12 @@
 """Takes requests: holds their rows, and answers those again that are answered already."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.model.invocation import ReplayWindow
 from keyjanitor.domain.model.policy import Policy
-from keyjanitor.domain.model.records import FINAL, RequestRow, Status, row_id
+from keyjanitor.domain.model.records import FINAL, Announcement, RequestRow, Status, row_id
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.admission import is_in_a_tier, judge_dates, judge_stranger
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
@@ -23,10 +23,27 @@ SAY_SEND_AGAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """Requests `taken` by this run, and those `deferred` to another run without being held."""
+    """Requests `taken` by this run, and those `deferred` to another run without being held.
+
+    `refusals` are those of taken requests that conflict with another request.
+    """
 
     taken: list[Taken]
     deferred: list[Received]
+    refusals: Mapping[Taken, Refusal] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Taken requests: those that are answered already, those to be served, those to be refused."""
+
+    over: list[Taken]
+    tasks: list[Task]
+    refusals: Mapping[Taken, Refusal]
+
+    @property
+    def taken(self) -> list[Taken]:
+        return [*self.over, *self.tasks, *self.refusals]
 
 
 def strangers(
@@ -95,7 +112,7 @@ def _take_up(
     responder: Responder,
 ) -> Taking:
     run = responder.run
-    again: list[Taken] = []
+    again: dict[Taken, Announcement] = {}
     deferred: list[Received] = []
     free: list[tuple[Received, Refusal | None]] = []
     changes: list[RequestChange] = []
@@ -103,7 +120,7 @@ def _take_up(
         row = known.get(one.row_id)
         if row is not None and row.status in FINAL:
             told = responder.announcement(row, row.detail_type, dict(row.detail))
-            again.append(Taken(one, row, refusal, announcement=told))
+            again[Taken(one, row)] = told
         elif row is not None and row.held_until is not None and row.held_until > run.now():
             log_deferred([one], Contended(f"request {row.request_id}"))
             deferred.append(one)
@@ -113,6 +130,7 @@ def _take_up(
             changes.append(RequestChange(row, held))
             free.append((one, refusal))
     taken: list[Taken] = []
+    refusals: dict[Taken, Refusal] = {}
     try:
         written = responder.adapters.request_store.commit(changes)
     except KeyjanitorError as err:
@@ -124,9 +142,11 @@ def _take_up(
             log_deferred([one], Contended(f"request {one.row_id}"))
             deferred.append(one)
         else:
-            taken.append(Taken(one, row, refusal))
+            taken.append(Taken(one, row))
+            if refusal is not None:
+                refusals[taken[-1]] = refusal
     responder.publish(again)
-    return Taking([*again, *taken], deferred)
+    return Taking([*again, *taken], deferred, refusals)
 
 
 def new_row(request: Received, window: ReplayWindow) -> RequestRow:
@@ -142,21 +162,27 @@ def new_row(request: Received, window: ReplayWindow) -> RequestRow:
     )
 
 
-def check(taken: Sequence[Taken], window: ReplayWindow) -> list[Taken]:
-    """The same requests, the open ones as tasks if they fit the contract, or else with a refusal."""
-    return [_checked(one, window) if one.is_open else one for one in taken]
-
-
-def _checked(taken: Taken, window: ReplayWindow) -> Taken:
-    if taken.refusal is not None:
-        return taken
-    try:
-        today = taken.received.messages[0].today(window)
-        request = contract.check(taken.body, taken.row.sender, today)
-    except InvalidRequest as err:
-        taken.refusal = Refusal(Code.INVALID_REQUEST, str(err))
-        return taken
-    task = Task(taken.received, taken.row, request=request)
-    if taken.row.status is Status.TAKEN:
-        task.refusal = judge_dates(request)
-    return task
+def check(taking: Taking, window: ReplayWindow) -> Checked:
+    """Holds the open requests against the contract. Pure."""
+    over: list[Taken] = []
+    tasks: list[Task] = []
+    refusals = dict(taking.refusals)
+    for one in taking.taken:
+        if not one.is_open:
+            over.append(one)
+            continue
+        if one in refusals:
+            continue
+        try:
+            today = one.received.messages[0].today(window)
+            request = contract.check(one.body, one.row.sender, today)
+        except InvalidRequest as err:
+            refusals[one] = Refusal(Code.INVALID_REQUEST, str(err))
+            continue
+        refusal = judge_dates(request) if one.row.status is Status.TAKEN else None
+        task = Task(one.received, one.row, request=request)
+        if refusal is None:
+            tasks.append(task)
+        else:
+            refusals[task] = refusal
+    return Checked(over, tasks, refusals)

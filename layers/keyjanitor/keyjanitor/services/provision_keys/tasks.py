@@ -5,13 +5,15 @@ run holds; one that fits the contract; one that wants a slot; a key that is bein
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
+from keyjanitor.adapters.request_store import RequestChange
 from keyjanitor.domain.model.keys import ApiKey, Secret
-from keyjanitor.domain.model.records import Announcement, Grant, RequestRow, Row
+from keyjanitor.domain.model.records import Grant, RequestRow, Row
 from keyjanitor.domain.requests.body import Body
 from keyjanitor.domain.requests.census import Want
 from keyjanitor.domain.requests.import_file import NewKey, describe
-from keyjanitor.domain.requests.key_request import Action, KeyRequest, Refusal
+from keyjanitor.domain.requests.key_request import Action, KeyRequest
 from keyjanitor.domain.requests.sqs_message import Message
 
 
@@ -47,15 +49,13 @@ Outcome = Answered | Deferred
 class Taken:
     """A request whose row this run holds, or whose answer it gives again.
 
-    It is open until it has an `outcome`. `key` is the row of the key that it names, once it was looked
-    up; `refusal` is what an open request is to be answered with.
+    Three fields change while it is served. `row` is its row as the ledger has it now; `key` is the row
+    of the key that it names, once it was looked up; `outcome` is None as long as the request is open.
     """
 
     received: Received
     row: RequestRow
-    refusal: Refusal | None = None
     key: Row | None = None
-    announcement: Announcement | None = None
     outcome: Outcome | None = None
 
     @property
@@ -85,14 +85,9 @@ class Taken:
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Task(Taken):
-    """A taken request that fits the contract.
-
-    `counted`: it made a key, or brought one back; `freed`: it took one away.
-    """
+    """A taken request that fits the contract."""
 
     request: KeyRequest
-    counted: bool = False
-    freed: bool = False
 
     @property
     def makes_a_key(self) -> bool:
@@ -143,3 +138,18 @@ class ProvenKey:
     task: Task
     grant: Grant
     key: ApiKey
+
+
+class Effect(Enum):
+    """What a request about a key that there is has done to the number of keys in API Gateway."""
+
+    KEY_ADDED = "key added"
+    KEY_DELETED = "key deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was asked for is done: the change that answers the request, and its effect, if any."""
+
+    change: RequestChange
+    effect: Effect | None = None
