@@ -162,7 +162,7 @@ imports: .venv/.made
 types: .venv/.made
 	@echo "mypy"; .venv/bin/mypy
 template: .venv/.made .venv-sam/.made
-	@echo "cfn-lint"; .venv/bin/cfn-lint --regions us-east-1 eu-west-1 us-gov-west-1 cn-north-1 -- template.yaml
+	@echo "cfn-lint"; .venv/bin/cfn-lint --regions us-east-1 eu-west-1 us-gov-west-1 cn-north-1 -- template.yaml sender/answers.yaml
 	@echo "sam validate"; AWS_DEFAULT_REGION="$${AWS_DEFAULT_REGION:-us-east-1}" .venv-sam/bin/sam validate --config-env local
 quick: .venv/.made
 	@$(PYTEST) -m "not slow and not e2e"

@@ -48,7 +48,8 @@ In another terminal, in this folder:
     keyjanitor read                     # today's usage
     keyjanitor plan                     # today's sweep, key by key
 
-docs/first-steps.md goes on from there: a first policy, a new key, a hold, a sweep and its undo.
+docs/first-steps.md goes on from there: a first policy, a hold, a sweep and its undo, a new key, and a
+program that sends a request and reads its answer.
 No schedule starts a function here. The policy is .sandbox/policy.toml.
 """
 

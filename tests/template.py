@@ -25,7 +25,15 @@ def _tagged(loader: Template, suffix: str, node: yaml.Node) -> Any:
 
 
 Template.add_multi_constructor("!", _tagged)
-TEMPLATE: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Template)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A template of CloudFormation."""
+    template: dict[str, Any] = yaml.load(path.read_text("utf-8"), Template)
+    return template
+
+
+TEMPLATE = read(ROOT / "template.yaml")
 NO_VALUE = object()
 
 

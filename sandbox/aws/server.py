@@ -29,6 +29,7 @@ from sandbox.aws.environment import ACCOUNT, REGION
 from sandbox.aws.faults import Faults, failure
 from sandbox.aws.messaging.event_sources import EventSources, MoveTasks
 from sandbox.aws.messaging.log_targets import LogTargets
+from sandbox.aws.messaging.queue_targets import QueueTargets
 from sandbox.aws.messaging.topics import Topics
 from sandbox.aws.policy_variables import PolicyVariables
 from sandbox.aws.projections import Projections
@@ -93,6 +94,7 @@ class Server:
             completions.FastTemplates(),
             completions.ParsedPolicies(),
             LogTargets(),
+            QueueTargets(),
             EventSources(clock),
             MoveTasks(),
             published,

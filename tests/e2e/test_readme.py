@@ -177,4 +177,8 @@ def test_a_newcomer_gets_from_a_clone_to_a_new_key_with_the_readme_alone(
     assert issued
     assert VALUE.search(of("keyjanitor issue"))
     assert issued[1] in of("keyjanitor answers")
+    asked = re.search(r"received Key Issued, key (\w+)\n", of("python sender/ask.py"))
+    assert asked
+    assert asked[1] != issued[1]
+    assert f"opened its value: {len('keyj') + 36} characters" in of("python sender/ask.py")
     assert not VALUE.search(of("keyjanitor answers"))

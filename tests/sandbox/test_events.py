@@ -1,4 +1,4 @@
-"""Rules that write events to a log group deliver in the sandbox as EventBridge does."""
+"""Rules that write events to a log group or send them to a queue deliver in the sandbox as EventBridge does."""
 
 import json
 import uuid
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.driver.client import ACCOUNT, Sandbox
+from sandbox.driver.client import ACCOUNT, REPOSITORY, Sandbox
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.slow]
 
@@ -76,10 +76,12 @@ def audited_bus(sandbox: Sandbox, name: str, *statements: dict[str, Any], **targ
     return name
 
 
-def put(sandbox: Sandbox, bus: str, source: str = "keyjanitor", **detail: Any) -> str:
+def put(
+    sandbox: Sandbox, bus: str, source: str = "keyjanitor", kind: str = "Key Issued", **detail: Any
+) -> str:
     entry = {
         "Source": source,
-        "DetailType": "Key Issued",
+        "DetailType": kind,
         "Detail": json.dumps(detail),
         "EventBusName": bus,
     }
@@ -169,3 +171,72 @@ def test_a_policy_can_ask_for_the_rule_that_writes(sandbox: Sandbox, name: str) 
 def test_a_target_with_the_arn_that_getatt_gives_gets_nothing(sandbox: Sandbox, name: str) -> None:
     put(sandbox, audited_bus(sandbox, name, statement(name), Arn=f"{group_arn(name)}:*"))
     assert sandbox.log_lines(group_of(name)) == []
+
+
+# --- queues ------------------------------------------------------------------------------------------
+
+ANSWERS = REPOSITORY / "sender" / "answers.yaml"
+
+
+@pytest.fixture
+def answer_queue(sandbox: Sandbox, name: str) -> str:
+    """The queue of `sender/answers.yaml` on a bus, for one tier; gives its URL."""
+    sandbox.client("events").create_event_bus(Name=name)
+    cloudformation = sandbox.client("cloudformation")
+    given = {"EventBusName": name, "RequestIdPrefix": "portal-", "Tier": "external"}
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=ANSWERS.read_text("utf-8"),
+        Parameters=[{"ParameterKey": key, "ParameterValue": v} for key, v in given.items()],
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName=name, WaiterConfig={"Delay": 0.1}
+    )
+    [stack] = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    return str(outputs["AnswerQueueUrl"])
+
+
+def received(sandbox: Sandbox, url: str) -> list[str]:
+    """The ids of the events that wait in a queue, which are then gone."""
+    ids = []
+    sqs = sandbox.client("sqs")
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        for message in messages:
+            ids.append(json.loads(message["Body"])["id"])
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return ids
+
+
+def test_a_senders_queue_gets_its_answers_and_what_its_tier_is_told(
+    sandbox: Sandbox, name: str, answer_queue: str
+) -> None:
+    put(sandbox, name, request_id="other-1", tier="external")
+    put(sandbox, name, source="other", request_id="portal-1")
+    mine = put(sandbox, name, request_id="portal-1", tier="external")
+    assert received(sandbox, answer_queue) == [mine]
+    told = [
+        put(sandbox, name, kind=kind, tier="external", key_id="k1")
+        for kind in ("Key Disabled", "Key Restored")
+    ]
+    put(sandbox, name, kind="Key Disabled", tier="front-end", key_id="k2")
+    # The answer to another sender's restore is not this sender's.
+    put(sandbox, name, kind="Key Restored", tier="external", request_id="other-2")
+    assert sorted(received(sandbox, answer_queue)) == sorted(told)
+
+
+@pytest.mark.parametrize("changed", [None, {"aws:SourceArn": "arn:aws:events:us-east-1:1:rule/x"}])
+def test_a_queue_whose_policy_does_not_let_the_rule_in_gets_nothing(
+    sandbox: Sandbox, name: str, answer_queue: str, changed: dict[str, str] | None
+) -> None:
+    sqs = sandbox.client("sqs")
+    [policy] = sqs.get_queue_attributes(QueueUrl=answer_queue, AttributeNames=["Policy"])[
+        "Attributes"
+    ].values()
+    document = json.loads(policy)
+    document["Statement"][0]["Condition"] = {"ArnEquals": changed}
+    sqs.set_queue_attributes(
+        QueueUrl=answer_queue, Attributes={"Policy": json.dumps(document) if changed else ""}
+    )
+    put(sandbox, name, request_id="portal-1")
+    assert received(sandbox, answer_queue) == []

@@ -33,6 +33,7 @@ from keyjanitor.domain.model.records import AlertState, CountRow, PressureRow, P
 from keyjanitor.domain.requests.events import answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
 from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor_client import read_event
 from tests.alert_samples import BURST, FULL
 from tests.alert_samples import samples as alert_samples
 from tests.builders import (
@@ -57,6 +58,7 @@ from tests.doc_tables import (
     schemas,
 )
 from tests.events_schema import check_event, schema_path
+from tests.template import read
 
 REPOSITORY = Path(__file__).parents[3]
 DOCS = REPOSITORY / "docs"
@@ -72,6 +74,7 @@ DOCUMENTS = {
 }
 TEMPLATE = (REPOSITORY / "template.yaml").read_text(encoding="utf-8")
 README = DOCUMENTS["README.md"]
+ANSWERS_OF_SENDERS = REPOSITORY / "sender" / "answers.yaml"
 CODES = (
     "send_again",
     "conflicting_request",
@@ -322,13 +325,50 @@ def test_an_operators_statement_allows_to_invoke_and_nothing_else() -> None:
 def test_the_code_of_a_sender_sends_the_request_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     sqs = SESSION.client("sqs")
     monkeypatch.setattr(boto3, "client", lambda service: sqs)
-    [code] = blocks("docs/requests.md", "python")
+    code, _ = blocks("docs/requests.md", "python")
     url = "https://sqs.us-east-1.amazonaws.com/123456789012/requests"
-    request = {"version": 1, "action": "renew", "request_id": "r1", "key_id": "k1"}
+    request = {"version": 1, "action": "renew", "request_id": "portal-7f3c9a52-renew-1"}
+    body = json.dumps(request | {"key_id": "a1b2c3d4e5"})
     with Stubber(sqs) as stub:
-        stub.add_response("send_message", {}, {"QueueUrl": url, "MessageBody": json.dumps(request)})
-        defined(code, "ask")(url, request)
+        stub.add_response("send_message", {}, {"QueueUrl": url, "MessageBody": body})
+        defined(code, "ask")(url)
         stub.assert_no_pending_responses()
+
+
+def test_the_code_of_a_sender_acts_on_each_kind_of_event(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(boto3, "client", lambda service: SESSION.client("sqs"))
+    _, code = blocks("docs/requests.md", "python")
+    handle = defined(code, "handle")
+    for kind in ("Key Renewed", "Key Request Refused", "Key Parked"):
+        event = {"source": "keyjanitor", "detail-type": kind, "detail": samples(kind)[0]}
+        handle(read_event(json.dumps(event)))
+    assert capsys.readouterr().out.count("\n") == 3
+
+
+def test_a_queues_policy_lets_the_rule_send_and_is_the_templates_own() -> None:
+    policy = json.loads(the_block("docs/requests.md", "json", "queue policy"))
+    queue_policy = read(ANSWERS_OF_SENDERS)["Resources"]["AnswerQueuePolicy"]["Properties"]
+    document = queue_policy["PolicyDocument"]
+    [shown], [deployed] = policy["Statement"], document["Statement"]
+    assert deployed["Condition"].keys() == shown["Condition"].keys() == {"ArnEquals"}
+    changed = {"Sid", "Resource", "Condition"}
+    for name in shown.keys() - changed:
+        assert deployed[name] == shown[name]
+
+
+def test_the_templates_rules_pick_what_the_pages_patterns_pick() -> None:
+    resources = read(ANSWERS_OF_SENDERS)["Resources"]
+    answers = resources["AnswerRule"]["Properties"]["EventPattern"]
+    notices = resources["NoticeRule"]["Properties"]["EventPattern"]
+    [shown] = [json.loads(one) for one in blocks("docs/requests.md", "json", "pattern")]
+    assert json.dumps(answers).replace('{"Ref": "RequestIdPrefix"}', '"portal-"') == json.dumps(
+        shown
+    )
+    of_page = [json.loads(one) for one in blocks("docs/events.md", "json", "pattern")]
+    assert json.loads(json.dumps(notices).replace('{"Ref": "Tier"}', '"external"')) in of_page
+    assert set(notices["detail-type"]) == {*TOLD_BY_SWEEPS, "Key Restored"}
 
 
 def test_how_long_it_takes_is_what_code_and_template_say() -> None:

@@ -19,6 +19,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
         *(ROOT / "docs" / "schemas").glob("*.json"),
         *(ROOT / "events").glob("*.json"),
+        *(ROOT / "sender").glob("*.yaml"),
     ]
 )
 CODE = sorted(
@@ -26,6 +27,7 @@ CODE = sorted(
         *(ROOT / "layers" / "keyjanitor").rglob("*.py"),
         *(ROOT / "cli").rglob("*.py"),
         *(ROOT / "functions").rglob("*.py"),
+        *(ROOT / "sender").rglob("*.py"),
     ]
 )
 # It reads the sentences of files that an earlier release wrote.
