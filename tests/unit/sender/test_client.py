@@ -213,7 +213,7 @@ def test_a_message_is_deleted_once_it_is_handled_and_comes_again_if_that_fails()
     sqs = SESSION.client("sqs")
     (one, first), (other, second), *_ = samples()
     bodies = [message(one, first), message(other, second), message(one, first)]
-    handled = []
+    handled: list[keyjanitor_client.Event] = []
 
     def handle(event: keyjanitor_client.Event) -> None:
         if len(handled) == 1:
