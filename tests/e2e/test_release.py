@@ -1,9 +1,11 @@
 """The file of a release is deployed as docs/versions.md says: no checkout, no build."""
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -77,3 +79,24 @@ def test_a_release_is_deployed_and_says_its_version(folder: Path) -> None:
         stack = Released.deploy(sandbox, folder / POLICY)
         assert stack.outputs["Version"] == __version__
         assert stack.pull(NIGHT)["code_version"] == __version__
+
+
+def test_sam_reads_the_parameters_of_the_shipped_configuration(folder: Path) -> None:
+    """`sam deploy` without --guided: each line of the list is one parameter, an empty one too."""
+    given = tomllib.loads((folder / "samconfig.toml").read_text("utf-8"))["default"]["deploy"][
+        "parameters"
+    ]["parameter_overrides"]
+    code = (
+        "import json, sys; from samcli.cli.types import CfnParameterOverridesType as Type;"
+        "print(json.dumps(Type().convert(json.load(sys.stdin), None, None)))"
+    )
+    done = subprocess.run(
+        [str(Path(sam_executable()).with_name("python")), "-c", code],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    read = json.loads(done.stdout)
+    assert read == {name: value.strip('"') for name, value in (x.split("=", 1) for x in given)}
+    assert read["AlertEmail"] == ""
