@@ -82,3 +82,47 @@ def test_code_is_as_sure_of_a_fact_as_the_page(name: str) -> None:
 def test_no_mark_in_code_is_without_its_fact(name: str) -> None:
     unnamed = [found[0] for found in UNNAMED.finditer(SAID[name].replace("docs/aws-facts.md", ""))]
     assert unnamed == []
+
+
+# --- what is not known ----------------------------------------------------------------------------
+
+OPEN = re.compile(r"\b(is|are) (not known|not documented|believed)\b|^Whether it refuses")
+IN_NO_ORDER = {"AF-237"}  # the code takes any order
+
+
+def rows_below(heading: str) -> list[list[str]]:
+    section = PAGE.partition(f"\n{heading}\n")[2].partition("\n#")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows[1:]]
+
+
+def test_everything_that_is_believed_or_left_open_is_in_the_one_list_of_what_is_unknown() -> None:
+    listed = [
+        fact for _, facts, _ in rows_below("### Still unknown") for fact in FACT.findall(facts)
+    ]
+    believed = {name for name, line in LINES.items() if line["sure"] == "believed"}
+    left_open = {name for name, line in LINES.items() if OPEN.search(line["fact"])} - IN_NO_ORDER
+    assert sorted(listed) == sorted(believed | left_open)
+
+
+def test_what_asks_for_something_unknown_is_a_row_of_the_preflight_or_is_below() -> None:
+    page = (REPOSITORY / "docs/preflight.md").read_text(encoding="utf-8")
+    rows: set[str] = set()
+    for cell in re.findall(r"^\| ([\w, ]+?) \|", page, re.M):
+        first, to, last = cell.partition(" to ")
+        rows |= (
+            {f"{first[0]}{one}" for one in "abcd"[: "abcd".index(last[1:]) + 1]} if to else set()
+        )
+        rows |= set(cell.split(", "))
+    for what, _, asked in rows_below("### Still unknown"):
+        assert set(asked.split(", ")) <= {"-", "by hand", *rows}, what
+
+
+def test_each_fault_of_the_sandbox_is_in_the_table_of_what_aws_might_do() -> None:
+    text = (REPOSITORY / "sandbox/aws/faults.py").read_text(encoding="utf-8").split('"""')[1]
+    table = "\n".join("|".join(row) for row in rows_below("## If AWS answers otherwise"))
+    for facts, faults in re.findall(r"\((?:seen|doc|believed): ([^)]+)\) +(.+)", text):
+        for fact in FACT.findall(facts):
+            line = next(row for row in table.splitlines() if fact in row)
+            for fault in re.findall(r"[a-z]+_[a-z_]+", faults):
+                assert f"`{fault}`" in line, f"{fact}: {fault}"
