@@ -48,13 +48,6 @@ pictures: .venv/.made $(REPORT) ## Take the pictures of a report for docs/ (REPO
 .demo/report/index.html: # of an account that does not exist, until there is a real one
 	@mkdir -p $(@D); PYTHONPATH=layers/keyjanitor .venv/bin/python -m tests.report_document $@
 
-.PHONY: whatif
-POLICY ?= layers/policy/policy.toml
-whatif: .venv/.made ## What POLICY= would do to the account, or to FOLDER=, or with the days of HISTORY= (docs/whatif.md)
-	@PYTHONPATH=layers/keyjanitor:cli .venv/bin/python -m keyjanitor_cli whatif --policy "$(POLICY)" \
-		$(if $(FOLDER),--folder "$(FOLDER)") $(if $(HISTORY),--history "$(HISTORY)") $(if $(SAVE),--save "$(SAVE)") \
-		$(if $(BEFORE),--before "$(BEFORE)") $(if $(OUT),--out "$(OUT)") $(if $(IDLE),--idle "$(IDLE)")
-
 .PHONY: sandbox
 sandbox: ## Start an AWS on this machine with KEYS=500 API keys in it, and print what to type next
 	@$(TOGETHER) demo-environments

@@ -1296,3 +1296,37 @@ def test_pictures_are_taken_in_two_sizes_and_two_schemes(browser: Browser, tmp_p
         size = picture.read_bytes()
         assert size.startswith(b"\x89PNG")
         assert 20_000 < len(size) < MOST_BYTES
+
+
+BROKEN_DATES = """() => {
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    if (node.parentElement.closest("script, style, pre, svg")) continue;
+    for (const date of node.data.matchAll(/[0-9]{4}-[0-9]{2}-[0-9]{2}/g)) {
+      const range = document.createRange();
+      range.setStart(node, date.index);
+      range.setEnd(node, date.index + date[0].length);
+      const tops = new Set([...range.getClientRects()].map(({ top }) => Math.round(top)));
+      if (tops.size > 1) found.push(`${node.parentElement.closest("[class], [id]").className}: ${node.data}`);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_no_date_breaks_over_two_lines(opened: Callable[..., Opened], width: int) -> None:
+    page = opened(a_report(300, hostile=False), viewport={"width": width, "height": 844}).page
+    for more in page.locator("#keys-rows button").all()[:5]:
+        more.click()
+    for summary in page.locator("summary").all():
+        summary.click()
+    assert page.evaluate(BROKEN_DATES) == []
+
+
+def test_a_phone_shows_few_keys_at_a_time(opened: Callable[..., Opened]) -> None:
+    """So the whole report is some screens long, and what is below the table can be reached."""
+    page = opened(a_report(300, hostile=False), "phone").page
+    assert page.locator("#keys-rows tr").count() == 10
+    assert page.evaluate("document.documentElement.scrollHeight") < 18 * 844

@@ -65,7 +65,9 @@ def _today(days: str) -> date:
     try:
         first, last = map(date.fromisoformat, days.split())
     except ValueError:
-        raise FolderRefused("days.txt", "does not hold two dates, YYYY-MM-DD") from None
+        raise FolderRefused(
+            "days.txt", "does not hold two dates, YYYY-MM-DD, as `whatif --save` writes"
+        ) from None
     if first != last - DAY * USAGE_DAYS:
         raise FolderRefused(
             "days.txt",

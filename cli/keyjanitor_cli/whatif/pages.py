@@ -68,7 +68,9 @@ class Folder:
             return (self._path / "days.txt").read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             raise FolderRefused(
-                "days.txt", "is missing or unreadable: it says which days of use were asked for"
+                "days.txt",
+                f"is missing or unreadable in {self._path}: it says which days of use were asked for. "
+                "`keyjanitor whatif --save FOLDER` reads the account and writes such a folder",
             ) from None
 
     def listing(self, what: str, plan_id: str = "") -> Listing:

@@ -19,6 +19,7 @@ from tests.unit.whatif.files import (
     a_folder,
     a_plan_item,
     an_item,
+    ask,
     usage_pages,
     write,
     write_pages,
@@ -193,6 +194,20 @@ def test_use_of_fewer_days_is_refused(tmp_path: Path) -> None:
     (folder / "days.txt").write_text(f"{days_ago(30)} {TODAY}")
     with pytest.raises(FolderRefused, match="30 days back, and 90 are needed"):
         read(folder)
+
+
+@pytest.mark.parametrize("days", [None, "", "2026-11-21", "tomorrow today"])
+def test_a_folder_without_its_days_says_which_command_writes_one(
+    tmp_path: Path, days: str | None
+) -> None:
+    folder = a_folder(tmp_path / "account", {"idle": IDLE})
+    (folder / "days.txt").unlink()
+    if days is not None:
+        (folder / "days.txt").write_text(days)
+    code, printed = ask("--folder", str(folder))
+    assert code == 1
+    assert "days.txt" in printed
+    assert "whatif --save" in " ".join(printed.split())
 
 
 def test_use_of_other_days_than_the_folder_says_is_unknown(tmp_path: Path) -> None:

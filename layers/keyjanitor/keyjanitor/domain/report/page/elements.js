@@ -14,6 +14,8 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+const IS_DAY = /^\d{4}-\d\d-\d\d$/;
+
 const paragraph = (text, kind = null) => element("p", { class: kind }, text);
 
 /** Others' text, kept apart from the text around it, whichever way it is written. */
@@ -43,8 +45,9 @@ function bar(parts, whole) {
  */
 function table(label, heads, rows, { most = Infinity, kind = "", foot = null } = {}) {
   const numbers = heads.map((head) => head.startsWith("#"));
+  const kindOf = (cell, n) => (numbers[n] ? "n" : typeof cell === "string" && IS_DAY.test(cell) ? "day" : null);
   const row = (cells) => element("tr", {}, cells.map((cell, n) =>
-    element(n ? "td" : "th", { class: numbers[n] ? "n" : null, scope: n ? null : "row" }, cell)));
+    element(n ? "td" : "th", { class: kindOf(cell, n), scope: n ? null : "row" }, cell)));
   const body = element("tbody", {}, rows.slice(0, most).map(row));
   const made = element("div", { class: "scroll", role: "region", "aria-label": `Table: ${label}` },
     element("table", { class: kind },

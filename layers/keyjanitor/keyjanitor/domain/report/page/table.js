@@ -2,7 +2,7 @@
 "use strict";
 
 // A phone shows a key as a card: fewer of them, so that what is below can be reached.
-const PAGE = matchMedia("(max-width: 760px)").matches ? 15 : 50;
+const PAGE = matchMedia("(max-width: 760px)").matches ? 10 : 50;
 const LATER = 1e6; // days: where what is not announced is sorted, after all that is
 
 // A column of the table shows one field or two, the second below the first; each can be sorted by.
