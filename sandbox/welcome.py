@@ -30,7 +30,7 @@ unset AWS_PROFILE AWS_REGION
 export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={region} AWS_EC2_METADATA_DISABLED=true
 export AWS_ACCESS_KEY_ID={aws_access_key_id} AWS_SECRET_ACCESS_KEY={aws_secret_access_key}
 export AWS_SESSION_TOKEN={aws_session_token}
-export SAM_CLI_TELEMETRY=0 KEYJANITOR_PYTHON={repository}/.venv-sam/bin/python
+export SAM_CLI_TELEMETRY=0 SAM_CLI_POLL_DELAY=0.2 KEYJANITOR_PYTHON={repository}/.venv-sam/bin/python
 export KEYJANITOR_POLICY={policy}
 export PATH={repository}/.venv-sam/bin:"$PATH"
 # The AWS CLI 1 does not read AWS_ENDPOINT_URL for SQS.

@@ -55,7 +55,7 @@ class LeadingKeys:
     def checks_of(
         self, action: str, body: bytes, region: str, account_id: str
     ) -> list[tuple[str, str]]:
-        """What a transaction is checked for: an action on a table for each of its items."""
+        """What a transaction is checked for: each action on each partition of a table, once."""
         checks: list[tuple[str, str]] = self._checks_of(action, body, region, account_id)
         items = [
             request
@@ -63,10 +63,12 @@ class LeadingKeys:
             for member in ("ConditionCheck", "Put", "Update", "Delete", "Get")
             if isinstance(request := write.get(member), dict) and request.get("TableName")
         ]
-        return [
-            (one, ItemArn(arn, _partition_of(request["TableName"], request)))
+        decided = {
+            (one, arn, partition): (one, ItemArn(arn, partition))
             for (one, arn), request in zip(checks, items, strict=True)
-        ]
+            for partition in (_partition_of(request["TableName"], request),)
+        }
+        return list(decided.values())
 
     def enforce(self, *args: Any, **kw: Any) -> Any:
         """MiniStack's decision; of an item of a transaction with its own partition."""

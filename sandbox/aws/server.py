@@ -33,6 +33,7 @@ from sandbox.aws.messaging.queue_targets import QueueTargets
 from sandbox.aws.messaging.topics import Topics
 from sandbox.aws.policy_variables import PolicyVariables
 from sandbox.aws.projections import Projections
+from sandbox.aws.quick_tables import QuickTables
 from sandbox.aws.rights import BusPolicies, LeadingKeys, SimulatedPrincipals
 from sandbox.aws.settings import Settings
 from sandbox.aws.throttles import TOO_MANY, ControlPlaneThrottles
@@ -90,6 +91,7 @@ class Server:
             completions.AuditTrail(),
             completions.KeyConditions(),
             Projections(),
+            QuickTables(),
             completions.CompiledLayers(),
             completions.FastTemplates(),
             completions.ParsedPolicies(),

@@ -281,6 +281,7 @@ class Sandbox(Queues, Watching):
             "AWS_REGION": self.region,
             "AWS_EC2_METADATA_DISABLED": "true",
             "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.2",  # seconds; 5 is meant for AWS
         }
 
     def role(self, name: str, *statements: Mapping[str, Any]) -> dict[str, str]:
