@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from keyjanitor import __version__
-from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.doctor.checkup import Checkup, InactiveKey
 from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan, Verdict
 from keyjanitor.domain.expiry.verdicts import decide
@@ -528,6 +528,23 @@ def a_served_stage(stage: str = STAGE, *, requires_keys: bool = True, **more: An
         **more,
     }
     return ServedStage(stage, **values)
+
+
+def an_inactive_key(key_id: str = KEY_ID, **more: Any) -> InactiveKey:
+    """An enabled key that nothing is known to have used for 120 days, 90 being declared."""
+    values: dict[str, Any] = {
+        "name": f"name of {key_id}",
+        "owner": None,
+        "tier": "external",
+        "declared": 90,
+        "days": 120,
+        "created": days_ago(400),
+        "last_used": days_ago(120),
+        "why": "unknown",
+        "reason": "the usage of its plan plan1 was not read",
+        **more,
+    }
+    return InactiveKey(key_id=key_id, **values)
 
 
 def a_checkup(*keys: ApiKey, policy: Policy | None = None, **more: Any) -> Checkup:

@@ -14,6 +14,7 @@ from typing import Any
 
 from keyjanitor import __version__
 from keyjanitor.domain.report.html import render
+from keyjanitor.domain.report.inactivity_table import COLUMNS as INACTIVITY_COLUMNS
 from keyjanitor.domain.report.key_rows import COLUMNS as THEIR_COLUMNS
 
 DATE = date(2026, 11, 21)
@@ -160,6 +161,7 @@ def a_report(keys: int = 10_000, hostile: bool = True, **changes: Any) -> dict[s
             "first_park": str(DATE + DAY * 15),
         },
         "regret": _regret(rows),
+        "inactivity": _inactivity(rows),
         "tier_limits": {
             tier: {
                 "idle_days": idle,
@@ -219,6 +221,7 @@ def a_first_night(**changes: Any) -> dict[str, Any]:
             "percent": None,
             "keys": [],
         },
+        "inactivity": None,
         "use": {
             "days": [],
             "missing": [],
@@ -486,6 +489,21 @@ def _regret(rows: list[list[Any]]) -> dict[str, Any]:
         for number, row in enumerate(rows[:3])
     ]
     return {"since": str(DATE - DAY * 29), "taken": 214, "back": 3, "percent": 1.4, "keys": keys}
+
+
+def _inactivity(rows: list[list[Any]]) -> dict[str, Any]:
+    """Two keys beyond what their tier declares, one of them with what others wrote for its name."""
+    found = [
+        [*row[:4], 30, 88 - number, row[7], row[9], why, row[6]]
+        for number, (row, why) in enumerate(zip(rows[:2], ("unknown", "held"), strict=False))
+    ]
+    return {
+        "declared": {"external": 30},
+        "keys": len(found),
+        "why": dict(Counter(row[8] for row in found)),
+        "columns": list(INACTIVITY_COLUMNS),
+        "rows": found,
+    }
 
 
 def _near(chance: Random, number: int) -> dict[str, Any]:

@@ -737,6 +737,26 @@ def test_what_sweeps_cost_is_told_with_every_key_that_came_back(
     assert told.startswith("Of 214 keys disabled or parked since 23 October 2026, none came back.")
 
 
+def test_keys_beyond_the_declared_days_are_told_with_their_reasons(
+    opened: Callable[..., Opened],
+) -> None:
+    document = a_report(60, hostile=False)
+    one = opened(document)
+    assert one.text("#inactive-keys > p") == (
+        "The policy declares that no key is enabled without a request for longer than 30 days in tier "
+        "external. 2 keys are all the same, each for one of these reasons:"
+    )
+    rows = one.cells("#inactive-keys")
+    assert [row[3] for row in rows] == ["88 of 30", "87 of 30"]
+    assert rows[0][5].startswith("too little is known of its use")
+    assert rows[1][5].startswith("sweeps are on hold")
+    document["inactivity"] |= {"keys": 0, "why": {}, "rows": []}
+    assert opened(document).text("#inactive-keys").endswith("in tier external. None is.")
+    silent = opened(a_first_night())
+    assert silent.page.locator("#inactive").is_hidden()
+    assert silent.page.locator("#inactive-link").is_hidden()
+
+
 # Of the shape "would be": what an observed or a what-if night did not do is not said as done.
 NOT_DONE: dict[str, dict[str, Any]] = {
     "observe": {"mode": "observe"},

@@ -280,3 +280,25 @@ def test_where_no_key_was_taken_there_is_no_regret(account: Account) -> None:
         "percent": None,
         "keys": [],
     }
+
+
+def test_keys_that_are_enabled_beyond_the_declared_days_are_in_the_report_and_a_problem(
+    an_account: AccountMaker,
+) -> None:
+    account = an_account(policy=a_policy(a_tier(declared_inactivity_days=45)))
+    account.key("within", idle=45)
+    account.key("beyond", idle=50)
+    account.key("kept", idle=70, tags={"keyjanitor:keep": ""})
+    account.key("warned", idle=60)
+    account.night()
+    report = published(account)
+    told = report["inactivity"]
+    rows = [dict(zip(told["columns"], row, strict=True)) for row in told["rows"]]
+    assert {row["key_id"]: row["why"] for row in rows} == {
+        "beyond": "within_idle_limit",
+        "kept": "protected",
+        "warned": "waits_for_date",
+    }
+    assert (told["declared"], told["keys"], sum(told["why"].values())) == ({"external": 45}, 3, 3)
+    [problem] = [one for one in report["findings"] if one["kind"] == "keys_inactive"]
+    assert sorted(problem["about"]) == ["beyond", "kept", "warned"]

@@ -118,6 +118,7 @@ def test_the_examples_of_the_shipped_policy_are_right_once_their_marks_are_taken
         orphan_days=14,
         max_keys_per_owner=2,
         max_life_days=365,
+        declared_inactivity_days=90,
         max_protect_days=90,
         new_keys_per_day=200,
         new_keys_per_sender_per_hour=100,

@@ -33,6 +33,7 @@ class Account:
         self.evidence = checkup.evidence
         self.stages = checkup.stages
         self.parked_plans = checkup.parked_plans
+        self.inactive = checkup.inactive or ()
         self.stack_owners = StackOwners(checkup.stacks)
         self.keys = {
             key.key_id: key

@@ -20,6 +20,7 @@ _CHECKS: Sequence[Callable[[Account], Finding | None]] = (
     key_checks.keys_without_name,
     key_checks.keys_owned_by_stacks,
     key_checks.keys_without_tier,
+    key_checks.keys_inactive,
     key_checks.policy_plans_unclear,
     key_checks.keys_without_row,
     key_checks.rows_without_key,

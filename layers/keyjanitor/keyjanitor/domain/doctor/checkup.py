@@ -13,6 +13,26 @@ from keyjanitor.domain.usage.evidence import Evidence
 
 
 @dataclass(frozen=True, slots=True)
+class InactiveKey:
+    """An enabled key without a known request for `days`, which is more than its tier's `declared` days.
+
+    Its days count from its last known request, or from the date on which it was made. `why` is one of
+    `inactivity.Why`, `reason` that of the latest sweep in words.
+    """
+
+    key_id: str
+    name: str
+    owner: str | None
+    tier: str
+    declared: int
+    days: int
+    created: date
+    last_used: date | None
+    why: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Checkup:
     """All that the doctor looks at. What could not be read is left out, and is unknown.
 
@@ -20,7 +40,8 @@ class Checkup:
     `plans` is None if they could not be listed. `stages` are those whose methods were read, by
     `api_id:stage`. `stacks` has the stack that owns a usage plan or an API, by its id (None: none
     does). `parked_plans` are those that a parked key comes back into (None: unknown).
-    `unread` says what could not be read, and why.
+    `inactive` are enabled keys that are inactive for longer than their tier declares (None: no tier
+    declares, or it was not looked at). `unread` says what could not be read, and why.
     """
 
     today: date
@@ -32,4 +53,5 @@ class Checkup:
     stages: Mapping[str, ServedStage] = field(default_factory=dict)
     stacks: Mapping[str, str | None] = field(default_factory=dict)
     parked_plans: frozenset[str] | None = None
+    inactive: tuple[InactiveKey, ...] | None = None
     unread: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ KINDS = (
     "keys_disabled_and_unattached",
     "keys_in_no_plan",
     "keys_in_plans_without_stages",
+    "keys_inactive",
     "keys_owned_by_stacks",
     "keys_that_guard_nothing",
     "keys_without_name",
@@ -101,6 +102,26 @@ def keys_in_plans_without_stages(
         command="\n".join(
             fixes.put_stage_back([plan.usage_plan_id for plan in plans], stack_owners)
         ),
+        about=tuple(ids),
+    )
+
+
+def keys_inactive(
+    ids: Sequence[str], declared: Mapping[str, int], reasons: Mapping[str, int]
+) -> Finding:
+    """Enabled keys beyond the days that their tiers declare; `reasons` counts why they still are."""
+    ranked = sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+    why = ", ".join(f"{number:,} {reason.replace('_', ' ')}" for reason, number in ranked)
+    limits = several([f"{days} days in tier {tier}" for tier, days in sorted(declared.items())])
+    return Finding(
+        kind="keys_inactive",
+        what=f"{count(ids, 'key is', 'keys are')} enabled, without a known request for longer than "
+        f"declared ({limits}): {why}",
+        why="The policy declares after how many days without a request no key is enabled any more. An "
+        "auditor asks of each key beyond that why it still is: the report's table has the answer, key by "
+        "key.",
+        slots=0,
+        command=fixes.LIST_INACTIVE,
         about=tuple(ids),
     )
 

@@ -36,6 +36,10 @@ SWEEP = (
     "sam remote invoke ExpireKeysFunction --stack-name keyjanitor "
     "--event-file events/expire_keys_sweep.json"
 )
+LIST_INACTIVE = (
+    "# report.json: aws s3 cp s3://HISTORY_BUCKET/reports/latest/report.json .\n"
+    "jq -r '.inactivity | .columns, .rows[] | @tsv' report.json"
+)
 WHO_DELETES = (
     "# who deleted keys in the last 90 days\n"
     "aws cloudtrail lookup-events --lookup-attributes "

@@ -187,3 +187,14 @@ def _is_on_its_way(account: Account, row: Row) -> bool:
         row.adopted_on,
         row.restored_on,
     )
+
+
+def keys_inactive(account: Account) -> Finding | None:
+    """Enabled keys that are inactive for longer than their tier declares."""
+    if not account.inactive:
+        return None
+    return findings.keys_inactive(
+        [one.key_id for one in account.inactive],
+        {one.tier: one.declared for one in account.inactive},
+        Counter(one.why for one in account.inactive),
+    )

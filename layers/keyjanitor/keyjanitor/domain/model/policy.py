@@ -85,6 +85,7 @@ class Tier:
     senders: tuple[str, ...]
     admins: tuple[str, ...]
     recipients: tuple[str, ...]
+    declared_inactivity_days: int | None = None  # None: nothing is declared
 
     @property
     def only_operators_ask(self) -> bool:

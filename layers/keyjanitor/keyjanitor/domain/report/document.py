@@ -15,6 +15,7 @@ from keyjanitor.domain.model.keys import DAY, Mode
 from keyjanitor.domain.model.policy import MONTHLY_JOBS
 from keyjanitor.domain.model.records import NightRow, Row
 from keyjanitor.domain.model.safe_text import visible
+from keyjanitor.domain.report.inactivity_table import inactivity_table
 from keyjanitor.domain.report.key_rows import COLUMNS, key_rows, waits
 from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.report.use_tables import quota_table, use_tables
@@ -39,6 +40,7 @@ def report(morning: Morning) -> dict[str, Any]:
         "night": _night(morning),
         **_ahead(morning),
         "regret": _regret(morning),
+        "inactivity": inactivity_table(morning),
         "tier_limits": _tier_limits(morning),
         "use": use_tables(morning),
         "near_quota": quota_table(morning),

@@ -10,6 +10,7 @@ from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.doctor.inactivity import Sweeps, inactive_keys
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, project_nights, warnings_ahead
@@ -17,7 +18,7 @@ from keyjanitor.domain.expiry.regret import REGRET_DAYS
 from keyjanitor.domain.expiry.sweep_input import NOT_SWEPT, SweepInput
 from keyjanitor.domain.model.keys import DAY, ApiKey, Mode, SweepAction
 from keyjanitor.domain.model.policy import BoundPolicy, Policy
-from keyjanitor.domain.model.records import PressureRow, Row
+from keyjanitor.domain.model.records import NightRow, PressureRow, Row
 from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.domain.report.morning import Line, Morning
 from keyjanitor.domain.usage.evidence import Evidence
@@ -93,8 +94,11 @@ def gather_morning(
     ahead_mode = Mode.PARK if place.mode is Mode.OBSERVE else place.mode
     ahead, warn_on = _nights_ahead(account, ahead_mode, adapters)
     use = _use(today, adapters.history)
+    nights = adapters.ledger.nights(today - DAY * REGRET_DAYS, today)
     # Last, for an account of many APIs may take all the time that is left.
     checkup = _checkup(account, adapters, time_is_up)
+    sweeps = _sweeps(place.mode, account.held, nights.get(today, NightRow(today)))
+    checkup = replace(checkup, inactive=inactive_keys(checkup, lines, sweeps))
     return Morning(
         today=today,
         made_at=made_at,
@@ -106,7 +110,7 @@ def gather_morning(
         checkup=checkup,
         findings=find_problems(checkup),
         counts=adapters.ledger.counts(today - DAY * COUNTED, today),
-        nights=adapters.ledger.nights(today - DAY * REGRET_DAYS, today),
+        nights=nights,
         pressure_row=account.pressure_row,
         held=account.held,
         use=use,
@@ -118,6 +122,16 @@ def gather_morning(
         warn_on=warn_on,
         parked_ids=account.shelf.parked_ids,
         untold=account.untold,
+    )
+
+
+def _sweeps(mode: Mode, held: str | None, night: NightRow) -> Sweeps:
+    """What keeps the sweeps of this morning from acting."""
+    return Sweeps(
+        held=held is not None,
+        braked=night.braked,
+        only_observe=mode is Mode.OBSERVE
+        or (night.observed_because is not None and not night.swept),
     )
 
 

@@ -16,6 +16,7 @@ function start() {
   showNight(report);
   showAhead(report);
   showRegret(report);
+  showInactivity(report);
   showUse(report);
   showQuota(report);
   showFindings(report);

@@ -219,6 +219,50 @@ function showRegret({ regret, account }) {
       key.used_since === null ? faint(UNKNOWN) : key.used_since ? "yes" : "no"]), { most: 10, kind: "regrets" }) : null);
 }
 
+// --- enabled beyond what is declared ------------------------------------------------------------------
+
+// Why a key is enabled although it is inactive for longer than its tier declares.
+const STILL_ENABLED = {
+  protected: "protected",
+  owned_elsewhere: "owned by another tool",
+  never_expires: "its tier never expires keys",
+  no_contact: "its tier has no contact",
+  unknown: "too little is known of its use",
+  within_idle_limit: "its idle limit is not over",
+  waits_for_date: "warned: waits for the announced date",
+  waits_for_allowance: "waits for a later night's allowance",
+  not_told: "its notice could not be sent",
+  not_tonight: "no step was possible that night",
+  held: "sweeps are on hold",
+  braked: "the safety brake is on",
+  observed: "sweeps only observe",
+  step_not_taken: "its step failed, or it was enabled again",
+  not_judged: "no sweep has judged it yet",
+};
+
+/** Only for a policy that declares days: else the section stays hidden, and so does its link. */
+function showInactivity({ inactivity }) {
+  if (!inactivity) return;
+  byId("inactive").hidden = byId("inactive-link").hidden = false;
+  const { declared, keys, why, columns, rows } = inactivity;
+  const limits = Object.entries(declared).map(([tier, days]) => `${many(days, "day")} in tier ${shown(tier)}`);
+  const words = `The policy declares that no key is enabled without a request for longer than ${listed(limits)}.`;
+  if (!keys) {
+    fill("inactive-keys", paragraph(`${words} None is.`));
+    return;
+  }
+  const of = (row) => Object.fromEntries(columns.map((column, n) => [column, row[n]]));
+  fill("inactive-keys",
+    paragraph(`${words} ${many(keys, "key is", "keys are")} all the same, each for one of these reasons:`),
+    share(why, (reason) => STILL_ENABLED[reason] ?? reason, ""),
+    table("Inactive and still enabled", ["Key", "Owner", "Tier", "#Days inactive", "Last used", "Why it is enabled"], rows.map(of).map((key) => [
+      element("div", {}, clamped(named(key.name, "no name")), keyLink(key.key_id)),
+      clamped(named(key.owner, UNKNOWN)), clamped(named(key.tier, UNKNOWN)),
+      `${count(key.inactive_days)} of ${count(key.declared_days)}`,
+      key.last_used ?? faint("no request known"),
+      element("div", {}, STILL_ENABLED[key.why] ?? shown(key.why), element("div", { class: "faint" }, clamped(theirs(key.reason))))]), { most: 10, kind: "regrets" }));
+}
+
 // --- use ---------------------------------------------------------------------------------------------
 
 function showUse(report) {
