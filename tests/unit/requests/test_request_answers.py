@@ -33,6 +33,7 @@ from keyjanitor.domain.requests.sqs_message import Message
 from keyjanitor.errors import CallFailed
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.provision_keys.responder import Adapters, Responder, Run
+from keyjanitor.services.provision_keys.taking import take
 from keyjanitor.services.provision_keys.tasks import Answered, Deferred, Received, Taken
 from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused as failed
@@ -271,7 +272,46 @@ class Office:
         return [one.announcement_id for one in self.ledger.unsent(at_)]
 
 
+# --- taking ---------------------------------------------------------------------------------------
+
+
+def test_a_request_that_another_run_holds_comes_again_until_that_runs_time_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    office = Office()
+    held = office.take().received
+    (row,) = office.request_store.requests([held.row_id]).values()
+    for until, comes_again in ((NOW + timedelta(seconds=1), True), (NOW, False)):
+        (row,) = filter(
+            None,
+            office.request_store.commit(
+                [RequestChange(row, replace(row, holder="another", held_until=until))]
+            ),
+        )
+        taking = take([held], {held.row_id: row}, office.responder)
+        assert (taking.deferred == [held], taking.taken == []) == (comes_again, comes_again)
+        (told,) = caplog.records
+        assert told.getMessage() == (
+            "request 'r1' is left: request r1: another run is at work on it; it is tried again soon"
+        )
+    (mine,) = taking.taken
+    assert (mine.received, mine.row, mine.row.holder) == (held, office.row(), "run")
+
+
+def test_a_request_that_another_run_takes_first_comes_again() -> None:
+    office = Office()
+    held = office.take().received
+    (read,) = office.request_store.requests([held.row_id]).values()
+    read = replace(read, held_until=None)
+    office.request_store.commit([RequestChange(office.row(), replace(read, holder="another"))])
+    taking = take([held], {held.row_id: read}, office.responder)
+    assert (taking.deferred, taking.taken) == ([held], [])
+
+
 EVENT = "2026-11-21#Request#r1"
+
+
+# --- answering ------------------------------------------------------------------------------------
 
 
 def test_an_answer_is_written_with_what_it_did_and_ends_the_request() -> None:
