@@ -12,7 +12,7 @@ TOGETHER := $(MAKE) -j2
 # All of them run, whatever one finds, and each one's lines stay together where make can do that.
 CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 
-# tests/conftest.py says what is run first, and what in one process.
+# tests/processes.py says what is run first, and what in one process.
 PYTEST := .venv/bin/pytest --numprocesses 2 --no-loadscope-reorder
 # End-to-end tests wait for AWS's pace and for leases: four of them keep two cores busy.
 WAITING := .venv/bin/pytest --numprocesses 4 --no-loadscope-reorder -p no:randomly

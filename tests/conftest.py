@@ -12,13 +12,12 @@ from typing import Any
 import boto3
 import pytest
 from hypothesis import HealthCheck, settings
-from moto import mock_aws
 
 from keyjanitor.adapters.settings import REQUIRED
 from sandbox.memory.clients.clients import Clients, clients_in_memory
 from tests.account import Account
 
-pytest_plugins = ["tests.sandbox_fixtures"]
+pytest_plugins = ["tests.processes", "tests.sandbox_fixtures"]
 
 REGION = "us-east-1"
 SESSION: Any = boto3.session.Session(region_name=REGION)  # one, for it reads AWS's models once
@@ -43,28 +42,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "ignore:No application metrics to publish:UserWarning"
     )
-    config.pluginmanager.register(LongestFirst())
-
-
-# What takes longest comes first, so that the processes of a run end together.
-LONGEST = (
-    "test_thirty_nights",
-    "test_growth_over_weeks",
-    "test_what_a_storm_interrupts",
-    "test_a_night_makes",
-    "test_a_function_that_dies_at_any",
-    "test_each_command_does",
-    "test_dead_letters_leave",
-    "test_1200_keys",
-    "test_with_somebody_else_about",
-    "test_200_requests",
-    "test_the_table",
-    "test_keys_of_others",
-    "test_1000_requests",
-    "test_a_run_that_dies_at_any",
-    "test_a_query_of_the_docs",
-    "test_a_program_that_asks",
-)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,28 +58,6 @@ def _is_a_later_case(item: pytest.Item) -> bool:
     return sampled and case is not None and any(case.indices.values())
 
 
-# Files whose tests share a life that takes seconds to live: one process runs all of them.
-TOGETHER = (
-    "tests/contract/docs/test_history_queries.py",
-    "tests/contract/template/test_rights.py",
-    "tests/sandbox/test_simulate.py",
-)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Sends each test, and each of those files, to the process that is free next."""
-    # (xdist's own groups, `--dist loadgroup`, have no effect with this pytest.)
-    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - mutants do without xdist
-
-    class TogetherOrAlone(LoadScopeScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return file if file in TOGETHER else nodeid
-
-    return TogetherOrAlone(config, log)
-
-
 def pytest_sessionfinish() -> None:
     """Under `make coverage` a process writes what it measured before it says that it is done.
 
@@ -112,18 +67,6 @@ def pytest_sessionfinish() -> None:
     measured = coverage.Coverage.current() if coverage else None
     if measured is not None:
         measured.save()
-
-
-class LongestFirst:
-    """Puts the tests that take longest first, behind whatever else has put them in an order."""
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(
-            key=lambda item: next(
-                (n for n, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST)
-            )
-        )
 
 
 def moto_clients() -> Clients:
@@ -169,6 +112,8 @@ def clients() -> Clients:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Clients]:
     """Moto's AWS for the tests of one module; each takes tables and buckets of its own."""
+    from moto import mock_aws  # noqa: PLC0415 - it is large, and only slow tests use it
+
     with mock_aws():
         yield moto_clients()
 

@@ -159,6 +159,12 @@ def is_allowed(ask: Ask, own: Sequence[Statement], principal: str) -> bool:
     return any(one.applies(ask, principal) for one in own)
 
 
+@cache
+def _may(role: str, mode: str, ask: Ask) -> bool:
+    """Whether a role of the template may do it in a mode."""
+    return is_allowed(ask, of_role(role, mode), role_arn(role))
+
+
 # --- what calls ask for ---------------------------------------------------------------------------
 
 
@@ -348,15 +354,11 @@ class Guard:
         self._mode = mode
         self._role = ROLES[function]
         self._heard = heard
-        self._decided: dict[Ask, bool] = {}
 
     def allows(self, ask: Ask) -> bool:
         if self._heard is not None:
             self._heard(self._function, self._mode, ask)
-        if ask not in self._decided:
-            own = of_role(self._role, self._mode)
-            self._decided[ask] = is_allowed(ask, own, role_arn(self._role))
-        return self._decided[ask]
+        return _may(self._role, self._mode, ask)
 
     def call(self, target: Any, name: str, args: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """Makes the call, if the role may."""

@@ -9,7 +9,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 
 
-class Template(yaml.SafeLoader):
+class Template(yaml.CSafeLoader):
     """Reads `!Sub x` as {"Fn::Sub": "x"}, and `!GetAtt a.b` as "a.b"."""
 
 

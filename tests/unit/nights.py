@@ -4,7 +4,7 @@ Only the outside is played: what is read, decided, checked and applied is done b
 functions run. `day 0` of most tests is TODAY.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -58,20 +58,22 @@ class Gateway(PlainGateway):
 
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         ids = [k for k in self.members(usage_plan_id) if (usage_plan_id, k) in self.requests]
+        days = [start + DAY * index for index in range((end - start).days + 1)]
         for first in range(0, max(1, len(ids)), PAGE):
             if usage_plan_id in self.unreadable and first:
                 raise CallFailed("GetUsage", "InternalServerErrorException")
             yield UsagePage(
                 start,
                 end,
-                {k: self._pairs(usage_plan_id, k, start, end) for k in ids[first : first + PAGE]},
+                {k: self._pairs(usage_plan_id, k, days) for k in ids[first : first + PAGE]},
             )
         if usage_plan_id in self.unreadable:
             raise CallFailed("GetUsage", "InternalServerErrorException")
 
-    def _pairs(self, plan_id: str, key_id: str, start: date, end: date) -> list[list[int]]:
+    def _pairs(self, plan_id: str, key_id: str, days: Sequence[date]) -> list[list[int]]:
         used = self.requests[plan_id, key_id]
-        days = [start + DAY * index for index in range((end - start).days + 1)]
+        if not self.closed:
+            return [[used.get(day, 0), 1000] for day in days]
         return [
             [used.get(day, 0), 0 if (plan_id, key_id, day) in self.closed else 1000] for day in days
         ]

@@ -21,10 +21,15 @@ MARK = re.compile(rf"\b({'|'.join(SURE)}): (AF-\d{{3}}(?:, AF-\d{{3}})*)")
 # `(doc)` as it was written before facts had ids, and in any other form.
 UNNAMED = re.compile(rf"\(({'|'.join((*SURE, 'documented'))})\)|\b(aws-facts|page of AWS facts)\b")
 
+# What a file holds that says any of this; no other file has to be read.
+ABOUT_FACTS = re.compile(rf"AF-|facts|\(({'|'.join((*SURE, 'documented'))})\)")
+
 
 def comments(path: Path) -> str:
-    """What a file says to its reader, in one line: comments and texts, not code."""
+    """What a file that names facts says to its reader, in one line: comments and texts, not code."""
     text = path.read_text(encoding="utf-8")
+    if not ABOUT_FACTS.search(text):
+        return ""
     if path.suffix != ".py":
         said = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     else:

@@ -13,8 +13,14 @@ OF_THE_PAGE = "test_life_of_a_key.py"
 
 
 def lines_of_tests(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The tests of a file, each with the lines that its mark `life` names."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The tests of a file, each with the lines that its mark `life` names.
+
+    Of a file without such a mark, which is not the page's own, there is nothing to say.
+    """
+    text = path.read_text(encoding="utf-8")
+    if "mark.life(" not in text and path.name != OF_THE_PAGE:
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             marks = [
                 one

@@ -23,20 +23,25 @@ def outage(evidence: Evidence) -> reasons.Outage | None:
     weekend that is always silent does not end it, and none of its days lets anything be expected:
     the 28 are those before it, as far as usage reaches back. After 90 days it is the usual.
     """
-    usual: dict[date, int] = {}
+    usual: list[tuple[date, int]] = []
     found: reasons.Outage | None = None
     for back in range(USAGE_DAYS, 1, -1):
         day = evidence.day - DAY * back
         used = evidence.used_by_day.get(day, 0)
-        days = list(usual)[-OUTAGE_DAYS:]
-        expected = median(usual[one] for one in days) if days else 0
-        same = next((usual[one] for one in reversed(days) if one.weekday() == day.weekday()), 0)
-        if used < OUTAGE * expected and (found or used < OUTAGE * same):
+        days = usual[-OUTAGE_DAYS:]
+        expected = median([requests for _, requests in days]) if days else 0
+        if used < OUTAGE * expected and (found or used < OUTAGE * _same_weekday(day, days)):
             found = reasons.Outage(day, used, int(expected))
         else:
             found = None
-            usual[day] = used
+            usual.append((day, used))
     return found
+
+
+def _same_weekday(day: date, days: Sequence[tuple[date, int]]) -> int:
+    """Requests on the last of these days that was the same weekday; 0 if none was."""
+    weekday = day.weekday()
+    return next((used for one, used in reversed(days) if one.weekday() == weekday), 0)
 
 
 def plan_doubt(
