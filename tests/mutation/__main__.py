@@ -52,6 +52,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "domain/expiry/safety_brake": ("unit/expiry/test_comparison",),
     "domain/expiry/comparison_file": ("unit/expiry/test_comparison",),
     "domain/expiry/notice": ("unit/expiry/test_telling",),
+    "domain/expiry/holding": ("unit/expiry/test_holding", "unit/expiry/test_outlook"),
     "domain/expiry/pressure": ("unit/expiry/test_outlook", "unit/expiry/test_plan"),
     "domain/expiry/reasons": ("unit/expiry/test_reasons",),
     "services/expire_keys/brake": ("unit/expiry/test_safety_brake",),

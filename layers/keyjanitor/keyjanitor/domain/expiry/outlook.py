@@ -5,17 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from keyjanitor.domain.expiry.holding import holds_through
 from keyjanitor.domain.expiry.key_use import plan_doubt
 from keyjanitor.domain.expiry.reasons import OrphanSoon, WithinIdleLimit
 from keyjanitor.domain.expiry.safety_brake import Brake, Compared, compare
 from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import (
+    Adopt,
     Disable,
     Enable,
     Park,
     Purge,
     Step,
     SweepPlan,
+    Verdict,
     Warn,
     action_of,
 )
@@ -90,7 +93,10 @@ def warnings_ahead(night: SweepInput, bound: BoundPolicy) -> dict[str, date]:
 
 
 class _Account:
-    """The account in some night to come."""
+    """The account in some night to come.
+
+    A verdict is kept for as long as it holds: a night judges only the keys that a date can reach.
+    """
 
     def __init__(
         self,
@@ -109,20 +115,23 @@ class _Account:
         self._shelf = {row.key_id: row for row in shelf}
         self._pressure_above = night.pressure_above
         self._used = _in_use(night.evidence, night.today)
+        self._held: dict[str, Verdict] = {}
+        self._hold_through: dict[date, list[str]] = {}
 
     def live(self, today: date) -> NightAhead:
         """Lives one night, and tells what it did."""
         night = self._seen_on(today)
-        plan = decide(night, self._bound)
+        plan = decide(night, self._bound, held=self._held)
         seen = compare(plan, night.evidence, self._bound.policy, night.rows, self._compared)
         self._pressure_above = plan.pressure.above
         for note in plan.notes:
             row = learnt(note, self._rows, today)
             self._rows[row.key_id] = row
-        plan = plan.for_mode(self._mode)
         if seen.brake is None:
             self._compared = seen.swept()
-        else:
+        self._hold(plan)
+        plan = plan.for_mode(self._mode)
+        if seen.brake is not None:
             plan = plan.braked()
         steps = tuple(self._taken(plan, today))
         did = Counter(map(action_of, steps))
@@ -135,6 +144,35 @@ class _Account:
             keys=len(self._keys),
             brake=seen.brake,
         )
+
+    def _hold(self, plan: SweepPlan) -> None:
+        """Keeps the verdicts that hold on the next night too, and drops those that no longer do."""
+        changed = {
+            note.key.key_id if isinstance(note, Adopt) else note.row.key_id
+            for note in plan.notes
+            if not (isinstance(note, Adopt) and note.issued is None)
+        }
+        changed.update(step.key.key_id for step in plan.steps if isinstance(step, Enable))
+        for verdict in plan.verdicts:
+            key_id = verdict.key.key_id
+            if key_id in self._held or key_id in changed or self._is_new(verdict):
+                continue
+            through = holds_through(
+                verdict,
+                plan.today,
+                in_use=key_id in self._used,
+                shortened=plan.pressure.above is not None,
+            )
+            if through > plan.today:
+                self._held[key_id] = verdict
+                self._hold_through.setdefault(through, []).append(key_id)
+        for key_id in self._hold_through.pop(plan.today, ()):
+            del self._held[key_id]
+
+    def _is_new(self, verdict: Verdict) -> bool:
+        """True if the safety brake compares the key again on the next night: past its limit, and not before."""
+        before = self._compared.keys.get(verdict.key.key_id) if self._compared else None
+        return verdict.past is not None and (before is None or before.status != "past")
 
     def _seen_on(self, today: date) -> SweepInput:
         """The night as it would be gathered. The traffic is that of the last reading."""

@@ -3,8 +3,9 @@
 No clock, no network, no environment: `SweepInput` holds all that is known, `today` included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from types import MappingProxyType
 
 from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.key_use import KeyUse
@@ -39,15 +40,22 @@ RESTORE_TRIED = timedelta(days=30)  # that a restore which fails every night kee
 TierUnknown = reasons.TierMissing | reasons.TierUnclear
 
 
-def decide(night: SweepInput, bound: BoundPolicy, pressure: Pressure | None = None) -> SweepPlan:
+def decide(
+    night: SweepInput,
+    bound: BoundPolicy,
+    pressure: Pressure | None = None,
+    held: Mapping[str, Verdict] = MappingProxyType({}),
+) -> SweepPlan:
     """The plan of the night: a verdict for every key, and what is to be done, within the allowance.
 
     Keys are judged one by one; the order of the input makes no difference. `pressure` is another
-    than that of the account, to see what would be.
+    than that of the account, to see what would be. `held` are verdicts of an earlier night that hold
+    tonight too, by key id: their keys are not judged again.
     """
     judge = _Judge(night, bound, pressure)
-    verdicts = [judge.verdict(key) for key in night.keys]
-    notes = [note for key in night.keys if (note := judge.note(key))]
+    judged = [key for key in night.keys if key.key_id not in held]
+    verdicts = [held.get(key.key_id) or judge.verdict(key) for key in night.keys]
+    notes = [note for key in judged if (note := judge.note(key))]
     return within_allowance(
         today=night.today,
         verdicts=verdicts,
