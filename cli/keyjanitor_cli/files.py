@@ -11,6 +11,7 @@ from keyjanitor.adapters.bucket import DAMAGE, Bucket
 from keyjanitor.domain.expiry import comparison_file
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.safety_brake import Compared
+from keyjanitor.domain.expiry.sweep_plan import digest_of
 from keyjanitor.domain.usage import evidence_file
 from keyjanitor.domain.usage.evidence import FORGET_AFTER, Evidence
 from keyjanitor.errors import UnexpectedAnswer
@@ -87,12 +88,18 @@ class Files:
         return self._bucket.get(f"reports/{day or 'latest'}/index.html")
 
     def saved_plan(self, digest: str) -> SavedPlan | None:
-        """A plan that a sweep saved, by its digest; None: there is none, or it is damaged."""
+        """A plan that a sweep saved, by its digest; None: there is none, or it is not what was saved."""
         body = self._bucket.get(f"plans/{digest}.json")
         try:
-            return _saved(json.loads(body)) if body else None
+            saved = _saved(json.loads(body)) if body else None
         except (*DAMAGE, KeyError):
             return None
+        if (
+            saved is None
+            or digest_of((action, key_id) for action, key_id, _ in saved.due) != digest
+        ):
+            return None
+        return saved
 
     def saved_plans(self, day: date) -> list[SavedPlan]:
         """The plans that the sweeps of a date saved."""

@@ -15,6 +15,7 @@ from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.response import answer
 from keyjanitor.domain.expiry.safety_brake import compare
 from keyjanitor.domain.expiry.sweep_input import NOT_SWEPT, SweepInput
+from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
 from keyjanitor.domain.model.keys import DAY, Mode, SweepAction
@@ -66,6 +67,7 @@ def live_plan(
     comparison = compare(
         plan, account.evidence, policy, night.rows, session.files.compared_before(today)
     )
+    plan = _as_approved(session, plan)
     lines = session.files.keys(keys_name(today)) if shelf.stepped[SweepAction.PARK] else []
     parked = [line for line in lines if line["key_id"] in shelf.parked_ids]
     told = answer(
@@ -80,6 +82,18 @@ def live_plan(
     return LivePlan(
         told, with_parked(key_lines(plan), parked), cut_off, before.day if before else None
     )
+
+
+def _as_approved(session: Session, plan: SweepPlan) -> SweepPlan:
+    """The part of a plan that an approval of its date lets go; all of it if there is none.
+
+    As a dry run does, it passes over an approval whose saved plan is gone or damaged.
+    """
+    digest = session.ledger.night(plan.today).approved
+    saved = session.files.saved_plan(digest) if digest else None
+    if saved is None:
+        return plan
+    return plan.approved(frozenset((action, key_id) for action, key_id, _ in saved.due))
 
 
 def _check_whole(account: Account, rows: Mapping[str, Row], before: Evidence | None) -> None:

@@ -4,6 +4,7 @@ What it prints is what the page shows, but for dates, which are shifted to those
 makes. KEYJANITOR_WRITE=1 writes the samples into the page in place of comparing them.
 """
 
+import csv
 import json
 import os
 import re
@@ -268,6 +269,39 @@ def test_a_plan_of_now_is_tonights_and_needs_no_function(terminal: Terminal) -> 
 
 def _flat(text: str) -> str:
     return " ".join(text.split())
+
+
+def test_a_plan_is_written_to_a_file_for_people_and_for_programs(terminal: Terminal) -> None:
+    assert terminal.type("read")[0] == 0
+    code, shown = terminal.type("plan --out plan.csv")
+    assert (code, "Written to plan.csv" in shown) == (0, True), shown
+    code, shown = terminal.type("plan --out plan.json")
+    assert (code, "Written to plan.json" in shown) == (0, True), shown
+    document = json.loads((terminal.folder / "plan.json").read_text())
+    assert {one["key_id"] for one in document["steps"]} == {*SIGN_UPS, *WEATHER, LATE}
+    assert document["answer"]["keys"] == sum(document["stays"].values()) + len(document["steps"])
+    with (terminal.folder / "plan.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["key_id"], row["next_on"]) for row in rows] == [
+        (one["step"], one["key_id"], one["next_on"]) for one in document["steps"]
+    ]
+
+
+def test_a_key_is_found_by_its_value_at_a_prompt_that_does_not_show_it(terminal: Terminal) -> None:
+    gateway = terminal.world.sandbox.client("apigateway")
+    value = gateway.get_api_key(apiKey=WEATHER[0], includeValue=True)["value"]
+    command = [sys.executable, "-m", "keyjanitor_cli", "key", "--value"]
+    code, screen = at_a_terminal(
+        command,
+        terminal.folder,
+        terminal.environment,
+        asked="value of the key: ",
+        answer=f"{value}\n",
+    )
+    assert code == 0, screen
+    assert screen.partition("value of the key: ")[2].strip().startswith(WEATHER[0])
+    assert "weather app 0" in screen
+    assert value not in screen
 
 
 def test_what_the_brake_stops_is_approved_by_who_answers_the_question(terminal: Terminal) -> None:

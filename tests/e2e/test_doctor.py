@@ -21,6 +21,7 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
+from keyjanitor.domain.doctor.placing import placed
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.policy_file import parse_policy
@@ -115,7 +116,10 @@ class Ward:
     def findings(self) -> dict[str, Finding]:
         checkup = self.checkup()
         assert checkup.unread == ()
-        return {finding.kind: finding for finding in find_problems(checkup)}
+        return {
+            finding.kind: replace(finding, command=placed(finding.command, "keys", "us-east-1"))
+            for finding in find_problems(checkup)
+        }
 
     def type(self, finding: Finding) -> None:
         """Types the finding's command into a shell, and it succeeds."""

@@ -12,7 +12,6 @@ from keyjanitor_cli.files import keys_name
 from keyjanitor_cli.session import Session, command
 from keyjanitor_cli.shapes import Command, Line, Tone
 from keyjanitor_cli.views import acts, plan
-from keyjanitor_cli.words import kinds
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -127,7 +126,7 @@ def sweep(session: Session) -> int:
         for one in plan.steps(lines):
             if not one["done"] and (one["step"] != "park" or mode == "park"):
                 numbers[one["step"]] = numbers.get(one["step"], 0) + 1
-        session.confirm(f"Sweep now: {kinds(numbers) or 'nothing is due'}?")
+        session.confirm(acts.sweep_question(numbers))
     answer = session.invoke(Function.EXPIRE_KEYS, {}, "sweeping")
     session.console.show(acts.done(answer, _names(session, answer)), answer)
     return NEEDS_PERSON if acts.needs_person(answer) else DONE

@@ -1,5 +1,6 @@
 """Shows what a stack wrote elsewhere: `report`, `logs` and `open`."""
 
+import json
 import re
 import webbrowser
 from datetime import UTC, datetime, timedelta
@@ -25,7 +26,7 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help="Where to write the page, else keyjanitor-report-DATE.html.",
+    help="Where to write the page, else keyjanitor-report-DATE.html; .json: its numbers.",
 )
 def report(session: Session, *, now: bool, opens: bool, out: Path | None) -> int:
     """Fetch the latest report, a page that needs no network."""
@@ -35,7 +36,8 @@ def report(session: Session, *, now: bool, opens: bool, out: Path | None) -> int
     if numbers is None or page is None:
         raise CommandFailed("there is no report yet", "keyjanitor report --now makes one")
     path = out or Path(f"keyjanitor-report-{numbers['date']}.html")
-    path.write_bytes(page)
+    is_json = path.suffix.lower() == ".json"
+    path.write_bytes(json.dumps(numbers).encode() if is_json else page)
     if opens:
         webbrowser.open(path.resolve().as_uri())
     session.console.show(

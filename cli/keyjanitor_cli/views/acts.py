@@ -87,6 +87,16 @@ def approval_question(plan: SavedPlan) -> str:
     return f"Approve the plan {plan.digest} of {plan.day}: {kinds(plan.kinds)}?"
 
 
+def sweep_question(due: Mapping[str, int]) -> str:
+    """What a sweep of now would do; with nothing due it still brings the ledger up to date."""
+    if told := kinds(due):
+        return f"Sweep now: {told}?"
+    return (
+        "Sweep now? No key is due to be warned, disabled or parked, so it only finishes what an "
+        "earlier run left over and brings the ledger up to date."
+    )
+
+
 def done(
     answer: Mapping[str, Any], names: Mapping[str, str] | None = None, undone: date | None = None
 ) -> View:

@@ -7,15 +7,19 @@ from pathlib import Path
 import click
 import pytest
 
+from keyjanitor.domain.doctor.checks import find_problems
+from keyjanitor.domain.doctor.placing import placed
 from keyjanitor.domain.report.html import FOLDER
 from keyjanitor_cli.__main__ import keyjanitor
 from tests.alert_samples import samples
 from tests.contract.template.test_template import alarm_texts
+from tests.unit.doctor.test_doctor import PLANTED
 
 DOCS = Path(__file__).parents[3] / "docs"
 RUNBOOK = (DOCS / "runbook.md").read_text(encoding="utf-8")
 ALERTS = (DOCS / "alerts.md").read_text(encoding="utf-8")
 # What a person writes in place of the names in capitals; what the command is called, to list it.
+TYPED = re.compile(r"\b(?:aws|keyjanitor) [a-z]+ ")
 FILLED_IN = {"DATE": "2026-11-21", "KEY...": "a1b2c3d4e5 f6g7h8i9j0"}
 
 
@@ -79,6 +83,20 @@ def test_every_command_that_the_report_offers_for_a_key_is_one_that_there_is() -
         until = " --until 2026-12-21" if verb == "protect" else ""
         typed = f"keyjanitor {verb} a1b2c3d4e5{until} --stack keys --region eu-west-1"
         assert {"a1b2c3d4e5", "keys", "eu-west-1"} <= set(map(str, parsed(typed).params.values()))
+
+
+@pytest.mark.parametrize("kind", sorted(PLANTED))
+def test_every_command_that_fixes_a_problem_names_stack_and_region(kind: str) -> None:
+    [finding] = find_problems(PLANTED[kind]())
+    command = placed(finding.command, "keys-prod", "eu-west-1")
+    assert "sam remote invoke" not in command
+    for typed in re.findall(r"(?:^|: )(keyjanitor [a-z]+.*)$", command, flags=re.M):
+        assert parsed(typed).params["stack"] == "keys-prod"
+        assert parsed(typed).params["region"] == "eu-west-1"
+    calls = re.findall(r"\baws [a-z0-9]+ [a-z-]+(?: --region eu-west-1)?", command)
+    assert [call for call in calls if not call.endswith(" --region eu-west-1")] == []
+    is_for_the_policy = "layers/policy/policy.toml" in command
+    assert (command == finding.command) == (is_for_the_policy or not re.search(TYPED, command))
 
 
 @pytest.mark.parametrize(

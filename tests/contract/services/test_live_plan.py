@@ -1,5 +1,6 @@
 """`plan --live` says what a reading and a sweep of now would say, and writes nothing."""
 
+import json
 from collections.abc import Callable
 from datetime import date
 from typing import Any, cast
@@ -134,6 +135,39 @@ def test_what_a_run_of_the_day_parked_is_done(an_account: AccountMaker) -> None:
     account.night()
     line = {line["key_id"]: line for line in live(account).lines}["parked"]
     assert (line["verdict"], line["reason_code"]) == ("park", "stepped")
+
+
+def test_an_approval_of_the_date_is_known(an_account: AccountMaker) -> None:
+    """It shows what a sweep of the date would carry out of it, as a dry run does."""
+    account = an_account()
+    for index in range(30):  # of which the allowance takes 20
+        account.key(f"idle{index:02}", idle=300)
+    account.read()
+    digest = account.sweep(mode="park")["digest"]
+    account.key("later", idle=300)
+    before = {line["key_id"]: line for line in live(account).lines}
+    assert before["later"]["verdict"] in ("warn", "keep")
+    account.sweep(approve=digest)
+    seen = {line["key_id"]: line for line in live(account).lines}
+    assert (seen["later"]["verdict"], seen["later"]["reason_code"]) == ("keep", "not_tonight")
+    assert {line["key_id"] for line in live(account).lines if line["reason_code"] == "stepped"} == {
+        f"idle{index:02}" for index in range(30)
+    }
+
+
+def test_an_approval_whose_plan_was_changed_since_lets_nothing_more_go(
+    an_account: AccountMaker,
+) -> None:
+    account = lived(an_account)
+    unapproved = {line["key_id"]: line["verdict"] for line in live(account).lines}
+    body = json.dumps(
+        {"digest": "0123456789abcdef", "date": str(account.today), "kinds": {}, "due": []}
+    )
+    account.clients.s3.put_object(
+        Bucket=account.bucket, Key="plans/0123456789abcdef.json", Body=body.encode()
+    )
+    account.ledger.remember(account.today, approved="0123456789abcdef")
+    assert {line["key_id"]: line["verdict"] for line in live(account).lines} == unapproved
 
 
 def test_nothing_is_written_and_no_sweep_believes_it(an_account: AccountMaker) -> None:

@@ -1,5 +1,6 @@
 """What is asked at a terminal, and what a person's answer does: each command in a terminal of its own."""
 
+import json
 import os
 import sys
 from dataclasses import dataclass
@@ -100,6 +101,13 @@ def test_a_value_is_asked_for_and_never_shown(tmp_path: Path) -> None:
         True,
     )
     assert VALUE not in ended.screen
+
+
+def test_the_numbers_of_the_report_are_written_by_the_name_of_the_file(tmp_path: Path) -> None:
+    ended = typed(tmp_path, "report", "--out", "report.json")
+    assert ended.code == 0, ended
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written == {"date": "2026-11-21", "capacity": {"keys": 3}, "findings": []}
 
 
 def test_the_report_is_opened_in_the_browser(tmp_path: Path) -> None:

@@ -58,11 +58,7 @@ HOSTILE = (
     "{}",
     "n" * 1024,
 )
-DRY_RUN = (
-    "# shows on which dates; the sweeps do the rest\n"
-    "sam remote invoke ExpireKeysFunction --stack-name keyjanitor "
-    "--event-file events/expire_keys_dry_run.json"
-)
+DRY_RUN = "# shows on which dates; the sweeps do the rest\nkeyjanitor plan"
 POLICY = "# layers/policy/policy.toml, then: sam build && sam deploy"
 
 
@@ -586,8 +582,7 @@ def test_keys_without_a_row() -> None:
             why="A key without a row has no owner, no tier and no dates, and no sweep has counted "
             "its idle days. The next one adopts it, unless the stack only observes.",
             slots=0,
-            command="sam remote invoke ExpireKeysFunction --stack-name keyjanitor "
-            "--event-file events/expire_keys_sweep.json",
+            command="keyjanitor sweep",
             about=("b",),
         ),
     )

@@ -27,17 +27,10 @@ _ID = re.compile(r"[A-Za-z0-9]{1,64}")
 _STAGE = re.compile(r"[A-Za-z0-9]{1,64}:[A-Za-z0-9_-]{1,128}")
 _STACK = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,127}")
 
-DRY_RUN = (
-    "# shows on which dates; the sweeps do the rest\n"
-    "sam remote invoke ExpireKeysFunction --stack-name keyjanitor "
-    "--event-file events/expire_keys_dry_run.json"
-)
-SWEEP = (
-    "sam remote invoke ExpireKeysFunction --stack-name keyjanitor "
-    "--event-file events/expire_keys_sweep.json"
-)
+DRY_RUN = "# shows on which dates; the sweeps do the rest\nkeyjanitor plan"
+SWEEP = "keyjanitor sweep"
 LIST_INACTIVE = (
-    "# report.json: aws s3 cp s3://HISTORY_BUCKET/reports/latest/report.json .\n"
+    "# report.json: keyjanitor report --out report.json\n"
     "jq -r '.inactivity | .columns, .rows[] | @tsv' report.json"
 )
 WHO_DELETES = (
@@ -46,7 +39,8 @@ WHO_DELETES = (
     "AttributeKey=EventName,AttributeValue=DeleteApiKey "
     "--query 'Events[].[EventTime,Username,CloudTrailEvent]' --output text"
 )
-_POLICY = "# layers/policy/policy.toml, then: sam build && sam deploy"
+POLICY_FILE = "layers/policy/policy.toml"
+_POLICY = f"# {POLICY_FILE}, then: sam build && sam deploy"
 
 
 def shown(text: str, quotes: str = "'") -> str:
@@ -162,7 +156,7 @@ def _each(kind: str, ids: Sequence[str], line: str, pause: int = 1) -> str:
     if len(safe) <= INLINE:
         return f"for id in {' '.join(safe)}; do {body}"
     return (
-        "# report.json: aws s3 cp s3://HISTORY_BUCKET/reports/latest/report.json .\n"
+        "# report.json: keyjanitor report --out report.json\n"
         f"jq -r '.findings[] | select(.kind == \"{kind}\") | .about[]' report.json |\n"
         f"while read -r id; do {body}"
     )
@@ -340,8 +334,8 @@ class SweepBlockers:
 def put_back(tiers: Sequence[str]) -> str:
     """Comment lines: find the tiers that the policy no longer has in its version history."""
     lines = [f"# [tiers.{shown(name, quotes='')}] is missing in" for name in tiers[:NAMED]]
-    lines = [f"{line} layers/policy/policy.toml" for line in lines]
-    return "\n".join([*lines, "git log -p -- layers/policy/policy.toml"])
+    lines = [f"{line} {POLICY_FILE}" for line in lines]
+    return "\n".join([*lines, f"git log -p -- {POLICY_FILE}"])
 
 
 def name_the_plan(problems: Sequence[Unbound]) -> str:

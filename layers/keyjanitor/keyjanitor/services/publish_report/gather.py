@@ -11,6 +11,7 @@ from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.inactivity import Sweeps, inactive_keys
+from keyjanitor.domain.doctor.placing import placed
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
 from keyjanitor.domain.expiry.notice import Untold, digest_days, untold
 from keyjanitor.domain.expiry.outlook import NIGHTS, NightAhead, project_nights, warnings_ahead
@@ -108,7 +109,10 @@ def gather_morning(
         mode=place.mode,
         policy=policy,
         checkup=checkup,
-        findings=find_problems(checkup),
+        findings=tuple(
+            replace(one, command=placed(one.command, place.stack, place.region))
+            for one in find_problems(checkup)
+        ),
         counts=adapters.ledger.counts(today - DAY * COUNTED, today),
         nights=nights,
         pressure_row=account.pressure_row,
