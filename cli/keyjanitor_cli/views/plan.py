@@ -194,8 +194,18 @@ def _conditions(answer: Mapping[str, Any], deployed: str) -> list[Block]:
                 Tone.BAD,
             )
         )
+    if unsure := answer.get("tags_unlisted"):
+        blocks.append(Line(tags_unlisted(unsure), Tone.QUIET))
     blocks += [Line(told, Tone.BAD) for told in answer.get("policy_problems", ())]
     return blocks
+
+
+def tags_unlisted(keys: int) -> str:
+    """What a plan does not know of keys to be warned where no tag of any key is listed."""
+    return (
+        f"The tagging API lists no tag of any API key, so of {many(keys)} to warn it is not known "
+        "whether a tag protects them. A sweep reads the tags of each key before it warns."
+    )
 
 
 def said_of_live(policy: str, since: date | None, cut_off: Sequence[str]) -> View:

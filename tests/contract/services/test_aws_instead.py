@@ -44,6 +44,26 @@ def test_where_no_key_is_listed_with_tags_each_is_looked_at_before_it_is_warned_
     assert account.told(KEPT) == []
 
 
+def test_where_no_tag_is_listed_a_dry_run_and_the_report_say_what_is_not_known(
+    account: Account,
+) -> None:
+    """A tag may protect one of them: they are looked at only before they are warned."""
+    account.key(KEPT, idle=80, tags={"keyjanitor:keep": "yes"})
+    account.around = no_tags()
+    account.read()
+    dry = account.sweep(mode="observe")
+    assert (dry["verdicts"]["warn"], dry["tags_unlisted"]) == (2, 2)
+    answer = account.sweep()
+    assert answer["applied"]["warn"] == 1
+    assert "tags_unlisted" not in answer
+    account.publish()
+    assert account.report()["night"]["tags_unlisted"] == 1
+    account.around = Calls()
+    assert "tags_unlisted" not in account.sweep(mode="observe")
+    account.publish()
+    assert "tags_unlisted" not in account.report()["night"]
+
+
 def test_a_key_whose_tags_cannot_be_read_is_warned_about_on_a_later_night(account: Account) -> None:
     def fails(_: Call) -> Any:
         raise AccessDenied("apigateway:GET on /apikeys/*", "role")

@@ -76,12 +76,11 @@ def answer(
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
     `pressure_row` says of each rule above the one in force what it would free in 30 days, and how many
-    days of the account's growth that is: `pressure_rules`, only when there is such a rule. `observed_because` is there only when a sweep that might
-    have done more had to observe, `policy_problems` only when keys are unknown because of the policy;
-    `failed` only when steps failed, `left_alone` only when keys were found changed right before they
-    were touched, `left_out` only when an undo left keys out, `tombstones_closed` only when some are
-    damaged; `steps` (the first of the plan) only when it has some, `did` only when something was done
-    to a key, `keys_file` only when the night's file of all keys was written.
+    days of the account's growth that is: `pressure_rules`. That, `policy_problems` (keys are unknown by
+    the policy), `failed`, `left_alone` (keys were found changed right before they were touched), `left_out`
+    (of an undo), `tombstones_closed` (damaged), `steps` (the first of the plan), `did` and `keys_file` are
+    there only when there are some; `observed_because` only when a sweep that might have done more had to
+    observe; `tags_unlisted` only when a run observes, and no list of tags says which keys a tag protects.
     """
     document = {
         **heading(run.time),
@@ -97,6 +96,7 @@ def answer(
     return {
         **document,
         **_said_of_the_night(run, plan, pressure_row, growth, problems),
+        **(_tags_unlisted(plan) if plan and document["mode"] == Mode.OBSERVE else {}),
         **_keys_named(plan, did, keys_file),
         **_keys_left(failed, closed, left_out, left_alone or {}),
     }
@@ -118,6 +118,12 @@ def _said_of_the_night(
     if run.observed_because is not None:
         said["observed_because"] = run.observed_because
     return said
+
+
+def _tags_unlisted(plan: SweepPlan) -> dict[str, int]:
+    """How many keys are to be warned of which it is not known whether a tag protects them, if any."""
+    unsure = plan.kinds[SweepAction.WARN]
+    return {} if plan.tags_are_listed or not unsure else {"tags_unlisted": unsure}
 
 
 def _done(

@@ -233,6 +233,15 @@ class SweepPlan:
         """Number of due steps that the allowance leaves for a later night."""
         return len(self.due) - sum(not isinstance(step, Enable) for step in self.steps)
 
+    @property
+    def tags_are_listed(self) -> bool:
+        """False where the list of tags names no key of the account.
+
+        No key may have a tag then, or the tagging API lists no API keys in this Region (believed: AF-411):
+        which key a tag protects is known only once its own tags are read.
+        """
+        return any(verdict.key.tags for verdict in self.verdicts)
+
     def braked(self) -> "SweepPlan":
         """The plan while the safety brake is on: only keys that are given back."""
         kept = tuple(step for step in self.steps if isinstance(step, Enable))

@@ -125,6 +125,7 @@ def _night(morning: Morning) -> dict[str, Any]:
         "swept": night.swept,
         "held": morning.held,
         **_waits(night, morning.untold),
+        **_tags_unlisted(morning),
         "evidence": _text(evidence.day) if evidence else None,
         "keys_file": _text(morning.lines_of),
         "did": {
@@ -159,6 +160,17 @@ def _waits(night: NightRow, untold: Mapping[str, Untold]) -> dict[str, Any]:
         since = min(one.since for one in untold.values())
         known["untold"] = {"keys": len(untold), "since": str(since)}
     return known
+
+
+def _tags_unlisted(morning: Morning) -> dict[str, int]:
+    """How many keys have the verdict `warn` and are not warned yet, where no list of tags names a key."""
+    if any(key.tags for key in morning.checkup.keys):
+        return {}
+    warned = {key_id for key_id, row in morning.rows.items() if row.warned_on is not None}
+    unsure = sum(
+        line["verdict"] == "warn" and line["key_id"] not in warned for line in morning.lines
+    )
+    return {"tags_unlisted": unsure} if unsure else {}
 
 
 def _ahead(morning: Morning) -> dict[str, Any]:

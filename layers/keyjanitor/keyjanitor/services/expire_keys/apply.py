@@ -86,7 +86,7 @@ class Sweeper:
         """Carries a plan out until it is done, the deadline comes, or an operator holds."""
         steps = iter(plan.steps)
         left = len(plan.steps)
-        self._notes.tags_are_listed = any(verdict.key.tags for verdict in plan.verdicts)
+        self._notes.tags_are_listed = plan.tags_are_listed
         try:
             self._notes.note(plan.notes)
             for batch in warnings(plan.steps):

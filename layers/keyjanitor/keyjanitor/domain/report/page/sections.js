@@ -137,6 +137,7 @@ function nightOf(night, mode, date) {
     : `The sweep of ${inWords(date)} did not act${night.evidence ? `; the latest usage reading is of ${inWords(night.evidence)}` : ": there was no usage reading"}.`));
   if (mode === "observe") words.push(paragraph("Mode is observe: no key is touched. Verdicts say what would be done."));
   if (mode === "disable") words.push(paragraph("Mode is disable: keys are warned and disabled, none is parked."));
+  if (night.tags_unlisted) words.push(paragraph(`The tagging API lists no tag of any API key, so of ${many(night.tags_unlisted, "key")} to warn it is not known whether a tag protects them. A sweep reads the tags of each key before it warns.`));
   words.push(showBrake(night.brake));
   return words;
 }
