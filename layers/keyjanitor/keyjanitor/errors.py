@@ -126,8 +126,8 @@ class EvidenceDamaged(KeyjanitorError):
         super().__init__(
             f"{name} is damaged ({reason}): its date waits, the other nights go on without it. To take "
             f"this version of the file away: aws s3api delete-object --bucket {bucket} --key {name}"
-            f"{version}; the version before it counts again, and if there is none, `sam remote "
-            "invoke PullUsageFunction` reads tonight once more"
+            f"{version}; the version before it counts again, and if there is none, `keyjanitor "
+            "read` reads tonight once more"
         )
         self.name = name
         self.reason = reason

@@ -1,7 +1,7 @@
 """What the functions' own clients make of answers, which they read without botocore's models."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from io import BytesIO
 from typing import Any
@@ -11,8 +11,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 
 from keyjanitor.adapters.clients import gateway_client, table_client
-from keyjanitor.adapters.dynamodb import Table
-from keyjanitor.errors import CallFailed
+from keyjanitor.adapters.dynamodb import NOT_WHOLE, Table
+from keyjanitor.errors import CallFailed, UnexpectedAnswer
 
 KEY = {
     "id": "k0",
@@ -42,6 +42,11 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nothing")
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
 
 
 class _Raw(BytesIO):
@@ -135,3 +140,51 @@ def test_a_table_that_refuses_is_heard() -> None:
     body = b'{"__type": "com.amazon.coral.validate#ValidationException", "message": "no"}'
     with pytest.raises(CallFailed, match="ValidationException"):
         list(Table(answered(table_client(), body, 400), "t").query("KEY"))
+
+
+CUT_OFF = [b"", b"{", b'{"Items": [{"pk": {"S', b"<html>", b"[]", b"null"]
+
+
+@pytest.mark.parametrize("body", CUT_OFF)
+@pytest.mark.parametrize(
+    ("operation", "read_table"),
+    [
+        ("Query", lambda table: list(table.query("KEY"))),
+        ("GetItem", lambda table: table.get({"pk": "CONTROL", "sk": "HOLD"})),
+        ("BatchGetItem", lambda table: list(table.get_all("KEY", ["k0"]))),
+    ],
+)
+def test_a_read_of_a_table_that_is_cut_off_is_no_empty_answer(
+    operation: str, read_table: Callable[[Table], Any], body: bytes, no_pause: None
+) -> None:
+    """botocore makes an answer without any field of it: there would be no hold, and no key."""
+    with pytest.raises(UnexpectedAnswer) as caught:
+        read_table(Table(answered(table_client(), body), "keyjanitor-Ledger"))
+    assert str(caught.value) == f"{operation} on keyjanitor-Ledger: {NOT_WHOLE}"
+    for part in ("nothing was decided by it", "The next run asks again", "3 times in a row"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Items": {}}', b'{"Items": [1]}'])
+def test_a_page_of_a_table_without_its_list_is_no_empty_page(body: bytes, no_pause: None) -> None:
+    with pytest.raises(UnexpectedAnswer, match="Query on keyjanitor-Ledger: its answer was cut"):
+        list(Table(answered(table_client(), body), "keyjanitor-Ledger").query("KEY"))
+
+
+def test_a_read_of_a_table_that_was_cut_off_once_is_asked_again(no_pause: None) -> None:
+    bodies = [b'{"Item": {"pk"', json.dumps({"Item": ITEM}).encode()]
+    client = table_client()
+
+    def answer(**_: Any) -> AWSResponse:
+        given: Any = {}
+        raw: Any = _Raw(bodies.pop(0))
+        return AWSResponse("https://x", 200, given, raw)
+
+    client.meta.events.register("before-send", answer)
+    item = Table(client, "t").get({"pk": "KEY", "sk": "k0"})
+    assert (item and item["version"], bodies) == (12, [])
+
+
+def test_a_write_whose_answer_is_cut_off_was_taken(no_pause: None) -> None:
+    """Its status says so; what is in its body is not read."""
+    assert Table(answered(table_client(), b"{"), "t").put_now({"pk": "KEY", "sk": "k0"})

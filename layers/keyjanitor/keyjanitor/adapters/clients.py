@@ -55,11 +55,14 @@ def whole_answers(gateway: Any) -> Any:
 
 
 def table_client() -> Any:
-    """A client for DynamoDB that does not look at each value by its model.
+    """A client for DynamoDB that does not look at each value by its model, and takes no read but a whole one.
 
+    It raises UnreadableAnswer for the body of a read that is no JSON object. That of a write says nothing.
     `dynamodb.Table` makes every parameter itself, and DynamoDB refuses what is wrong in one.
     """
     dynamodb = _client("dynamodb", tries=4, parameter_validation=False)
+    for operation in ("GetItem", "BatchGetItem"):
+        dynamodb.meta.events.register(f"before-parse.dynamodb.{operation}", _read_whole)
     dynamodb.meta.events.register("before-parse.dynamodb.Query", _read_items)
     return dynamodb
 
@@ -127,7 +130,10 @@ def _key_in(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_items(
-    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: Any
+    operation_model: Any,
+    response_dict: dict[str, Any],
+    customized_response_dict: dict[str, Any],
+    **_: Any,
 ) -> None:
     """Leaves the items of a query as they are on the wire, where botocore would copy each value.
 
@@ -136,11 +142,8 @@ def _read_items(
     """
     if response_dict["status_code"] != HTTPStatus.OK:
         return
-    try:
-        body = json.loads(response_dict["body"])
-    except ValueError:
-        return
-    if isinstance(body, dict) and isinstance(body.get("Items"), list):
+    body = _object_in(response_dict, operation_model.name)
+    if "Items" in body:
         customized_response_dict["Items"] = body.pop("Items")
         response_dict["body"] = json.dumps(body).encode()
 

@@ -2,17 +2,19 @@
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from keyjanitor.adapters.clients import code_of, refusal
 from keyjanitor.adapters.dynamodb_values import from_wire, to_wire
-from keyjanitor.errors import CallFailed
+from keyjanitor.domain.model.aws_answers import items_of, table_of
+from keyjanitor.errors import CallFailed, UnexpectedAnswer
 
 TRANSACTION = 100  # writes that DynamoDB takes at once, all or nothing
 BATCH = 100  # items that it reads at once by their keys
+MAX_READ_ATTEMPTS = 3  # of a read whose answer is not whole
 MAX_CONFLICT_ATTEMPTS = 5
 MAX_THROTTLE_ATTEMPTS = 8
 LONGEST_PAUSE = 3.0  # seconds between two tries
@@ -23,10 +25,18 @@ MAX_WRITE_ATTEMPTS = 14
 # Why a transaction may be cancelled and go through a moment later.
 THROTTLED = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 PASSING = frozenset({"TransactionConflict"}) | THROTTLED
+NOT_WHOLE = (
+    f"its answer was cut off, or is of another shape, {MAX_READ_ATTEMPTS} times in a row; nothing was decided "
+    "by it. The next run asks again. If it stays so, look at what is between the functions and DynamoDB"
+)
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 Item = dict[str, Any]
 Write = dict[str, Any]
+
+
+def _any_shape(*_: object) -> None:
+    """Of an item that is not there DynamoDB answers an empty object."""
 
 
 class Table:
@@ -57,7 +67,9 @@ class Table:
             params["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
             params["ExpressionAttributeNames"] = {f"#{name}": name for name in only}
         while True:
-            page = self._call("Query", self._client.query, **params)
+            page = self._read(
+                "Query", self._client.query, "Items", items_of, TableName=self._name, **params
+            )
             for item in page["Items"]:
                 yield self._plain(item)
             if not page.get("LastEvaluatedKey"):
@@ -66,8 +78,11 @@ class Table:
 
     def get(self, key: Mapping[str, str]) -> Item | None:
         """One item, or None."""
-        answer = self._call(
-            "GetItem", self._client.get_item, Key=self.item(key), ConsistentRead=True
+        answer = self._read(
+            *("GetItem", self._client.get_item, "", _any_shape),
+            TableName=self._name,
+            Key=self.item(key),
+            ConsistentRead=True,
         )
         item = answer.get("Item")
         return self._plain(item) if item else None
@@ -80,8 +95,9 @@ class Table:
                 if attempt:
                     time.sleep(0.05 * 2**attempt)
                 wanted = {self._name: {"Keys": keys, "ConsistentRead": True}}
-                answer = self._call_any(
-                    "BatchGetItem", self._client.batch_get_item, RequestItems=wanted
+                answer = self._read(
+                    *("BatchGetItem", self._client.batch_get_item, "Responses", table_of),
+                    RequestItems=wanted,
                 )
                 for item in answer["Responses"].get(self._name, ()):
                     yield self._plain(item)
@@ -213,6 +229,30 @@ class Table:
 
     def _plain(self, item: Mapping[str, Any]) -> Item:
         return {name: from_wire(value) for name, value in item.items()}
+
+    def _read(
+        self,
+        operation: str,
+        call: Any,
+        name: str,
+        check: Callable[[Any, str, str], object],
+        **params: Any,
+    ) -> Any:
+        """A read whose answer is whole; `check` raises UnexpectedAnswer if it lacks what `name` says.
+
+        It is asked again, for a cut-off answer is read as one that holds nothing: no hold, no key. Raises
+        UnexpectedAnswer, which says where and what to do.
+        """
+        for attempt in range(MAX_READ_ATTEMPTS):
+            if attempt:
+                time.sleep(0.05 * 2**attempt)
+            try:
+                answer = self._call_any(operation, call, **params)
+                check(answer, name, operation)
+            except UnexpectedAnswer:
+                continue
+            return answer
+        raise UnexpectedAnswer(f"{operation} on {self._name}", NOT_WHOLE)
 
     def _call(self, operation: str, call: Any, **params: Any) -> Any:
         return self._call_any(operation, call, TableName=self._name, **params)
