@@ -13,8 +13,8 @@ from keyjanitor.domain.usage.plan_usage import NOT_TOLD, USAGE_DAYS, PlanUsage
 class Habit:
     """How one key was used in the days of a reading; all numbers are days.
 
-    `gap`: its longest silence before a use. Of a key that was made before the first day of the
-    reading, the days from there to its first use are such a silence too: it may have been longer.
+    `gap`: its longest silence before a use. Of a key that was made before the first day of which its
+    use is known, the days from there to its first use are such a silence too: it may have been longer.
     `first_use_after`: from the day on which a younger key was made to its first use. None: there is
     no such silence, or no such first use.
     """
@@ -29,15 +29,18 @@ def habits_of(
 ) -> dict[str, Habit]:
     """The habits of all keys that were used in the days of a reading, by key id.
 
-    `usages` are those of the usage plans that were read to the end, with all days of their keys.
+    `usages` are those of the usage plans that were read to the end, with all days of their keys. What
+    API Gateway tells of a plan may begin later than was asked: days before that are no silence.
     """
-    first_day = today - DAY * USAGE_DAYS
     used: dict[str, set[date]] = {}
+    known_from: dict[str, date] = {}
     for usage in usages.values():
+        begins = max(usage.history_from, today - DAY * USAGE_DAYS)
         for key_id in usage.days:
             used.setdefault(key_id, set()).update(days_used(usage, key_id))
+            known_from[key_id] = min(begins, known_from.get(key_id, begins))
     return {
-        key.key_id: _habit(key.created_date.date(), first_day, sorted(days))
+        key.key_id: _habit(key.created_date.date(), known_from[key.key_id], sorted(days))
         for key in keys
         if (days := used.get(key.key_id))
     }

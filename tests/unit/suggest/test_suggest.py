@@ -11,10 +11,12 @@ from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.policy import Policy, Pressure
 from keyjanitor.domain.model.policy_file import parse_policy
+from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
+from keyjanitor_cli.suggest.habits import Habit, habits_of
 from keyjanitor_cli.suggest.in_use import WarnedInUse, warned_in_use
 from keyjanitor_cli.suggest.suggestion import AGGRESSIVE, CAREFUL, Strictness, Suggestion, suggest
 from keyjanitor_cli.suggest.text import toml_of
-from tests.builders import TODAY, a_key, a_usage_plan, days_ago
+from tests.builders import PLAN_ID, TODAY, a_key, a_usage_plan, days_ago, pairs
 from tests.unit.suggest.accounts import Made, accounts, made
 
 CONTACT = "api-team@example.org"
@@ -135,6 +137,16 @@ def test_an_idle_limit_is_above_the_longest_silence_by_a_margin(
 
 def test_the_days_before_the_first_use_of_an_old_key_are_a_silence_too() -> None:
     assert limits(made(a_key("k", age=400), k=[10]))[0] == 120  # 80 days, and 40 more
+
+
+@pytest.mark.parametrize(("begins", "gap"), [(20, 18), (USAGE_DAYS, USAGE_DAYS - 2)])
+def test_days_of_which_a_plan_tells_nothing_are_no_silence(begins: int, gap: int) -> None:
+    """API Gateway may answer with fewer days than were asked for, as of a plan that is new."""
+    usage = PlanUsage(a_usage_plan(), days_ago(USAGE_DAYS), TODAY, days_ago(USAGE_DAYS))
+    start = days_ago(begins)
+    usage.add(UsagePage(start, TODAY, {"k": pairs({days_ago(2): 1}, start=start, end=TODAY)}))
+    [habit] = habits_of(TODAY, [a_key("k", age=400)], {PLAN_ID: usage}).values()
+    assert habit == Habit(days_used=1, gap=gap, first_use_after=None)
 
 
 @pytest.mark.parametrize(
