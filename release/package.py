@@ -24,8 +24,16 @@ COPIED = (
     "SECURITY.md",
     "samconfig.toml",
 )
-FOLDERS = ("docs", "events", "functions", "sender")
-KINDS = {".json", ".md", ".png", ".py", ".svg", ".yaml"}  # of the files in FOLDERS; no caches
+FOLDERS = ("deploy", "docs", "events", "functions", "sender")
+KINDS = {
+    ".json",
+    ".md",
+    ".png",
+    ".py",
+    ".svg",
+    ".tf",
+    ".yaml",
+}  # of the files in FOLDERS; no caches
 FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # of every file: the same tree gives the same bytes
 
 Files = dict[str, bytes]

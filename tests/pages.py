@@ -1,9 +1,10 @@
-"""Writes what is made from the code into docs/: `python -m tests.pages`, which is `make docs`."""
+"""Writes what is made from the code into docs/ and deploy/: `python -m tests.pages`, which is `make docs`."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from tests import terraform_module
 from tests.alert_samples import made as alert_parts
 from tests.architecture import listed, picture
 from tests.doc_tables import events_page, requests_page
@@ -87,6 +88,9 @@ PAGES: Mapping[str, Callable[[str], str]] = {
     "docs/alerts.md": alerts,
     "docs/events.md": events_page,
     "docs/requests.md": requests_page,
+    "deploy/terraform/variables.tf": lambda _: terraform_module.variables(),
+    "deploy/terraform/parameters.tf": lambda _: terraform_module.parameters(),
+    "deploy/terraform/outputs.tf": lambda _: terraform_module.outputs(),
 }
 
 
