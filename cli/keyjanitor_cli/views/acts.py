@@ -92,8 +92,8 @@ def sweep_question(due: Mapping[str, int]) -> str:
     if told := kinds(due):
         return f"Sweep now: {told}?"
     return (
-        "Sweep now? No key is due to be warned, disabled or parked, so it only finishes what an "
-        "earlier run left over and brings the ledger up to date."
+        "No key is due to be warned, disabled or parked: a sweep only finishes what an earlier run "
+        "left over, and brings the ledger up to date. Sweep now?"
     )
 
 

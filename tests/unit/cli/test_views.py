@@ -364,3 +364,12 @@ def test_what_needs_a_person_comes_with_the_command_to_type(
     at = standing(**fields)
     assert [one.command for one in status.problems(at)] == commands
     assert all(one in texts(status.view(at)) for one in commands)
+
+
+def test_a_sweep_with_nothing_due_says_what_it_still_does() -> None:
+    assert acts.sweep_question({"disable": 2, "park": 1}) == (
+        "Sweep now: 1 to park (deleted; can be restored), 2 to disable?"
+    )
+    asked = acts.sweep_question({})
+    assert asked.startswith("No key is due to be warned, disabled or parked: ")
+    assert asked.endswith(" Sweep now?")
