@@ -10,6 +10,7 @@ from keyjanitor.adapters.settings import PublishSettings
 from keyjanitor.domain.capacity.counting import loosely_bound
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
+from keyjanitor.domain.doctor.findings import Finding
 from keyjanitor.domain.doctor.inactivity import Sweeps, inactive_keys
 from keyjanitor.domain.doctor.placing import placed
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS
@@ -109,10 +110,7 @@ def gather_morning(
         mode=place.mode,
         policy=policy,
         checkup=checkup,
-        findings=tuple(
-            replace(one, command=placed(one.command, place.stack, place.region))
-            for one in find_problems(checkup)
-        ),
+        findings=_problems(checkup, place),
         counts=adapters.ledger.counts(today - DAY * COUNTED, today),
         nights=nights,
         pressure_row=account.pressure_row,
@@ -126,6 +124,14 @@ def gather_morning(
         warn_on=warn_on,
         parked_ids=account.shelf.parked_ids,
         untold=account.untold,
+    )
+
+
+def _problems(checkup: Checkup, place: Place) -> tuple[Finding, ...]:
+    """The problems, each with its command as it is typed for this stack."""
+    return tuple(
+        replace(one, command=placed(one.command, place.stack, place.region))
+        for one in find_problems(checkup)
     )
 
 
