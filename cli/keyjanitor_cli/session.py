@@ -17,6 +17,7 @@ from keyjanitor_cli.console import Console
 from keyjanitor_cli.errors import CommandFailed
 from keyjanitor_cli.files import Files
 from keyjanitor_cli.gateway import Gateway
+from keyjanitor_cli.preflight.answers import MOST_CALLS
 from keyjanitor_cli.probe import Probe
 
 __all__ = ["SDK", "Session", "command"]
@@ -53,9 +54,9 @@ class Session:
         """The stack that was named, if one was."""
         return self._stack
 
-    def probe(self, say: Callable[[str], None]) -> Probe:
-        """What asks the account, call by call; `say` is told each."""
-        return Probe(self.account, say=say)
+    def probe(self, say: Callable[[str], None], most: int = MOST_CALLS) -> Probe:
+        """What asks the account, call by call and so many at most; `say` is told each."""
+        return Probe(self.account, most=most, say=say)
 
     @cached_property
     def ledger(self) -> Ledger:

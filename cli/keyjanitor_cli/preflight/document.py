@@ -22,7 +22,7 @@ def document(found: Found, release: str, day: str, sdk: str) -> dict[str, Any]:
         "missing_rights": [{"action": one.right.action, "line": one.line} for one in found.missing],
         "questions": _rows(found.questions, tokens),
         "ground": _rows(found.ground, tokens),
-    }
+    } | ({"trial": _rows(found.trial, tokens)} if found.trial else {})
 
 
 def _rows(findings: Sequence[Finding], tokens: Tokens) -> list[dict[str, Any]]:

@@ -76,7 +76,10 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All that a preflight found. `calls` is how many were made, `who` who asked."""
+    """All that a preflight found. `calls` is how many were made, `who` who asked.
+
+    `trial` is what `--write` found; without it there is nothing.
+    """
 
     account: str
     who: str
@@ -85,6 +88,7 @@ class Found:
     ground: tuple[Finding, ...]
     missing: tuple[Missing, ...]
     calls: int
+    trial: tuple[Finding, ...] = ()
 
     @property
     def needs_person(self) -> bool:
@@ -93,5 +97,5 @@ class Found:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The rows of both tables."""
-        return self.questions + self.ground
+        """The rows of all tables."""
+        return self.questions + self.ground + self.trial

@@ -1,13 +1,15 @@
 """The calls of a preflight, the right that each needs, and the policy that gives these and no others. Pure."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from keyjanitor_cli.preflight.answers import Call, Right
 
 
-def _gateway(method: str, path: str, why: str) -> Call:
-    return Call("apigateway", method, Right("apigateway:GET", f"apigateway:REGION::{path}", why))
+def _gateway(method: str, path: str, why: str, verb: str = "GET") -> Call:
+    return Call(
+        "apigateway", method, Right(f"apigateway:{verb}", f"apigateway:REGION::{path}", why)
+    )
 
 
 IDENTITY = Call("sts", "get_caller_identity", None)
@@ -109,6 +111,31 @@ ALL = (
     STREAMS,
 )
 RIGHTS = tuple(call.right for call in ALL if call.right is not None)
+# What `--write` makes, changes and deletes; without it none of these is called.
+_MAKE_KEYS = Right("apigateway:POST", "apigateway:REGION::/apikeys", "make a key, and import one")
+CREATE_KEY = Call("apigateway", "create_api_key", _MAKE_KEYS)
+IMPORT = Call("apigateway", "import_api_keys", _MAKE_KEYS)
+UPDATE_KEY = _gateway("update_api_key", "/apikeys/*", "change the key that was made", "PATCH")
+DELETE_KEY = _gateway("delete_api_key", "/apikeys/*", "delete what was made", "DELETE")
+CREATE_PLAN = _gateway("create_usage_plan", "/usageplans", "make a plan without stages", "POST")
+DELETE_PLAN = _gateway("delete_usage_plan", "/usageplans/*", "delete that plan", "DELETE")
+JOIN_PLAN = Right(
+    "apigateway:POST", "apigateway:REGION::/usageplans/*/keys", "import a key into that plan"
+)
+WRITING = tuple(
+    dict.fromkeys(
+        right
+        for right in (
+            _MAKE_KEYS,
+            UPDATE_KEY.right,
+            DELETE_KEY.right,
+            CREATE_PLAN.right,
+            JOIN_PLAN,
+            DELETE_PLAN.right,
+        )
+        if right is not None
+    )
+)
 _FIRST = 4  # line of the first right, below the version and the list's beginning
 
 
@@ -122,7 +149,7 @@ def resource(right: Right, partition: str, region: str, stack: str) -> str:
 
 def line_of(right: Right) -> int:
     """The line of `policy` that gives the right, counted from one."""
-    return _FIRST + RIGHTS.index(right)
+    return _FIRST + (RIGHTS + WRITING).index(right)
 
 
 def statement(right: Right, partition: str, region: str, stack: str) -> str:
@@ -131,17 +158,21 @@ def statement(right: Right, partition: str, region: str, stack: str) -> str:
     return json.dumps({"Effect": "Allow", "Action": right.action, "Resource": named})
 
 
-def policy(partition: str, region: str, stack: str) -> str:
-    """The policy to attach, a right on each line, so that a missing one can be named by its line."""
-    return "\n".join(_lines(partition, region, stack)) + "\n"
+def policy(partition: str, region: str, stack: str, *, writing: bool = False) -> str:
+    """The policy to attach, a right on each line, so that a missing one can be named by its line.
+
+    The rights that `writing` needs come last.
+    """
+    given = RIGHTS + WRITING if writing else RIGHTS
+    return "\n".join(_lines(given, partition, region, stack)) + "\n"
 
 
-def _lines(partition: str, region: str, stack: str) -> Iterator[str]:
+def _lines(given: Sequence[Right], partition: str, region: str, stack: str) -> Iterator[str]:
     yield "{"
     yield '  "Version": "2012-10-17",'
     yield '  "Statement": ['
-    for right in RIGHTS:
-        comma = "" if right is RIGHTS[-1] else ","
+    for right in given:
+        comma = "" if right is given[-1] else ","
         yield f"    {statement(right, partition, region, stack)}{comma}"
     yield "  ]"
     yield "}"

@@ -20,15 +20,23 @@ def _blocks(found: Found, written: str) -> Iterator[Block]:
     yield Facts(
         [
             ("Account", Line(f"{found.account or 'not known'}, {found.region}, as {found.who}")),
-            ("Calls", Line(f"{found.calls} of at most {MOST_CALLS}; nothing was changed")),
+            ("Calls", Line(_calls(found))),
         ]
     )
     yield _table("What AWS said", "Asked", "AWS said", "keyjanitor believes", found.questions)
     yield _table("The ground", "What", "Found", "Needed", found.ground)
+    if found.trial:
+        yield _table("What was tried", "Asked", "AWS said", "keyjanitor believes", found.trial)
     yield from _follows(found.findings)
     yield from _missing(found)
     yield _summary(found)
     yield Line(f"Written: {written}, without ids, names and values. Attach it to an issue.")
+
+
+def _calls(found: Found) -> str:
+    if found.trial:
+        return f"{found.calls}, of which at most {MOST_CALLS} look at the account"
+    return f"{found.calls} of at most {MOST_CALLS}; nothing was changed"
 
 
 def _table(title: str, asked: str, said: str, believed: str, findings: Sequence[Finding]) -> Table:

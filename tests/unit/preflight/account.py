@@ -8,6 +8,7 @@ from keyjanitor_cli.preflight.answers import Answer, Call
 from keyjanitor_cli.preflight.findings import Finding, Found
 from keyjanitor_cli.preflight.gather import gather
 from keyjanitor_cli.preflight.judging import judge
+from keyjanitor_cli.preflight.seen import Seen
 
 TODAY = date(2026, 11, 21)
 ROLE = "arn:aws:iam::123456789012:role/keyjanitor-PullUsageRole-1"
@@ -87,8 +88,12 @@ class Cloud:
 
     def preflight(self) -> Found:
         """What a preflight finds here."""
-        seen = gather(self, TODAY, "us-east-1", "aws", "1.40.0", None)
-        return judge(seen, len(self.asked))
+        return judge(seen_of(self), len(self.asked))
+
+
+def seen_of(cloud: Cloud) -> Seen:
+    """What is seen of an account."""
+    return gather(cloud, TODAY, "us-east-1", "aws", "1.40.0", None)
 
 
 def usage(**asked: Any) -> Mapping[str, Any]:
