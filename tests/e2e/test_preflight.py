@@ -172,3 +172,39 @@ def test_what_aws_does_otherwise_is_named(
     assert rows(document)[row]["outcome"] in ("differs", "not known")
     assert said in rows(document)[row]["said"]
     assert VALUE not in printed + json.dumps(document)
+
+
+def test_what_is_tried_is_deleted_and_needs_the_rights_that_are_printed_for_it(
+    today_world: World, tmp_path: Path
+) -> None:
+    sandbox = today_world.sandbox
+    lay_down_some(today_world)
+    before = today_world.keys()
+    plans = {one["id"] for one in sandbox.client("apigateway").get_usage_plans()["items"]}
+    reading = rights(sandbox, tmp_path)
+    done = typed(sandbox, tmp_path, (), "--policy", "--write", "--region", REGION)
+    writing: list[dict[str, Any]] = json.loads(done.stdout)["Statement"]
+    assert writing[: len(reading)] == reading
+    refused = typed(sandbox, tmp_path, writing, "--write")
+    assert refused.returncode == 1
+    assert "There is no terminal to ask at" in " ".join(refused.stderr.split())
+    assert today_world.keys() == before
+
+    done = typed(sandbox, tmp_path, writing, "--write", "--yes")
+    document = json.loads((tmp_path / "preflight.json").read_text("utf-8"))
+    assert document["missing_rights"] == []
+    said = {one["row"]: (one["outcome"], one["said"]) for one in document["trial"]}
+    assert [said[row][0] for row in ("w1", "w2", "w4", "w6", "w7")] == ["same"] * 5, done.stdout
+    assert said["w7"][1] == "3 deleted, none left"
+    assert today_world.keys() == before
+    left = {one["id"] for one in sandbox.client("apigateway").get_usage_plans()["items"]}
+    assert left == plans
+    lacked = []
+    for number in range(len(reading), len(writing)):
+        rest = writing[:number] + writing[number + 1 :]
+        typed(sandbox, tmp_path, rest, "--write", "--yes")
+        document = json.loads((tmp_path / "preflight.json").read_text("utf-8"))
+        lacked.append([one["line"] for one in document["missing_rights"]])
+        for key_id in today_world.keys().keys() - before.keys():
+            sandbox.client("apigateway").delete_api_key(apiKey=key_id)
+    assert all(lacked), [writing[len(reading) + n] for n, one in enumerate(lacked) if not one]
