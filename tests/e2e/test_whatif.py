@@ -7,8 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 from sandbox.driver.client import REPOSITORY, LaidKey, Sandbox
 from sandbox.driver.population import Population, population
+from tests.e2e.as_role import typed
 from tests.e2e.conftest import FAST, POLICY, World
 from tests.unit.whatif.files import ask
 
@@ -52,28 +52,9 @@ def shell(sandbox: Sandbox, folder: Path, command: str, **variables: str) -> str
 
 def keyjanitor(sandbox: Sandbox, folder: Path, *given: str) -> str:
     """What a person gets who types it, with the rights that docs/whatif.md names and no others."""
-    done = typed(sandbox, folder, given, *rights())
+    done = typed(sandbox, folder, rights(), *given)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
-
-
-def typed(
-    sandbox: Sandbox, folder: Path, given: Sequence[str], *statements: Mapping[str, Any]
-) -> subprocess.CompletedProcess[str]:
-    """The command, as a role with these rights."""
-    path = f"{REPOSITORY / 'cli'}{os.pathsep}{REPOSITORY / 'layers/keyjanitor'}"
-    credentials = sandbox.role(f"reader-{uuid.uuid4().hex[:8]}", *statements)
-    return subprocess.run(
-        [sys.executable, "-m", "keyjanitor_cli", *given],
-        cwd=folder,
-        env=sandbox.environment()
-        | {"PYTHONPATH": path, "COLUMNS": "160"}
-        | {name.upper(): value for name, value in credentials.items()},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def rights() -> list[dict[str, Any]]:
@@ -211,6 +192,6 @@ def test_each_right_that_the_page_names_is_needed_and_named_when_it_is_missing(
         given, named = [{**gateway, "Resource": resources}, tagging], f"apigateway:GET on {path}"
     else:
         given, named = [gateway], "tag:GetResources"
-    done = typed(sandbox, tmp_path, ["whatif", f"--policy={POLICY}"], *given)
+    done = typed(sandbox, tmp_path, given, "whatif", f"--policy={POLICY}")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"may not {named}" in " ".join(done.stderr.split())

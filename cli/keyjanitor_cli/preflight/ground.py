@@ -245,32 +245,38 @@ def logs(seen: Seen) -> Finding:
 
 def log_policies(seen: Seen) -> Finding:
     """Room for the audit log's resource policy."""
-    answer = seen.log_policies
-    if not answer.answered:
-        return TRAIL.refused(answer)
-    if not answer.lists("resourcePolicies"):
-        return TRAIL.found(Outcome.DIFFERS, ANOTHER)
-    count = len(list(answer.items("resourcePolicies")))
+    count = _count(seen.log_policies, "resourcePolicies", TRAIL)
+    if isinstance(count, Finding):
+        return count
     told = f"{count} of {LOG_POLICIES}"
     if count < LOG_POLICIES or seen.own_stacks:
         return TRAIL.found(Outcome.SAME, told)
-    follows = "A deployment would fail: delete a policy of CloudWatch Logs that is not needed."
+    follows = (
+        "Deploy with the parameter AuditLogPolicyOn=log-group, or delete a policy of CloudWatch Logs "
+        "that is not needed: else the deployment fails."
+    )
     return TRAIL.found(Outcome.DIFFERS, told, follows=follows)
 
 
 def alarms(seen: Seen) -> Finding:
     """Room for the alarms: one page is counted, for AWS's limit is far above it."""
-    answer = seen.alarms
-    if not answer.answered:
-        return ALARMS.refused(answer)
-    if not answer.lists("MetricAlarms"):
-        return ALARMS.found(Outcome.DIFFERS, ANOTHER)
-    count = len(list(answer.items("MetricAlarms")))
-    if answer.body.get("NextToken"):
+    count = _count(seen.alarms, "MetricAlarms", ALARMS)
+    if isinstance(count, Finding):
+        return count
+    if seen.alarms.body.get("NextToken"):
         told = f"{count} or more"
         follows = "Is the quota of alarms, 5,000 by default, far away?"
         return ALARMS.found(Outcome.OPEN, told, follows=follows)
     return ALARMS.found(Outcome.SAME, f"{count}")
+
+
+def _count(answer: Answer, name: str, row: Row) -> Finding | int:
+    """How many things an answer lists under `name`, or the finding that it lists nothing."""
+    if not answer.answered:
+        return row.refused(answer)
+    if not answer.lists(name):
+        return row.found(Outcome.DIFFERS, ANOTHER)
+    return len(list(answer.items(name)))
 
 
 def stacks(seen: Seen) -> Finding:

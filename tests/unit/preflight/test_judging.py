@@ -48,6 +48,11 @@ def updates(date: str) -> Any:
     return lookup
 
 
+def without_today(**asked: Any) -> Any:
+    """GetUsage that refuses a day that has not begun where it counts."""
+    return "BadRequestException" if asked["endDate"] == str(TODAY) else usage(**asked)
+
+
 def key(**more: Any) -> dict[str, Any]:
     return {"id": "key0000001", "tags": {"Team": "web"}, **more}
 
@@ -93,6 +98,9 @@ def test_where_aws_answers_as_believed_nothing_differs() -> None:
             "asked until 2026-11-21, it answers until 2026-11-20",
         ),
         ("1b", {"get_usage": "BadRequestException"}, OPEN, "BadRequestException"),
+        ("1b", {"get_usage": without_today}, DIFFERS, "it answers until 2026-11-20"),
+        ("1a", {"get_usage": without_today}, SAME, "90 days: as asked"),
+        ("2a", {"get_usage": without_today}, SAME, "of 1 names 1 are ids"),
         (
             "2a",
             {"get_usage": lambda **asked: {**usage(**asked), "items": {VALUE: [[1, 2]] * 91}}},
