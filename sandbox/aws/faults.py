@@ -5,14 +5,16 @@ What AWS might do instead of what is believed, and the fault that makes the sand
     GetUsage goes back less far (seen: AF-301)                   usage_days, usage_outside
     days of usage end at another midnight (believed: AF-316)     usage_today, usage_outside
     an import over a key is a warning (believed: AF-235)         upserts_warn
+    an import takes a minute (believed: AF-238)                  import_seconds_a_key
     later reads date a change later (believed: AF-212)           answers_early
     the tagging API lists no API keys (believed: AF-411)         tags_unlisted
     S3 answers 403 of what is not there (doc: AF-512)            absent_is_forbidden
     a write meets a transaction (doc: AF-501)                    fail_next, dynamodb:PutItem
-    a conditional write meets another (doc: AF-511)              fail_next, s3:PUT
+    a conditional write meets another (doc: AF-511)              conditions_conflict
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -50,11 +52,13 @@ class Faults:
     # Beginnings of names and descriptions: a row of an import that has one is bad
     import_refuses: list[str] = field(default_factory=list)
     upserts_warn: bool = False  # an import over a key that is there is a warning
+    import_seconds_a_key: float = 0.0  # that pass before an import is carried out
     answers_early: int = 0  # seconds by which UpdateApiKey's answer is dated before later reads
     # other services
     tagging: str | None = None  # error code of every tagging call
     tags_unlisted: bool = False  # the tagging API lists no API key, with 200
     absent_is_forbidden: bool = False  # S3 answers 403 of an object that is not there
+    conditions_conflict: int = 0  # writes of S3 on a condition that meet another: 409
     stacks: str | None = None  # error code of every DescribeStackResources
     # Any signed call, by "Operation" for API Gateway and "service:Operation" for the others
     fail_next: dict[str, list[str]] = field(default_factory=dict)  # error codes to come
@@ -75,10 +79,26 @@ class Faults:
         for name, value in what.items():
             setattr(self, name, value)
 
+    def seconds_before(self, operation: str, body: bytes) -> float:
+        """How long this call of `operation` lies there before it is carried out."""
+        seconds = self.slow.get(operation, 0.0)
+        if operation == "ImportApiKeys" and self.import_seconds_a_key:
+            seconds += self.import_seconds_a_key * (len(body.splitlines()) - 1)
+        return seconds
+
     def next_failure(self, operation: str) -> str | None:
         """The error code that this call of `operation` has to answer with, if any."""
         codes = self.fail_next.get(operation)
         return codes.pop(0) if codes else None
+
+    def meets_another_write(self, operation: str, headers: Mapping[str, str]) -> bool:
+        """Whether this call is a write of S3 on a condition that meets another write."""
+        meets = (
+            operation == "s3:PUT" and "if-none-match" in headers and self.conditions_conflict > 0
+        )
+        if meets:
+            self.conditions_conflict -= 1
+        return meets
 
     def loses(self, operation: str) -> bool:
         """Whether the answer to this call of `operation` is lost."""

@@ -166,10 +166,12 @@ class Server:
         return answer
 
     async def _answer(self, operation: str, request: tuple[Any, ...]) -> Answer:
-        if delay := self.faults.slow.get(operation):
+        if delay := self.faults.seconds_before(operation, request[3]):
             await asyncio.sleep(delay)
         if code := self.faults.next_failure(operation):
             return failure(code, _service_of(request[2]))
+        if self.faults.meets_another_write(operation, request[2]):
+            return failure("ConditionalRequestConflict", "s3")
         answer: Answer = await self._dispatch(*request)
         if self.faults.absent_is_forbidden and operation == "s3:GET" and answer[0] == 404:
             return 403, *failure("AccessDenied", "s3")[1:]

@@ -1,7 +1,7 @@
 """What tests and the demo may set or see: each method is `/_sandbox/` and its name with hyphens."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -63,13 +63,13 @@ class Settings:
         return {}
 
     def misbehaviour(self, given: Given) -> dict[str, Any]:
-        """Set faults, or put all of them right first with `reset`."""
+        """Set faults, or put all of them right first with `reset`; gives all of them."""
         what = dict(given)
         if what.pop("reset", False):
             self.faults.set({f: getattr(Faults(), f) for f in Faults.__slots__})
             self.faults.made.clear()
         self.faults.set(what)
-        return {}
+        return asdict(self.faults)
 
     def keys(self, given: Given) -> dict[str, Any]:
         """Lay down keys with their past, as rows; gives their ids in the same order."""

@@ -16,6 +16,7 @@ MOST_ITEMS_PER_PAGE = 500
 STATUS = {
     "AccessDeniedException": 403,
     "BadRequestException": 400,
+    "ConditionalRequestConflict": 409,
     "ConflictException": 409,
     "InternalFailure": 500,
     "LimitExceededException": 429,

@@ -351,9 +351,13 @@ class Sandbox(Queues, Watching):
         """Let the control plane's limits be `speed` times AWS's, with full buckets; None is off."""
         self._set("speed", speed=speed)
 
-    def misbehave(self, **what: Any) -> None:
-        """Set faults and limits by name, as `sandbox.aws.faults.Faults` lists them."""
-        self._set("misbehaviour", **what)
+    def misbehave(self, **what: Any) -> dict[str, Any]:
+        """Set faults and limits by name, as `sandbox.aws.faults.Faults` lists them; gives all.
+
+        What is to happen some times only, such as `fail_next`, says how often it has yet to.
+        """
+        faults: dict[str, Any] = self._set("misbehaviour", **what)
+        return faults
 
     def behave(self) -> None:
         """Put every fault and limit right again."""

@@ -1,10 +1,12 @@
 """What AWS might do instead of what is believed: the sandbox does it where a fault says so."""
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.config import Config
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from sandbox.driver.client import LaidKey, Sandbox
 
@@ -66,6 +68,40 @@ def test_an_import_over_a_key_is_a_warning(sandbox: Sandbox, gateway: Any) -> No
     sandbox.misbehave(upserts_warn=True)
     with pytest.raises(ClientError, match="BadRequestException"):
         gateway.import_api_keys(body=body, format="csv", failOnWarnings=True)
+
+
+def test_an_import_takes_so_long_for_each_key_and_is_carried_out_though_its_caller_has_left(
+    sandbox: Sandbox, gateway: Any
+) -> None:
+    body = "name,key\n" + "".join(f"n{n},{VALUE}{n}\n" for n in range(3))
+    sandbox.misbehave(import_seconds_a_key=0.5)
+    config = Config(retries={"total_max_attempts": 1}, read_timeout=0.5)
+    hasty = sandbox.client("apigateway", config=config)
+    with pytest.raises(ReadTimeoutError):
+        hasty.import_api_keys(body=body.encode(), format="csv", failOnWarnings=True)
+    assert gateway.get_api_keys()["items"] == []
+    deadline = time.monotonic() + 30
+    while len(gateway.get_api_keys()["items"]) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(gateway.get_api_keys()["items"]) == 3
+    (call,) = [one for one in sandbox.calls() if one.operation == "ImportApiKeys"]
+    assert call.seconds >= 3 * 0.5
+
+
+def test_a_conditional_write_meets_another(sandbox: Sandbox) -> None:
+    s3 = sandbox.client("s3")
+    s3.create_bucket(Bucket="instead")
+    sandbox.misbehave(conditions_conflict=1)
+    s3.put_object(Bucket="instead", Key="other", Body=b"1")
+    with pytest.raises(ClientError) as err:
+        s3.put_object(Bucket="instead", Key="k", Body=b"1", IfNoneMatch="*")
+    answer = err.value.response
+    assert (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]) == (
+        "ConditionalRequestConflict",
+        409,
+    )
+    s3.put_object(Bucket="instead", Key="k", Body=b"1", IfNoneMatch="*")
+    assert sandbox.misbehave()["conditions_conflict"] == 0
 
 
 def test_the_tagging_api_lists_no_key(sandbox: Sandbox) -> None:
