@@ -109,6 +109,11 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
 @pytest.fixture
 def world(deployed: Deployed) -> World:
     """An empty account, and a stack that remembers nothing."""
+    return an_empty_world(deployed)
+
+
+def an_empty_world(deployed: Deployed) -> World:
+    """The account and the stack as each test finds them."""
     stack, sandbox = deployed.stack, deployed.stack.sandbox
     sandbox.wipe()
     sandbox.behave()

@@ -1,5 +1,6 @@
 """A run never takes more than its share of the control plane, and less when it is told to slow down."""
 
+from datetime import UTC, datetime
 from itertools import pairwise
 from random import Random
 
@@ -7,7 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyjanitor.adapters.at_work import LOOK, NOTICED, AtWork
 from keyjanitor.adapters.rate_limiter import SLOWEST, RateLimiter
+from keyjanitor.errors import CallFailed
+
+NOW = datetime(2026, 11, 21, 3, 15, tzinfo=UTC)
 
 
 class Clock:
@@ -197,3 +202,88 @@ def test_a_pace_that_was_never_throttled_stays_at_its_share() -> None:
     pace, clock = a_pace(3)
     call(pace, clock, 100)
     assert pace.rate == 3
+
+
+# --- one share for several runs -------------------------------------------------------------------
+
+
+def test_a_run_takes_its_part_while_others_are_at_work_and_all_of_the_share_before_and_after() -> (
+    None
+):
+    clock = Clock()
+    beside = [1]
+    pace = RateLimiter(3, among=lambda: beside[0], monotonic=clock.monotonic, sleep=clock.sleep)
+    for runs, seconds in ((1, 0), (2, 2 / 3), (4, 4 / 3), (1, 1 / 3)):
+        beside[0] = runs
+        call(pace, clock, 1)
+        sent = call(pace, clock, 12)
+        apart = [later - earlier for earlier, later in pairwise(sent)]
+        assert min(apart) >= seconds - 1e-9
+        assert most_in_a_second(sent) <= max(1, 3 / runs)
+
+
+def test_a_run_that_was_told_to_slow_down_stays_below_its_part_and_recovers_to_it() -> None:
+    clock = Clock()
+    beside = [2]
+    pace = RateLimiter(3, among=lambda: beside[0], monotonic=clock.monotonic, sleep=clock.sleep)
+    call(pace, clock, 2)
+    pace.on_throttle(None)
+    assert pace.rate == 0.75
+    beside[0] = 1
+    pace.wait()
+    assert pace.rate == 0.75
+    call(pace, clock, 60)
+    assert pace.rate == 3
+
+
+class Leases:
+    """Leases of runs, of which some are at work; None: they cannot be read."""
+
+    def __init__(self, at_work: int | None) -> None:
+        self.held_by = "run"
+        self.runs = at_work
+        self.looks = 0
+
+    def at_work(self, _: datetime, /) -> int:
+        self.looks += 1
+        if self.runs is None:
+            raise CallFailed("GetItem", "InternalServerError")
+        return self.runs
+
+
+def at_work(leases: Leases) -> tuple[AtWork, Clock]:
+    clock = Clock()
+    return AtWork(leases, lambda: NOW, monotonic=clock.monotonic, sleep=clock.sleep), clock
+
+
+def test_a_run_alone_waits_for_no_other_and_notices_one_in_time() -> None:
+    leases = Leases(1)
+    among, clock = at_work(leases)
+    assert (among(), clock.now) == (1, 1000.0)
+    leases.runs = 2
+    clock.now += LOOK - 0.1
+    assert (among(), leases.looks) == (1, 1)
+    clock.now += 0.1
+    assert (among(), clock.now) == (2, 1000.0 + LOOK)
+    assert LOOK < NOTICED
+
+
+def test_a_run_that_begins_beside_others_waits_until_they_have_noticed() -> None:
+    leases = Leases(3)
+    among, clock = at_work(leases)
+    assert (among(), clock.now) == (3, 1000.0 + NOTICED)
+    assert (among(), clock.now) == (3, 1000.0 + NOTICED)
+    leases.held_by = "the next run in this process"
+    assert (among(), clock.now) == (3, 1000.0 + 2 * NOTICED)
+
+
+def test_leases_that_are_gone_or_cannot_be_read_stop_no_call() -> None:
+    leases = Leases(0)
+    among, clock = at_work(leases)
+    assert among() == 1
+    leases.runs = 2
+    clock.now += LOOK
+    assert among() == 2
+    leases.runs = None
+    clock.now += LOOK
+    assert among() == 2

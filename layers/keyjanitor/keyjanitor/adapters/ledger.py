@@ -34,6 +34,7 @@ SWEEP = "sweep"  # the lease of expire_keys, which undo has too
 COUNT = "count"  # of watch_capacity
 REPORT = "report"  # of publish_report
 READING = "reading"  # of pull_usage
+OF_THE_NIGHT = (READING, SWEEP, COUNT, REPORT)  # they share one number of calls a second
 
 # The fields of a row that a count of the account reads.
 COUNTED = (
@@ -68,6 +69,7 @@ class Ledger:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self.held_by = ""  # the run that took a lease here last
 
     # --- rows -------------------------------------------------------------------------------------
 
@@ -250,11 +252,17 @@ class Ledger:
         lease = {**_lease(name), "holder": holder, "until": until.isoformat()}
         if not self._table.put_now(lease, condition):
             raise AlreadyRunning(name, self.lease_until(name) or at)
+        self.held_by = holder
 
     def lease_until(self, name: str = SWEEP) -> datetime | None:
         """Until when at the latest the run that has the lease may be at work; None: none has it."""
         item = self._table.get(_lease(name))
         return datetime.fromisoformat(item["until"]).astimezone(UTC) if item else None
+
+    def at_work(self, at: datetime) -> int:
+        """How many functions of the night have their lease at that moment (real time)."""
+        held = (self.lease_until(name) for name in OF_THE_NIGHT)
+        return sum(until is not None and until > at for until in held)
 
     def give_lease_back(self, holder: str, name: str = SWEEP) -> None:
         """Lets the next run begin; does nothing if the lease has gone to another run."""

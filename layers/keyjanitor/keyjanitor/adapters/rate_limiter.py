@@ -1,6 +1,7 @@
 """Keeps a run within its share of API Gateway's control plane, and below it when told to slow down.
 
-The control plane takes ten calls a second from everyone together (doc: AF-106).
+The control plane takes ten calls a second from everyone together (doc: AF-106). Runs that are at work beside
+each other divide one share.
 """
 
 import time
@@ -15,6 +16,8 @@ RECOVERY = 30  # calls that go well, from a standstill to the whole share
 class RateLimiter:
     """Spaces calls evenly at `calls_per_second`; half of that after each throttle.
 
+    `among` says before each call how many runs have that share together; each takes its part.
+
     A call may arrive at any moment until it is answered, so a second's worth of calls after a call
     was *answered* is the soonest that another may be made.
     """
@@ -23,9 +26,12 @@ class RateLimiter:
         self,
         calls_per_second: float,
         *,
+        among: Callable[[], int] = lambda: 1,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._whole = calls_per_second
+        self._among = among
         self._share = calls_per_second
         self._rate = calls_per_second
         self._monotonic = monotonic
@@ -41,14 +47,23 @@ class RateLimiter:
 
     def wait(self) -> None:
         """Returns when the next call may be made."""
+        self._take_part()
         at = self._next_at
-        if len(self._answers) == self._answers.maxlen:
-            at = max(at, self._answers[0] + SECOND * max(1.0, 1 / self._share))
+        at_once = max(1, int(self._share))  # calls within one second
+        if len(self._answers) >= at_once:
+            at = max(at, self._answers[-at_once] + SECOND * max(1.0, 1 / self._share))
         now = self._monotonic()
         if now < at:
             self._sleep(at - now)
             now = max(at, self._monotonic())
         self._next_at = now + 1 / self._rate
+
+    def _take_part(self) -> None:
+        """This run's part of the share, now; one that AWS told to slow down stays below it."""
+        part = self._whole / self._among()
+        slowed = self._rate < self._share
+        self._rate = min(self._rate, part) if slowed else part
+        self._share = part
 
     def on_throttle(self, retry_after: float | None) -> None:
         """AWS refused a call for there being too many; `retry_after` is in seconds, if it said so."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.at_work import AtWork
 from keyjanitor.adapters.clients import client, gateway_client, table_client
 from keyjanitor.adapters.dead_letters import DeadLetterQueues
 from keyjanitor.adapters.dynamodb import Table
@@ -17,11 +18,17 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.adapters.settings import SweepSettings, WatchSettings
+from keyjanitor.adapters.system_clock import now
 
 
 def api_gateway(calls_per_second: float) -> ApiGateway:
     """API Gateway, asked at most so many times a second by this copy of the function."""
     return ApiGateway(gateway_client(), RateLimiter(calls_per_second))
+
+
+def gateway_of_the_night(calls_per_second: float, leases: Ledger) -> ApiGateway:
+    """API Gateway, asked at most so many times a second by all functions of the night that are at work."""
+    return ApiGateway(gateway_client(), RateLimiter(calls_per_second, among=AtWork(leases, now)))
 
 
 def ownership() -> Ownership:

@@ -58,9 +58,10 @@ class Adapters(NamedTuple):
 
     @classmethod
     def of(cls, settings: WatchSettings) -> "Adapters":
+        ledger = wiring.ledger(settings.ledger_table)
         return cls(
-            gateway=wiring.api_gateway(settings.calls_per_second),
-            ledger=wiring.ledger(settings.ledger_table),
+            gateway=wiring.gateway_of_the_night(settings.calls_per_second, ledger),
+            ledger=ledger,
             alert_store=wiring.alert_store(settings.ledger_table),
             history=wiring.history(settings.history_bucket),
             topic=wiring.alert_topic(settings),

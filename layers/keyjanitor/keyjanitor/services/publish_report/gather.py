@@ -44,10 +44,11 @@ class Adapters(NamedTuple):
 
     @classmethod
     def of(cls, settings: PublishSettings) -> "Adapters":
+        ledger = wiring.ledger(settings.ledger_table)
         return cls(
-            gateway=wiring.api_gateway(settings.calls_per_second),
+            gateway=wiring.gateway_of_the_night(settings.calls_per_second, ledger),
             owners=wiring.ownership(),
-            ledger=wiring.ledger(settings.ledger_table),
+            ledger=ledger,
             history=wiring.history(settings.history_bucket),
         )
 
