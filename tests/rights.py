@@ -187,6 +187,8 @@ GATEWAY: dict[str, list[Ask]] = {
     "plans_of": _on_gateway("GET", "/usageplans"),
     "members": _on_gateway("GET", f"/usageplans/{ID}/keys"),
     "usage": _on_gateway("GET", f"/usageplans/{ID}/usage"),
+    "ask_first_for": [],
+    "answered_range": [],
     "rest_apis": _on_gateway("GET", "/restapis"),
     "stages": _on_gateway("GET", f"/restapis/{ID}/stages"),
     "deployed_methods": _on_gateway("GET", f"/restapis/{ID}/deployments/{ID}"),

@@ -171,6 +171,12 @@ class FakeApiGateway:
             return tuple(members)
         return tuple(one for one in members if self.living[one].name.startswith(prefix))
 
+    def ask_first_for(self, days: tuple[int, int] | None, /) -> None:
+        """Nothing that is asked for is refused here."""
+
+    def answered_range(self) -> tuple[int, int] | None:
+        return None
+
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]:
         if usage_plan_id not in self.plans:
             raise CallFailed("GetUsage", "NotFoundException")

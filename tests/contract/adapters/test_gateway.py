@@ -452,6 +452,25 @@ def test_usage_that_is_refused_is_asked_for_over_fewer_days_and_the_run_remember
     assert list(stubbed.gateway.usage("p2", start, THE_DAY)) == [UsagePage(*told, page["items"])]
 
 
+def test_a_range_that_was_answered_in_another_run_is_asked_for_first_and_then_all_days(
+    stubbed: Stubbed,
+) -> None:
+    start, gateway = THE_DAY - timedelta(days=90), stubbed.gateway
+    assert gateway.answered_range() is None
+    gateway.ask_first_for((60, 0))
+    refuses_usage(stubbed, ASKED[2], plan="p1")
+    for plan_id in ("p1", "p2"):
+        page = {**ASKED[0], "items": {}}
+        stubbed.answers("get_usage", page, usagePlanId=plan_id, **ASKED[0], **PAGE)
+    list(gateway.usage("p1", start, THE_DAY))
+    assert gateway.answered_range() is None
+    list(gateway.usage("p2", start, THE_DAY))
+    refuses_usage(stubbed, *ASKED[:2])
+    stubbed.answers("get_usage", {**ASKED[2], "items": {}}, usagePlanId="p1", **ASKED[2], **PAGE)
+    list(gateway.usage("p1", start, THE_DAY))
+    assert gateway.answered_range() == (60, 0)
+
+
 def test_usage_that_is_refused_over_every_range_is_refused_and_forgotten_for_the_next_plan(
     stubbed: Stubbed,
 ) -> None:

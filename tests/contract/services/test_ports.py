@@ -43,6 +43,7 @@ REAL, FAKE, LIVED = (
 BUCKET = HistoryBucket(None, "history")
 LEDGERS = (Ledger(TABLE), Memory())
 
+night_gateways: tuple[ports.NightGateway, ...] = (REAL, FAKE)
 usage_gateways: tuple[ports.UsageGateway, ...] = (REAL, FAKE)
 sweep_gateways: tuple[ports.SweepGateway, ...] = (REAL, FAKE, LIVED)
 provision_gateways: tuple[ports.ProvisionGateway, ...] = (REAL, FAKE, LIVED)
@@ -77,6 +78,7 @@ sweep_topics: tuple[ports.SweepTopic, ...] = TOPICS
 watch_topics: tuple[ports.WatchTopic, ...] = TOPICS
 
 FITTING: dict[type, tuple[Any, ...]] = {
+    ports.NightGateway: night_gateways,
     ports.UsageGateway: usage_gateways,
     ports.SweepGateway: sweep_gateways,
     ports.ProvisionGateway: provision_gateways,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.usage import usage_file as usagefile
-from keyjanitor.domain.usage.evidence import Evidence
+from keyjanitor.domain.usage.evidence import AnsweredRange, Evidence
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AccessDenied, CallFailed, EvidenceDamaged, NoEvidence
 from keyjanitor.services.pull_usage import reader
@@ -32,6 +32,22 @@ def account(account: Account) -> Account:
 def written(account: Account) -> Written:
     """What a reading leaves behind: tonight's evidence, and the usage files."""
     return account.evidence(), account.objects("usage/")
+
+
+def test_the_days_that_api_gateway_answers_are_asked_for_first_the_next_night(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int] | None] = []
+    monkeypatch.setattr(account.gateway, "ask_first_for", asked.append)
+    account.around = Calls(apigateway_answered_range=lambda _: (60, 0))
+    found_on = account.today
+    for _ in range(2):
+        account.read()
+        evidence = account.evidence()
+        assert evidence is not None
+        assert evidence.usage_range == AnsweredRange(60, 0, found_on)
+        account.pass_day()
+    assert asked == [None, (60, 0)]
 
 
 # --- files that are odd ---------------------------------------------------------------------------

@@ -433,6 +433,8 @@ ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "plans_of": ((ID,), {}),
     "members": ((ID,), {}),
     "usage": ((ID, TODAY, TODAY), {}),
+    "ask_first_for": (((60, 0),), {}),
+    "answered_range": ((), {}),
     "rest_apis": ((), {}),
     "stages": ((ID,), {}),
     "deployed_methods": ((ID, ID), {}),

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyjanitor.domain.model.usage_plan import UsagePlan
+from keyjanitor.domain.usage.answered_range import REMEMBERED, noted, remembered
 from keyjanitor.domain.usage.evidence import (
     FORGET_AFTER,
+    AnsweredRange,
     Evidence,
     Told,
     UsagePlanAnswer,
@@ -898,6 +900,7 @@ EVIDENCES = st.builds(
     guessed=st.dictionaries(IDS, DAYS, max_size=3),
     untold=st.dictionaries(IDS, DAYS, max_size=3),
     strangers=st.dictionaries(IDS, DAYS, max_size=3),
+    usage_range=st.none() | st.builds(AnsweredRange, st.integers(), st.integers(), DAYS),
 )
 
 
@@ -911,6 +914,39 @@ def test_the_file_is_json_and_the_same_for_the_same_evidence(evidence: Evidence)
     text = json.dumps(to_document(evidence))
     again = from_document(json.loads(text))
     assert json.dumps(to_document(again)) == text
+
+
+# --- the days that API Gateway answers -----------------------------------------------------------
+
+
+def that_notes(found_on: date) -> Evidence:
+    return replace(an_evidence(day=YESTERDAY), usage_range=AnsweredRange(60, 0, found_on))
+
+
+@pytest.mark.parametrize(
+    ("before", "asked_first"),
+    [
+        (None, None),
+        (an_evidence(day=YESTERDAY), None),
+        (that_notes(YESTERDAY), (60, 0)),
+        (that_notes(TODAY - REMEMBERED + DAY), (60, 0)),
+        (that_notes(TODAY - REMEMBERED), None),
+        (that_notes(TODAY + DAY), None),
+    ],
+)
+def test_a_range_that_was_answered_is_asked_for_first_for_a_week(
+    before: Evidence | None, asked_first: tuple[int, int] | None
+) -> None:
+    assert remembered(before, TODAY) == asked_first
+
+
+def test_a_range_is_noted_on_the_day_it_is_found_and_kept_while_it_is_remembered() -> None:
+    before = that_notes(days_ago(3))
+    assert noted(None, before, TODAY) is None
+    assert noted((60, 0), None, TODAY) == AnsweredRange(60, 0, TODAY)
+    assert noted((60, 0), before, TODAY) == before.usage_range
+    assert noted((30, 0), before, TODAY) == AnsweredRange(30, 0, TODAY)
+    assert noted((60, 0), that_notes(TODAY - REMEMBERED), TODAY) == AnsweredRange(60, 0, TODAY)
 
 
 OF_VERSION_1 = {

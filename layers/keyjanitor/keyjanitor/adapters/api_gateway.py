@@ -34,6 +34,8 @@ class ApiGateway:
         self.usage_plans, self.plans_of = plans.usage_plans, plans.plans_of
         self.members, self.usage = plans.members, plans.usage
         self.create_plan, self.attach = plans.create_plan, plans.attach
+        self.answered_range = plans.usage_range.answered_range
+        self.ask_first_for = plans.usage_range.ask_first_for
         apis = GatewayApis(calls)
         self.rest_apis, self.stages = apis.rest_apis, apis.stages
         self.deployed_methods = apis.deployed_methods

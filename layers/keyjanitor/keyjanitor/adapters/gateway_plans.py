@@ -19,7 +19,7 @@ class GatewayPlans:
 
     def __init__(self, calls: GatewayCalls) -> None:
         self._calls = calls
-        self._usage_range = UsageRange(calls)
+        self.usage_range = UsageRange(calls)
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -64,7 +64,7 @@ class GatewayPlans:
         The pages are never merged by botocore: `items` is a dict, of which its paginator keeps the
         first page only (measured: AF-304).
         """
-        return map(read_usage_page, self._usage_range.pages(usage_plan_id, start, end))
+        return map(read_usage_page, self.usage_range.pages(usage_plan_id, start, end))
 
     # --- changing ---------------------------------------------------------------------------------
 

@@ -23,11 +23,22 @@ logger = logging.getLogger(__name__)
 
 
 class UsageRange:
-    """Reads the use of plans, and remembers for the run which range API Gateway answers."""
+    """Reads the use of plans, and remembers for the run which range API Gateway answers.
+
+    A range is how many days back it begins, from how many days before the end.
+    """
 
     def __init__(self, calls: GatewayCalls) -> None:
         self._calls = calls
-        self._range: tuple[int, int] | None = None  # that worked where the whole was refused
+        self._answered: tuple[int, int] | None = None  # where the whole range was refused
+
+    def ask_first_for(self, days: tuple[int, int] | None, /) -> None:
+        """Asks for this range first, which was answered in another run; None: for all days."""
+        self._answered = days
+
+    def answered_range(self) -> tuple[int, int] | None:
+        """The range that was answered where the whole one was refused; None: it was not refused."""
+        return self._answered
 
     def pages(self, usage_plan_id: str, start: date, end: date) -> Iterator[Mapping[str, Any]]:
         """The pages of a plan's use from `start` to `end`, or over fewer days if that is refused.
@@ -51,7 +62,7 @@ class UsageRange:
                 asked.add((first, last))
                 continue
             if asked:
-                self._range = back, left_out
+                self._answered = None if (back, left_out) == WHOLE else (back, left_out)
                 logger.warning("GetUsage refuses %s to %s and answers from %s", start, end, first)
             yield page
             yield from pages
@@ -59,10 +70,11 @@ class UsageRange:
         raise refused
 
     def _ranges(self) -> Iterator[tuple[int, int]]:
-        """The range that worked before in this run, then the whole one, then narrower ones."""
-        if self._range is not None:
-            yield self._range
-        yield from (one for one in (WHOLE, *NARROWER) if one != self._range)
+        """The range that worked before, then the whole one, then narrower ones."""
+        first = self._answered
+        if first is not None:
+            yield first
+        yield from (one for one in (WHOLE, *NARROWER) if one != first)
 
     def _read(self, usage_plan_id: str, first: date, last: date) -> Iterator[Mapping[str, Any]]:
         return self._calls.pages(

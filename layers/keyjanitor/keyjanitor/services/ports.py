@@ -156,6 +156,13 @@ class UsageGateway(UsagePlanList, Protocol):
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]: ...
 
 
+class NightGateway(UsageGateway, Protocol):
+    """Reads use over the days that are answered, which are remembered from night to night."""
+
+    def ask_first_for(self, days: tuple[int, int] | None, /) -> None: ...
+    def answered_range(self) -> tuple[int, int] | None: ...
+
+
 class UsageHistory(Protocol):
     """Keeps what the readings proved, and the files that are made of them."""
 

@@ -66,6 +66,18 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class AnsweredRange:
+    """The range of days over which GetUsage answered where it had refused more, found on `found_on`.
+
+    It begins `back` days before its end, which is `left_out` days before the date of the reading.
+    """
+
+    back: int
+    left_out: int
+    found_on: date
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Usage reading of `day`: what it proved, and what it carries forward from earlier ones.
 
@@ -84,7 +96,7 @@ class Evidence:
     in it. `unclear`: keys whose own days did not fit tonight, with the plan. `guessed`: keys whose
     last use is a guess of such a night. `untold`: keys whose last use (the day) is in an earlier
     reading, but not in tonight's. `strangers`: the last use of ids that are in no plan; never
-    shown.
+    shown. `usage_range`: what GetUsage answered where it refused some days; None: it refused none.
     """
 
     day: date
@@ -108,6 +120,7 @@ class Evidence:
     guessed: Mapping[str, date] = field(default_factory=dict)
     untold: Mapping[str, date] = field(default_factory=dict)
     strangers: Mapping[str, date] = field(default_factory=dict, repr=False)
+    usage_range: AnsweredRange | None = None
 
     def plan_names(self) -> dict[str, str]:
         """The names of the usage plans, by id."""

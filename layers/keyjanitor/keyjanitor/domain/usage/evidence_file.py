@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.usage.evidence import Evidence, Told, UsagePlanReading
+from keyjanitor.domain.usage.evidence import AnsweredRange, Evidence, Told, UsagePlanReading
 from keyjanitor.errors import UnexpectedAnswer
 
 VERSION = 3
@@ -55,7 +55,15 @@ def to_document(evidence: Evidence) -> dict[str, Any]:
         "guessed": _dates(evidence.guessed),
         "untold": _dates(evidence.untold),
         "strangers": _dates(evidence.strangers),
+        **_range_document(evidence.usage_range),
     }
+
+
+def _range_document(noted: AnsweredRange | None) -> dict[str, Any]:
+    if noted is None:
+        return {}
+    found_on = str(noted.found_on)
+    return {"usage_range": {"back": noted.back, "left_out": noted.left_out, "found_on": found_on}}
 
 
 def _told_document(told: Told) -> dict[str, Any]:
@@ -125,7 +133,15 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
         guessed=_read_dates(document["guessed"]),
         untold=_read_dates(document["untold"]),
         strangers=_read_dates(document["strangers"]),
+        usage_range=_read_range(document.get("usage_range")),
     )
+
+
+def _read_range(noted: Any) -> AnsweredRange | None:
+    if noted is None:
+        return None
+    found_on = date.fromisoformat(noted["found_on"])
+    return AnsweredRange(_number(noted["back"]), _number(noted["left_out"]), found_on)
 
 
 def _from_version_1(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from keyjanitor.adapters import wiring
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
 from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.usage.answered_range import noted, remembered
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer, known_ids
 from keyjanitor.domain.usage.partial_reading import Partial, from_partial, to_partial
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
@@ -24,7 +25,7 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.ports import Leases, UsageGateway, UsageHistory
+from keyjanitor.services.ports import Leases, NightGateway, UsageHistory
 from keyjanitor.services.pull_usage.reader import Reader
 
 # A long reading is written down in parts of this size: a run that dies loses at most one part.
@@ -37,16 +38,17 @@ logger = Logger(child=True)
 class Adapters(NamedTuple):
     """Everything that a reading talks to."""
 
-    gateway: UsageGateway
+    gateway: NightGateway
     history: UsageHistory
     ledger: Leases
 
     @classmethod
     def of(cls, settings: PullSettings) -> "Adapters":
+        ledger = wiring.ledger(settings.ledger_table)
         return cls(
-            gateway=wiring.api_gateway(settings.calls_per_second),
+            gateway=wiring.gateway_of_the_night(settings.calls_per_second, ledger),
             history=wiring.history(settings.history_bucket),
-            ledger=wiring.ledger(settings.ledger_table),
+            ledger=ledger,
         )
 
 
@@ -73,6 +75,7 @@ class NightReading:
         for err in self.damaged:
             logger.error(str(err))
         self._known = known_ids(before)
+        self._gateway.ask_first_for(remembered(before, self._today))
         earlier = self._earlier()
         reader = Reader(self._today, self._gateway, before, earlier.answers, self._deadline.passed)
         for answer in reader.read():
@@ -85,6 +88,8 @@ class NightReading:
             self.unfinished = {"plans": len(reader.answers), "left": len(reader.left)}
             return None
         evidence, usages = take_evidence(self._today, reader.answers.values(), before)
+        answered = noted(self._gateway.answered_range(), before, self._today)
+        evidence = replace(evidence, usage_range=answered)
         files = UsageFiles(evidence, usages, before)
         left = [day for day in files.days if day not in earlier.written]
         if not self._write(files, left):
