@@ -119,9 +119,6 @@ UPDATE_KEY = _gateway("update_api_key", "/apikeys/*", "change the key that was m
 DELETE_KEY = _gateway("delete_api_key", "/apikeys/*", "delete what was made", "DELETE")
 CREATE_PLAN = _gateway("create_usage_plan", "/usageplans", "make a plan without stages", "POST")
 DELETE_PLAN = _gateway("delete_usage_plan", "/usageplans/*", "delete that plan", "DELETE")
-JOIN_PLAN = Right(
-    "apigateway:POST", "apigateway:REGION::/usageplans/*/keys", "import a key into that plan"
-)
 WRITING = tuple(
     dict.fromkeys(
         right
@@ -130,7 +127,6 @@ WRITING = tuple(
             UPDATE_KEY.right,
             DELETE_KEY.right,
             CREATE_PLAN.right,
-            JOIN_PLAN,
             DELETE_PLAN.right,
         )
         if right is not None
