@@ -1,7 +1,7 @@
 """Writes what runs in an account as CycloneDX 1.6: `python -m release.sbom FILE` (`make sbom`).
 
 It lists the packages of the layer, which `layers/keyjanitor/requirements.txt` pins, and the script
-that the report's page carries. boto3 comes with the Lambda runtime and is not part of a release.
+that the report's page carries.
 """
 
 import hashlib

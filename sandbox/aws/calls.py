@@ -6,12 +6,13 @@ from typing import Any
 
 @dataclass(slots=True)
 class Call:
-    """One call: who asked for what, when (seconds of the monotonic clock), and the answer."""
+    """One call: who asked for what, when (seconds of the monotonic clock), by which SDK, and the answer."""
 
     operation: str
     started: float
     role: str
     account: str
+    agent: str
     key_id: str | None = None
     plan_id: str | None = None
     seconds: float = 0.0

@@ -150,7 +150,8 @@ class Server:
             imports = query.get("mode") == ["import"]
             operation, key_id, plan_id = operation_of(method, path, imports)
             account = _account_of(exchange.access_key_id)
-            call = Call(operation, time.monotonic(), role, account, key_id, plan_id)
+            agent = headers.get("user-agent", "").partition(" ")[0]
+            call = Call(operation, time.monotonic(), role, account, agent, key_id, plan_id)
             exchange.call = call
             self.calls.add(call)
             answer = await self._answer(operation, (method, path, headers, body, query, request_id))

@@ -90,13 +90,15 @@ class Call:
     """One call on API Gateway's control plane, as the sandbox saw it.
 
     `started` is in seconds of a clock that only goes forward; `role` is `administrator` for
-    calls with the administrator's credentials; `error` is AWS's code.
+    calls with the administrator's credentials; `agent` is the SDK that made it, such as
+    `Boto3/1.44.5`; `error` is AWS's code.
     """
 
     operation: str
     started: float
     role: str
     account: str
+    agent: str
     key_id: str | None
     plan_id: str | None
     seconds: float

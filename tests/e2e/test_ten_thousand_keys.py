@@ -4,7 +4,8 @@ import contextlib
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
-from sandbox.driver.client import LaidKey
+from release.pins import read_pins
+from sandbox.driver.client import REPOSITORY, LaidKey
 from tests.e2e.conftest import TODAY, World
 
 KEYS = 10_000
@@ -54,6 +55,7 @@ def test_a_night_makes_no_call_that_it_does_not_need_and_keeps_to_its_share(worl
     )
     assert sandbox.peak_calls_per_second() <= SHARE
     assert not [call for call in sandbox.calls() if call.status == 429]
+    assert {call.agent for call in sandbox.calls()} == {f"Boto3/{pinned('boto3')}"}
 
     sandbox.forget_calls()
     swept = world.sweep(day)
@@ -88,6 +90,12 @@ def test_a_night_makes_no_call_that_it_does_not_need_and_keeps_to_its_share(worl
     }
     assert nightly <= peaks.keys()
     assert max(peaks.values()) < MEMORY, peaks
+
+
+def pinned(package: str) -> str:
+    """The version of a package of the layer."""
+    pins = read_pins((REPOSITORY / "layers/keyjanitor/requirements.txt").read_text("utf-8"))
+    return next(pin.version for pin in pins if pin.name == package)
 
 
 def _used_today(world: World) -> list[tuple[str, str]]:

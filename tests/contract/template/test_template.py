@@ -1407,7 +1407,7 @@ def test_every_function_shares_these_globals() -> None:
     }
 
 
-def test_the_layer_holds_what_the_lambda_runtime_lacks_and_the_tests_run_with_it() -> None:
+def test_the_layer_holds_all_that_the_functions_import_and_the_tests_run_with_it() -> None:
     def pins(path: str) -> dict[str, str]:
         lines = (ROOT / path).read_text()
         return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lines, re.MULTILINE))
@@ -1415,9 +1415,28 @@ def test_the_layer_holds_what_the_lambda_runtime_lacks_and_the_tests_run_with_it
     layer = pins("layers/keyjanitor/requirements.txt")
     assert set(layer) == {
         "aws-lambda-powertools",
+        "boto3",
+        "botocore",
         "fastjsonschema",
         "jmespath",
+        "python-dateutil",
+        "s3transfer",
+        "six",
         "typing-extensions",
+        "urllib3",
     }
     assert layer.items() <= pins("requirements/dev.txt").items()
     assert not {"aws-lambda-powertools", "fastjsonschema"} & pins("requirements/sandbox.txt").keys()
+
+
+def test_the_layer_keeps_the_models_of_the_services_that_the_functions_call() -> None:
+    makefile = (ROOT / "layers/keyjanitor/Makefile").read_text("utf-8")
+    kept = re.search(r"^SERVICES := (.*)$", makefile, re.MULTILINE)
+    adapters = ROOT / "layers/keyjanitor/keyjanitor/adapters"
+    made = (
+        name
+        for path in adapters.glob("*.py")
+        for name in re.findall(r"client\(\s*\"([a-z0-9-]+)\"", path.read_text("utf-8"))
+    )
+    assert kept is not None
+    assert kept[1].split() == sorted(set(made))
