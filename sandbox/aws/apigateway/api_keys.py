@@ -39,6 +39,7 @@ from sandbox.aws.wire import (
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _VALUE_LETTERS = string.ascii_letters + string.digits
+LONGEST_DESCRIPTION = 125_000  # characters; a refusal was seen, the limit is believed
 _TAG_TEXT = re.compile(r"[\w\s+\-=.:/@]*\Z")
 
 
@@ -107,6 +108,7 @@ class ApiKeys:
         name = data.get("name") or ""
         _check_value(value)
         _check_name(name)
+        _check_description(data.get("description") or "")
         if self._keys.with_value(_scope(), value):
             raise Refused("ConflictException", "API Key already exists")
         self._check_room(1)
@@ -147,11 +149,15 @@ class ApiKeys:
                 )
             if path == "/name":
                 _check_name(value)
+            if path == "/description":
+                _check_description(value)
             changed[path[1:]] = value == "true" if path == "/enabled" else value
         record |= changed
         record["lastUpdatedDate"] = int(self._clock.now().timestamp())
         early = record["lastUpdatedDate"] - self._faults.answers_early
-        return answer_with(200, key_view(record, value=False) | {"lastUpdatedDate": early})
+        # It has `tags`, though empty, where GetApiKeys has none (seen: AF-205).
+        told = {"lastUpdatedDate": early, "tags": record.get("tags") or {}}
+        return answer_with(200, key_view(record, value=False) | told)
 
     def delete(self, key_id: str) -> Answer:
         """DeleteApiKey: the key leaves its usage plans with it."""
@@ -266,12 +272,19 @@ def _check_value(value: str) -> None:
     if len(value) < 20:
         raise Refused("BadRequestException", "API Key value should be at least 20 characters")
     if len(value) > 128:
-        raise Refused("BadRequestException", "API Key value should be at most 128 characters")
+        raise Refused("BadRequestException", "API Key value exceeds maximum size of 128 characters")
 
 
 def _check_name(name: str) -> None:
     if len(name) > 1024:
-        raise Refused("BadRequestException", "API Key name should be at most 1024 characters")
+        raise Refused(
+            "BadRequestException", "Invalid API Key name, can be at most 1024 characters."
+        )
+
+
+def _check_description(text: str) -> None:
+    if len(text) > LONGEST_DESCRIPTION:
+        raise Refused("BadRequestException", "Invalid API Key description specified.")
 
 
 def _check_tag(name: str, value: str) -> None:
@@ -292,6 +305,8 @@ def key_view(record: Record, *, value: bool, tags: bool = True) -> Record:
     hidden = {"value"} if not value else set()
     if not tags or not record.get("tags"):
         hidden.add("tags")
+    if not record.get("name"):
+        hidden.add("name")
     return {name: kept for name, kept in record.items() if name not in hidden}
 
 

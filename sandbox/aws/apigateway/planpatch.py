@@ -1,5 +1,6 @@
 """Patch operations on usage plans, as UpdateUsagePlan documents them (doc: AF-337)."""
 
+from sandbox.aws.apigateway.stages import check_added_stage
 from sandbox.aws.apigateway.stores import Record
 from sandbox.aws.wire import Refused
 
@@ -24,6 +25,7 @@ def _patch_stages(plan: Record, op: str, parts: list[str], value: str) -> None:
     match (op, parts):
         case ("add", []):
             api_id, _, stage = value.partition(":")
+            check_added_stage(plan["id"], api_id, stage)
             if any(_id_of(entry) == value for entry in plan.get("apiStages") or []):
                 raise Refused("ConflictException", "Usage plan already covers this stage")
             plan.setdefault("apiStages", []).append({"apiId": api_id, "stage": stage})

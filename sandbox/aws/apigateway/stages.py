@@ -31,6 +31,17 @@ def check_stages(plan: Record) -> None:
         raise Refused("LimitExceededException", "Method throttles limit exceeded", retry_after=60)
 
 
+def check_added_stage(plan_id: str, api_id: str, stage: str) -> None:
+    """Raise Refused unless a stage that a plan is to open is there (seen: AF-339)."""
+    if not api_id or not stage:
+        raise Refused("BadRequestException", "Invalid API Stage specified")
+    if stage not in (apigateway_v1._stages_v1.get(api_id) or {}):
+        named = f"{{api: {api_id}, stage: {stage}}}"
+        raise Refused(
+            "NotFoundException", f"Invalid API Stage {named} specified for usageplan {plan_id}"
+        )
+
+
 def check_one_plan_a_stage(
     scope: Scope, members: MemberStore, key_id: str | None, joining: Iterable[str]
 ) -> None:

@@ -80,7 +80,7 @@ class UsagePlans:
                 )
             deleted: Answer = apigateway_v1._delete_usage_plan(plan_id)
             return deleted
-        return answer_with(200, plan_view(plan))
+        return answer_with(200, plan_view(plan, tags=True))
 
     def _on_members(
         self, method: str, plan_id: str, parts: list[str], body: bytes, query: Query
@@ -203,7 +203,7 @@ class UsagePlans:
             patch_plan(changed, op, path, value)
         plan.clear()
         plan |= changed
-        return answer_with(200, plan_view(plan))
+        return answer_with(200, plan_view(plan, tags=True))
 
     # -- usage --------------------------------------------------------------------------------
 
@@ -303,6 +303,14 @@ class UsagePlans:
         return answer_with(200, answer)
 
 
-def plan_view(plan: Record) -> Record:
-    """A usage plan as an answer shows it: without the parts that are empty."""
-    return {n: kept for n, kept in plan.items() if kept or n in ("id", "name", "apiStages")}
+def plan_view(plan: Record, *, tags: bool = False) -> Record:
+    """A usage plan as an answer shows it: without the parts that are empty.
+
+    A list has no tags, an answer about one plan has `tags`, though empty; a quota has its offset (seen).
+    """
+    shown = {n: kept for n, kept in plan.items() if kept or n in ("id", "name", "apiStages")}
+    if shown.get("quota"):
+        shown["quota"] = {"offset": 0} | shown["quota"]
+    if tags:
+        shown["tags"] = plan.get("tags") or {}
+    return shown

@@ -1,11 +1,12 @@
-"""Answers of real AWS, as public sources show them: adapters read them, and sandbox and preflight are held against them.
+"""Answers of real AWS, as public sources show them: adapters, what-if, preflight and sandbox are held against them.
 
 Each file of tests/recorded/ says where its answers are from.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ from keyjanitor.domain.model.policy import Quota, Rate
 from keyjanitor.errors import CallFailed
 from keyjanitor_cli.preflight.findings import Outcome
 from keyjanitor_cli.preflight.shapes import shape
+from keyjanitor_cli.whatif.account import read_account
+from keyjanitor_cli.whatif.pages import NOTHING, Listing
 from sandbox.driver.client import Sandbox
+from tests.recorded_calls import Answers, Player
 from tests.unit.preflight.account import Cloud, row
 
 FOLDER = Path(__file__).parents[2] / "recorded"
@@ -131,31 +135,105 @@ def test_preflight_finds_of_the_recorded_lists_what_keyjanitor_believes() -> Non
         assert row(found, "stages").outcome is Outcome.SAME
 
 
+# --- what-if ---------------------------------------------------------------------------------------
+
+
+class Listed:
+    """Recorded pages of lists in the place of a folder's; nothing else was read."""
+
+    def __init__(self, **pages: Mapping[str, Any]) -> None:
+        self._pages = {what.replace("_", "-"): page for what, page in pages.items()}
+
+    def days(self) -> str:
+        return f"{(WHEN - timedelta(days=90)).date()} {WHEN.date()}"
+
+    def listing(self, what: str, plan_id: str = "") -> Listing:
+        page = self._pages.get(f"{what}.{plan_id}" if plan_id else what)
+        return NOTHING if page is None else Listing((page,))
+
+    def tags(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("one", cases(one for one in ANSWERS if one["operation"] == "GetApiKeys"))
+def test_whatif_reads_of_a_recorded_list_what_the_adapter_reads(one: Mapping[str, Any]) -> None:
+    answer = json.loads(json.dumps(one["answer"]).replace('"datetime"', f'"{WHEN.isoformat()}"'))
+    account = read_account(Listed(api_keys=answer, usage_plans={"items": []}))
+    assert list(account.keys) == gateway(with_dates(one["answer"])).keys()
+
+
+@pytest.mark.parametrize(
+    "one", cases(one for one in ANSWERS if one["operation"] == "GetUsagePlans")
+)
+def test_whatif_reads_recorded_plans_with_their_limits_and_says_why_they_are_unread(
+    one: Mapping[str, Any],
+) -> None:
+    account = read_account(Listed(api_keys={"items": []}, usage_plans=one["answer"]))
+    assert list(account.plans) == gateway(one["answer"]).usage_plans()
+    assert {plan.unread for plan in account.evidence.plans.values()} == {
+        "members: it is not in the folder"
+    }
+
+
+@pytest.mark.parametrize(
+    "one", cases(one for one in ANSWERS if one["operation"] == "GetUsagePlanKeys")
+)
+def test_whatif_takes_the_recorded_members_of_a_plan_and_none_of_their_values(
+    one: Mapping[str, Any],
+) -> None:
+    [plan] = recorded("GetUsagePlans")[0]["items"]
+    pages = {f"members.{plan['id']}": one["answer"]}
+    ids = [item["id"] for item in one["answer"]["items"]]
+    keys = [{**key_item(), "id": key_id} for key_id in ids]
+    listed = Listed(api_keys={"items": keys}, usage_plans={"items": [plan]}, **pages)
+    account = read_account(listed)
+    assert list(account.evidence.plans[plan["id"]].members) == ids
+    assert "<value:" not in repr(account)
+
+
+def key_item() -> dict[str, Any]:
+    """A recorded key, of a page that has some."""
+    page = next(answer for answer in recorded("GetApiKeys") if answer["items"])
+    dates = {name: WHEN.isoformat() for name in ("createdDate", "lastUpdatedDate")}
+    return {**page["items"][0], **dates}
+
+
+# --- the AWS on this machine -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def played(running_sandbox: Sandbox) -> Answers:
+    """What the sandbox answers to all the calls that were recorded."""
+    running_sandbox.behave()
+    running_sandbox.set_throttles(None)
+    api_id = running_sandbox.rest_api(["dev"])
+    return Player(running_sandbox.client("apigateway"), api_id, running_sandbox.wipe).play()
+
+
 @pytest.mark.slow
 @pytest.mark.enable_socket
-def test_the_sandbox_answers_with_the_members_that_were_recorded(sandbox: Sandbox) -> None:
-    client = sandbox.client("apigateway")
-    key = client.create_api_key(name="first")
-    plan = client.create_usage_plan(name="plan")
-    disable = [{"op": "replace", "path": "/enabled", "value": "false"}]
-    answers = {
-        "CreateApiKey": key,
-        "UpdateApiKey": client.update_api_key(apiKey=key["id"], patchOperations=disable),
-        "GetApiKeys": client.get_api_keys(),
-        "CreateUsagePlan": plan,
-        "CreateUsagePlanKey": client.create_usage_plan_key(
-            usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY"
-        ),
-        "GetUsagePlanKeys": client.get_usage_plan_keys(usagePlanId=plan["id"]),
-    }
-    for operation, answer in answers.items():
-        shapes = [shape(one) for status in (200, 201) for one in recorded(operation, status)]
-        told = shape(answer)
-        # AWS leaves `tags` out of some answers and has it empty in others.
-        assert _without_tags(told) in [_without_tags(one) for one in shapes], operation
+def test_all_that_was_recorded_is_called(played: Answers) -> None:
+    assert played.keys() == {(one["source"], one["call"]) for one in ANSWERS}
 
 
-def _without_tags(told: Any) -> Any:
-    if not isinstance(told, dict):
-        return told
-    return {name: one for name, one in told.items() if name != "tags" or one}
+@pytest.mark.slow
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("one", cases(ANSWERS))
+def test_the_sandbox_answers_with_all_members_that_were_recorded_and_no_others(
+    played: Answers, one: Mapping[str, Any]
+) -> None:
+    answer = played[one["source"], one["call"]]
+    metadata = answer["ResponseMetadata"]
+    assert metadata["HTTPStatusCode"] == one["status"]
+    if one["status"] < 400:
+        assert shape(answer) == shape(with_dates(one["answer"]))
+        assert len(answer.get("items", ())) == len(one["answer"].get("items", ()))
+    else:
+        assert answer["Error"]["Code"] == one["answer"]["Error"]["Code"]
+        assert _without_ids(answer["Error"]["Message"]) == _without_ids(
+            one["answer"]["Error"]["Message"]
+        )
+
+
+def _without_ids(text: str) -> str:
+    return re.sub(r"(?<=api: )[^,]+|(?<=usageplan )\S+", "<id>", text)
