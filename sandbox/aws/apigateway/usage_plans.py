@@ -306,7 +306,7 @@ class UsagePlans:
 def plan_view(plan: Record, *, tags: bool = False) -> Record:
     """A usage plan as an answer shows it: without the parts that are empty.
 
-    A list has no tags, an answer about one plan has `tags`, though empty; a quota has its offset (seen).
+    A list has no tags, an answer about one plan has `tags`, though empty; a quota its offset, as tests/recorded/ shows.
     """
     shown = {n: kept for n, kept in plan.items() if kept or n in ("id", "name", "apiStages")}
     if shown.get("quota"):
