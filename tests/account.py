@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
+from keyjanitor.adapters.audit_log import AuditLog
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.event_bus import EventBus
 from keyjanitor.adapters.history_bucket import HistoryBucket
@@ -189,6 +190,7 @@ class Account:
     replay_window_hours: float = 0
     around: Around = field(default=lambda _, call: call())
     events: list[dict[str, Any]] = field(default_factory=list)
+    logged: list[dict[str, Any]] = field(default_factory=list)  # the audit log
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
     operators_answers: list[dict[str, Any]] = field(default_factory=list)
@@ -281,6 +283,7 @@ class Account:
                         owners=publisher.owners,
                         ledger=publisher.ledger,
                         history=publisher.history,
+                        audit_log=publisher.audit_log,
                     ),
                 },
             ),
@@ -303,6 +306,8 @@ class Account:
             return Watched(target, name, self._around, guard)
 
         def client(service: str) -> Any:
+            if service == "logs":
+                return watched(service, _Logs(self))
             return watched(service, _Told(getattr(self.clients, service), self))
 
         table, topic = (
@@ -317,6 +322,7 @@ class Account:
             history=HistoryBucket(client("s3"), self.bucket),
             sealer=ValueSealer(client("kms"), self.clients.key_arn),
             bus=EventBus(client("events"), "default"),
+            audit_log=AuditLog(client("logs"), "audit"),
             topic=topic,
             dead_letters=watched("dead_letters", self.dead_letters),
             queue=Watched(self.queue, "queue", lambda _, call: call(), guard),
@@ -331,6 +337,22 @@ class Account:
 
     def _around(self, name: str, call: Call) -> Any:
         return self.around(name, call)
+
+    def log_event(self, entry: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        """The rule on the bus: an event that the bus took is in the audit log, as EventBridge lays it out."""
+        self.logged.append(
+            {
+                "version": "0",
+                "id": f"00000000-0000-0000-0000-{len(self.logged):012}",
+                "detail-type": entry["DetailType"],
+                "source": entry["Source"],
+                "account": "123456789012",
+                "time": f"{self.real_now:%Y-%m-%dT%H:%M:%SZ}",
+                "region": "us-east-1",
+                "resources": [],
+                "detail": dict(detail),
+            }
+        )
 
     # --- what people do ---------------------------------------------------------------------------
 
@@ -598,6 +620,26 @@ class _Role:
     topic: AlertTopic
     dead_letters: Any
     queue: Any
+    audit_log: AuditLog
+
+
+class _Logs:
+    """CloudWatch Logs: the audit log of an account, in pages of three lines."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    def filter_log_events(self, **params: Any) -> Any:
+        lines = [
+            {"timestamp": written, "message": json.dumps(event)}
+            for event in self._account.logged
+            if params["startTime"]
+            <= (written := int(datetime.fromisoformat(event["time"]).timestamp() * 1000))
+            <= params["endTime"]
+        ]
+        first = int(params.get("nextToken", 0))
+        more = {"nextToken": str(first + 3)} if len(lines) > first + 3 else {}
+        return {"events": lines[first : first + 3], **more}
 
 
 class _Told:
@@ -617,6 +659,7 @@ class _Told:
                 detail = json.loads(entry["Detail"])
                 check_event(entry["DetailType"], detail)
                 self._account.events.append({**entry, "Detail": detail})
+                self._account.log_event(entry, detail)
         return answer
 
     def publish(self, **params: Any) -> Any:

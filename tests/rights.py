@@ -301,6 +301,7 @@ _OTHERS: dict[str, Callable[[Mapping[str, Any]], list[Ask]]] = {
         Ask("sns:ListSubscriptionsByTopic", arn("AlertTopic"))
     ],
     "sns.get_topic_attributes": lambda _: [Ask("sns:GetTopicAttributes", arn("AlertTopic"))],
+    "logs.filter_log_events": lambda _: [Ask("logs:FilterLogEvents", arn("AuditLog"))],
     "owners.tags": lambda _: [Ask("tag:GetResources", "*")],
     "owners.stack_of": lambda _: [Ask("cloudformation:DescribeStackResources", "*")],
     "dead_letters.message_counts": lambda _: [

@@ -24,6 +24,7 @@ from keyjanitor.errors import PolicyError
 ENVIRONMENT = {
     "LEDGER_TABLE": "ledger",
     "HISTORY_BUCKET": "history",
+    "AUDIT_LOG": "/aws/events/keyjanitor/1",
     "SEALING_KEY_ARN": "arn:aws:kms:us-east-1:123456789012:key/k",
     "EVENT_BUS": "bus",
     "ALERT_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alerts",
@@ -79,6 +80,7 @@ def test_the_settings_of_the_report() -> None:
     assert PublishSettings.read(ENVIRONMENT) == PublishSettings(
         ledger_table="ledger",
         history_bucket="history",
+        audit_log="/aws/events/keyjanitor/1",
         stack_name="keyjanitor",
         mode=Mode.DISABLE,
         calls_per_second=3.0,

@@ -14,6 +14,7 @@ import pytest
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
+from keyjanitor.adapters.audit_log import AuditLog
 from keyjanitor.adapters.dead_letters import DeadLetterQueues
 from keyjanitor.adapters.dynamodb import Table
 from keyjanitor.adapters.event_bus import EventBus
@@ -66,6 +67,7 @@ usage_histories: tuple[ports.UsageHistory, ...] = (BUCKET,)
 sweep_histories: tuple[ports.SweepHistory, ...] = (BUCKET, history.Files())
 watch_histories: tuple[ports.WatchHistory, ...] = (BUCKET, history.Files())
 report_histories: tuple[ports.ReportHistory, ...] = (BUCKET,)
+audit_logs: tuple[ports.AuditEvents, ...] = (AuditLog(None, "audit"),)
 sealers: tuple[ports.SweepSealer, ...] = (ValueSealer(None, "key"), history.ValueSealer())
 buses: tuple[ports.EventSink, ...] = (EventBus(None, "bus"), told.Told())
 queues: tuple[ports.RequestQueue, ...] = (RequestQueue(None, "queue", "dead"), FakeQueue())
@@ -95,6 +97,7 @@ FITTING: dict[type, tuple[Any, ...]] = {
     ports.SweepHistory: sweep_histories,
     ports.WatchHistory: watch_histories,
     ports.ReportHistory: report_histories,
+    ports.AuditEvents: audit_logs,
     ports.SweepSealer: sealers,
     ports.EventSink: buses,
     ports.RequestQueue: queues,

@@ -177,8 +177,11 @@ PUBLISH_REPORT = {
     ("s3:GetObject", f"{BUCKET}/nights/*"),
     ("s3:GetObject", f"{BUCKET}/usage/*"),
     ("s3:GetObject", f"{BUCKET}/keys/*"),
+    ("s3:GetObject", f"{BUCKET}/audit/*"),
+    ("s3:PutObject", f"{BUCKET}/audit/*"),
     ("s3:PutObject", f"{BUCKET}/reports/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
+    ("logs:FilterLogEvents", "AuditLog.Arn"),
     ("logs:CreateLogStream", "PublishReportLog.Arn"),
     ("logs:PutLogEvents", "PublishReportLog.Arn"),
     ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
@@ -281,7 +284,9 @@ CONDITIONS = {
     ("WatchCapacityRole", "kms:Decrypt", "AlertKey.Arn"): THROUGH_SNS,
     ("WatchCapacityRole", "kms:GenerateDataKey*", "AlertKey.Arn"): THROUGH_SNS,
     ("PublishReportRole", "s3:ListBucket", "HistoryBucket.Arn"): {
-        "StringLikeIfExists": {"s3:prefix": ["evidence/*", "keys/*", "nights/*", "usage/*"]}
+        "StringLikeIfExists": {
+            "s3:prefix": ["audit/*", "evidence/*", "keys/*", "nights/*", "usage/*"]
+        }
     },
     ("ProvisionKeysRole", "s3:ListBucket", "HistoryBucket.Arn"): {
         "StringLikeIfExists": {"s3:prefix": "tombstones/*"}
@@ -419,6 +424,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "SecurityGroupIds": "",
         "UseFipsEndpoints": "false",
         "AuditLogDays": 400,
+        "AuditFolderDays": 400,
         "AuditLogPolicyOn": "account",
         "RequireTls": "true",
     }
@@ -501,6 +507,18 @@ def test_the_history_is_kept_as_long_as_is_said_and_evidence_as_long_as_a_night_
             "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
         },
         "reports/": history,
+        "audit/": {
+            "ExpirationInDays": 400,
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 400},
+        },
+    }
+
+
+def test_audit_folders_and_their_older_versions_are_kept_for_days_of_their_own() -> None:
+    kept = lifecycle(AuditFolderDays="2557", HistoryDays="90")["audit/"]
+    assert kept == {
+        "ExpirationInDays": "2557",
+        "NoncurrentVersionExpiration": {"NoncurrentDays": "2557"},
     }
 
 

@@ -1,8 +1,9 @@
-"""Talks to the history bucket: evidence, usage, keys, tombstones and saved plans."""
+"""Talks to the history bucket: evidence, usage, keys, tombstones, saved plans and audit folders."""
 
 from typing import Any
 
 from keyjanitor.adapters.bucket import Bucket
+from keyjanitor.adapters.history_audit import AuditFiles
 from keyjanitor.adapters.history_daily import DailyFiles
 from keyjanitor.adapters.history_evidence import EvidenceFiles
 from keyjanitor.adapters.history_sweeps import SweepFiles
@@ -28,8 +29,11 @@ class HistoryBucket:
         daily = DailyFiles(files)
         self.usage, self.put_usage = daily.usage, daily.put_usage
         self.keys, self.put_keys = daily.keys, daily.put_keys
+        self.has_keys = daily.has_keys
         self.put_dry_run = daily.put_dry_run
         self.put_report = daily.put_report
+        audits = AuditFiles(files)
+        self.audit_file, self.put_audit_file = audits.audit_file, audits.put_audit_file
         sweeps = SweepFiles(files)
         self.saved_sweep_plan, self.save_sweep_plan = (
             sweeps.saved_sweep_plan,

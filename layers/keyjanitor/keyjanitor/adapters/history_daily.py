@@ -34,6 +34,10 @@ class DailyFiles:
         """The lines of a night's keys file; none if there is no file."""
         return self._get_lines(_keys_name(day), _is_key)
 
+    def has_keys(self, day: date) -> bool:
+        """Whether a night has a keys file: an old one may hold no line (docs/history.md)."""
+        return self._bucket.get(_keys_name(day)) is not None
+
     def put_keys(self, day: date, rows: Iterable[Mapping[str, Any]]) -> str:
         """Writes the keys file of a night, every key with tonight's verdict, and gives its name."""
         self._put_lines(_keys_name(day), rows)

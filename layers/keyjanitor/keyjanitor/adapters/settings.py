@@ -43,6 +43,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "publish_report": (
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
+        "AUDIT_LOG",
         "STACK_NAME",
         "MODE",
         "CALLS_PER_SECOND",
@@ -145,6 +146,7 @@ class PublishSettings:
 
     ledger_table: str
     history_bucket: str
+    audit_log: str  # the name of its log group
     stack_name: str
     mode: Mode
     calls_per_second: float

@@ -6,6 +6,7 @@ from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.at_work import AtWork
+from keyjanitor.adapters.audit_log import AuditLog
 from keyjanitor.adapters.clients import client, gateway_client, table_client
 from keyjanitor.adapters.dead_letters import DeadLetterQueues
 from keyjanitor.adapters.dynamodb import Table
@@ -54,6 +55,11 @@ def alert_store(table: str) -> AlertStore:
 def history(bucket: str) -> HistoryBucket:
     """The history bucket."""
     return HistoryBucket(client("s3"), bucket)
+
+
+def audit_log(group: str) -> AuditLog:
+    """The audit log, by the name of its log group."""
+    return AuditLog(client("logs"), group)
 
 
 def sealer(key_arn: str) -> ValueSealer:

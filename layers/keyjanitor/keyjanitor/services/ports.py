@@ -15,6 +15,7 @@ from keyjanitor.domain.expiry.safety_brake import Compared
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.model.alert import Alert, Place
 from keyjanitor.domain.model.apis import Method, RestApi, Stage
+from keyjanitor.domain.model.audit_event import AuditEvent
 from keyjanitor.domain.model.keys import ApiKey, Secret, Tombstone
 from keyjanitor.domain.model.records import (
     AlertState,
@@ -381,9 +382,18 @@ class ReportLedger(Leases, Nights, Protocol):
 
 
 class ReportHistory(ComparedNights, Protocol):
-    """Reads evidence and daily files; writes the report."""
+    """Reads evidence and daily files; writes the report, and the audit folder of a month."""
 
     def latest_evidence(self, day: date) -> Evidence | None: ...
     def usage(self, day: date) -> list[dict[str, Any]]: ...
     def keys(self, day: date) -> list[dict[str, Any]]: ...
+    def has_keys(self, day: date) -> bool: ...
     def put_report(self, day: date, document: Mapping[str, Any], page: bytes) -> str: ...
+    def audit_file(self, month: str, name: str) -> bytes | None: ...
+    def put_audit_file(self, month: str, name: str, body: bytes, *, once: bool = False) -> str: ...
+
+
+class AuditEvents(Protocol):
+    """Reads events back from the audit log, and counts its lines that are none."""
+
+    def events(self, since: datetime, until: datetime) -> tuple[list[AuditEvent], int]: ...

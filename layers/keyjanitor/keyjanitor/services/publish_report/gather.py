@@ -27,7 +27,13 @@ from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.summary import USE_DAYS, Use
 from keyjanitor.errors import EmptyListing, NoEvidence
 from keyjanitor.services.account import was_swept, with_tags
-from keyjanitor.services.ports import Ownership, ReportGateway, ReportHistory, ReportLedger
+from keyjanitor.services.ports import (
+    AuditEvents,
+    Ownership,
+    ReportGateway,
+    ReportHistory,
+    ReportLedger,
+)
 from keyjanitor.services.publish_report.checkup import check_up
 
 COUNTED = 400  # days that are shown
@@ -41,6 +47,7 @@ class Adapters(NamedTuple):
     owners: Ownership
     ledger: ReportLedger
     history: ReportHistory
+    audit_log: AuditEvents
 
     @classmethod
     def of(cls, settings: PublishSettings) -> "Adapters":
@@ -50,6 +57,7 @@ class Adapters(NamedTuple):
             owners=wiring.ownership(),
             ledger=ledger,
             history=wiring.history(settings.history_bucket),
+            audit_log=wiring.audit_log(settings.audit_log),
         )
 
 

@@ -1,4 +1,4 @@
-"""One run of publish_report: gathers the morning, and writes its report."""
+"""One run of publish_report: gathers the morning, writes its report, and once a month the audit folder."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -17,6 +17,7 @@ from keyjanitor.domain.report.html import render
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.lease import lease
+from keyjanitor.services.publish_report.audit import write_audit_folder
 from keyjanitor.services.publish_report.gather import Adapters, Place, gather_morning
 
 IDS_SHOWN = 20  # ids of each finding; the report has them all
@@ -51,14 +52,20 @@ def publish(
     policy: Policy,
     time_is_up: Callable[[], bool],
 ) -> dict[str, Any]:
-    """Gathers the morning, writes its report, and says where it is. Raises as `gather_morning` does."""
+    """Gathers the morning, writes its report, and says where it is. Raises as `gather_morning` does.
+
+    The first run of a month that has the time writes the audit folder of the month before.
+    """
     morning = gather_morning(request.today, made_at, place, adapters, policy, time_is_up)
     document = report(morning)
     name = adapters.history.put_report(request.today, document, render(document))
     metrics.add_metric("ReportPublished", MetricUnit.Count, 1)
+    # After the report, which the morning needs; what fails here fails the run, and an alarm calls.
+    audit = write_audit_folder(request.today, place, adapters, time_is_up)
     return {
         **heading(request.time),
         "report": f"s3://{place.bucket}/{name}",
+        **({"audit": f"s3://{place.bucket}/{audit}"} if audit else {}),
         "keys": len(morning.checkup.keys),
         "findings": [
             {
