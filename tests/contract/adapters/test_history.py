@@ -563,3 +563,22 @@ def test_rows_that_are_written_together_have_the_lines_that_each_has_alone(
 def test_more_rows_than_are_written_together_are_all_written() -> None:
     rows = [{"number": number} for number in range(2 * ROWS_AT_ONCE + 1)]
     assert [json.loads(line) for line in "".join(_lines(rows)).splitlines()] == rows
+
+
+def test_a_file_of_an_audit_folder_is_read_back_and_a_manifest_is_written_once(
+    history: HistoryBucket,
+) -> None:
+    assert history.audit_file("2026-10", "manifest.sha256") is None
+    for body in (b"first\n", b"second\n"):
+        history.put_audit_file("2026-10", "population.csv", body)
+        name = history.put_audit_file("2026-10", "manifest.sha256", body, once=True)
+        assert name == "audit/2026-10/manifest.sha256"
+    assert history.audit_file("2026-10", "population.csv") == b"second\n"
+    assert history.audit_file("2026-10", "manifest.sha256") == b"first\n"
+
+
+def test_a_keys_file_without_a_line_is_there_all_the_same(history: HistoryBucket) -> None:
+    assert not history.has_keys(TODAY)
+    history.put_keys(TODAY, [])
+    assert history.has_keys(TODAY)
+    assert history.keys(TODAY) == []

@@ -80,7 +80,7 @@ class Month:
 class KeyAtEnd:
     """A key at the month's end: its line of the keys file of `seen_on`, and events since then.
 
-    `seen_on` is None for a key that events alone tell of.
+    `seen_on` is None for a key that only events name.
     """
 
     key_id: str
@@ -253,7 +253,7 @@ def exceptions(month: AuditMonth, keys: Sequence[KeyAtEnd]) -> list[AuditExcepti
 
 
 def _protections(month: AuditMonth) -> dict[str, tuple[str, Protection] | None]:
-    """The end of the last protection that the month's events tell of, by key; None: released since."""
+    """The end of the last protection among the month's events, by key; None: released since."""
     last: dict[str, tuple[str, Protection] | None] = {}
     for one in month.events:
         key_id, detail = str(one.detail.get("key_id", "")), one.detail
