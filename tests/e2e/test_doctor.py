@@ -21,6 +21,7 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.doctor.checks import find_problems
 from keyjanitor.domain.doctor.checkup import Checkup
 from keyjanitor.domain.doctor.findings import KINDS, Finding
+from keyjanitor.domain.doctor.inactivity import Sweeps, inactive_keys
 from keyjanitor.domain.doctor.placing import placed
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.policy import Policy
@@ -101,7 +102,7 @@ class Ward:
         evidence, _ = take_evidence(TODAY, read_plans(TODAY, self.gateway, None), None)
         policy: Policy = parse_policy(self.policy)
         tags, keys = self.owners.tags(), self.gateway.keys()
-        return check_up(
+        checkup = check_up(
             TODAY,
             [replace(key, tags=tags.get(key.key_id, {})) for key in keys],
             self.ledger.live_rows(),
@@ -112,6 +113,7 @@ class Ward:
             parked_plans=frozenset(),
             time_is_up=lambda: False,
         )
+        return replace(checkup, inactive=inactive_keys(checkup, (), Sweeps()))
 
     def findings(self) -> dict[str, Finding]:
         checkup = self.checkup()
@@ -167,6 +169,11 @@ def a_key_of_a_stack(ward: Ward) -> list[str]:
 def a_key_in_a_plan_that_lost_its_stages(ward: Ward) -> list[str]:
     shut = ward.a_plan("shut")
     return [ward.key(plans=[shut], uses={shut: DAILY})]
+
+
+def a_key_that_is_inactive_for_longer_than_is_declared(ward: Ward) -> list[str]:
+    ward.policy += "declared_inactivity_days = 89\n"
+    return [ward.key(plans=[ward.plan])]
 
 
 def a_stage_that_asks_for_no_key(ward: Ward) -> list[str]:
@@ -241,6 +248,7 @@ PLANTS: dict[str, Plant] = {
     "keys_disabled_and_unattached": a_key_made_disabled,
     "keys_in_no_plan": a_key_in_no_plan,
     "keys_in_plans_without_stages": a_key_in_a_plan_that_lost_its_stages,
+    "keys_inactive": a_key_that_is_inactive_for_longer_than_is_declared,
     "keys_owned_by_stacks": a_key_of_a_stack,
     "keys_that_guard_nothing": a_stage_that_asks_for_no_key,
     "keys_without_name": a_key_without_a_name,
@@ -287,6 +295,11 @@ def a_key_made_after_the_reading(ward: Ward) -> None:
 def a_key_that_another_plan_lets_through(ward: Ward) -> None:
     shut = ward.a_plan("shut")
     ward.key(plans=[shut, ward.plan], uses={shut: DAILY})
+
+
+def a_key_that_was_used_within_the_days_that_are_declared(ward: Ward) -> None:
+    ward.policy += "declared_inactivity_days = 30\n"
+    ward.key(plans=[ward.plan], uses={ward.plan: {TODAY - DAY * 30: 1}})
 
 
 def a_key_that_only_looks_like_a_stacks(ward: Ward) -> None:
@@ -380,6 +393,7 @@ NEITHER: dict[str, tuple[Callable[[Ward], None], ...]] = {
     "keys_disabled_and_unattached": (a_disabled_key_in_a_plan,),
     "keys_in_no_plan": (a_key_made_after_the_reading,),
     "keys_in_plans_without_stages": (a_key_that_another_plan_lets_through,),
+    "keys_inactive": (a_key_that_was_used_within_the_days_that_are_declared,),
     "keys_owned_by_stacks": (a_key_that_only_looks_like_a_stacks,),
     "keys_that_guard_nothing": (
         a_method_that_asked_for_a_key_when_it_was_deployed,

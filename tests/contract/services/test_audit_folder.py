@@ -110,6 +110,8 @@ class November:
                 account.ask(issue(5))
             case 30:  # after the month's last sweep
                 account.ask(issue(4), revoke(self._key(5)))
+            case _:
+                pass  # a day like the others
 
     def _key(self, number: int) -> str:
         return str(self.account.answers(f"issue-{number}")[0][1]["key_id"])
