@@ -24,6 +24,7 @@ locals {
     SecurityGroupIds       = join(",", var.security_group_ids)
     UseFipsEndpoints       = tostring(var.use_fips_endpoints)
     AuditLogDays           = tostring(var.audit_log_days)
+    AuditFolderDays        = tostring(var.audit_folder_days)
     AuditLogPolicyOn       = var.audit_log_policy_on
     RequireTls             = tostring(var.require_tls)
   }

@@ -182,6 +182,17 @@ variable "audit_log_days" {
   }
 }
 
+variable "audit_folder_days" {
+  description = "How long the folders audit/YYYY-MM/ of the history bucket are kept. They hold names and owners."
+  type        = number
+  default     = 400
+
+  validation {
+    condition     = var.audit_folder_days >= 31
+    error_message = "The value of audit_folder_days must be 31 or more."
+  }
+}
+
 variable "audit_log_policy_on" {
   description = "Where EventBridge is let into the audit log. An account has room for ten such policies in a Region; if they are taken, log-group puts it on the audit log itself."
   type        = string
