@@ -233,8 +233,9 @@ def test_an_update_changes_a_plan_and_its_stages(sandbox: Sandbox, gateway: Any)
         "id": plan_id,
         "name": "renamed",
         "throttle": {"rateLimit": 2.5, "burstLimit": 5},
-        "quota": {"limit": 9, "period": "WEEK"},
+        "quota": {"limit": 9, "offset": 0, "period": "WEEK"},
         "apiStages": [{"apiId": api_id, "stage": "b"}],
+        "tags": {},
     }
     key = sandbox.lay_down([LaidKey(value=VALUE, plans=[plan_id])])
     assert len(key) == 1
