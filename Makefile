@@ -14,8 +14,8 @@ CHECKS := $(TOGETHER) --keep-going $(if $(filter output-sync,$(.FEATURES)),--out
 
 # tests/processes.py says what is run first, and what in one process.
 PYTEST := .venv/bin/pytest --numprocesses 2 --no-loadscope-reorder
-# End-to-end tests wait for AWS's pace and for leases: four of them keep two cores busy.
-WAITING := .venv/bin/pytest --numprocesses 4 --no-loadscope-reorder -p no:randomly
+# End-to-end tests wait for AWS's pace and for leases: six of them keep two cores busy.
+WAITING := .venv/bin/pytest --numprocesses 6 --no-loadscope-reorder -p no:randomly
 
 # Two processes a test run, and each process of the sandbox, would compile every library again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -10,28 +10,43 @@ QUICK = "not slow and not e2e"  # the tests of `make check`, as the Makefile nam
 
 # What takes longest comes first, so that the processes of a run end together.
 LONGEST = (
-    "test_thirty_nights",
-    "test_growth_over_weeks",
-    "test_what_a_storm_interrupts",
-    "test_a_night_makes",
-    "test_a_function_that_dies_at_any",
-    "test_each_command_does",
+    "test_three_weeks_as_the_demo_shows_them",
     "test_dead_letters_leave",
+    "test_growth_over_weeks_is_told_once",
+    "test_a_function_that_dies_at_any",
+    "test_what_a_storm_interrupts",
+    "test_what_aws_does_otherwise",
+    "test_a_newcomer_gets_from_a_clone",
+    "test_a_night_makes",
+    "test_each_command_does",
+    "test_a_release_is_deployed",
+    "test_every_right_of_the_policy",
     "test_1200_keys",
-    "test_with_somebody_else_about",
     "test_200_requests",
+    "test_each_command_prints",
     "test_the_table",
-    "test_keys_of_others",
+    "test_all_keys_are_sorted",
+    "test_with_others_about",
+    "test_a_backlog_of_half",
+    "test_ten_thousand_keys_take",
+    "test_keys_of_others_are_left_alone",
+    "test_the_command_that_mends",
     "test_1000_requests",
+    "test_the_readmes_events",
+    "test_axe_finds",
+    "test_the_policy_that_is_suggested",
+    "test_an_account_that_is_read_live",
+    "test_every_nights_evidence",
     "test_a_run_that_dies_at_any",
     "test_a_query_of_the_docs",
     "test_a_program_that_asks",
 )
 
-# Files whose tests share a life that takes seconds to live: one process runs all of them.
+# Files, or tests, that share a life which takes seconds to live: one process runs all of them.
 TOGETHER = (
     "tests/contract/docs/test_history_queries.py",
     "tests/contract/template/test_rights.py",
+    "tests/e2e/test_preflight.py::test_what_aws_does_otherwise_is_named",
     "tests/sandbox/test_simulate.py",
 )
 
@@ -84,7 +99,7 @@ class LongestFirst:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Sends each test, and each of those files, to the process that is free next.
+    """Sends each test, and each of TOGETHER, to the process that is free next.
 
     The cases of one quick test go together: a case of a millisecond is shorter than its sending.
     """
@@ -95,10 +110,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class TogetherOrAlone(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            if file in TOGETHER:
-                return file
-            return nodeid.partition("[")[0] if quick else nodeid
+            test = nodeid.partition("[")[0]
+            together = next((one for one in TOGETHER if test.startswith(one)), "")
+            return together or (test if quick else nodeid)
 
         def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
             """Forgets what is done; xdist would count through all of it after each test."""

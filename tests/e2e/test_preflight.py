@@ -18,7 +18,7 @@ from tests.e2e.conftest import FAST, World
 KEYS = 10_000
 MOST_CALLS, PACE = 60, 2
 VALUE = "aValueThatNobodyMayPrint00000000000"
-AT_ONCE = 4  # preflights beside each other
+AT_ONCE = 8  # preflights beside each other: each waits most of the time
 _BELIEVED: dict[str, dict[str, Any]] = {}  # what is found where AWS does as is believed
 STACK_TAG = {"aws:cloudformation:stack-name": "shop"}
 
