@@ -211,17 +211,29 @@ _WRITTEN = {
 
 
 def _on_ledger(operation: str, *keys: Mapping[str, Any]) -> Ask:
-    leading = tuple(sorted({str(key["pk"]["S"]) for key in keys}))
+    return _on_partitions(operation, tuple(sorted({str(key["pk"]["S"]) for key in keys})))
+
+
+@cache
+def _on_partitions(operation: str, leading: tuple[str, ...]) -> Ask:
     return Ask(f"dynamodb:{operation}", arn("Ledger"), (("dynamodb:LeadingKeys", leading),))
 
 
 def _in_bucket(action: str, name: str) -> Ask:
-    folder = name.split("/", 1)[0]
+    return _in_folder(action, name.split("/", 1)[0])
+
+
+@cache
+def _in_folder(action: str, folder: str) -> Ask:
     return Ask(f"s3:{action}", f"{arn('HistoryBucket')}/{folder}/{FILE}")
 
 
 def _list_bucket(action: str, prefix: str) -> Ask:
-    folder = prefix.split("/", 1)[0]
+    return _list_folder(action, prefix.split("/", 1)[0])
+
+
+@cache
+def _list_folder(action: str, folder: str) -> Ask:
     return Ask(f"s3:{action}", arn("HistoryBucket"), (("s3:prefix", (f"{folder}/{FILE}",)),))
 
 

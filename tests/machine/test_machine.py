@@ -51,6 +51,7 @@ def test_a_function_that_does_not_keep_to_its_share_of_calls_breaks_its_story(
     assert (broken.promise, broken.rule) == (5, "pace")
 
 
+@pytest.mark.slow
 def test_a_story_is_always_the_same(functions: dict[str, ModuleType]) -> None:
     with virtual_time():
         first, second = live(calm(5), functions), live(calm(5), functions)

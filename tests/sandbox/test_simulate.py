@@ -123,6 +123,7 @@ def short_year() -> Year:
     return lived(a_year())
 
 
+@pytest.mark.slow
 def test_a_short_year_keeps_every_promise(short_year: Year) -> None:
     year = short_year
     assert simulate.faults(year) == []
@@ -240,6 +241,7 @@ def test_make_simulate_fails_and_says_why(
     assert not drawn.exists()
 
 
+@pytest.mark.slow
 def test_the_picture_holds_both_counts_and_its_words_as_text(short_year: Year) -> None:
     year = short_year
     picture = ET.fromstring(simulate.draw(year))
