@@ -70,7 +70,7 @@ check: ## Format, lint, types, imports, template and the quick tests (a minute)
 	@$(CHECKS) quick types template format lint imports
 
 .PHONY: rest
-rest: .venv/.made .venv-sandbox/.made .venv-sam/.made .node/.made ## What check leaves out: the slow tests and the end-to-end tests
+rest: .venv/.made .venv-sandbox/.made .venv-sam/.made .venv-oscal/.made .node/.made ## What check leaves out: the slow tests and the end-to-end tests
 	@KEYJANITOR_PROFILE=test $(WAITING) -m "slow or e2e"
 
 .PHONY: e2e
@@ -137,10 +137,11 @@ lock: .venv/.made ## Pin the newest versions that fit requirements/*.in
 	$(PIP_COMPILE) --output-file requirements/sandbox.txt requirements/sandbox.in
 	$(PIP_COMPILE) --output-file requirements/sam.txt requirements/sam.in
 	$(PIP_COMPILE) --output-file requirements/audit.txt requirements/audit.in
+	$(PIP_COMPILE) --output-file requirements/oscal.txt requirements/oscal.in
 
 .PHONY: clean
 clean: ## Remove the environments and everything that was built
-	rm -rf .venv .venv-sandbox .venv-sam .venv-audit .node .aws-sam .release .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-sandbox .venv-sam .venv-audit .venv-oscal .node .aws-sam .release .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the parts of check ----------------------------------------------------------------------------
@@ -176,7 +177,7 @@ define make-environment
 endef
 
 .PHONY: environments demo-environments check-environments
-environments: .venv-sam/.made .venv/.made .venv-sandbox/.made .node/.made ; @:
+environments: .venv-sam/.made .venv/.made .venv-sandbox/.made .venv-oscal/.made .node/.made ; @:
 demo-environments: .venv-sam/.made .venv-sandbox/.made ; @:
 check-environments: .venv-sam/.made .venv/.made ; @:
 
@@ -187,6 +188,8 @@ check-environments: .venv-sam/.made .venv/.made ; @:
 .venv-sam/.made: requirements/sam.txt
 	$(make-environment)
 .venv-audit/.made: requirements/audit.txt
+	$(make-environment)
+.venv-oscal/.made: requirements/oscal.txt
 	$(make-environment)
 
 # What comes from npm is for tests alone; without npm they are skipped, and say so.

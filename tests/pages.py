@@ -7,6 +7,7 @@ from pathlib import Path
 from tests import terraform_module
 from tests.alert_samples import made as alert_parts
 from tests.architecture import listed, picture
+from tests.controls import component_definition, controls_page
 from tests.doc_tables import events_page, requests_page
 from tests.policy_reference import policy_page
 from tests.policy_schema import policy_schema
@@ -85,6 +86,8 @@ PAGES: Mapping[str, Callable[[str], str]] = {
     ARCHITECTURE: architecture,
     POLICY: lambda _: policy_page(),
     "docs/schemas/policy.json": lambda _: policy_schema(),
+    "docs/controls.md": lambda _: controls_page(),
+    "docs/controls/component-definition.json": lambda _: component_definition(),
     "docs/alerts.md": alerts,
     "docs/events.md": events_page,
     "docs/requests.md": requests_page,
