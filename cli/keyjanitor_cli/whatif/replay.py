@@ -150,7 +150,7 @@ class Replay:
             row = self._shelf.get(key_id) or self._rows.get(key_id)
             if recorded is None or row is None:
                 continue
-            used = evidence.last_used.get(key_id, date.min)
+            used = evidence.last_use(key_id) or date.min
             sign = max(used, recorded.key.last_updated_date.date())
             if sign >= shut.on:
                 shut.back_on = sign

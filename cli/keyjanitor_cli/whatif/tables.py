@@ -177,7 +177,7 @@ def unknown(account: Account, judged: Judged) -> Iterator[Text]:
             yield about.append(" was not read: ").append_text(shown(plan.unread, 160))
         elif plan.members and not plan.stages:
             yield about.append(": it opens no stage, so no use of its keys can show")
-        elif plan.members and not silent and not account.evidence.is_witnessed(plan):
+        elif plan.members and not silent and account.evidence.is_silent(plan):
             yield about.append(": no request was ever seen, so its silence means nothing")
         if plan.unread is None and plan.unknown_ids:
             yield about.append(f": its usage names {plan.unknown_ids:,} ids that no plan has")

@@ -10,11 +10,13 @@ from keyjanitor.domain.expiry import reasons
 from keyjanitor.domain.expiry.key_use import KeyUse, outage, plan_doubt
 from keyjanitor.domain.model.keys import ANSWER_MAY_DIFFER, ApiKey
 from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.access_logs import SeenInLogs, StageLog
 from keyjanitor.domain.usage.evidence import Evidence
 from tests.builders import (
     DAY,
     KEY_ID,
     PLAN_ID,
+    STAGE,
     TODAY,
     YESTERDAY,
     a_disabled_row,
@@ -193,6 +195,64 @@ def test_a_plan_without_a_witness_hides_the_use_of_its_keys_unless_the_policy_be
     assert use(evidence, a_key()).unknown(a_key(), (PLAN_ID,)) == reasons.Unwitnessed(PLAN_ID)
     assert use(evidence, a_key(), silent_plans=("external",)).unknown(a_key(), (PLAN_ID,)) is None
     assert plan_doubt(PLAN_ID, an_evidence(), bound()) is None
+
+
+def logged(since: int = 70, **more: Any) -> SeenInLogs:
+    """Access logs of the plan's one stage, read whole since so many days ago."""
+    chain = {"since": at(days_ago(since)), "through": at(TODAY), "witnessed": True, **more}
+    return SeenInLogs(stages={STAGE: StageLog(STAGE, **chain)}, through=at(TODAY))
+
+
+@pytest.mark.life("K-411")
+def test_a_silent_plan_is_known_while_all_of_its_stages_log() -> None:
+    evidence = an_evidence(witnessed_plans=(), seen_in_logs=logged())
+    assert use(evidence, a_key()).unknown(a_key(), (PLAN_ID,)) is None
+    two = a_reading(KEY_ID, stages=(STAGE, "api2:prod"))
+    half = an_evidence(two, witnessed_plans=(), seen_in_logs=logged())
+    assert use(half, a_key()).unknown(a_key(), (PLAN_ID,)) == reasons.Unwitnessed(PLAN_ID)
+
+
+@pytest.mark.life("K-411")
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        {"witnessed": False},
+        {"problem": "throttled"},
+        {"since": None},
+        {"through": at(YESTERDAY)},
+        {"through": None},
+    ],
+)
+def test_a_silent_plan_is_unknown_in_every_doubt_about_its_logs(doubt: dict[str, Any]) -> None:
+    seen = logged()
+    seen = replace(seen, stages={STAGE: replace(seen.stages[STAGE], **doubt)})
+    evidence = an_evidence(witnessed_plans=(), seen_in_logs=seen)
+    assert use(evidence, a_key()).unknown(a_key(), (PLAN_ID,)) == reasons.Unwitnessed(PLAN_ID)
+
+
+@pytest.mark.life("K-309")
+def test_the_clock_of_a_silent_plans_keys_begins_when_its_logs_became_whole() -> None:
+    silent = an_evidence(witnessed_plans=(), seen_in_logs=logged(30))
+    assert use(silent, a_key()).idle_since(a_key(), None) == days_ago(29)
+    # Usage goes further back, where it shows requests at all.
+    metered = an_evidence(used={KEY_ID: days_ago(60)}, seen_in_logs=logged(30))
+    assert use(metered, a_key()).idle_since(a_key(), None) == days_ago(60)
+    believed = use(silent, a_key(), silent_plans=("external",))
+    assert believed.idle_since(a_key(), None) == a_key().created_date.date()
+
+
+@pytest.mark.life("K-410")
+@pytest.mark.parametrize(
+    ("metered", "in_log", "last"), [(None, 5, 5), (5, None, 5), (5, 9, 5), (9, 5, 5)]
+)
+def test_use_counts_from_either_witness(metered: int | None, in_log: int | None, last: int) -> None:
+    evidence = an_evidence(
+        used={} if metered is None else {KEY_ID: days_ago(metered)},
+        seen_in_logs=SeenInLogs(last_used={} if in_log is None else {KEY_ID: days_ago(in_log)}),
+    )
+    known = use(evidence, a_key())
+    assert known.last_used(a_key(), None) == days_ago(last)
+    assert known.idle_since(a_key(), None) == days_ago(last)
 
 
 # --- nights on which nobody moves -----------------------------------------------------------------

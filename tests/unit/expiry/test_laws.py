@@ -24,6 +24,7 @@ from keyjanitor.domain.model.keys import ApiKey, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.usage.access_logs import SeenInLogs, StageLog
 from keyjanitor.domain.usage.evidence import Evidence
 from tests.builders import (
     DAY,
@@ -102,6 +103,29 @@ ODDITIES: st.SearchStrategy[set[str]] = st.sets(
 
 
 @st.composite
+def logs(draw: Any, key_ids: list[str]) -> SeenInLogs | None:
+    """What access logs showed: nothing, or use, and stages that were read whole or not."""
+    if draw(st.integers(0, 2)) == 0:
+        return None
+    stages = {}
+    for name in draw(st.sets(st.sampled_from(["api1:prod", "api2:prod"]))):
+        since = at(days_ago(draw(st.sampled_from([2, 10, 50, 120, 400]))))
+        stages[name] = StageLog(
+            name,
+            since=draw(st.sampled_from([since, since, since, None])),
+            through=draw(st.sampled_from([at(TODAY), at(TODAY), at(TODAY), at(days_ago(1))])),
+            witnessed=draw(st.sampled_from([True, True, True, False])),
+            problem=draw(st.sampled_from([None, None, None, "it failed"])),
+        )
+    used = draw(st.dictionaries(st.sampled_from(key_ids), DAYS))
+    return SeenInLogs(
+        last_used={key_id: days_ago(days) for key_id, days in used.items()},
+        stages=stages,
+        through=draw(st.sampled_from([at(TODAY), at(TODAY), None])),
+    )
+
+
+@st.composite
 def lives(draw: Any, key_id: str, odd: set[str]) -> tuple[ApiKey, Row | None, dict[str, date]]:
     """A key, its row, and on which days it was last used and its plans changed."""
     age, changed, used, plans, renewed, restored, remembered = draw(
@@ -160,6 +184,7 @@ def nights(draw: Any, most: int = 1, always: tuple[str, ...] = ()) -> tuple[Swee
         first_day=days_ago(draw(st.sampled_from([455, 455, 90, 30]))),
         used_by_day={days_ago(back): 99 for back in range(3, 10)}
         | {days_ago(2): 1 if "dark" in odd else 99},
+        seen_in_logs=draw(logs(ids)),
     )
     night = a_night(
         *(key for key, _, _ in drawn),
@@ -183,7 +208,12 @@ def planned(drawn: tuple[SweepInput, Policy]) -> SweepPlan:
 
 def last_use(night: SweepInput, key_id: str) -> date | None:
     row = night.rows.get(key_id)
-    told = [night.evidence.last_used.get(key_id), row.last_used if row else None]
+    seen = night.evidence.seen_in_logs
+    told = [
+        night.evidence.last_used.get(key_id),
+        row.last_used if row else None,
+        seen.last_used.get(key_id) if seen else None,
+    ]
     return max((day for day in told if day), default=None)
 
 
@@ -242,6 +272,50 @@ def test_no_key_used_within_its_idle_limit_is_ever_warned_disabled_or_parked(
         idle_limit = max(min(verdict.tier.idle_days, 35), int(verdict.tier.idle_days * factor))
         if (TODAY - used).days < idle_limit:
             assert verdict.step is None
+
+
+@law
+@given(nights(always=("silent",)))
+def test_a_silent_plan_is_believed_only_for_as_long_as_access_logs_show_all_of_it(
+    drawn: tuple[SweepInput, Policy],
+) -> None:
+    night, policy = drawn
+    seen = night.evidence.seen_in_logs
+    for verdict in planned(drawn).verdicts:
+        agreed = verdict.row is not None and verdict.row.expires_on is not None
+        if verdict.step is None or isinstance(verdict.step, Enable) or agreed:
+            continue
+        for plan_id in verdict.usage_plan_ids:
+            assert seen is not None
+            stages = [seen.stages[stage] for stage in night.evidence.plans[plan_id].stages]
+            assert all(one.witnessed and one.problem is None for one in stages)
+            assert {one.through for one in stages} == {seen.through} == {at(TODAY)}
+            first = max(one.since.date() for one in stages if one.since)
+            factor = policy.pressure_at(len(night.keys)).idle_factor
+            limits = (
+                verdict.tier.idle_limit(never_used=True, factor=factor),
+                verdict.tier.idle_limit(never_used=False, factor=factor),
+            )
+            assert (TODAY - first).days > min(limit for limit in limits if limit is not None)
+
+
+@law
+@given(nights())
+def test_logs_that_are_not_whole_are_as_good_as_none_but_for_the_use_in_them(
+    drawn: tuple[SweepInput, Policy],
+) -> None:
+    night, policy = drawn
+    seen = night.evidence.seen_in_logs
+    if seen is None:
+        return
+    broken = {
+        name: replace(one, problem=one.problem or "it failed") for name, one in seen.stages.items()
+    }
+    some = replace(night.evidence, seen_in_logs=replace(seen, stages=broken))
+    none = replace(night.evidence, seen_in_logs=SeenInLogs(last_used=seen.last_used))
+    assert planned((replace(night, evidence=some), policy)) == planned(
+        (replace(night, evidence=none), policy)
+    )
 
 
 @law

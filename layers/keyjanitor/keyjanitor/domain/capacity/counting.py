@@ -50,5 +50,5 @@ def silent_plans(latest: Evidence | None, bound: BoundPolicy) -> list[str]:
     return [
         plan_id
         for plan_id, plan in latest.plans.items()
-        if plan.members and not latest.is_witnessed(plan) and plan_id not in bound.silent_plans
+        if plan.members and latest.is_silent(plan) and plan_id not in bound.silent_plans
     ]

@@ -104,7 +104,7 @@ class Account:
         """True if no use of the key after a day is known."""
         row = self.row(key)
         used = [
-            self.evidence.last_used.get(key.key_id) if self.evidence else None,
+            self.evidence.last_use(key.key_id) if self.evidence else None,
             row.last_used if row else None,
         ]
         return all(day is None or day <= since for day in used)

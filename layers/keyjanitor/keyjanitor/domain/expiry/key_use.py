@@ -51,7 +51,7 @@ def plan_doubt(
     plan = evidence.plans[plan_id]
     if not plan.stages:
         return reasons.OpensNoStage(plan_id)
-    if not evidence.is_witnessed(plan) and plan_id not in bound.silent_plans:
+    if evidence.is_silent(plan) and plan_id not in bound.silent_plans:
         return reasons.Unwitnessed(plan_id)
     return None
 
@@ -74,6 +74,7 @@ class KeyUse:
         self._plan_doubts = {
             plan_id: plan_doubt(plan_id, evidence, bound) for plan_id in evidence.plans
         }
+        self._logged_since = _logged_since(evidence, bound)
         self.all_kept = self._all_kept_because({key.key_id for key in keys})
 
     def _all_kept_because(self, listed: set[str]) -> reasons.MembersUnread | reasons.Outage | None:
@@ -109,14 +110,17 @@ class KeyUse:
     def first_day(self, plans: tuple[str, ...]) -> date:
         """The first day of which it is known what happened in all of a key's plans."""
         first = self._evidence.first_day
-        if not self._evidence.first_days:
+        if not self._evidence.first_days and not self._logged_since:
             return first
-        gaps = (
-            self._evidence.first_days.get(plan_id, first)
+        days = (
+            max(
+                self._evidence.first_days.get(plan_id, first),
+                self._logged_since.get(plan_id, first),
+            )
             for plan_id in plans
             if self._evidence.plans[plan_id].stages
         )
-        return max(first, *gaps, first)
+        return max(first, *days, first)
 
     def last_used(self, key: ApiKey, row: Row | None) -> date | None:
         """The day on which a key was last used, by the readings or by the ledger."""
@@ -153,6 +157,17 @@ class KeyUse:
         if untold := self._evidence.untold.get(key.key_id):
             return reasons.UseUntold(untold)
         return None
+
+
+def _logged_since(evidence: Evidence, bound: BoundPolicy) -> dict[str, date]:
+    """The plans that would be silent but for access logs, with the day from which those are whole."""
+    found: dict[str, date] = {}
+    for plan_id, plan in evidence.plans.items():
+        if plan_id in bound.silent_plans or evidence.is_witnessed(plan):
+            continue
+        if since := evidence.logged_since(plan):
+            found[plan_id] = since
+    return found
 
 
 def _lost_its_keys(plan: UsagePlanReading, listed: set[str]) -> bool:

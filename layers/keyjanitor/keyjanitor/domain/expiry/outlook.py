@@ -218,8 +218,8 @@ class _Account:
 def _in_use(evidence: Evidence, today: date) -> frozenset[str]:
     return frozenset(
         key_id
-        for key_id, used in {**evidence.strangers, **evidence.last_used}.items()
-        if today - used <= IN_USE
+        for key_id in evidence.used_keys()
+        if (used := evidence.last_use(key_id)) and today - used <= IN_USE
     )
 
 

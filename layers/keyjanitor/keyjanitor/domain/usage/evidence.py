@@ -10,6 +10,7 @@ from datetime import date, timedelta
 
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.usage_plan import UsagePlan
+from keyjanitor.domain.usage.access_logs import SeenInLogs
 from keyjanitor.domain.usage.plan_usage import EDGE_DAYS, USAGE_DAYS, PlanUsage
 
 FORGET_AFTER = timedelta(days=400)
@@ -97,6 +98,7 @@ class Evidence:
     last use is a guess of such a night. `untold`: keys whose last use (the day) is in an earlier
     reading, but not in tonight's. `strangers`: the last use of ids that are in no plan; never
     shown. `usage_range`: what GetUsage answered where it refused some days; None: it refused none.
+    `seen_in_logs`: what access logs showed; None: none was ever asked.
     """
 
     day: date
@@ -121,6 +123,7 @@ class Evidence:
     untold: Mapping[str, date] = field(default_factory=dict)
     strangers: Mapping[str, date] = field(default_factory=dict, repr=False)
     usage_range: AnsweredRange | None = None
+    seen_in_logs: SeenInLogs | None = field(default=None, repr=False)
 
     def plan_names(self) -> dict[str, str]:
         """The names of the usage plans, by id."""
@@ -147,9 +150,35 @@ class Evidence:
             for stage in plan.stages
         )
 
+    def logged_since(self, plan: UsagePlanReading) -> date | None:
+        """The day from which access logs show every use of a plan's keys; None: they do not.
+
+        All of its stages log, and have been read whole since then, tonight included.
+        """
+        logs = self.seen_in_logs
+        return logs.covers_since(plan.stages) if logs is not None else None
+
+    def is_silent(self, plan: UsagePlanReading) -> bool:
+        """True if neither usage nor access logs show who uses the plan's keys."""
+        return not self.is_witnessed(plan) and self.logged_since(plan) is None
+
+    def used_keys(self) -> frozenset[str]:
+        """The ids of all keys with a request in any reading, or in an access log."""
+        logged = self.seen_in_logs.last_used if self.seen_in_logs else {}
+        return frozenset({*self.last_used, *self.strangers, *logged})
+
     def last_use(self, key_id: str) -> date | None:
-        """The last day with a request of a key in any reading; the key may be in no plan."""
-        return self.last_used.get(key_id) or self.strangers.get(key_id)
+        """The last day with a request of a key in any reading, or in an access log.
+
+        The key may be in no plan.
+        """
+        metered = self.last_used.get(key_id) or self.strangers.get(key_id)
+        if self.seen_in_logs is None:
+            return metered
+        logged = self.seen_in_logs.last_used.get(key_id)
+        if metered is None or logged is None:
+            return metered or logged
+        return max(metered, logged)
 
 
 @dataclass(frozen=True, slots=True)

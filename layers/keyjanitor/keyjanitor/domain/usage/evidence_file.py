@@ -5,6 +5,7 @@ from datetime import date
 from typing import Any
 
 from keyjanitor.domain.usage.evidence import AnsweredRange, Evidence, Told, UsagePlanReading
+from keyjanitor.domain.usage import access_logs_file
 from keyjanitor.errors import UnexpectedAnswer
 
 VERSION = 3
@@ -18,7 +19,16 @@ _NAMES_OF_VERSION_2 = {
 
 
 def to_document(evidence: Evidence) -> dict[str, Any]:
-    """The evidence as JSON values, for its file."""
+    """The evidence as JSON values, for its file.
+
+    A reading of an account whose access logs were never asked says nothing of them.
+    """
+    seen = evidence.seen_in_logs
+    document = _document(evidence)
+    return document | ({"seen_in_logs": access_logs_file.to_values(seen)} if seen else {})
+
+
+def _document(evidence: Evidence) -> dict[str, Any]:
     return {
         "version": VERSION,
         "date": str(evidence.day),
@@ -100,6 +110,7 @@ def from_document(document: Any) -> Evidence:
 
 def _read_evidence(document: Mapping[str, Any]) -> Evidence:
     complete_since = document["complete_since"]
+    seen = document.get("seen_in_logs")
     return Evidence(
         day=date.fromisoformat(document["date"]),
         first_day=date.fromisoformat(document["first_day"]),
@@ -134,6 +145,7 @@ def _read_evidence(document: Mapping[str, Any]) -> Evidence:
         untold=_read_dates(document["untold"]),
         strangers=_read_dates(document["strangers"]),
         usage_range=_read_range(document.get("usage_range")),
+        seen_in_logs=access_logs_file.from_values(seen) if seen is not None else None,
     )
 
 

@@ -65,9 +65,7 @@ def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[st
             for plan in unread
         ],
         "unwitnessed": [
-            plan.usage_plan_id
-            for plan in evidence.plans.values()
-            if not evidence.is_witnessed(plan)
+            plan.usage_plan_id for plan in evidence.plans.values() if evidence.is_silent(plan)
         ],
         "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
         "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
