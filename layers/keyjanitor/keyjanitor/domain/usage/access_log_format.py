@@ -88,7 +88,7 @@ FIREHOSE = NotReadable(
 NO_GROUP = NotReadable("it logs to what is no log group of CloudWatch")
 TOO_LONG = NotReadable("its access log's format is too long for a query", "Shorten it")
 TWO_AT_ONCE = NotReadable(
-    f"{KEY_ID} stands next to another variable in its format", "Put a comma or a space in between"
+    f"{KEY_ID} and another variable touch in its format", "Put a comma or a space in between"
 )
 
 
