@@ -28,6 +28,7 @@ from keyjanitor.services.provision_keys.responder import Adapters as ProvisionAd
 from keyjanitor.services.publish_report.gather import Adapters as ReportAdapters
 from keyjanitor.services.pull_usage.night_reading import Adapters as ReadingAdapters
 from keyjanitor.services.watch_capacity import Adapters as WatchAdapters
+from sandbox.memory.adapters.access_logs import FakeAccessLogs
 from sandbox.memory.adapters.api_gateway import FakeApiGateway
 from sandbox.memory.adapters.ownership import FakeOwnership
 from sandbox.memory.adapters.queues import FakeDeadLetterQueues, FakeQueue
@@ -202,6 +203,7 @@ class Account:
         self.gateway = FakeApiGateway(at_the_sweep(self.today))
         self.owners = FakeOwnership(self.gateway)
         self.dead_letters = FakeDeadLetterQueues()
+        self.logs = FakeAccessLogs()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = at_the_sweep(self.today)
@@ -257,7 +259,9 @@ class Account:
                         gateway=reader.gateway,
                         history=reader.history,
                         ledger=reader.ledger,
+                        logs=reader.logs,
                     ),
+                    "policy": self.policy,
                 },
             ),
             (
@@ -325,6 +329,7 @@ class Account:
             audit_log=AuditLog(client("logs"), "audit"),
             topic=topic,
             dead_letters=watched("dead_letters", self.dead_letters),
+            logs=watched("access_logs", self.logs),
             queue=Watched(self.queue, "queue", lambda _, call: call(), guard),
         )
 
@@ -619,6 +624,7 @@ class _Role:
     bus: EventBus
     topic: AlertTopic
     dead_letters: Any
+    logs: Any
     queue: Any
     audit_log: AuditLog
 

@@ -35,6 +35,7 @@ OWN: Mapping[str, Schema] = {
             {"const": "never"},
         ]
     },
+    "yes_or_no": {"type": "boolean"},
     "_sender": {"anyOf": [{"type": "string", "pattern": PRINCIPAL_ID}, {"const": "*"}]},
     "_admin": {"type": "string", "pattern": PRINCIPAL_ID},
     "_beginning": {"type": "string", "minLength": 1, "pattern": "^[^*^]*$"},  # superset

@@ -34,6 +34,7 @@ _PSEUDO = {
 _GATEWAY = f"arn:aws:apigateway:{REGION}::"
 # What is asked for on any key, plan, API or file is asked for on all of them: one name stands for all.
 ID, FILE = "id", "file"
+LOG_GROUPS = f"arn:aws:logs:{REGION}:123456789012:log-group:/apis/*"
 
 
 # --- statements -----------------------------------------------------------------------------------
@@ -131,8 +132,9 @@ def _filled(text: str) -> str:
 
 @cache
 def of_role(role: str, mode: str) -> tuple[Statement, ...]:
-    """What a role's own policies say in a mode."""
-    return tuple(_statement(one) for one in statements(role, Mode=mode))
+    """What a role's own policies say in a mode, where access logs may be asked."""
+    written = statements(role, Mode=mode, AccessLogGroups=LOG_GROUPS)
+    return tuple(_statement(one) for one in written)
 
 
 @cache
@@ -314,6 +316,12 @@ _OTHERS: dict[str, Callable[[Mapping[str, Any]], list[Ask]]] = {
     ],
     "sns.get_topic_attributes": lambda _: [Ask("sns:GetTopicAttributes", arn("AlertTopic"))],
     "logs.filter_log_events": lambda _: [Ask("logs:FilterLogEvents", arn("AuditLog"))],
+    "access_logs.group": lambda _: [Ask("logs:DescribeLogGroups", "*")],
+    "access_logs.incoming_bytes": lambda _: [Ask("cloudwatch:GetMetricData", "*")],
+    "access_logs.ask": lambda _: [
+        Ask("logs:StartQuery", LOG_GROUPS.replace("*", "prod")),
+        Ask("logs:GetQueryResults", "*"),
+    ],
     "owners.tags": lambda _: [Ask("tag:GetResources", "*")],
     "owners.stack_of": lambda _: [Ask("cloudformation:DescribeStackResources", "*")],
     "dead_letters.message_counts": lambda _: [
@@ -394,7 +402,7 @@ class Guard:
 
     def _denied(self, name: str, ask: Ask) -> Exception:
         who = f"arn:aws:iam::123456789012:role/{self._role}"
-        if name.startswith(("apigateway.", "owners.", "dead_letters.", "queue.")):
+        if name.startswith(("access_logs.", "apigateway.", "owners.", "dead_letters.", "queue.")):
             return AccessDenied(str(ask), who)
         message = f"User: {who} is not authorized to perform: {ask} (Mode={self._mode})"
         answer: Any = {"Error": {"Code": "AccessDeniedException", "Message": message}}

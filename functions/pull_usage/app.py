@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor import __version__
-from keyjanitor.adapters.settings import PullSettings
+from keyjanitor.adapters.settings import PullSettings, read_policy
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.model.invocation import Invocation, ReplayWindow
 from keyjanitor.services.pull_usage.night_reading import Adapters
@@ -16,7 +16,8 @@ from keyjanitor.services.pull_usage.run import serve
 logger = Logger(code_version=__version__)
 metrics = Metrics()
 settings = PullSettings.read()
-adapters = Adapters.of(settings)
+policy = read_policy()
+adapters = Adapters.of(settings, policy)
 
 
 @logger.inject_lambda_context
@@ -29,4 +30,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     """
     metrics.add_metric("EvidenceWritten", MetricUnit.Count, 0)  # until it is
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
-    return serve(run, adapters, context, now)
+    return serve(run, adapters, policy, context, now)

@@ -52,6 +52,7 @@ class FakeApiGateway:
             None  # those that there are; None: all that one can think of
         )
         self.apis: dict[str, dict[str, tuple[Method, ...]]] = {}  # stages, and what they serve
+        self.stage_settings: dict[str, dict[str, Any]] = {}  # how `api_id:stage` logs
         self.spoiled = ""  # what makes a row bad whose description holds it
         self.upserts_warn = False  # a row whose value is there is a warning, and so refused
         self.answers_early = timedelta(0)  # an UpdateApiKey's answer has a date by so much earlier
@@ -122,6 +123,7 @@ class FakeApiGateway:
         other.upserts_warn = self.upserts_warn
         other.answers_early = self.answers_early
         other.apis = self.apis
+        other.stage_settings = dict(self.stage_settings)
         return other
 
     # --- reading ----------------------------------------------------------------------------------
@@ -157,7 +159,15 @@ class FakeApiGateway:
         return [RestApi(api_id, api_id, "HEADER") for api_id in self.apis]
 
     def stages(self, api_id: str) -> list[Stage]:
-        return [Stage(api_id, name, (f"deployed-{name}",)) for name in self.apis[api_id]]
+        if api_id not in self.apis:
+            raise CallFailed("GetStages", "NotFoundException")
+        return [
+            replace(
+                Stage(api_id, name, (f"deployed-{name}",)),
+                **self.stage_settings.get(f"{api_id}:{name}", {}),
+            )
+            for name in self.apis[api_id]
+        ]
 
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
         return self.apis[api_id][deployment_id.removeprefix("deployed-")]

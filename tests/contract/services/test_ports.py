@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.adapters.access_logs import AccessLogs
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
@@ -27,6 +28,7 @@ from keyjanitor.adapters.request_queue import RequestQueue
 from keyjanitor.adapters.request_store import RequestStore
 from keyjanitor.domain.model.records import NightFields, NightRow
 from keyjanitor.services import ports
+from sandbox.memory.adapters.access_logs import FakeAccessLogs
 from sandbox.memory.adapters.api_gateway import FakeApiGateway
 from sandbox.memory.adapters.ownership import FakeOwnership
 from sandbox.memory.adapters.queues import FakeDeadLetterQueues, FakeQueue
@@ -63,6 +65,7 @@ request_stores: tuple[ports.RequestStore, ...] = (
     request_store.RequestStore(Memory()),
 )
 alert_stores: tuple[ports.AlertStore, ...] = (AlertStore(TABLE),)
+access_logs: tuple[ports.AccessLogs, ...] = (AccessLogs(None, None), FakeAccessLogs())
 usage_histories: tuple[ports.UsageHistory, ...] = (BUCKET,)
 sweep_histories: tuple[ports.SweepHistory, ...] = (BUCKET, history.Files())
 watch_histories: tuple[ports.WatchHistory, ...] = (BUCKET, history.Files())
@@ -93,6 +96,7 @@ FITTING: dict[type, tuple[Any, ...]] = {
     ports.ReportLedger: report_ledgers,
     ports.RequestStore: request_stores,
     ports.AlertStore: alert_stores,
+    ports.AccessLogs: access_logs,
     ports.UsageHistory: usage_histories,
     ports.SweepHistory: sweep_histories,
     ports.WatchHistory: watch_histories,

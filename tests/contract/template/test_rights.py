@@ -28,6 +28,7 @@ from keyjanitor.domain.model.keys import Mode, Secret
 from keyjanitor.domain.model.records import Announcement
 from keyjanitor.domain.model.usage_plan import Shape
 from keyjanitor.domain.requests.import_file import NewKey
+from keyjanitor.domain.usage.access_log_format import SUGGESTED
 from keyjanitor.errors import AccessDenied, NoEvidence, UnknownSweepPlan
 from sandbox.memory.clients.clients import clients_in_memory
 from tests.account import SENDER, Account, Around, Call, Calls, Killed, brisk
@@ -133,6 +134,18 @@ def read_in_parts(life: Life, mode: str) -> None:
     account.around = undisturbed
     account.read()  # the lease of the dead one is not over
     account.real_now += timedelta(hours=1)
+    account.read()
+
+
+def ask_access_logs(life: Life, mode: str) -> None:
+    """A reading that asks an access log which keys called."""
+    account = life.account(mode, policy=replace(brisk(), access_logs=True))
+    account.gateway.apis = {"api1": {"prod": ()}}
+    account.gateway.stage_settings["api1:prod"] = {
+        "log_destination": f"arn:aws:logs:{REGION}:123456789012:log-group:/apis/prod",
+        "log_format": SUGGESTED,
+    }
+    account.logs.add_group("/apis/prod", account.real_now)
     account.read()
 
 
@@ -259,6 +272,7 @@ def ask_for_parked_keys(life: Life, mode: str) -> None:
 LIVES = (
     live_nights,
     read_in_parts,
+    ask_access_logs,
     take_nights_back,
     die_while_parking,
     brake_a_night,

@@ -420,6 +420,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "RolePath": "/",
         "Architecture": "arm64",
         "DataKeyArn": "",
+        "AccessLogGroups": "",
         "SubnetIds": "",
         "SecurityGroupIds": "",
         "UseFipsEndpoints": "false",

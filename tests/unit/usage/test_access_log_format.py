@@ -120,7 +120,7 @@ def test_a_format_without_the_stage_still_shows_use() -> None:
     form = '{"key":"$context.identity.apiKeyId","id":"$context.requestId"}'
     log = read_format(f"{GROUP}:*", form)
     assert log == AccessLog("/api/prod", form, names_stage=False)
-    assert log.query == (  # type: ignore[union-attr]
+    assert log.query == (
         r'parse @message /^\s*\{"key":"(?<keyid>[a-z0-9]{1,19}|-|null|)","id":"[^"]*"\}\s*$/'
         "\n| stats count(*) as requests, max(@timestamp) as last by keyid"
     )

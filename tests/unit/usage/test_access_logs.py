@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.usage.access_log_format import NO_KEY_ID, SUGGESTED, AccessLog
+from keyjanitor.domain.usage.access_log_format import NO_KEY_ID, SUGGESTED, AccessLog, NotReadable
 from keyjanitor.domain.usage.access_logs import (
     CANARY,
     SHARED,
@@ -237,6 +237,17 @@ def test_a_setting_that_was_changed_and_changed_back_leaves_a_gap() -> None:
     # Of the window in which it was changed only the requests are believed, not the silence.
     assert (covered(again), again.stages[STAGE].since) == (None, at(1))
     assert covered(a_night(again, 0, an_answer(a_row()), settings=[back])) == TODAY
+
+
+def test_a_stage_that_could_not_be_read_for_a_night_goes_on_with_its_chain() -> None:
+    first = a_night(None, 2, an_answer(a_row()))
+    unread = a_setting(log=NotReadable("its API could not be read"), updated=None, unread=True)
+    missed = a_night(first, 1, settings=[unread])
+    assert covered(missed) is None
+    assert windows([a_setting()], missed, at(0)) == [LogWindow(LOG, (STAGE,), at(2), at(0))]
+    assert covered(a_night(missed, 0, an_answer())) == days_ago(2)
+    changed = a_setting(updated=at(2) + HOUR)
+    assert covered(a_night(missed, 0, an_answer(a_row()), settings=[changed])) is None
 
 
 def test_stages_that_log_to_one_group_in_two_formats_are_not_covered() -> None:

@@ -30,21 +30,7 @@ class GatewayApis:
     def stages(self, api_id: str) -> list[Stage]:
         """The stages of a REST API; they come in one answer, without pages (doc: AF-333)."""
         answer = self._calls.call("GetStages", self._calls.client.get_stages, restApiId=api_id)
-        return [
-            Stage(
-                api_id,
-                text_of(item, "stageName", "GetStages"),
-                tuple(
-                    deployment_id
-                    for deployment_id in (
-                        item.get("deploymentId"),
-                        (item.get("canarySettings") or {}).get("deploymentId"),
-                    )
-                    if deployment_id
-                ),
-            )
-            for item in items_of(answer, "item", "GetStages")
-        ]
+        return [_stage(api_id, item) for item in items_of(answer, "item", "GetStages")]
 
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]:
         """The methods of a deployment: what is served by the stages that point at it.
@@ -72,6 +58,21 @@ class GatewayApis:
             # An API without methods cannot be deployed, so an empty summary is a missing one (seen: AF-336).
             raise UnexpectedAnswer("GetDeployment", "the answer holds no summary of methods")
         return methods
+
+
+def _stage(api_id: str, item: Mapping[str, Any]) -> Stage:
+    canary = item.get("canarySettings") or {}
+    log = item.get("accessLogSettings") or {}
+    deployment_ids = (item.get("deploymentId"), canary.get("deploymentId"))
+    return Stage(
+        api_id,
+        text_of(item, "stageName", "GetStages"),
+        tuple(one for one in deployment_ids if one),
+        log_destination=str(log.get("destinationArn") or ""),
+        log_format=str(log.get("format") or ""),
+        updated=item.get("lastUpdatedDate"),
+        canary=bool(canary),
+    )
 
 
 def _method(path: str, http_method: str, snapshot: Mapping[str, Any]) -> Method:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from keyjanitor.adapters.access_logs import AccessLogs
 from keyjanitor.adapters.alert_store import AlertStore
 from keyjanitor.adapters.alert_topic import AlertTopic, Stack
 from keyjanitor.adapters.api_gateway import ApiGateway
@@ -35,6 +36,11 @@ def gateway_of_the_night(calls_per_second: float, leases: Ledger) -> ApiGateway:
 def ownership() -> Ownership:
     """The owners of keys, by tags and CloudFormation."""
     return Ownership(client("resourcegroupstaggingapi"), client("cloudformation"))
+
+
+def access_logs() -> AccessLogs:
+    """The log groups of access logs."""
+    return AccessLogs(client("logs"), client("cloudwatch"))
 
 
 def ledger(table: str) -> Ledger:

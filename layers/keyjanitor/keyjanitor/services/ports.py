@@ -33,6 +33,7 @@ from keyjanitor.domain.model.usage_plan import Shape, UsagePlan
 from keyjanitor.domain.requests.census import Admissions
 from keyjanitor.domain.requests.import_file import NewKey
 from keyjanitor.domain.requests.sqs_message import Message
+from keyjanitor.domain.usage.access_logs import LogAnswer, LogGroup, LogWindow
 from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import UsagePage
 from keyjanitor.errors import EvidenceDamaged
@@ -150,6 +151,12 @@ class RestorePorts(Protocol):
 # --- pull_usage ------------------------------------------------------------------------------------
 
 
+class StageList(Protocol):
+    """Lists the stages of an API."""
+
+    def stages(self, api_id: str) -> list[Stage]: ...
+
+
 class UsageGateway(UsagePlanList, Protocol):
     """Reads usage plans, their members and their use."""
 
@@ -157,11 +164,24 @@ class UsageGateway(UsagePlanList, Protocol):
     def usage(self, usage_plan_id: str, start: date, end: date) -> Iterator[UsagePage]: ...
 
 
-class NightGateway(UsageGateway, Protocol):
-    """Reads use over the days that are answered, which are remembered from night to night."""
+class NightGateway(UsageGateway, StageList, Protocol):
+    """Reads use over the days that are answered, which are remembered from night to night.
+
+    It reads how stages log, too.
+    """
 
     def ask_first_for(self, days: tuple[int, int] | None, /) -> None: ...
     def answered_range(self) -> tuple[int, int] | None: ...
+
+
+class AccessLogs(Protocol):
+    """Asks log groups which keys called, and what asking will cost."""
+
+    def group(self, name: str) -> LogGroup | None: ...
+    def incoming_bytes(
+        self, groups: Sequence[str], since: datetime, until: datetime
+    ) -> dict[str, int]: ...
+    def ask(self, window: LogWindow, time_is_up: Callable[[], bool]) -> LogAnswer: ...
 
 
 class UsageHistory(Protocol):
@@ -358,11 +378,10 @@ class DeadLetterQueues(Protocol):
 # --- publish_report --------------------------------------------------------------------------------
 
 
-class CheckupGateway(UsagePlanList, Protocol):
+class CheckupGateway(UsagePlanList, StageList, Protocol):
     """Reads the account's usage plans, and what its APIs serve."""
 
     def rest_apis(self) -> list[RestApi]: ...
-    def stages(self, api_id: str) -> list[Stage]: ...
     def deployed_methods(self, api_id: str, deployment_id: str) -> tuple[Method, ...]: ...
 
 

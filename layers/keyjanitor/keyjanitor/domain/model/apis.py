@@ -1,6 +1,7 @@
 """REST APIs, their stages and the methods that the stages serve. Pure."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +15,19 @@ class RestApi:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage, and the deployments that it serves: its own, and its canary's if it has one."""
+    """A stage, and the deployments that it serves: its own, and its canary's if it has one.
+
+    `log_destination` (an ARN) and `log_format` are those of its access log, empty if it has none;
+    `updated` is when anything of it was last changed, None if AWS does not say.
+    """
 
     api_id: str
     name: str
     deployment_ids: tuple[str, ...]
+    log_destination: str = ""
+    log_format: str = ""
+    updated: datetime | None = None
+    canary: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,8 @@ class Policy:
     pressure: tuple[PressureRule, ...]
     alerts: Alerts
     operators: Operators = Operators()
+    access_logs: bool = False  # asked which keys called
+    access_logs_max_gb: int = 10  # that the queries of a night may look at
 
     @property
     def unclaimed(self) -> Tier:

@@ -143,6 +143,13 @@ def whole_number(low: int, high: int, unit: str = "") -> Callable[[str, object],
     return read
 
 
+def yes_or_no(path: str, value: object) -> bool:
+    """Reads `true` or `false`."""
+    if not isinstance(value, bool):
+        raise not_allowed(path, value, "true or false")
+    return value
+
+
 def share(low: float = 0.0, high: float = 1.0) -> Callable[[str, object], float]:
     """Reads a number above `low`, at most `high`."""
 

@@ -28,6 +28,7 @@ from keyjanitor.domain.model.policy_fields import (
     share,
     table_of,
     whole_number,
+    yes_or_no,
 )
 from keyjanitor.domain.model.policy_text import (
     BYTE_ORDER_MARK,
@@ -284,6 +285,22 @@ ROOT = (
         "their keys count as idle and not as unknown.",
         '["internal"]',
         NONE,
+    ),
+    Field(
+        "access_logs",
+        yes_or_no,
+        "Whether the access logs of the stages are asked each night which keys called, beside usage. "
+        "It needs the parameter `AccessLogGroups` ([access logs](access-logs.md)).",
+        "true",
+        default=False,
+    ),
+    Field(
+        "access_logs_max_gb",
+        whole_number(1, 10_000),
+        "What the queries of a night may look at, in GB of 10^9 bytes; AWS charges for each. A log "
+        "beyond it is not asked that night, and named.",
+        "50",
+        10,
     ),
     Field("sweep", _sweep, "How much one date may do.", "{ max_keys = 100 }", _sweep("sweep", {})),
     Field(

@@ -16,6 +16,7 @@ LATE = timedelta(minutes=15)  # that a line may take to its log group (believed:
 FIRST_WINDOW = timedelta(days=1)  # of a log group that was never asked
 LONGEST_WINDOW = timedelta(days=7)  # after nights in which it could not be asked
 FORGET_AFTER = timedelta(days=400)
+GB = 1_000_000_000  # bytes
 MOST_ROWS = 100_000  # that one query answers with (doc: AF-581)
 # (believed: AF-588)
 CANARY = NotReadable("it has a canary release, whose requests may be logged elsewhere")
@@ -31,12 +32,14 @@ class StageSetting:
     """How a stage (`api_id:stage`) logs tonight: its log, or why none is readable.
 
     `updated`: when anything of the stage was last changed; None: not known. `canary`: it has one.
+    `unread`: the setting itself could not be read tonight; what was proved before stays for now.
     """
 
     stage: str
     log: AccessLog | NotReadable
     updated: datetime | None = None
     canary: bool = False
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,8 @@ def windows(
 
 
 def _asked_from(setting: StageSetting, before: SeenInLogs | None, until: datetime) -> datetime:
-    known = _kept(setting, before)
+    # Also of a stage that was changed since: what its log shows of the time before is use too.
+    known = before.stages.get(setting.stage) if before is not None else None
     through = known.through if known is not None else None
     if through is None:
         return until - FIRST_WINDOW
@@ -186,10 +190,35 @@ def _kept(setting: StageSetting, before: SeenInLogs | None) -> StageLog | None:
     did: any change of the stage after the last whole window ends the chain (believed: AF-589).
     """
     known = before.stages.get(setting.stage) if before is not None else None
-    if known is None or known.through is None or not isinstance(setting.log, AccessLog):
+    if known is None or known.through is None:
+        return None
+    if setting.unread:
+        return known
+    if not isinstance(setting.log, AccessLog):
         return None
     unchanged = setting.updated is not None and setting.updated <= known.through
     return known if unchanged and known.setting == setting.log.digest else None
+
+
+def too_costly(
+    asked: Sequence[LogWindow], expected: Mapping[str, int], limit_bytes: int
+) -> dict[LogWindow, str]:
+    """The queries that are not made, with why: all others together look at `limit_bytes` at most.
+
+    `expected` is the bytes of each log group; the groups with the fewest are asked first.
+    """
+    left: dict[LogWindow, str] = {}
+    spent = 0
+    for window in sorted(asked, key=lambda one: expected[one.log.group]):
+        cost = expected[window.log.group]
+        if spent + cost > limit_bytes:
+            left[window] = (
+                f"its query would look at {cost / GB:,.2f} GB, and access_logs_max_gb = "
+                f"{limit_bytes / GB:g} is for all logs of a night together"
+            )
+        else:
+            spent += cost
+    return left
 
 
 def not_whole(window: LogWindow, group: LogGroup | None, now: datetime) -> str | None:

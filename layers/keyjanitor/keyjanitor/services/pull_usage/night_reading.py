@@ -10,7 +10,10 @@ from aws_lambda_powertools import Logger
 from keyjanitor.adapters import wiring
 from keyjanitor.adapters.settings import PullSettings
 from keyjanitor.domain.expiry.keys_file import WHOLE_NIGHTS, thinned
+from keyjanitor.domain.model.invocation import Invocation
 from keyjanitor.domain.model.keys import DAY
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.usage.access_logs import GB
 from keyjanitor.domain.usage.answered_range import noted, remembered
 from keyjanitor.domain.usage.evidence import Evidence, UsagePlanAnswer, known_ids
 from keyjanitor.domain.usage.partial_reading import Partial, from_partial, to_partial
@@ -25,7 +28,8 @@ from keyjanitor.errors import (
     UnexpectedAnswer,
 )
 from keyjanitor.services.deadline import Deadline
-from keyjanitor.services.ports import Leases, NightGateway, UsageHistory
+from keyjanitor.services.ports import AccessLogs, Leases, NightGateway, UsageHistory
+from keyjanitor.services.pull_usage.log_reading import LogReading, carried_on
 from keyjanitor.services.pull_usage.reader import Reader
 
 # A long reading is written down in parts of this size: a run that dies loses at most one part.
@@ -36,19 +40,21 @@ logger = Logger(child=True)
 
 
 class Adapters(NamedTuple):
-    """Everything that a reading talks to."""
+    """Everything that a reading talks to; `logs` is None where the policy asks for no access logs."""
 
     gateway: NightGateway
     history: UsageHistory
     ledger: Leases
+    logs: AccessLogs | None = None
 
     @classmethod
-    def of(cls, settings: PullSettings) -> "Adapters":
+    def of(cls, settings: PullSettings, policy: Policy) -> "Adapters":
         ledger = wiring.ledger(settings.ledger_table)
         return cls(
             gateway=wiring.gateway_of_the_night(settings.calls_per_second, ledger),
             history=wiring.history(settings.history_bucket),
             ledger=ledger,
+            logs=wiring.access_logs() if policy.access_logs else None,
         )
 
 
@@ -59,9 +65,13 @@ class NightReading:
     evidence of before was passed over.
     """
 
-    def __init__(self, today: date, adapters: Adapters, deadline: Deadline) -> None:
-        self._today = today
+    def __init__(
+        self, request: Invocation, adapters: Adapters, policy: Policy, deadline: Deadline
+    ) -> None:
+        self._today, self._now = request.today, request.time
         self._gateway, self._history = adapters.gateway, adapters.history
+        self._logs = adapters.logs if policy.access_logs else None
+        self._log_bytes = policy.access_logs_max_gb * GB
         self._deadline = deadline
         self._known: set[str] = set()
         self._at_hand: list[UsagePlanAnswer] = []  # read, and not written down yet
@@ -96,12 +106,22 @@ class NightReading:
             return None
         if self.unwritten is not None:
             evidence = replace(evidence, read_through=told_before(evidence, before))
+        evidence = self._with_logs(evidence, before)
         if not self._history.put_evidence(evidence):
             logger.warning("another run wrote the evidence of %s first", self._today)
             evidence = self._history.evidence(self._today) or evidence
         if before is not None and not self._deadline.passed():
             thin_keys_files(self._today, before.day, self._history)
         return evidence
+
+    def _with_logs(self, evidence: Evidence, before: Evidence | None) -> Evidence:
+        """Tonight's evidence with what access logs show, or with what they showed before."""
+        if self._logs is None:
+            return carried_on(evidence, before)
+        reading = LogReading(
+            self._gateway, self._logs, self._log_bytes, self._now, self._deadline.passed
+        )
+        return reading.add_to(evidence, before)
 
     def _earlier(self) -> Partial:
         """The plans read and files written by earlier runs of the date."""

@@ -11,6 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from keyjanitor.adapters.ledger import READING
 from keyjanitor.domain.expiry.response import heading, running
 from keyjanitor.domain.model.invocation import Invocation
+from keyjanitor.domain.model.policy import Policy
+from keyjanitor.domain.usage.evidence import Evidence
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor.errors import AlreadyRunning
 from keyjanitor.services.deadline import Deadline
@@ -24,22 +26,25 @@ metrics = Metrics()  # Powertools keeps one set of numbers; the handler writes i
 def serve(
     request: Invocation,
     adapters: Adapters,
+    policy: Policy,
     context: LambdaContext,
     now: Callable[[], datetime],
 ) -> dict[str, Any]:
     """Reads a date, and gives the answer; a second run at once answers `running`."""
     try:
         with lease(adapters.ledger, READING, now(), context):
-            return pull(request, adapters, Deadline.before_the_end_of(context))
+            return pull(request, adapters, policy, Deadline.before_the_end_of(context))
     except AlreadyRunning as err:
         logger.info(str(err))
         return running(request.time, err)
 
 
-def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[str, Any]:
+def pull(
+    request: Invocation, adapters: Adapters, policy: Policy, deadline: Deadline
+) -> dict[str, Any]:
     """Reads tonight, if it was not read, and says what its evidence proves."""
     evidence = adapters.history.evidence(request.today)
-    night = NightReading(request.today, adapters, deadline)
+    night = NightReading(request, adapters, policy, deadline)
     told: dict[str, Any] = {**heading(request.time), "date": str(request.today)}
     if evidence is None:
         evidence = night.read()
@@ -58,7 +63,9 @@ def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[st
         "plans": len(evidence.plans),
         "keys": len(evidence.plans_of_key()),
         "keys_used": sum(
-            on > request.today - timedelta(days=USAGE_DAYS) for on in evidence.last_used.values()
+            on > request.today - timedelta(days=USAGE_DAYS)
+            for key_id in evidence.used_keys() - evidence.strangers.keys()
+            if (on := evidence.last_use(key_id))
         ),
         "unread": [
             {"usage_plan_id": plan.usage_plan_id, "name": plan.name, "reason": plan.unread}
@@ -70,4 +77,25 @@ def pull(request: Invocation, adapters: Adapters, deadline: Deadline) -> dict[st
         "unknown_ids": sum(plan.unknown_ids for plan in evidence.plans.values()),
         "emptied": [plan.usage_plan_id for plan in evidence.plans.values() if plan.emptied],
         "damaged": [err.name for err in night.damaged],
+        **_logs(evidence),
+    }
+
+
+def _logs(evidence: Evidence) -> dict[str, Any]:
+    """What the access logs showed, only if they were asked."""
+    seen = evidence.seen_in_logs
+    if seen is None or seen.through is None:
+        return {}
+    return {
+        "access_logs": {
+            "through": f"{seen.through:%Y-%m-%dT%H:%M:%SZ}",
+            "keys": len(seen.calls),
+            "requests": sum(one.requests for one in seen.calls.values()),
+            "bytes_scanned": seen.bytes_scanned,
+            "not_whole": [
+                {"stage": one.stage, "reason": one.problem}
+                for one in seen.stages.values()
+                if one.problem is not None
+            ],
+        }
     }
