@@ -286,22 +286,6 @@ ROOT = (
         '["internal"]',
         NONE,
     ),
-    Field(
-        "access_logs",
-        yes_or_no,
-        "Whether the access logs of the stages are asked each night which keys called, beside usage. "
-        "It needs the parameter `AccessLogGroups` ([access logs](access-logs.md)).",
-        "true",
-        default=False,
-    ),
-    Field(
-        "access_logs_max_gb",
-        whole_number(1, 10_000),
-        "What the queries of a night may look at, in GB of 10^9 bytes; AWS charges for each. A log "
-        "beyond it is not asked that night, and named.",
-        "50",
-        10,
-    ),
     Field("sweep", _sweep, "How much one date may do.", "{ max_keys = 100 }", _sweep("sweep", {})),
     Field(
         "owned",
@@ -337,6 +321,22 @@ ROOT = (
         "Who may act on every key by the queue, whatever tier it is in.",
         '{ ids = ["AROAEXAMPLEEXAMPLE012"] }',
         _operators("operators", {}),
+    ),
+    Field(
+        "access_logs",
+        yes_or_no,
+        "Whether the access logs of the stages are asked each night which keys called, beside usage. "
+        "It needs the parameter `AccessLogGroups` ([access logs](access-logs.md)).",
+        "true",
+        default=False,
+    ),
+    Field(
+        "access_logs_max_gb",
+        whole_number(1, 10_000),
+        "What the queries of a night may look at, in GB of 10^9 bytes; AWS charges for each. A log "
+        "beyond it is not asked that night, and named.",
+        "50",
+        10,
     ),
 )
 # The fields of every table of the file, by the path of the table: docs/policy.md is made from them.
