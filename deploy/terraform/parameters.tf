@@ -20,6 +20,7 @@ locals {
     RolePath               = var.role_path
     Architecture           = var.architecture
     DataKeyArn             = var.data_key_arn
+    AccessLogGroups        = join(",", var.access_log_groups)
     SubnetIds              = join(",", var.subnet_ids)
     SecurityGroupIds       = join(",", var.security_group_ids)
     UseFipsEndpoints       = tostring(var.use_fips_endpoints)

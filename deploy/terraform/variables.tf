@@ -153,6 +153,12 @@ variable "data_key_arn" {
   default     = ""
 }
 
+variable "access_log_groups" {
+  description = "ARNs, separated by commas, of the log groups that PullUsageFunction may ask which keys called, each with a * at the end (docs/access-logs.md has one). It asks where policy.toml says access_logs = true. Empty gives it no such right."
+  type        = list(string)
+  default     = []
+}
+
 variable "subnet_ids" {
   description = "Subnets, separated by commas, to run the functions in, together with SecurityGroupIds. They need a way to the services that docs/landing-zone.md lists. Empty runs them outside of any VPC."
   type        = list(string)

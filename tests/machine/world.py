@@ -29,6 +29,7 @@ from keyjanitor.adapters.rate_limiter import RateLimiter
 from keyjanitor.domain.model.keys import Mode
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.errors import KeyjanitorError, PolicyError
+from sandbox.memory.adapters.access_logs import FakeAccessLogs
 from sandbox.memory.adapters.queues import FakeDeadLetterQueues
 from sandbox.memory.clients.clients import Clients
 from sandbox.memory.clients.dynamodb import FakeDynamoDb
@@ -173,6 +174,7 @@ class Lived(Account):
     def __post_init__(self) -> None:
         cloud = self._world.cloud
         self.dead_letters = FakeDeadLetterQueues()
+        self.logs = FakeAccessLogs()
         self.table = self.clients.new_table()
         self.bucket = self.clients.new_bucket()
         self.real_now = cloud.clock()

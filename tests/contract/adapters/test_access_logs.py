@@ -27,10 +27,7 @@ STARTED = {
 SCANNED = {"recordsMatched": 9.0, "recordsScanned": 9.0, "bytesScanned": 900.0}
 
 
-def a_client(service: str) -> Any:
-    return boto3.client(
-        service, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
-    )
+CREDENTIALS: dict[str, Any] = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
 
 
 class Clients:
@@ -38,7 +35,8 @@ class Clients:
 
     def __init__(self) -> None:
         self.slept: list[float] = []
-        logs, cloudwatch = a_client("logs"), a_client("cloudwatch")
+        logs = boto3.client("logs", "us-east-1", **CREDENTIALS)
+        cloudwatch = boto3.client("cloudwatch", "us-east-1", **CREDENTIALS)
         self.logs, self.cloudwatch = Stubber(logs), Stubber(cloudwatch)
         self.adapter = AccessLogs(logs, cloudwatch, sleep=self.slept.append)
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
-from keyjanitor.domain.usage.evidence import AnsweredRange, Evidence, Told, UsagePlanReading
 from keyjanitor.domain.usage import access_logs_file
+from keyjanitor.domain.usage.evidence import AnsweredRange, Evidence, Told, UsagePlanReading
 from keyjanitor.errors import UnexpectedAnswer
 
 VERSION = 3
