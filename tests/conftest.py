@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib import import_module
 from itertools import count
 from threading import Lock
@@ -20,7 +21,6 @@ from tests.account import Account
 pytest_plugins = ["tests.processes", "tests.sandbox_fixtures"]
 
 REGION = "us-east-1"
-SESSION: Any = boto3.session.Session(region_name=REGION)  # one, for it reads AWS's models once
 POLICY = '[tiers.unclaimed]\nidle_days = "never"\n'
 
 
@@ -69,9 +69,15 @@ def pytest_sessionfinish() -> None:
         measured.save()
 
 
+@cache
+def session() -> Any:
+    """One session, for it reads AWS's models once. It is made after moto is imported: moto answers no other."""
+    return boto3.session.Session(region_name=REGION)
+
+
 def moto_clients() -> Clients:
     """Clients of the moto account, with a sealing key and an alert topic in it."""
-    clients = {name: SESSION.client(name) for name in ("dynamodb", "s3", "kms", "events", "sns")}
+    clients = {name: session().client(name) for name in ("dynamodb", "s3", "kms", "events", "sns")}
     answer_one_call_at_a_time(clients["dynamodb"])
     return Clients(
         **clients,
