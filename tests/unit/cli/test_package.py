@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 def test_the_command_is_installed_from_folders_that_are_there() -> None:
     wheel = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert set(wheel.values()) >= {"keyjanitor", "keyjanitor_cli"}
+    assert set(wheel.values()) >= {"keyjanitor", "keyjanitor_cli", "keyjanitor_client.py"}
     assert all((ROOT / folder).exists() for folder in wheel)
     module, _, name = PROJECT["project"]["scripts"]["keyjanitor"].partition(":")
     assert callable(getattr(importlib.import_module(module), name))
