@@ -301,7 +301,7 @@ def test_a_function_that_dies_at_any_of_its_calls_loses_no_request(world: World)
 SAMPLES = ("rotate", "renew", "protect", "release", "revoke", "restore")
 
 
-def test_the_samples_are_sent_as_the_readme_says(world: World) -> None:
+def test_the_samples_are_requests_that_are_answered(world: World) -> None:
     events = REPOSITORY / "events"
     queue = world.stack.outputs["RequestQueueUrl"]
     for name in ("issue", *SAMPLES):
