@@ -27,7 +27,6 @@ from ministack.services.cloudformation import engine as template_engine
 from ministack.services.cloudformation import handlers as stack_handlers
 
 from sandbox.aws.apigateway.apigateway import ControlPlane
-from sandbox.aws.bytecode import with_bytecode
 from sandbox.aws.calls import operation_of
 from sandbox.aws.wire import Answer, Refused
 
@@ -397,33 +396,6 @@ class FastTemplates:
             yaml_implicit_resolvers = slow.yaml_implicit_resolvers
 
         template_engine.CfnLoader = CfnLoader
-
-
-class CompiledLayers:
-    """The archive of each layer, with the bytecode of its modules.
-
-    MiniStack unpacks the layers into a new folder for each process of a function, where Python would
-    compile all of keyjanitor and Powertools: that took 0.9 of the 1.5 seconds of a cold start.
-    """
-
-    def __init__(self) -> None:
-        self._resolve: Callable[[str | dict[str, str]], bytes | None]
-        self._resolve = lambda_svc._resolve_layer_zip
-        self._compiled: dict[str, bytes] = {}  # by the hash of what was published
-
-    def install(self) -> None:
-        # MiniStack imports it anew for each process that it starts.
-        lambda_svc._resolve_layer_zip = self.resolve
-
-    def resolve(self, attachment: str | dict[str, str]) -> bytes | None:
-        """The archive as it was published and its bytecode; None if there is no such layer."""
-        published = self._resolve(attachment)
-        if not published:
-            return published
-        name = hashlib.sha256(published).hexdigest()
-        if name not in self._compiled:
-            self._compiled[name] = with_bytecode(published)
-        return self._compiled[name]
 
 
 class Published:

@@ -6,7 +6,7 @@ item of a transaction. With ten thousand items that was a third of the time of a
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +14,8 @@ from ministack.core.responses import get_account_id, get_region, json_response
 from ministack.services import dynamodb
 
 from sandbox.aws.wire import Answer
+
+SIZES_KEPT = 20_000
 
 _PARTITION = re.compile(r"\s*(#?\w+)\s*=\s*(:\w+)\s*")
 _OF_A_QUERY = frozenset(
@@ -34,6 +36,7 @@ class QuickTables:
         self._tokens_of = lru_cache(maxsize=1_000)(dynamodb._tokenize)
         # What MiniStack has found right, as it was asked, but for the values and the page.
         self._answered: set[str] = set()
+        self._sizes: dict[int, tuple[Any, int]] = {}  # by identity, of an item that is kept with it
 
     def install(self) -> None:
         dynamodb._query = self.query
@@ -59,10 +62,10 @@ class QuickTables:
         return self._page(data, table, partition)
 
     def _page(self, data: Mapping[str, Any], table: Any, partition: str) -> Answer:
-        items = table["items"].get(partition) or {}
+        items = dict(table["items"].get(partition) or {})  # a reaper may take one out meanwhile
         start = (data.get("ExclusiveStartKey") or {}).get(table["sk_name"], {}).get("S")
         order = sorted(items) if start is None else sorted(sk for sk in items if sk > start)
-        page, more = dynamodb._paginate_evaluated_items(map(items.get, order), None, table)
+        page, more = self._first_of(items, order)
         result = {
             "Items": [dynamodb._apply_projection(item, data) for item in page],
             "Count": len(page),
@@ -74,6 +77,30 @@ class QuickTables:
             }
         answer: Answer = json_response(result)
         return answer
+
+    def _first_of(self, items: Mapping[str, Any], order: Iterable[str]) -> tuple[list[Any], bool]:
+        """The items that fit into a page, and whether the page ended before they did."""
+        page: list[Any] = []
+        size, most = 0, dynamodb._DDB_PAGE_SIZE_BYTES
+        for sk in order:
+            more = self._size_of_stored(items[sk])
+            if page and size + more > most:
+                return page, True
+            page.append(items[sk])
+            size += more
+            if size >= most:
+                return page, True
+        return page, False
+
+    def _size_of_stored(self, item: Mapping[str, Any]) -> int:
+        """The bytes of an item that is stored: it never changes, another takes its place."""
+        known = self._sizes.get(id(item))
+        if known is not None and known[0] is item:
+            return known[1]
+        if len(self._sizes) >= SIZES_KEPT:
+            self._sizes.clear()
+        self._sizes[id(item)] = item, self.size_of(item)
+        return self._sizes[id(item)][1]
 
     def size_of(self, item: Any) -> int:
         """The bytes of an item by AWS's count."""

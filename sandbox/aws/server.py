@@ -27,6 +27,7 @@ from sandbox.aws.cloudwatch.alarms import Alarms
 from sandbox.aws.cloudwatch.metrics import Metrics
 from sandbox.aws.environment import ACCOUNT, REGION
 from sandbox.aws.faults import Faults, failure
+from sandbox.aws.layers import UnpackedLayers
 from sandbox.aws.messaging.event_sources import EventSources, MoveTasks
 from sandbox.aws.messaging.log_targets import LogTargets
 from sandbox.aws.messaging.queue_targets import QueueTargets
@@ -67,6 +68,7 @@ class Server:
         published = completions.Published()
         self.faults = control.faults
         self.calls = CallLog()
+        self.layers = UnpackedLayers()
         self.throttles = ControlPlaneThrottles(speed)
         metrics, topics = Metrics(clock), Topics()
         alarms = Alarms(clock, metrics)
@@ -92,7 +94,7 @@ class Server:
             completions.KeyConditions(),
             Projections(),
             QuickTables(),
-            completions.CompiledLayers(),
+            self.layers,
             completions.FastTemplates(),
             completions.ParsedPolicies(),
             LogTargets(),
@@ -288,7 +290,9 @@ async def serve(listener: socket.socket, speed: float | None, stop: asyncio.Even
         # MiniStack waits for a running function even if its caller is gone: end it first.
         await asyncio.to_thread(end_all_workers)
 
+    server = Server(speed)
     try:
-        await hypercorn_serve(Server(speed), config, shutdown_trigger=told_to_stop)
+        await hypercorn_serve(server, config, shutdown_trigger=told_to_stop)
     finally:
         end_all_workers()
+        server.layers.remove()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import cache
 from typing import Any, ClassVar
 
 from keyjanitor.domain.model.owners import Mark, Stack, owner_values
@@ -16,10 +17,16 @@ class Explained:
 
     def facts(self) -> dict[str, Any]:
         """The fields as JSON has them: a date as text, a reason as its `reason_code` and `facts`."""
+        kind: Any = type(self)
         return {
-            "due" if one.name == "because" else one.name: _plain(getattr(self, one.name))
-            for one in fields(self)
+            "due" if name == "because" else name: _plain(getattr(self, name))
+            for name in _names_of(kind)
         }
+
+
+@cache  # a sweep lays a reason out for each key
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))
 
 
 def _plain(value: Any) -> Any:
