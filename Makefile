@@ -33,7 +33,7 @@ help: ## List the targets
 # --- what people run -------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: ## Watch three weeks of ten thousand keys in an AWS on this machine
+demo: ## Watch nine nights of ten thousand keys in an AWS on this machine
 	@$(TOGETHER) demo-environments
 	@.venv-sandbox/bin/python -m sandbox.demo
 

@@ -1,4 +1,4 @@
-"""`make demo`: three weeks of an account of 9,300 keys, lived in the sandbox in a few minutes."""
+"""`make demo`: nine nights of an account of 9,450 keys, lived in the sandbox in a few minutes."""
 
 import base64
 import gzip
@@ -8,7 +8,7 @@ import time as real_time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,30 @@ from sandbox.driver.population import TIERS, population
 from sandbox.driver.stack import Stack
 from sandbox.ending import Ending, width_of_a_screen
 
-KEYS = 9_300
+KEYS = 9_450
 LIMIT = 10_000
-NIGHTS = 22
+NIGHTS = 9
 SPEED = 300  # times AWS's throttles; the functions' share is as many times larger
 REQUEST_SHARE = 2  # and those that answer requests
 SHARE = 3  # calls a second that a night's function takes of AWS's ten
 REQUESTS = 120  # that go through the API for real on each day
-IDLE_LIMITS = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/policy.toml
-POLICY = REPOSITORY / "sandbox" / "policy.toml"
+IDLE_LIMITS = {"external": 60, "front-end": 60, "partners": 90}  # as in sandbox/demo.toml
+POLICY = REPOSITORY / "sandbox" / "demo.toml"
 KEPT = REPOSITORY / ".demo"
 
 # Nights on which the operator does something.
-PARK, HOLD, RESUME, APPROVE, SLIP, UNDO = 2, 8, 10, 11, 14, 19
-UNDONE = 18  # the night that is undone
+PARK, SLIP, APPROVE, HOLD, RESUME, UNDO = 2, 3, 4, 5, 6, 9
+UNDONE = 9  # the night that is undone
 SLIP_OF_THE_HAND = (
     "idle_days = 60",
     "idle_days = 6",
 )  # of the tier `external`, the first that has it
-ASKED = 20  # the night while which other systems ask for keys
+ASKED = 7  # the night while which other systems ask for keys
 PORTAL = f"arn:aws:iam::{ACCOUNT}:role/portal"
 
 
 class Demo:
-    """The demo's one run: an operator, an account, and three weeks of nights."""
+    """The demo's one run: an operator, an account, and nine nights."""
 
     def __init__(self, sandbox: Sandbox, console: Console, keys: int = KEYS) -> None:
         self.sandbox = sandbox
@@ -52,7 +52,7 @@ class Demo:
         self.began = real_time.monotonic()
         self.stack: Stack
         self.policy: Path
-        self.helper = ThreadPoolExecutor(1)  # builds while the account lives
+        self.helpers = ThreadPoolExecutor(2)  # build and look while the account lives
         self.slipped: Future[str] | None = None  # the build of the policy with a slip
         self.opened = ""  # the value of a key that was asked for
         self.life: Life
@@ -90,11 +90,11 @@ class Demo:
             if night == ASKED:
                 self.ask()
             with self.console.status(f"night {night}"):
-                answer = self.night(night)
+                answer, look = self.night(night)
             self.row(night, answer)
             if night == ASKED:
                 self.hear_answers()
-            self.watch(night)
+            self.tell(look.result())
             self.operate_after(night, answer)
             with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
                 known = len(self.life.keys)
@@ -102,7 +102,7 @@ class Demo:
                 self.joined += len(self.life.keys) - known
         self.life.hear()
         self.bring_one_back()
-        self.watch(NIGHTS)
+        self.tell(self.look(NIGHTS, LOOK))
         self.keep()
         self.end()
 
@@ -118,7 +118,7 @@ class Demo:
             "RequestCallsPerSecond": str(REQUEST_SHARE * SPEED),
         }
         with self.console.status(f"deploying the stack, and laying down {self.size:,} keys"):
-            deployed = self.helper.submit(
+            deployed = self.helpers.submit(
                 Stack.deploy, self.sandbox, self.policy, {"Mode": "observe", **shares}
             )
             lived = population(self.size, self.first - timedelta(days=1))
@@ -128,19 +128,24 @@ class Demo:
         self.say(f"deployed, beside {self.size:,} keys with 120 days of life up to {lived.until}")
         self.say("a row is a night; in brackets what was due and was not done\n")
 
-    def night(self, night: int) -> dict[str, Any]:
-        """The schedules of one night: read, then sweep."""
+    def night(self, night: int) -> tuple[dict[str, Any], Future[dict[str, Any]]]:
+        """The schedules of one night: read, beside it the look of that hour, then sweep.
+
+        The first look is the one after the sweep: before, no key's tier is known.
+        """
         day = self.day(night)
         self.life.set_clock(day, READING)
+        look = self.helpers.submit(self.look, night, READING) if night > 1 else None
         self.stack.pull(f"{datetime.combine(day, READING):%Y-%m-%dT%H:%M:%SZ}")
-        return self.sweep(night)
+        answer = self.sweep(night)
+        return answer, look or self.helpers.submit(self.look, night, LOOK)
 
     def sweep(self, night: int, **event: Any) -> dict[str, Any]:
         """One sweep of a night, or what an operator asks of it."""
         day = self.day(night)
         self.life.set_clock(day, SWEEP)
-        time = f"{datetime.combine(day, SWEEP):%Y-%m-%dT%H:%M:%SZ}"
-        answer: dict[str, Any] = self.stack.sweep(time, **event)
+        begins = f"{datetime.combine(day, SWEEP):%Y-%m-%dT%H:%M:%SZ}"
+        answer: dict[str, Any] = self.stack.sweep(begins, **event)
         self.did.update(answer["applied"])
         self.life.hear()
         return answer
@@ -152,20 +157,19 @@ class Demo:
             self.type("sam deploy ... Mode=park")
             with self.console.status("deploying with Mode=park"):
                 self.stack.update(self.policy, Mode="park")
-        elif night == HOLD:
-            self.operate(night, {"hold": "a campaign is on"}, "hold a campaign is on")
-        elif night == RESUME:
-            self.operate(night, {"resume": True}, "resume")
-        elif night == SLIP - 2:
             slipped = KEPT / "policy-with-a-slip.toml"
             slipped.write_text(self.policy.read_text().replace(*SLIP_OF_THE_HAND, 1))
-            self.slipped = self.helper.submit(self.stack.build, slipped)
+            self.slipped = self.helpers.submit(self.stack.build, slipped)
         elif night == SLIP:
             self.type("sam build && sam deploy   (policy.toml has idle_days = 6)")
             with self.console.status("deploying a policy with a slip in it"):
                 assert self.slipped is not None
                 self.slipped.result()
                 self.stack.update(KEPT / "policy-with-a-slip.toml")
+        elif night == HOLD:
+            self.operate(night, {"hold": "a campaign is on"}, "hold a campaign is on")
+        elif night == RESUME:
+            self.operate(night, {"resume": True}, "resume")
 
     def operate_after(self, night: int, answer: dict[str, Any]) -> None:
         """What the operator does when a night calls for it."""
@@ -180,12 +184,11 @@ class Demo:
             with self.console.status("deploying the policy as it was"):
                 self.stack.update(self.policy)
         if night == APPROVE:
-            self.say("after the hold more was due than one night may do; it trips no brake:")
+            self.say("more is due than one night may do; it trips no brake:")
             self.say(f"  {_kinds(answer['due'])}")
             self.say("the operator looked at who they are, and lets the rest go at once:")
-            rest = self.sweep(night)
-            command = f"approve {rest['digest']}"
-            approved = self.operate(night, {"approve": rest["digest"]}, command)
+            digest = answer["digest"]
+            approved = self.operate(night, {"approve": digest}, f"approve {digest}")
             self.say(f"approved and still due: {_kinds(approved['approved']['still_due'])}")
             self.row(night, approved)
         if night == UNDO:
@@ -196,13 +199,16 @@ class Demo:
                 f"{self.undone['restore']} restored from their tombstones"
             )
 
-    def watch(self, night: int) -> None:
-        """One look at the account's capacity a night, and the subjects of its alerts."""
-        day = self.day(night)
-        self.life.set_clock(day, LOOK)
-        answer = self.stack.watch(f"{datetime.combine(day, LOOK):%Y-%m-%dT%H:%M:%SZ}")
-        self.left = answer["keys"]
-        for told in answer["alerts"]:
+    def look(self, night: int, at: time) -> dict[str, Any]:
+        """One of the hourly looks at the account's capacity."""
+        moment = datetime.combine(self.day(night), at)
+        answer: dict[str, Any] = self.stack.watch(f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+        return answer
+
+    def tell(self, look: dict[str, Any]) -> None:
+        """The subjects of the alerts that a look published."""
+        self.left = look["keys"]
+        for told in look["alerts"]:
             what = told["subject"].partition(": ")[2].partition(" (")[0]
             self.say(f"[yellow]mail: {what}[/yellow]")
 

@@ -88,7 +88,7 @@ class Ending:
         return (
             "Stopped",
             f"{new:,} keys that a slip in the policy made idle: the safety brake",
-            f"{self.held} nights on hold; a night undone: {enabled} keys enabled, {restored} restored",
+            f"a hold of {_nights(self.held)}; a night undone: {enabled} keys enabled, {restored} restored",
         )
 
     def _back(self) -> list[str]:
@@ -112,6 +112,10 @@ class Ending:
 def _labelled(label: str, texts: list[str] | tuple[str, ...]) -> Iterator[str]:
     for number, text in enumerate(texts):
         yield f"{label if number == 0 else '':{_LABEL}}{text}"
+
+
+def _nights(number: int) -> str:
+    return f"{number} night{'s' if number != 1 else ''}"
 
 
 def _shown(path: Path) -> str:

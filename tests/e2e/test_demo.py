@@ -46,7 +46,7 @@ def _where_values_show(sandbox: Sandbox, values: set[str]) -> list[str]:
     return found
 
 
-def test_three_weeks_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, str]) -> None:
+def test_nine_nights_as_the_demo_shows_them(lived: tuple[demo.Demo, Sandbox, str]) -> None:
     run, _, printed = lived
     assert "the safety brake is on" in printed
     assert "limit_lowered" in printed
