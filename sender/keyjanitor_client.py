@@ -107,7 +107,18 @@ class Release(_Request):
     key_id: str
 
 
-Request = Issue | Rotate | Renew | Revoke | Restore | Protect | Release
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assign(_Request):
+    """The key belongs to `owner` from now on; for `admins` of its tier. What is None stays as it is."""
+
+    action: ClassVar[str] = "assign"
+    key_id: str
+    owner: str
+    name: str | None = None
+    deliver_to: str | None = None
+
+
+Request = Issue | Rotate | Renew | Revoke | Restore | Protect | Release | Assign
 
 
 class NotSent(Exception):

@@ -423,6 +423,8 @@ def a_document(action: str = "issue", **more: Any) -> dict[str, Any]:
         named = {"tier": "external", "owner": "user-8f1c", "name": "app", "deliver_to": PORTAL}
     if action == "protect":
         named["until"] = str(in_days(30))
+    if action == "assign":
+        named["owner"] = "user-8f1c"
     return {"version": 1, "action": action, "request_id": "r1", **named, **more}
 
 
@@ -433,6 +435,8 @@ def a_request(action: Action = Action.ISSUE, **more: Any) -> KeyRequest:
         named = {"tier": "external", "owner": "user-8f1c", "name": "app", "deliver_to": PORTAL}
     if action is Action.PROTECT:
         named["until"] = in_days(30)
+    if action is Action.ASSIGN:
+        named |= {"owner": "user-8f1c", "sender": ADMIN}
     values: dict[str, Any] = {
         "request_id": "r1",
         "sender": ASKER,

@@ -10,7 +10,8 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from keyjanitor.domain.model import policy_tier
+from keyjanitor.domain.model import policy_owners, policy_tier
+from keyjanitor.domain.model.owner_pattern import LONGEST_PATTERN
 from keyjanitor.domain.model.policy import MOST_DAYS, UNCLAIMED
 from keyjanitor.domain.model.policy_fields import (
     REQUIRED,
@@ -39,6 +40,17 @@ OWN: Mapping[str, Schema] = {
     "_sender": {"anyOf": [{"type": "string", "pattern": PRINCIPAL_ID}, {"const": "*"}]},
     "_admin": {"type": "string", "pattern": PRINCIPAL_ID},
     "_beginning": {"type": "string", "minLength": 1, "pattern": "^[^*^]*$"},  # superset
+    "_place": {
+        "anyOf": [
+            {"enum": list(policy_owners.PLACES)},
+            {"type": "string", "pattern": f"^{policy_owners.TAG.pattern}$"},
+        ]
+    },
+    "_pattern": {
+        "type": "string",
+        "maxLength": LONGEST_PATTERN,
+        "pattern": r"\(\?P<owner>",
+    },  # superset
     "_tag_key": {"type": "string", "minLength": 1, "pattern": "^[^=*^]*$"},  # superset
 }
 MADE_BY = {one.__qualname__: one.__name__ for one in (whole_number, share, text_field, list_of)} | {

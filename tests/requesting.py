@@ -105,6 +105,10 @@ def release(key_id: str, **more: Any) -> Body:
     return act("release", key_id, **more)
 
 
+def assign(key_id: str, owner: str, **more: Any) -> Body:
+    return act("assign", key_id, owner=owner, **more)
+
+
 # --- what is answered -----------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from keyjanitor.adapters import wiring
 from keyjanitor.adapters.settings import ProvisionSettings, read_policy
 from keyjanitor.adapters.system_clock import now, pause
 from keyjanitor.domain.model.invocation import ReplayWindow
-from keyjanitor.domain.requests.key_values import new_value
+from keyjanitor.domain.model.key_values import new_value
 from keyjanitor.domain.requests.sqs_message import is_batch, read_records
 from keyjanitor.services.provision_keys.operators import serve_operator
 from keyjanitor.services.provision_keys.responder import Adapters, Run

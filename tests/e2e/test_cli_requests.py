@@ -167,6 +167,7 @@ def test_an_operator_acts_on_the_keys_of_others_and_rights_end_where_they_should
         (["renew", key_id], "Key Renewed"),
         (["protect", key_id, "--until", f"{datetime.now(UTC):%Y-%m-%d}"], "Key Protected"),
         (["release", key_id], "Key Released"),
+        (["assign", key_id, "--owner", "ann", "--name", "app"], "Key Assigned"),
         (["rotate", key_id], "Key Rotated"),
     ):
         done = portal.types(*typed, "--yes")

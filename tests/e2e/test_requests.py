@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from keyjanitor.domain.requests.key_values import looks_like_ours
+from keyjanitor.domain.model.key_values import looks_like_ours
 from sandbox.driver.client import ACCOUNT, REPOSITORY, FunctionFailed, LaidKey
 from sandbox.driver.queues import sqs_event
 from tests.e2e.conftest import World

@@ -95,7 +95,9 @@ def a_policy(rng: Random, *, brisk: bool, big: bool) -> dict[str, Any]:
             "admins": [ADMIN],
         },
     }
-    policy: dict[str, Any] = {"service_quota": 10_000, "tiers": tiers}
+    # Whose a key is by a rule touches nothing, whatever happens to the key.
+    owners = [{"from": "name", "pattern": "^(?P<owner>[a-z]+)"}]
+    policy: dict[str, Any] = {"service_quota": 10_000, "tiers": tiers, "owners": owners}
     if rng.random() < 0.15:
         policy["service_quota"] = 40
         policy["pressure"] = [{"above": 0.6, "idle_factor": 0.5}]

@@ -111,6 +111,7 @@ WHOLE = st.sampled_from(
             "key_id": "k0",
             "until": "2027-01-01",
         },
+        a_document("assign", name="app", deliver_to="arn:aws:iam::123456789012:role/portal"),
     ]
 )
 

@@ -215,8 +215,9 @@ def toml(file: Mapping[str, Any]) -> str:
             if isinstance(v, dict):
                 shown = "{ " + ", ".join(f"{a} = {json.dumps(b)}" for a, b in v.items()) + " }"
             lines.append(f"{k} = {shown}")
-    for rule in file.get("pressure", ()):
-        lines += ["[[pressure]]", *(f"{k} = {json.dumps(v)}" for k, v in rule.items())]
+    for name in ("pressure", "owners"):
+        for rule in file.get(name, ()):
+            lines += [f"[[{name}]]", *(f"{k} = {json.dumps(v)}" for k, v in rule.items())]
     return "\n".join(lines) + "\n"
 
 

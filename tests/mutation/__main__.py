@@ -139,7 +139,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "domain/requests/census": ("unit/requests/test_admission",),
     "domain/requests/key_request": ("unit/requests/test_admission",),
     "domain/requests/body": ("unit/requests/test_contract",),
-    "domain/requests/key_values": ("unit/requests/test_values",),
+    "domain/model/key_values": ("unit/model/test_values",),
     "domain/model/invocation": ("unit/model/test_requests",),
     "domain/model/safe_text": ("unit/model/test_harmless",),
     "domain/model/key_ids": ("contract/adapters/test_key_ids",),

@@ -122,6 +122,17 @@ def release(session: Session, **given: Any) -> int:
     return _ask(session, "release", **given)
 
 
+@command("assign", acts=True)
+@click.argument("key_id", metavar="KEY")
+@click.option("--owner", required=True, help="Who will hold the key; an opaque id is best.")
+@click.option("--name", help="What the owner calls the key.")
+@click.option("--deliver-to", metavar="ARN", help="Who may open the value after a rotation.")
+@_asking
+def assign(session: Session, **given: Any) -> int:
+    """Say who KEY belongs to from now on, whatever a rule of [[owners]] finds."""
+    return _ask(session, "assign", **given)
+
+
 # --- asking -----------------------------------------------------------------------------------------
 
 
@@ -261,5 +272,6 @@ COMMANDS: tuple[click.Command, ...] = (
     restore,
     protect,
     release,
+    assign,
     answers,
 )

@@ -8,7 +8,7 @@ import click
 
 from keyjanitor import __version__
 from keyjanitor.adapters.system_clock import now
-from keyjanitor.domain.requests.key_values import new_value
+from keyjanitor.domain.model.key_values import new_value
 from keyjanitor_cli.errors import DONE, NEEDS_PERSON, CommandFailed
 from keyjanitor_cli.preflight.document import document
 from keyjanitor_cli.preflight.gather import gather

@@ -20,7 +20,7 @@ from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor_cli.errors import DONE, CommandFailed, WrongUse
 from keyjanitor_cli.session import Session, command
-from keyjanitor_cli.whatif import tables
+from keyjanitor_cli.whatif import owners, tables
 from keyjanitor_cli.whatif.account import Account, read_account
 from keyjanitor_cli.whatif.difference import Difference, compare
 from keyjanitor_cli.whatif.errors import FolderRefused
@@ -114,12 +114,14 @@ def verdicts(session: Session, asked: Asked) -> dict[str, Any]:
     judged = judge(account, policy)
     nights = ahead(judged)
     difference = compare(judge(account, before), judged) if before else None
+    found = owners.owners_found(judged)
     written = _written(asked, account, judged, difference)
     if not session.console.as_json:
         console = session.console.out
         tables.show_problems(console, map(str, judged.bound.problems))
         tables.show_verdicts(console, account, judged)
         tables.show_ahead(console, nights, len(account.keys))
+        tables.show_owners(console, found)
         if difference is not None:
             tables.show_difference(console, difference)
         tables.show_unknown(console, account, judged)
@@ -130,6 +132,7 @@ def verdicts(session: Session, asked: Asked) -> dict[str, Any]:
         "usage_plans": len(account.evidence.plans),
         "verdicts": _counted(judged),
         "problems": list(map(str, judged.bound.problems)),
+        "owners": owners.document(found),
         "nights": [{"date": str(one.date), "keys": one.keys} for one in nights],
         "moved": None if difference is None else list(_moved_lines(difference)),
         "files": {what: str(path) for what, path in written.items()},

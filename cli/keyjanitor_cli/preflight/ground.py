@@ -13,6 +13,7 @@ from keyjanitor_cli.preflight.phrases import Named, Phrase, names
 from keyjanitor_cli.preflight.seen import Seen, is_whole
 from keyjanitor_cli.preflight.usage import numbers_of
 from keyjanitor_cli.suggest.marks import Marks, marks_of
+from keyjanitor_cli.suggest.owners import owner_rules_of, says_whose
 
 KEY_LIMIT, PLAN_LIMIT = 10_000, 300
 NEAR = 0.9  # of a limit: soon there is no room
@@ -32,6 +33,7 @@ OLD_WAY = Row("old", "Keys that a stage names itself", "none (doc: AF-217)")
 OWNED = Row(
     "owned", "Keys that an [owned] rule matches", "all that other tools made (seen: AF-404)"
 )
+OWNERS = Row("owners", "Keys that say whose they are", "all: rules of [[owners]] find their owner")
 LOGS = Row("logs", "Stages that log the key's id", "all: a second witness of use")
 TRAIL = Row("trail", "Log resource policies", f"room for one more of {LOG_POLICIES} (doc: AF-543)")
 ALARMS = Row("alarms", "Alarms", f"room for {ALARMS_OF_STACK} more")
@@ -53,6 +55,7 @@ def judge(seen: Seen) -> tuple[Finding, ...]:
         ids,
         old_way,
         owned,
+        owners,
         logs,
         log_policies,
         alarms,
@@ -214,6 +217,29 @@ def _api_keys(seen: Seen) -> Iterator[ApiKey]:
             customer_id=str(item.get("customerId") or ""),
             tags=seen.tags_of_keys.get(key_id, {}),
         )
+
+
+def owners(seen: Seen) -> Finding:
+    """How many keys say whose they are, and where."""
+    if not seen.keys[0].answered:
+        return OWNERS.refused(seen.keys[0])
+    listed = tuple(_api_keys(seen))
+    rules = owner_rules_of(listed)
+    known = says_whose(listed, rules)
+    told = f"{known:,} of {len(listed):,}"
+    if not rules:
+        follows = "Their owners can be told one by one, by requests alone."
+        return OWNERS.found(Outcome.LEARNED, told, follows=follows)
+    places = dict.fromkeys(one.rule.place for one in rules)
+    keys_at = {
+        place: says_whose(listed, [one for one in rules if one.rule.place == place])
+        for place in places
+    }
+    text = "; ".join(f"{place}: {keys:,}" for place, keys in keys_at.items())
+    follows = (
+        "`keyjanitor policy suggest` writes rules that find them; `keyjanitor whatif` shows whom."
+    )
+    return OWNERS.found(Outcome.LEARNED, f"{told}, by {text}", follows=follows)
 
 
 def logs(seen: Seen) -> Finding:

@@ -1,4 +1,4 @@
-"""Finds which tools and owners the keys of an account name: in tags, descriptions and names. Pure."""
+"""Finds which tools the keys of an account name: in tags, descriptions and names. Pure."""
 
 import re
 from collections import Counter
@@ -24,15 +24,6 @@ _MADE_BY = re.compile(
 )
 _MADE_BY_NAME = re.compile(rf"({_TOOLS}|tf|sls)[-_]", re.IGNORECASE)
 _TAG_KEY = re.compile(r"[\w +.:/@-]+")
-
-_OWNER_TAGS = frozenset(
-    {"owner", "team", "squad", "contact", "maintainer", "email", "customer", "customerid", "userid"}
-)
-_OWNER_TEXT = re.compile(
-    r"\b((?:user|owner|customer|client|account|team)(?:[_ -]?(?:id|name|email))?)\s*[=:]\s*\S+",
-    re.IGNORECASE,
-)
-_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +95,3 @@ def _new_marks(key: ApiKey) -> Iterator[tuple[str, str]]:
         yield "descriptions", made[0]
     if made := _MADE_BY_NAME.match(key.name):
         yield "name_prefixes", made[0]
-
-
-def owners_of(keys: Iterable[ApiKey]) -> dict[str, int]:
-    """Where keys name their owner, and how many do; a key counts at each place."""
-    found: Counter[str] = Counter()
-    for key in keys:
-        if key.customer_id.strip():
-            found["customer_id"] += 1
-        for tag in key.tags or ():
-            if alike(tag) in _OWNER_TAGS:
-                found[f"tag {tag}"] += 1
-        if named := _OWNER_TEXT.search(key.description):
-            found[f"description, as {named[1]}=..."] += 1
-        if _MAIL.search(key.name):
-            found["name, as a mail address"] += 1
-    return _most_first(found)

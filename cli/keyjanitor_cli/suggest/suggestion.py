@@ -5,7 +5,7 @@ a key of the tier came back in those days, and so is the limit for keys that wer
 key that was in use would have been warned on any of them, under a pressure rule neither.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil
@@ -14,7 +14,8 @@ from keyjanitor.domain.model.policy import MONTHLY_JOBS, BoundPolicy
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor_cli.suggest.grouping import grouped
 from keyjanitor_cli.suggest.habits import habits_of
-from keyjanitor_cli.suggest.marks import Marks, marks_of, owners_of
+from keyjanitor_cli.suggest.marks import Marks, marks_of
+from keyjanitor_cli.suggest.owners import SuggestedRule, owner_rules_of
 from keyjanitor_cli.suggest.plans import Longest, PlanUse, plan_uses
 from keyjanitor_cli.whatif.account import Account
 
@@ -93,7 +94,7 @@ class Suggestion:
     orphans: int
     factor: float | None
     marks: Marks
-    owners: Mapping[str, int]
+    owners: tuple[SuggestedRule, ...]
 
 
 def suggest(account: Account, strictness: Strictness, contact: str) -> Suggestion:
@@ -120,7 +121,7 @@ def suggest(account: Account, strictness: Strictness, contact: str) -> Suggestio
             None,
         ),
         marks=marks_of(account.keys),
-        owners=owners_of(account.keys),
+        owners=owner_rules_of(account.keys),
     )
 
 

@@ -147,10 +147,16 @@ def _pressure(suggestion: Suggestion) -> Iterator[str]:
 
 
 def _owners(suggestion: Suggestion) -> Iterator[str]:
+    """Rules for where most texts say whose a key is; where only some do, the rule is a comment."""
     if suggestion.owners:
-        yield "# Who a key belongs to is named in these places, by so many keys. This version does not read them:"
-    for place, keys in suggestion.owners.items():
-        yield f"#   {harmless(place, 60)}: {_many(keys)}"
+        yield "# Whose the keys are, as they say it themselves. The first rule that fits counts."
+    for one in suggestion.owners:
+        off = "" if one.is_usual else "# "
+        has = f"of {_many(one.of)} that {'has' if one.of == 1 else 'have'} a text there"
+        yield f"# {one.keys:,} {has}:"
+        yield f"{off}[[owners]]"
+        yield f"{off}from = {_string(one.rule.place)}"
+        yield f"{off}pattern = '{one.rule.pattern}'"
 
 
 def _contact(suggestion: Suggestion) -> str:

@@ -9,9 +9,10 @@ from math import ceil
 from typing import Any
 
 from keyjanitor.domain.expiry.ownership import disabled_by_us
+from keyjanitor.domain.model.key_values import is_words, looks_like_ours
 from keyjanitor.domain.model.keys import ApiKey, State
-from keyjanitor.domain.model.records import Row
-from keyjanitor.domain.requests.key_values import is_words, looks_like_ours
+from keyjanitor.domain.model.owner_rules import owner_from
+from keyjanitor.domain.model.records import OwnerFrom, Row
 from keyjanitor_cli.shapes import Block, Column, Command, Facts, Line, Table, Tone, View
 from keyjanitor_cli.words import many
 
@@ -173,6 +174,7 @@ def document(at: Seen) -> dict[str, Any]:
         "exists": key is not None,
         "enabled": key.enabled if key else None,
         "owner": _owner(at),
+        "owner_from": _how(at),
         "tier": (row.tier if row else None) or at.line.get("tier"),
         "created_on": str(key.created_date.date()) if key else None,
         "last_used": at.line.get("last_used"),
@@ -200,7 +202,7 @@ def view(at: Seen) -> View:
     ]
     facts = [
         ("Name", _name(at)),
-        ("Owner", _owner(at)),
+        ("Owner", _owner_and_how(at)),
         ("Tier", (row.tier if row else None) or at.line.get("tier")),
         ("State", str(row.state) if row else "not known to keyjanitor yet"),
         ("Created", str(key.created_date.date()) if key else None),
@@ -264,6 +266,18 @@ def _name(at: Seen) -> str | None:
 
 def _owner(at: Seen) -> str | None:
     return (at.row.owner if at.row else None) or at.line.get("owner")
+
+
+def _how(at: Seen) -> str | None:
+    """`issued`, `assigned` or `found`; None if the owner, or how it is known, is not known."""
+    if at.row is None or at.row.owner is None:
+        return at.line.get("owner_from")
+    return str(owner_from(at.row))
+
+
+def _owner_and_how(at: Seen) -> str | None:
+    owner = _owner(at)
+    return f"{owner} (found by a rule)" if owner and _how(at) == OwnerFrom.FOUND else owner
 
 
 def _text(day: date | None) -> str | None:

@@ -18,6 +18,7 @@ ASKS = {
     "restore": "Restore {key}, with the same value and a new id?",
     "protect": "Protect {key} from sweeps, rotate and revoke until {until}?",
     "release": "Release {key} from its protection?",
+    "assign": "Assign {key} to owner {owner}?",
 }
 # What an answer says beside the key, in this order, and how it is called.
 TOLD = (
@@ -31,6 +32,8 @@ TOLD = (
     ("usable", "usable"),
     ("name", "name"),
     ("owner", "owner"),
+    ("previous_owner", "previous owner"),
+    ("deliver_to", "rotations go to"),
     ("tier", "tier"),
 )
 
@@ -81,7 +84,9 @@ def question(body: Body, row: Row | None) -> str:
         known += [f"tier {row.tier}", str(row.state)]
     key = body["key_id"] + (f" ({', '.join(known)})" if known else "")
     overlap = body.get("overlap_days", 7)
-    return ASKS[body["action"]].format(key=key, overlap_days=overlap, until=body.get("until"))
+    return ASKS[body["action"]].format(
+        key=key, overlap_days=overlap, until=body.get("until"), owner=body.get("owner")
+    )
 
 
 def typed(body: Body, more: Sequence[str] = ()) -> str:

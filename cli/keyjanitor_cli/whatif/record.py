@@ -44,6 +44,7 @@ class Facts:
     """What the ledger had of a key that does not depend on the policy."""
 
     owner: str | None = None
+    issued: bool = False
     owned_by: Owner | None = None
     protected_until: date | None = None
     expires_on: date | None = None
@@ -211,9 +212,19 @@ class _Told:
             ),
             tier=line["tier"],
             usage_plan_ids=tuple(line["usage_plan_ids"]),
-            facts=replace(_facts(code, facts), owner=line["owner"], owned_by=self.owned_by),
+            facts=replace(
+                _facts(code, facts),
+                owner=line["owner"],
+                issued=_issued(line),
+                owned_by=self.owned_by,
+            ),
             shut=shut,
         )
+
+
+def _issued(line: Line) -> bool:
+    """Whether the key was issued; only such keys had an owner when lines did not say how it is known."""
+    return bool(line.get("owner_from", "issued") == "issued" and line["owner"] is not None)
 
 
 def reason_of(line: Line) -> tuple[str, Mapping[str, Any]]:

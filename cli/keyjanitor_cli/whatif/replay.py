@@ -184,11 +184,11 @@ class Replay:
         self._facts[key.key_id] = facts
         if row is None:
             row = Row(key.key_id, State.ACTIVE, recorded.tier, name=key.name, adopted_on=today)
-        # Only keys that were issued have an owner; they stay in the tier that they were issued in.
+        # A key that was issued stays in the tier that it was issued in.
         self._rows[key.key_id] = row = replace(
             row,
             owner=facts.owner,
-            issued=facts.owner is not None,
+            issued=facts.issued,
             owned_by=facts.owned_by,
             protected_until=facts.protected_until,
             expires_on=facts.expires_on,

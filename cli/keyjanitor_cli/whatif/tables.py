@@ -17,6 +17,7 @@ from keyjanitor.domain.expiry.safety_brake import Brake
 from keyjanitor.domain.expiry.sweep_plan import VERDICT_WORDS, Verdict
 from keyjanitor.domain.model.keys import DAY, SweepAction
 from keyjanitor.domain.model.safe_text import harmless, visible
+from keyjanitor_cli.whatif import owners
 from keyjanitor_cli.whatif.account import Account
 from keyjanitor_cli.whatif.difference import Difference, Moved
 from keyjanitor_cli.whatif.replay import Replay
@@ -137,6 +138,17 @@ def show_ahead(console: Console, nights: Sequence[NightAhead], keys: int) -> Non
         )
 
 
+def show_owners(console: Console, found: owners.OwnersFound) -> None:
+    """Whose the keys are by the rules of the policy, if it has some."""
+    if not found.rules:
+        return
+    known = found.keys - found.without
+    title = f"owners that the rules find: of {known:,} of {many(found.keys)}"
+    _show(console, title, owners.table(found))
+    if said := owners.sentence(found):
+        console.print(Text(said))
+
+
 def brake_words(brake: Brake) -> str:
     """Why the brake is on, as part of a sentence."""
     why = ", ".join(f"{one.keys:,} {CAUSES[one.cause]}" for one in brake.causes)
@@ -168,7 +180,7 @@ def unknown(account: Account, judged: Judged) -> Iterator[Text]:
         "right before it touches it"
     )
     yield Text(
-        "owners, agreed ends and protection by request: they are in a ledger, once there is one"
+        "owners that requests assigned, agreed ends and protection by request: they are in a ledger, once there is one"
     )
     for plan in account.evidence.plans.values():
         about = Text("usage plan ").append_text(shown(plan.name)).append(f" ({plan.usage_plan_id})")

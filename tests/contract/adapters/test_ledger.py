@@ -17,7 +17,7 @@ from keyjanitor.adapters.ledger import COUNTED, SWEEP, Change, Ledger
 from keyjanitor.adapters.record_codec import from_values, to_values
 from keyjanitor.domain.model.keys import LIVE_STATES, State, SweepAction
 from keyjanitor.domain.model.owners import Mark, MarkKind, Owner, Stack
-from keyjanitor.domain.model.records import Announcement, Claim, NightRow, Row
+from keyjanitor.domain.model.records import Announcement, Claim, NightRow, OwnerFrom, Row
 from keyjanitor.domain.model.shelf import Shelf
 from keyjanitor.errors import AccessDenied, AlreadyRunning, CallFailed, Held
 from keyjanitor.services.ports import ProvisionLedger, SweepLedger, WatchLedger
@@ -98,6 +98,7 @@ by_type: dict[Any, st.SearchStrategy[Any]] = {
     tuple[str, ...]: st.lists(ids).map(tuple),
     Claim | None: st.none() | st.builds(Claim, st.sampled_from(SweepAction), dates),
     State: st.sampled_from(State),
+    OwnerFrom | None: st.none() | st.sampled_from(OwnerFrom),
     Mapping[str, object]: st.dictionaries(
         st.text(min_size=1), st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text()
     ),
@@ -131,6 +132,7 @@ def test_every_field_of_a_row_goes_through_the_table(ledger: AnyLedger) -> None:
         tuple[str, ...]: ("one", "two"),
         Claim | None: Claim(SweepAction.PARK, TODAY),
         State: State.WARNED,
+        OwnerFrom | None: OwnerFrom.FOUND,
         Owner | None: Mark("tag", "terraform=1"),
         Mapping[str, object]: {
             "since": "2026-09-22",

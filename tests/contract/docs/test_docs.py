@@ -115,6 +115,7 @@ ANSWERS = (
     "Key Restored",
     "Key Protected",
     "Key Released",
+    "Key Assigned",
     "Key Request Refused",
 )
 FENCED = re.compile(
@@ -288,7 +289,7 @@ def test_the_table_of_request_fields_is_the_schemas() -> None:
 def test_every_action_has_its_row_with_answer_and_sample() -> None:
     rows = re.findall(
         r"^\| `(\w+)` \|.*\| `([\w ]+)` \| \[(\w+\.json)\]\(\.\./events/\3\) \|$",
-        section("docs/requests.md", "## The seven actions"),
+        section("docs/requests.md", "## The eight actions"),
         flags=re.M,
     )
     assert [action for action, _, _ in rows] == list(request_definitions())
@@ -877,7 +878,7 @@ def test_every_query_asks_for_events_and_fields_that_there_are() -> None:
 
 
 def test_the_code_of_a_scanner_knows_the_values_that_are_made() -> None:
-    values = pytest.importorskip("keyjanitor.domain.requests.key_values")
+    values = pytest.importorskip("keyjanitor.domain.model.key_values")
     is_ours = defined(the_block("docs/secret-scanning.md", "python", "code"), "is_ours")
     for _ in range(200):
         value = values.new_value().reveal()
@@ -889,7 +890,7 @@ def test_the_code_of_a_scanner_knows_the_values_that_are_made() -> None:
 
 
 def test_every_pattern_finds_a_value_in_a_leak() -> None:
-    values = pytest.importorskip("keyjanitor.domain.requests.key_values")
+    values = pytest.importorskip("keyjanitor.domain.model.key_values")
     document = "docs/secret-scanning.md"
     [rule] = tomllib.loads(the_block(document, "toml", "gitleaks"))["rules"]
     github = dict(re.findall(r"^\| (\w+ \w+) \| `(.+)` \|$", DOCUMENTS[document], flags=re.M))

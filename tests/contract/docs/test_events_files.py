@@ -25,7 +25,7 @@ FILLED_IN = {
 SCHEMA = (
     Path(__file__).parents[3] / "layers/keyjanitor/keyjanitor/domain/requests/request.schema.json"
 )
-ACTIONS = ("issue", "rotate", "renew", "revoke", "restore", "protect", "release")
+ACTIONS = ("issue", "rotate", "renew", "revoke", "restore", "protect", "release", "assign")
 
 fits_the_schema = fastjsonschema.compile(json.loads(SCHEMA.read_text(encoding="utf-8")))
 

@@ -17,16 +17,18 @@ from keyjanitor.domain.expiry.explained import in_words, laid_out
 from keyjanitor.domain.expiry.ownership import RESTORE_MARKER
 from keyjanitor.domain.expiry.row_reasons import Restored
 from keyjanitor.domain.model.keys import State
-from keyjanitor.domain.model.records import FINAL, RequestRow, Row, row_id
+from keyjanitor.domain.model.policy import OwnerRule
+from keyjanitor.domain.model.records import FINAL, OwnerFrom, RequestRow, Row, row_id
 from keyjanitor.domain.requests.key_request import OPERATOR
 from tests.account import BUSY, Account
-from tests.builders import DAY, PORTAL, TODAY
+from tests.builders import ADMIN, DAY, PORTAL, TODAY
 from tests.contract.services.test_faults import CUTS, EACH_CUT, Cut, Line
 from tests.requesting import (
     TIER,
     Body,
     an_asking_policy,
     asked,
+    assign,
     code_of,
     deliver,
     delivered,
@@ -406,6 +408,29 @@ def one_of_each(account: Account) -> Scene:
     return Scene(bodies, wrong)
 
 
+def an_assignment(account: Account) -> Scene:
+    """An admin says whose an adopted key is, which a rule says too, and otherwise."""
+    account.asker = ADMIN
+    rule = OwnerRule("description", r"user=(?P<owner>\S+)")
+    account.policy = replace(an_asking_policy(**LIVES), owners=(rule,))
+    account.wire()
+    account.key("old", description="user=found")
+    a_night(account)
+    body = assign("old", "ann", name="app", deliver_to=PORTAL)
+
+    def wrong(account: Account) -> list[str]:
+        row, told = the_row(account, "old"), account.told("old")
+        whose = (row.owner, row.owner_from, row.name, row.deliver_to, row.issued)
+        expected = {
+            f"the ledger has {whose}": whose == ("ann", OwnerFrom.ASSIGNED, "app", PORTAL, False),
+            f"it is answered by {code_of(account, body)}": code_of(account, body) == "Key Assigned",
+            f"told are {told}": {*told} - {"Key Expiring"} == {"Key Assigned"},
+        }
+        return [what for what, holds in expected.items() if not holds]
+
+    return Scene([body], wrong)
+
+
 def the_last_slot(account: Account) -> Scene:
     """Three requests, of which the count admits all and AWS one: others have made keys meanwhile."""
     account.policy = an_asking_policy(**LIVES, policy={"service_quota": 6})
@@ -501,6 +526,12 @@ def test_it_ends_so_too_if_an_import_over_a_key_that_is_there_is_refused(
 ) -> None:
     account.gateway.upserts_warn = True
     assert list(walk(account, scene(account), cut)) == []
+
+
+@pytest.mark.parametrize("cut", EACH_CUT)
+def test_an_assignment_cut_off_at_any_call_is_made_once(account: Account, cut: Cut) -> None:
+    assert list(walk(account, an_assignment(account), cut)) == []
+    assert list(walk(account, an_assignment(account), cut, between=a_night)) == []
 
 
 @pytest.mark.parametrize("cut", EACH_CUT)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.model.key_values import looks_like_ours
 from keyjanitor.domain.model.keys import ApiKey, State
 from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.records import RequestRow, Row, Status, row_id
 from keyjanitor.domain.requests.import_file import NewKey, key_file
-from keyjanitor.domain.requests.key_values import looks_like_ours
 from keyjanitor.errors import CallFailed
 from sandbox.memory.clients.refusal import refused
 from tests.account import BUSY, SENDER, Account, Call, Calls, at_the_sweep

@@ -15,8 +15,8 @@ from keyjanitor.adapters.api_gateway import ApiGateway
 from keyjanitor.adapters.clients import client as aws_client
 from keyjanitor.adapters.kms import ValueSealer, tombstone_context
 from keyjanitor.adapters.rate_limiter import RateLimiter
+from keyjanitor.domain.model.key_values import new_value as really_new_value
 from keyjanitor.domain.model.keys import Secret
-from keyjanitor.domain.requests.key_values import new_value as really_new_value
 from keyjanitor.errors import KeyjanitorError
 from sandbox.memory.adapters.api_gateway import value_of
 from sandbox.memory.clients.clients import Clients

@@ -213,15 +213,17 @@ def test_the_record_that_earlier_code_wrote_says_whose_a_key_is_and_what_shields
 ) -> None:
     (*_, last) = Record(WIRE / version / "states" / "bucket").live()
     facts = {key_id: one.facts for key_id, one in last.keys.items()}
-    assert {key_id for key_id, one in facts.items() if one != Facts(owner=one.owner)} == {
+    assert all(one.issued == (one.owner is not None) for one in facts.values())
+    plain = {key_id: Facts(owner=one.owner, issued=one.issued) for key_id, one in facts.items()}
+    assert {key_id for key_id, one in facts.items() if one != plain[key_id]} == {
         *("stack", "terraform", "protected"),
         *("made000003", "made000004"),
     }
     assert facts["stack"] == Facts(owned_by=Stack("shop"))
     assert facts["terraform"] == Facts(owned_by=Mark("tag", "terraform=true"))
     assert facts["protected"] == Facts(protected_until=date(2027, 1, 22))
-    assert facts["made000003"] == Facts(owner="owner-2", expires_on=date(2026, 12, 13))
-    assert facts["made000004"] == Facts(owner="owner-3", expires_on=date(2026, 11, 25))
+    assert facts["made000003"] == Facts(owner="owner-2", issued=True, expires_on=date(2026, 12, 13))
+    assert facts["made000004"] == Facts(owner="owner-3", issued=True, expires_on=date(2026, 11, 25))
     keys = {key_id: one.key for key_id, one in last.keys.items()}
     assert [key_id for key_id, key in keys.items() if key.tags] == ["keep"]
     assert [key_id for key_id, key in keys.items() if key.stage_keys] == ["named"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from keyjanitor.domain.model.keys import State
-from keyjanitor.domain.model.records import Row
-from keyjanitor_cli.shapes import Command, Line, View
+from keyjanitor.domain.model.records import OwnerFrom, Row
+from keyjanitor_cli.shapes import Command, Facts, Line, View
 from keyjanitor_cli.views import key as shown
 from tests.builders import DAY, KEY_ID, TODAY, a_key
 
@@ -140,3 +140,24 @@ def test_events_of_a_key_are_told_once_in_the_order_of_their_times() -> None:
         shown.Event("2026-11-21T03:15:00Z", "Key Parked", "idle"),
         shown.Event("2026-11-22T03:15:00Z", "Key Restored", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("how", "issued", "known_by", "told"),
+    [
+        (None, True, "issued", "ann"),
+        (OwnerFrom.ASSIGNED, False, "assigned", "ann"),
+        (OwnerFrom.FOUND, False, "found", "ann (found by a rule)"),
+    ],
+)
+def test_how_the_owner_is_known_is_told(
+    how: OwnerFrom | None, issued: bool, known_by: str, told: str
+) -> None:
+    row = replace(a_row(State.ACTIVE), owner="ann", owner_from=how, issued=issued)
+    at = seen(row=row)
+    assert (shown.document(at)["owner"], shown.document(at)["owner_from"]) == ("ann", known_by)
+    [facts] = [block for block in shown.view(at) if isinstance(block, Facts)]
+    assert dict(facts.rows)["Owner"] == Line(told)
+    of_the_line = seen(line={"owner": "ann", "owner_from": "found"})
+    assert shown.document(of_the_line)["owner_from"] == "found"
+    assert shown.document(seen())["owner_from"] is None

@@ -33,10 +33,11 @@ def line(key: ApiKey, row: Row | None, used: int = 74, **more: Any) -> dict[str,
 
 
 def test_a_line_of_the_keys_file() -> None:
-    assert line(a_key(), a_warned_row(owner="user-8f1c", disable_in=3)) == {
+    assert line(a_key(), a_warned_row(owner="user-8f1c", issued=True, disable_in=3)) == {
         "key_id": "k0",
         "name": "name of k0",
         "owner": "user-8f1c",
+        "owner_from": "issued",
         "tier": "external",
         "contact": CONTACT,
         "state": "warned",

@@ -9,7 +9,15 @@ import pytest
 from keyjanitor.domain.expiry.explained import in_words, laid_out
 from keyjanitor.domain.expiry.reasons import Ends, Idle
 from keyjanitor.domain.expiry.row_reasons import EnabledAgain
-from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Warn
+from keyjanitor.domain.expiry.sweep_plan import (
+    Adopt,
+    Belongs,
+    Clear,
+    Correct,
+    Forget,
+    Missing,
+    Warn,
+)
 from keyjanitor.domain.expiry.transitions import (
     adopted,
     disabled,
@@ -27,7 +35,7 @@ from keyjanitor.domain.expiry.transitions import (
 )
 from keyjanitor.domain.model.keys import State, SweepAction
 from keyjanitor.domain.model.policy import MOST_DAYS
-from keyjanitor.domain.model.records import Claim, Grant, RequestRow, Row, Status
+from keyjanitor.domain.model.records import Claim, Grant, OwnerFrom, RequestRow, Row, Status
 from tests.builders import (
     KEY_ID,
     PLAN_ID,
@@ -399,3 +407,27 @@ def test_a_key_that_was_only_disabled_may_have_been_disabled_too_soon() -> None:
     row = a_row(KEY_ID, State.DISABLED, disabled_on=TODAY - timedelta(days=30))
     assert regretted(row, TODAY) == replace(row, regretted_on=TODAY, was_parked_on=None)
     assert regretted(a_row(), TODAY) == a_row()
+
+
+@pytest.mark.parametrize(
+    ("row", "name"),
+    [
+        (a_row(name="old"), "name of k0"),
+        (a_row(name="old", owner="u", owner_from=OwnerFrom.FOUND), "name of k0"),
+        (a_row(name="app", owner="u", owner_from=OwnerFrom.ASSIGNED), "app"),
+        (a_row(name="app", owner="u", issued=True), "app"),
+    ],
+)
+def test_a_warned_key_keeps_the_name_that_a_request_gave_it(row: Row, name: str) -> None:
+    step = Warn(a_key(), row, TIER, IDLE, 61, in_days(10))
+    assert warned(step, row, TODAY).name == name
+
+
+def test_an_adopted_key_has_the_owner_that_a_rule_found_and_an_issued_one_its_own() -> None:
+    found = adopted(Adopt(a_key(), "external", (PLAN_ID,), None, "ann"), TODAY)
+    assert (found.owner, found.owner_from) == ("ann", OwnerFrom.FOUND)
+    assert adopted(Adopt(a_key(), "external", (PLAN_ID,)), TODAY).owner_from is None
+    row = a_row(owner="bob")
+    assert noted(Belongs(row, "ann"), row, TODAY) == replace(
+        row, owner="ann", owner_from=OwnerFrom.FOUND
+    )

@@ -314,7 +314,7 @@ WRONG = [
     (
         "silent = []\n" + LEAST,
         "silent",
-        "allowed here: access_logs, access_logs_max_gb, alerts, operators, owned, pressure, service_quota",
+        "allowed here: access_logs, access_logs_max_gb, alerts, operators, owned, owners, pressure, service_quota",
     ),
     (LEAST + "reserve = 6_000\n[tiers.a]\nidle_days = 1\nreserve = 4_001", "tiers", "10000 keys"),
     (LEAST + "[sweep]\nmax_share = 0", "sweep.max_share", "a number above 0, at most 1"),

@@ -297,3 +297,19 @@ def test_the_file_has_tokens_in_place_of_ids_and_names_and_no_value() -> None:
     (shape,) = [one["shape"] for one in told["questions"] if "shape" in one]
     assert shape == {"startDate": "text", "endDate": "text", "items": {"<name>": [{"odd": "text"}]}}
     assert VALUE not in all_that_is_told(found)
+
+
+def test_keys_that_say_whose_they_are_are_counted_by_place() -> None:
+    untagged = Cloud(get_resources={"ResourceTagMappingList": []})
+    assert plain(row(untagged.preflight(), "owners").said) == "0 of 4"
+    keys = [
+        *KEYS,
+        {"id": "keyd", "description": "user_id=17"},
+        {"id": "keyc", "customerId": "user 18"},
+        {"id": "keyb", "customerId": "user 19", "description": "user_id=19"},
+    ]
+    found = row(Cloud(get_api_keys={"items": keys}).preflight(), "owners")
+    assert plain(found.said) == "4 of 7, by tag:Team: 1; customer_id: 2; description: 2"
+    assert found.outcome is Outcome.LEARNED
+    assert "policy suggest" in found.follows
+    assert "user 1" not in all_that_is_told(Cloud(get_api_keys={"items": keys}).preflight())

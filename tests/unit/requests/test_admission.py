@@ -35,7 +35,7 @@ from keyjanitor.domain.requests.census import (
     still_at_work,
     with_refused,
 )
-from keyjanitor.domain.requests.key_request import Action, Code, KeyRequest, Refusal
+from keyjanitor.domain.requests.key_request import OPERATOR, Action, Code, KeyRequest, Refusal
 from tests.builders import (
     ADMIN,
     ASKER,
@@ -47,6 +47,7 @@ from tests.builders import (
     a_key,
     a_policy,
     a_request,
+    a_row,
     a_tier,
     an_issued_row,
     an_issuing_tier,
@@ -58,7 +59,13 @@ from tests.builders import (
 POLICY = a_policy(an_issuing_tier())
 NOW = at(TODAY, 3)
 OTHERS = "arn:aws:iam::123456789012:role/others"
-NEEDS_A_LIVE_KEY = (Action.ROTATE, Action.RENEW, Action.PROTECT, Action.RELEASE)
+NEEDS_A_LIVE_KEY = (
+    Action.ROTATE,
+    Action.RENEW,
+    Action.PROTECT,
+    Action.RELEASE,
+    Action.ASSIGN,
+)
 OF_A_KEY = tuple(action for action in Action if action is not Action.ISSUE)
 
 
@@ -308,6 +315,8 @@ def test_a_sender_acts_on_the_keys_it_was_issued_and_an_admin_on_all(
 ) -> None:
     state = State.PARKED if action is Action.RESTORE else State.ACTIVE
     row = an_issued_row(state=state, sender=issued_to)
+    if action is Action.ASSIGN:
+        allowed = allowed and bool(admins)  # whose a key is, is not for its sender to say
     code = asked(a_request(action, sender=sender), row, senders=senders, admins=admins)
     assert code == (None if allowed else Code.SENDER_NOT_ALLOWED)
 
@@ -336,6 +345,22 @@ def test_a_rotated_key_goes_to_whom_the_old_one_was_delivered(
         assert asked(a_request(Action.ROTATE, sender=sender), row) == expected
     for action in (Action.RENEW, Action.REVOKE, Action.PROTECT, Action.RELEASE):
         assert asked(a_request(action), row) is None
+
+
+@pytest.mark.parametrize(("deliver_to", "allowed"), [("", True), (PORTAL, True), (OTHERS, False)])
+def test_an_assigned_key_may_get_a_recipient_of_its_tier(deliver_to: str, allowed: bool) -> None:
+    row = a_row()
+    for sender in (ADMIN, OPERATOR):
+        request = a_request(Action.ASSIGN, sender=sender, deliver_to=deliver_to)
+        assert asked(request, row) == (None if allowed else Code.RECIPIENT_NOT_ALLOWED)
+
+
+def test_an_operator_assigns_a_key_whose_tier_is_gone_but_names_no_recipient_in_it() -> None:
+    row = an_issued_row(tier="gone")
+    assert asked(a_request(Action.ASSIGN, sender=OPERATOR), row) is None
+    request = a_request(Action.ASSIGN, sender=OPERATOR, deliver_to=PORTAL)
+    assert asked(request, row) == Code.UNKNOWN_TIER
+    assert asked(a_request(Action.ASSIGN, sender=ADMIN), row) == Code.UNKNOWN_TIER
 
 
 # --- the tier, and the state of the key -----------------------------------------------------------
@@ -444,6 +469,7 @@ def test_a_key_that_others_own_is_neither_rotated_nor_revoked_nor_restored(how: 
         Action.RESTORE: refusal,
         Action.PROTECT: None,
         Action.RELEASE: None,
+        Action.ASSIGN: None,
     }
 
 

@@ -84,6 +84,7 @@ def test_a_request_about_a_key(action: str, reason: str | None) -> None:
         key_id="k0",
         overlap_days=OVERLAP_DAYS,
         until=in_days(30) if action == "protect" else None,
+        owner="user-8f1c" if action == "assign" else "",
         reason=reason,
     )
 
@@ -185,7 +186,7 @@ def test_every_field_that_an_action_needs_is_missed(action: str) -> None:
         (
             {**a_document(), "action": "explode"},
             "action",
-            "must be one of ['issue', 'rotate', 'renew', 'revoke', 'restore', 'protect', 'release']",
+            "must be one of ['issue', 'rotate', 'renew', 'revoke', 'restore', 'protect', 'release', 'assign']",
         ),
     ],
 )
@@ -214,6 +215,7 @@ OTHERS: dict[str, Any] = {
 MAY_HAVE = {
     "issue": {"expires_on"},
     "rotate": {"overlap_days"},
+    "assign": {"name", "deliver_to"},
 }
 
 
@@ -235,6 +237,14 @@ def test_a_text_of_an_issue_has_a_length(field: str) -> None:
     wrongs: list[Any] = ["", "x" * (TEXTS[field] + 1), None, 7, True, ["x"], {"x": 1}]
     for wrong in wrongs:
         assert refused(a_document(**{field: wrong})).field == field
+
+
+@pytest.mark.parametrize("field", ["owner", "name", "deliver_to"])
+def test_a_text_of_an_assignment_has_the_length_that_it_has_in_an_issue(field: str) -> None:
+    for fits in ("x", "x" * TEXTS[field]):
+        assert getattr(checked(a_document("assign", **{field: fits})), field) == fits
+    for wrong in ("", "x" * (TEXTS[field] + 1), None, 7):
+        assert refused(a_document("assign", **{field: wrong})).field == field
 
 
 @pytest.mark.parametrize("action", OF_A_KEY)

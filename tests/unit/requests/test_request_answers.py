@@ -19,6 +19,7 @@ from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import ISSUED, ROTATED, Announcement, RequestRow, Status
 from keyjanitor.domain.requests import body as contract
 from keyjanitor.domain.requests.events import (
+    ASSIGNED,
     PROTECTED,
     REFUSED,
     RELEASED,
@@ -39,6 +40,7 @@ from sandbox.memory.clients.clients import Clients, clients_in_memory
 from sandbox.memory.clients.refusal import refused as failed
 from tests.account import Watched
 from tests.builders import (
+    ADMIN,
     ASKER,
     CONTACT,
     PLAN_ID,
@@ -118,6 +120,13 @@ COMMON = {
             {"protected_until": "2026-12-21"},
         ),
         (RELEASED, Action.RELEASE, {}, {}),
+        (ASSIGNED, Action.ASSIGN, {}, {"requested_by": ADMIN}),
+        (
+            ASSIGNED,
+            Action.ASSIGN,
+            {"previous_owner": "user-7", "deliver_to": PORTAL},
+            {"requested_by": ADMIN, "previous_owner": "user-7", "deliver_to": PORTAL},
+        ),
     ],
 )
 def test_an_answer_has_the_fields_of_its_event(

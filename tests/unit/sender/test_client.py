@@ -153,7 +153,7 @@ def test_every_event_of_the_page_is_read_with_all_that_its_kind_has() -> None:
             else:
                 told_one = detail.get(field.name)
                 assert (str(value) if isinstance(value, date) else value) == told_one
-    answers = ("Renewed", "Revoked", "Protected", "Released")
+    answers = ("Renewed", "Revoked", "Protected", "Released", "Assigned")
     assert read == {
         **{f"Key {one}": {Delivered} for one in ("Issued", "Rotated")},
         **{f"Key {one}": {Done} for one in answers},

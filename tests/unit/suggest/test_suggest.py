@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.verdicts import decide
-from keyjanitor.domain.model.policy import Policy, Pressure
+from keyjanitor.domain.model.owner_pattern import check_pattern
+from keyjanitor.domain.model.policy import OwnerRule, Policy, Pressure
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS, PlanUsage, UsagePage
 from keyjanitor_cli.suggest.habits import Habit, habits_of
 from keyjanitor_cli.suggest.in_use import WarnedInUse, warned_in_use
+from keyjanitor_cli.suggest.owners import SuggestedRule, owner_rules_of, says_whose
 from keyjanitor_cli.suggest.suggestion import AGGRESSIVE, CAREFUL, Strictness, Suggestion, suggest
 from keyjanitor_cli.suggest.text import toml_of
 from tests.builders import PLAN_ID, TODAY, a_key, a_usage_plan, days_ago, pairs
@@ -283,21 +285,58 @@ def test_marks_of_other_tools_are_counted_and_new_ones_are_added() -> None:
     assert owned.name_prefixes == ("sls-",)
 
 
-def test_where_owners_are_named_is_counted_and_stays_a_comment() -> None:
-    keys = (
-        a_key("a", customer_id="7"),
-        a_key("b", customer_id="8", tags={"Owner": "ann"}),
-        a_key("c", description="user_id=42 of the shop"),
-        a_key("d", name="ann@example.org"),
+THREE_WAYS = (
+    *(a_key(f"a{n}", description=f"user_id={n} of the shop") for n in range(8)),
+    *(a_key(f"b{n}", name=f"api-key-{name}-prod") for n, name in enumerate(("geo", "tax", "ads"))),
+    *(a_key(f"c{n}", tags={"Owner": "ann"}, customer_id=f"{n}") for n in range(2)),
+)
+
+
+def test_rules_are_suggested_for_what_most_texts_of_a_place_say() -> None:
+    suggestion = suggestion_for(made(*THREE_WAYS))
+    stages = "dev|test|qa|uat|stage|staging|preprod|prod|production|live|sandbox"
+    assert suggestion.owners == (
+        SuggestedRule(OwnerRule("tag:Owner", "(?P<owner>.+)"), 2, 2),
+        SuggestedRule(OwnerRule("customer_id", "(?P<owner>.+)"), 2, 2),
+        SuggestedRule(OwnerRule("description", r"\buser_id\s*=\s*(?P<owner>[^\s,;]+)"), 8, 8),
+        SuggestedRule(OwnerRule("name", rf"^api-key-(?P<owner>.+)[-_](?:{stages})$"), 3, 14),
     )
-    suggestion = suggestion_for(made(*keys))
-    assert suggestion.owners == {
-        "customer_id": 2,
-        "tag Owner": 1,
-        "description, as user_id=...": 1,
-        "name, as a mail address": 1,
-    }
-    assert "#   customer_id: 2 keys\n" in toml_of(suggestion)
+    text = toml_of(suggestion)
+    assert [rule.place for rule in parse_policy(text).owners] == [
+        "tag:Owner",
+        "customer_id",
+        "description",
+    ]
+    assert (
+        "# 8 of 8 keys that have a text there:\n[[owners]]\n"
+        'from = "description"\n'
+        "pattern = '\\buser_id\\s*=\\s*(?P<owner>[^\\s,;]+)'\n"
+    ) in text
+    assert (
+        "# 3 of 14 keys that have a text there:\n# [[owners]]\n"
+        '# from = "name"\n'
+        f"# pattern = '^api-key-(?P<owner>.+)[-_](?:{stages})$'\n"
+    ) in text
+
+
+def test_an_account_that_names_no_owner_gets_no_rule() -> None:
+    suggestion = suggestion_for(made(a_key("a", description="a key"), a_key("b", name="b")))
+    assert suggestion.owners == ()
+    assert "[[owners]]" not in toml_of(suggestion)
+
+
+@given(st.lists(st.text(st.sampled_from("aA1-_:= .@'\"\\\n\u202e"), max_size=12), max_size=8))
+def test_whatever_names_and_descriptions_hold_the_suggested_rules_are_a_policy(
+    texts: list[str],
+) -> None:
+    keys = [
+        a_key(f"k{n}", name=f"app-x-{text}-prod", description=f"user id: {text}", customer_id=text)
+        for n, text in enumerate(texts)
+    ]
+    rules = owner_rules_of(keys)
+    for one in rules:
+        check_pattern(one.rule.pattern)
+    assert says_whose(keys, rules) <= len(keys)
 
 
 # --- the text -------------------------------------------------------------------------------------

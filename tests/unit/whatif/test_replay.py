@@ -15,7 +15,7 @@ from keyjanitor.domain.model.keys import Mode, State, SweepAction
 from keyjanitor.domain.model.owners import Stack
 from keyjanitor.domain.model.policy import Policy, PressureRule
 from keyjanitor.domain.model.policy_file import parse_policy
-from keyjanitor.domain.model.records import Row
+from keyjanitor.domain.model.records import OwnerFrom, Row
 from keyjanitor.domain.usage.evidence_file import from_document
 from keyjanitor_cli.whatif import tables
 from keyjanitor_cli.whatif.errors import FolderRefused
@@ -254,6 +254,34 @@ def test_an_issued_key_stays_in_the_tier_that_it_was_issued_in(tmp_path: Path) -
     account = an_account(policy)
     _row(account, tier="partners", issued=True, owner="user-1")
     assert steps(replay(record(tmp_path, account, 30), policy)).keys() == {"pause"}
+
+
+def test_a_key_whose_owner_was_found_or_assigned_goes_to_the_tier_of_its_plan(
+    tmp_path: Path,
+) -> None:
+    policy = a_policy(a_tier(), a_tier("partners", usage_plans=(), idle_days="never"))
+    for how in (OwnerFrom.FOUND, OwnerFrom.ASSIGNED):
+        account = an_account(policy)
+        _row(account, owner="user-1", owner_from=how)
+        folder = record(tmp_path / how, account, 30)
+        assert lines_of(folder, TODAY)[0]["owner_from"] == how
+        assert steps(replay(folder, policy)).keys() == {"idle", "pause"}
+
+
+def test_of_a_line_that_does_not_say_how_it_is_known_an_owner_is_whom_the_key_was_issued_to(
+    tmp_path: Path,
+) -> None:
+    policy = a_policy(a_tier(), a_tier("partners", usage_plans=(), idle_days="never"))
+    account = an_account(policy)
+    _row(account, tier="partners", issued=True, owner="user-1")
+    folder = record(tmp_path, account, 30)
+    for day in Record(folder).nights:
+        lines = lines_of(folder, day)
+        put_lines(
+            keys_file(folder, day),
+            [{k: v for k, v in one.items() if k != "owner_from"} for one in lines],
+        )
+    assert steps(replay(folder, policy)).keys() == {"pause"}
 
 
 def test_a_key_used_on_the_very_day_it_would_have_been_shut_came_back(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ from keyjanitor.domain.expiry.explained import laid_out
 from keyjanitor.domain.expiry.reasons import NotTold, Stepped, TierMissing
 from keyjanitor.domain.expiry.sweep_plan import Disable, Park, SweepPlan, Verdict, Warn
 from keyjanitor.domain.model.keys import DAY, State
-from keyjanitor.domain.model.records import stands_disabled
+from keyjanitor.domain.model.owner_rules import owner_from
+from keyjanitor.domain.model.records import OwnerFrom, Row, stands_disabled
 
 WHOLE_NIGHTS = 7  # before tonight, whose files have a line for every key
 # What is another every night, and follows from the usage files and from the other columns.
@@ -22,8 +23,10 @@ def key_lines(plan: SweepPlan) -> Iterator[dict[str, Any]]:
 
     The dates are those that are written down, and for a key that takes a step tonight those that
     follow from it if nothing changes: what would happen, and when. A key that took its step in an
-    earlier run of the same date has that step as its verdict.
+    earlier run of the same date has that step as its verdict. The owner is that of the ledger, or the one
+    that a rule of the policy found tonight.
     """
+    found = plan.found_owners
     for verdict in sorted(plan.verdicts, key=lambda one: one.key.key_id):
         row = verdict.row
         stepped = row is not None and row.stepped_on == plan.today
@@ -31,7 +34,7 @@ def key_lines(plan: SweepPlan) -> Iterator[dict[str, Any]]:
         yield {
             "key_id": verdict.key.key_id,
             "name": verdict.key.name,
-            "owner": row.owner if row else None,
+            **_owner(found.get(verdict.key.key_id), row),
             "tier": verdict.tier.name,
             "contact": verdict.tier.contact,
             "state": str(row.state) if row else str(State.ACTIVE),
@@ -45,6 +48,14 @@ def key_lines(plan: SweepPlan) -> Iterator[dict[str, Any]]:
             "verdict": word or verdict.word,
             **laid_out(verdict.because),
         }
+
+
+def _owner(found: str | None, row: Row | None) -> dict[str, str | None]:
+    """The owner, and whether the key was issued to it, or it was assigned or found."""
+    if found is not None:
+        return {"owner": found, "owner_from": str(OwnerFrom.FOUND)}
+    how = owner_from(row) if row else None
+    return {"owner": row.owner if row else None, "owner_from": how and str(how)}
 
 
 def with_parked(

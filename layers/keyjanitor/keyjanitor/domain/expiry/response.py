@@ -76,11 +76,11 @@ def answer(
     """The answer of a sweep (docs/runbook.md); without a plan its counts are zero.
 
     `pressure_row` says of each rule above the one in force what it would free in 30 days, and how many
-    days of the account's growth that is: `pressure_rules`. That, `policy_problems` (keys are unknown by
-    the policy), `failed`, `left_alone` (keys were found changed right before they were touched), `left_out`
-    (of an undo), `tombstones_closed` (damaged), `steps` (the first of the plan), `did` and `keys_file` are
-    there only when there are some; `observed_because` only when a sweep that might have done more had to
-    observe; `tags_unlisted` only when a run observes, and no list of tags says which keys a tag protects.
+    days of the account's growth that is: `pressure_rules`. That, `owners_found` (by rules), `policy_problems`
+    (keys are unknown by them), `failed`, `left_alone` (keys were found changed right before they were
+    touched), `left_out` (of an undo), `tombstones_closed` (damaged), the first `steps`, `did` and `keys_file` are there only when there are some; `observed_because` only when a sweep
+    that might have done more had to observe; `tags_unlisted` only when a run observes, and no list of tags
+    says which keys a tag protects.
     """
     document = {
         **heading(run.time),
@@ -111,6 +111,8 @@ def _said_of_the_night(
 ) -> dict[str, Any]:
     """Optional fields: pressure rules, problems of the policy, and why the sweep only observed."""
     said: dict[str, Any] = {}
+    if plan is not None and plan.found_owners:
+        said["owners_found"] = len(plan.found_owners)
     if pressure_row is not None and pressure_row.rules:
         said["pressure_rules"] = _stricter(pressure_row, growth)
     if named := [*map(str, problems), *(_without_tier(plan) if plan else ())]:

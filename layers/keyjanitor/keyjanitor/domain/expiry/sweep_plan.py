@@ -95,13 +95,15 @@ Step = DueStep | Enable
 class Adopt:
     """Write down a key that the ledger does not know.
 
-    `issued` is the row of one that was made for a request, which has not been answered yet.
+    `issued` is the row of one that was made for a request, which has not been answered yet; `owner` who
+    a rule of the policy says that another belongs to (None: no rule does).
     """
 
     key: ApiKey
     tier: str
     usage_plan_ids: tuple[str, ...]
     issued: Row | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,14 @@ class Correct:
 
 
 @dataclass(frozen=True, slots=True)
+class Belongs:
+    """A rule of the policy says who the key belongs to, and no request did."""
+
+    row: Row
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """API Gateway does not list the key: others deleted it."""
 
@@ -134,7 +144,7 @@ class Forget:
     row: Row
 
 
-Note = Adopt | Clear | Correct | Missing | Forget
+Note = Adopt | Clear | Correct | Belongs | Missing | Forget
 
 _ACTION: dict[type, SweepAction] = {
     Warn: SweepAction.WARN,
@@ -209,6 +219,13 @@ class SweepPlan:
     def pairs(self) -> frozenset[tuple[str, str]]:
         """Due steps as pairs of action and key id."""
         return frozenset((action_of(step), key_id_of(step)) for step in self.due)
+
+    @property
+    def found_owners(self) -> dict[str, str]:
+        """Owners that the policy's rules found tonight, and that the ledger does not have, by key id."""
+        found = {one.row.key_id: one.owner for one in self.notes if isinstance(one, Belongs)}
+        adopted = (one for one in self.notes if isinstance(one, Adopt))
+        return found | {one.key.key_id: one.owner for one in adopted if one.owner is not None}
 
     def for_mode(self, mode: Mode) -> "SweepPlan":
         """The part of the plan that a mode carries out; `observe` carries out nothing."""

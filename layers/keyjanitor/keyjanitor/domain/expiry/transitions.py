@@ -8,10 +8,19 @@ from typing import assert_never
 from keyjanitor.domain.expiry.explained import in_words, laid_out
 from keyjanitor.domain.expiry.reasons import Ends
 from keyjanitor.domain.expiry.row_reasons import EnabledAgain
-from keyjanitor.domain.expiry.sweep_plan import Adopt, Clear, Correct, Forget, Missing, Note, Warn
+from keyjanitor.domain.expiry.sweep_plan import (
+    Adopt,
+    Belongs,
+    Clear,
+    Correct,
+    Forget,
+    Missing,
+    Note,
+    Warn,
+)
 from keyjanitor.domain.model.keys import DAY, ApiKey, State
 from keyjanitor.domain.model.policy import MOST_DAYS, BoundPolicy
-from keyjanitor.domain.model.records import FINAL, RequestRow, Row, stands_disabled
+from keyjanitor.domain.model.records import FINAL, OwnerFrom, RequestRow, Row, stands_disabled
 
 REGRETTED_WITHIN = DAY * 30
 
@@ -25,6 +34,8 @@ def adopted(note: Adopt, today: date) -> Row:
         key_id=note.key.key_id,
         state=State.ACTIVE,
         tier=note.tier,
+        owner=note.owner,
+        owner_from=None if note.owner is None else OwnerFrom.FOUND,
         name=note.key.name,
         adopted_on=today,
         usage_plan_ids=note.usage_plan_ids,
@@ -61,7 +72,7 @@ def learnt(note: Note, rows: Mapping[str, Row], today: date) -> Row:
     return noted(note, rows.get(note.row.key_id, note.row), today)
 
 
-def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Row:
+def noted(note: Clear | Correct | Belongs | Missing | Forget, row: Row, today: date) -> Row:
     """The row after what only the ledger learns."""
     match note:
         case Clear():
@@ -82,6 +93,8 @@ def noted(note: Clear | Correct | Missing | Forget, row: Row, today: date) -> Ro
         case Correct():
             # What a key was issued in is written down for good, whatever policy.toml says tonight.
             return replace(row, tier=row.tier if row.issued else note.tier, missing_since=None)
+        case Belongs():
+            return replace(row, owner=note.owner, owner_from=OwnerFrom.FOUND)
         case Missing():
             return replace(row, missing_since=today)
         case Forget():
@@ -96,7 +109,7 @@ def warned(step: Warn, row: Row, today: date) -> Row:
     return replace(
         row,
         state=State.DISABLED if stays_disabled else State.WARNED,
-        name=row.name if row.issued else step.key.name,
+        name=row.name if _has_a_name_of_its_own(row) else step.key.name,
         warned_on=today,
         told_on=None,
         disable_on=None if stays_disabled else step.next_step_on,
@@ -105,6 +118,11 @@ def warned(step: Warn, row: Row, today: date) -> Row:
         **laid_out(step.because),
         usage_plan_ids=step.usage_plan_ids,
     )
+
+
+def _has_a_name_of_its_own(row: Row) -> bool:
+    """True if a request said what the key is called, which need not be its name in API Gateway."""
+    return row.issued or (row.owner_from is OwnerFrom.ASSIGNED and bool(row.name))
 
 
 def replaced(row: Row, new_key_id: str, expires_on: date, today: date, warn_days: int) -> Row:

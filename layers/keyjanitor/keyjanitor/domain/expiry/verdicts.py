@@ -15,6 +15,7 @@ from keyjanitor.domain.expiry.reasons import Due, Reason
 from keyjanitor.domain.expiry.sweep_input import SweepInput
 from keyjanitor.domain.expiry.sweep_plan import (
     Adopt,
+    Belongs,
     Clear,
     Correct,
     Disable,
@@ -31,6 +32,7 @@ from keyjanitor.domain.expiry.sweep_plan import (
     within_allowance,
 )
 from keyjanitor.domain.model.keys import DAY, ApiKey, State, SweepAction
+from keyjanitor.domain.model.owner_rules import OwnerRules, is_open
 from keyjanitor.domain.model.policy import BoundPolicy, Pressure, Tier
 from keyjanitor.domain.model.records import Row, stands_disabled
 
@@ -59,7 +61,7 @@ def decide(
     return within_allowance(
         today=night.today,
         verdicts=verdicts,
-        notes=[*notes, *judge.clears, *judge.missing()],
+        notes=[*notes, *judge.owners(), *judge.clears, *judge.missing()],
         purges=judge.purges(),
         enables=judge.enables,
         # The keys that were parked on this date count: its allowance is one, whatever its runs did.
@@ -102,6 +104,7 @@ class _Judge:
         self._tier_of: dict[
             tuple[tuple[str, ...], str | None], tuple[Tier, TierUnknown | None]
         ] = {}
+        self._owner_rules = OwnerRules(bound.policy.owners)
         self.pressure = pressure or bound.policy.pressure_at(len(night.keys), night.pressure_above)
         self.clears: list[Clear] = []
         self.enables: list[Enable] = []
@@ -131,12 +134,26 @@ class _Judge:
                 return None  # the restore writes its row itself
             begun = self._night.begun.get(key.key_id)
             plans = self._use.plans_of(key.key_id)
-            return Adopt(key, tier.name, plans, begun)
+            found = self._owner_rules.find(key) if self._owner_rules and begun is None else None
+            return Adopt(key, tier.name, plans, begun, found.owner if found else None)
         if row.restored_on == self._today and row.missing_since is None:
             return None  # tonight's evidence knows it by its former id, if at all
         if row.tier != tier.name or row.missing_since is not None:
             return Correct(row, tier.name)
         return None
+
+    def owners(self) -> list[Belongs]:
+        """Keys of which a rule says whose they are, if no request did and the ledger does not say so yet."""
+        if not self._owner_rules:
+            return []
+        notes = []
+        for key in self._night.keys:
+            row = self._night.rows.get(key.key_id)
+            if row is not None and is_open(row):
+                found = self._owner_rules.find(key)
+                if found is not None and found.owner != row.owner:
+                    notes.append(Belongs(row, found.owner))
+        return notes
 
     def missing(self) -> list[Missing | Forget]:
         """Rows whose key is not listed: noted, and closed after a month."""

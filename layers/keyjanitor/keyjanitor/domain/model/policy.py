@@ -169,6 +169,17 @@ def _dashed(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerRule:
+    """Where a text says whose a key is, and the pattern whose group `owner` is the owner.
+
+    `place` is `description`, `name`, `customer_id`, or `tag:` and the key of a tag.
+    """
+
+    place: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
 class Operators:
     """Ids of roles and users that may ask in every tier and act on every key, by the queue."""
 
@@ -210,6 +221,7 @@ class Policy:
     operators: Operators = Operators()
     access_logs: bool = False  # asked which keys called
     access_logs_max_gb: int = 10  # that the queries of a night may look at
+    owners: tuple[OwnerRule, ...] = ()
 
     @property
     def unclaimed(self) -> Tier:

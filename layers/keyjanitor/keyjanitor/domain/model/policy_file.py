@@ -30,6 +30,7 @@ from keyjanitor.domain.model.policy_fields import (
     whole_number,
     yes_or_no,
 )
+from keyjanitor.domain.model.policy_owners import OWNER_RULE, read_owners
 from keyjanitor.domain.model.policy_text import (
     BYTE_ORDER_MARK,
     Lines,
@@ -338,6 +339,13 @@ ROOT = (
         "50",
         10,
     ),
+    Field(
+        "owners",
+        read_owners,
+        "Rules by which it is found who the keys belong to that no request issued or assigned.",
+        "[{ from = \"description\", pattern = 'user_id=(?P<owner>\\S+)' }]",
+        (),
+    ),
 )
 # The fields of every table of the file, by the path of the table: docs/policy.md is made from them.
 TABLES: Mapping[str, tuple[Field, ...]] = {
@@ -350,6 +358,7 @@ TABLES: Mapping[str, tuple[Field, ...]] = {
     "pressure[]": PRESSURE_RULE,
     "alerts": ALERTS,
     "operators": OPERATORS,
+    "owners[]": OWNER_RULE,
 }
 
 

@@ -35,6 +35,14 @@ class Claim:
         return self.at - ANSWER_MAY_DIFFER <= key.last_updated_date <= self.until
 
 
+class OwnerFrom(StrEnum):
+    """How it is known who a key belongs to."""
+
+    ISSUED = "issued"  # the key was made for the owner
+    ASSIGNED = "assigned"  # a request said so
+    FOUND = "found"  # by a rule of `[[owners]]`, which may find another one tomorrow
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """The ledger's row of one key: all that API Gateway does not keep.
@@ -51,6 +59,7 @@ class Row:
     tier: str
     version: int = 0
     owner: str | None = None
+    owner_from: OwnerFrom | None = None  # None: `issued` says it, as in rows of earlier versions
     name: str = ""
     issued: bool = False
     adopted_on: date | None = None

@@ -117,8 +117,13 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
         )
     if gone := _is_gone(request, row):
         return gone
-    if tier is None:
-        return None
+    return _judge_in_tier(request, row, tier, policy) if tier is not None else None
+
+
+def _judge_in_tier(request: KeyRequest, row: Row, tier: Tier, policy: Policy) -> Refusal | None:
+    """Refusal of a request about a key by what its tier says, or None."""
+    if request.action is Action.ASSIGN:
+        return _judge_assigner(request, tier, policy)
     if not _may_act(request.sender, row, tier, policy):
         return _sender(request, tier, f"act on key {request.key_id}")
     if request.action is Action.ROTATE:
@@ -126,15 +131,31 @@ def judge_asker(request: KeyRequest, row: Row | None, policy: Policy) -> Refusal
     return None
 
 
+def _judge_assigner(request: KeyRequest, tier: Tier, policy: Policy) -> Refusal | None:
+    """Whom a key belongs to is not for the sender to say that it was issued to."""
+    if not _administers(request.sender, tier, policy):
+        return Refusal(
+            Code.SENDER_NOT_ALLOWED,
+            f"{request.sender or 'a sender without an id'} may not assign key {request.key_id}: see `admins` of tier {tier.name}",
+        )
+    return _recipient(request.deliver_to, tier) if request.deliver_to else None
+
+
 def _may_act(sender: str, row: Row, tier: Tier, policy: Policy) -> bool:
     issued_to_sender = row.sender == sender and _names(tier.senders, sender)
-    return issued_to_sender or _names(tier.admins, sender) or is_operator(sender, policy)
+    return issued_to_sender or _administers(sender, tier, policy)
+
+
+def _administers(sender: str, tier: Tier, policy: Policy) -> bool:
+    return _names(tier.admins, sender) or is_operator(sender, policy)
 
 
 def _needs_no_tier(request: KeyRequest, policy: Policy) -> bool:
     """True if no tier decides who may send the request, and within which bounds."""
     if not is_operator(request.sender, policy):
         return False
+    if request.action is Action.ASSIGN:
+        return not request.deliver_to
     return request.action not in (Action.ISSUE, Action.ROTATE, Action.PROTECT)
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import fastjsonschema
 
+from keyjanitor.domain.model.key_values import SHORTEST, holds_a_value
 from keyjanitor.domain.model.safe_text import HIDDEN
 from keyjanitor.domain.requests.key_request import Action, KeyRequest
-from keyjanitor.domain.requests.key_values import SHORTEST, holds_a_value
 from keyjanitor.errors import InvalidRequest, NotARequest
 
 LONGEST_NUMBER = 20  # digits

@@ -11,6 +11,7 @@ REVOKED = "Key Revoked"
 RESTORED = "Key Restored"
 PROTECTED = "Key Protected"
 RELEASED = "Key Released"
+ASSIGNED = "Key Assigned"
 
 
 def answer(

@@ -19,6 +19,7 @@ class Action(StrEnum):
     RESTORE = "restore"
     PROTECT = "protect"
     RELEASE = "release"
+    ASSIGN = "assign"
 
 
 class Code(StrEnum):

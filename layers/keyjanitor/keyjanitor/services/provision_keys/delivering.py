@@ -93,6 +93,7 @@ def _row_of(one: ProvenKey, stands: Row | None) -> Row:
         state=State.ACTIVE,
         tier=grant.tier,
         owner=grant.owner,
+        owner_from=None,  # whoever a rule has found meanwhile
         name=grant.name,
         issued=True,
         adopted_on=(stands and stands.adopted_on) or one.task.request.today,

@@ -1,4 +1,4 @@
-"""Carries out what a request asks of a key that there is: renew, revoke, restore, protect, release.
+"""Carries out what a request asks of a key that there is: renew, revoke, restore, protect, release, assign.
 
 Each of them may be cut off anywhere and begun again: what is done already is a success.
 """
@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.domain.requests.key_request import Action, Refusal
 from keyjanitor.errors import ClaimLost, KeyjanitorError
+from keyjanitor.services.provision_keys.assigning import assign
 from keyjanitor.services.provision_keys.protecting import protect
 from keyjanitor.services.provision_keys.renewing import renew
 from keyjanitor.services.provision_keys.responder import Responder
@@ -26,6 +27,7 @@ ACTS: Mapping[Action, Act] = {
     Action.RESTORE: bring_back,
     Action.PROTECT: protect,
     Action.RELEASE: protect,
+    Action.ASSIGN: assign,
 }
 MAX_WRITE_ATTEMPTS = 3  # to write a row that others write too
 

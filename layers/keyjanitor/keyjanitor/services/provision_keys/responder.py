@@ -16,13 +16,13 @@ from keyjanitor.adapters.settings import ProvisionSettings
 from keyjanitor.adapters.system_clock import pause
 from keyjanitor.domain.expiry.notice import NOTICES
 from keyjanitor.domain.model.invocation import ReplayWindow
+from keyjanitor.domain.model.key_values import new_value
 from keyjanitor.domain.model.keys import Secret
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import Announcement, RequestRow, Row, Status
 from keyjanitor.domain.requests.body import Body
 from keyjanitor.domain.requests.events import REFUSED, answer, refused
 from keyjanitor.domain.requests.key_request import Action, Code, Refusal
-from keyjanitor.domain.requests.key_values import new_value
 from keyjanitor.errors import Contended, KeyjanitorError
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.ports import (

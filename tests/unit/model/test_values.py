@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyjanitor.domain.requests.key_values import (
+from keyjanitor.domain.model.key_values import (
     ALPHABET,
     LONGEST_OF_AN_ID,
     PATTERN,
