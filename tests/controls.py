@@ -204,7 +204,10 @@ CONTROLS = (
             Does(
                 "A value that keyjanitor makes has 178 bits from the system's cryptographic source, and a checksum by which "
                 "scanners recognise it.",
-                (f"{REQUESTS}/key_values.py", "docs/secret-scanning.md"),
+                (
+                    "layers/keyjanitor/keyjanitor/domain/model/key_values.py",
+                    "docs/secret-scanning.md",
+                ),
             ),
             Does(
                 "A value leaves API Gateway only as KMS sealed it: for the recipient that the request names, or in the copy "
