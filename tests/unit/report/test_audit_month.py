@@ -161,6 +161,13 @@ def test_events_after_the_last_sweep_bring_the_keys_file_up_to_date(
     assert states(a_month(a_line(), events=[event])) == expected
 
 
+def test_owner_and_tier_are_those_of_the_last_event_that_was_no_refusal() -> None:
+    assigned = an_event("Key Assigned", request_id="r", owner="user-1", tier="partners")
+    refused = an_event("Key Request Refused", request_id="q", owner="a stranger")
+    [key] = population(a_month(a_line(), events=[assigned, refused]))
+    assert (key.owner, key.tier, str(key.state)) == ("user-1", "partners", "active")
+
+
 def test_what_happened_before_the_keys_file_is_in_it_already() -> None:
     before = an_event("Key Parked", at=datetime(2026, 11, 29, 23, tzinfo=UTC))
     assert states(a_month(a_line(), events=[before])) == {"k1": "active"}

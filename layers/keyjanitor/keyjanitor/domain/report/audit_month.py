@@ -178,7 +178,7 @@ def population(month: AuditMonth) -> list[KeyAtEnd]:
     if month.as_of is None:
         return []
     for event in month.events:
-        if event.time.date() >= month.as_of and event.detail_type in _STATE_AFTER:
+        if event.time.date() >= month.as_of and event.detail_type != REFUSED:
             _take(event, keys)
     return [keys[key_id] for key_id in sorted(keys)]
 
@@ -204,29 +204,37 @@ def _was_parked(key: KeyAtEnd) -> bool:
 
 
 def _take(event: AuditEvent, keys: dict[str, KeyAtEnd]) -> None:
-    """Makes of a key what an event says; one that was restored has left its former id."""
+    """Makes of a key what an event says; one that was restored has left its former id.
+
+    Owner and tier are those that the event says, whatever it is about.
+    """
     detail, key_id = event.detail, str(event.detail.get("key_id", ""))
-    state = _STATE_AFTER[event.detail_type]
+    key = keys.get(key_id)
+    state = _STATE_AFTER.get(event.detail_type, key.state if key else None)
     if state is None:
         keys.pop(key_id, None)
         return
-    key = keys.get(key_id)
     if key is None:
-        is_new = event.detail_type in (*NEW_KEYS, RESTORED)
-        if not is_new:
+        if event.detail_type not in (*NEW_KEYS, RESTORED):
             return  # it left meanwhile, and this event came late
         keys.pop(str(detail.get("previous_key_id", "")), None)
-        key = KeyAtEnd(
-            key_id=key_id,
-            name=str(detail.get("name") or ""),
-            owner=detail.get("owner"),
-            tier=detail.get("tier"),
-            state=state,
-            created=str(event.time.date()),
-            last_used=None,
-            seen_on=None,
-        )
-    keys[key_id] = replace(key, state=state)
+        key = _as_told(event, state)
+    owner, tier = detail.get("owner", key.owner), detail.get("tier", key.tier)
+    keys[key_id] = replace(key, state=state, owner=owner, tier=tier)
+
+
+def _as_told(event: AuditEvent, state: State) -> KeyAtEnd:
+    """A key that only an event names."""
+    return KeyAtEnd(
+        key_id=str(event.detail["key_id"]),
+        name=str(event.detail.get("name") or ""),
+        owner=event.detail.get("owner"),
+        tier=event.detail.get("tier"),
+        state=state,
+        created=str(event.time.date()),
+        last_used=None,
+        seen_on=None,
+    )
 
 
 def actions(month: AuditMonth) -> list[AuditEvent]:
