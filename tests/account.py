@@ -17,7 +17,7 @@ from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.adapters.kms import ValueSealer
 from keyjanitor.adapters.ledger import Change, Ledger
 from keyjanitor.adapters.request_store import RequestStore
-from keyjanitor.adapters.settings import SweepSettings
+from keyjanitor.adapters.settings import PublishSettings, SweepSettings
 from keyjanitor.domain.model.keys import ApiKey, Mode, Tombstone
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import RequestRow, Row
@@ -192,6 +192,7 @@ class Account:
     around: Around = field(default=lambda _, call: call())
     events: list[dict[str, Any]] = field(default_factory=list)
     logged: list[dict[str, Any]] = field(default_factory=list)  # the audit log
+    audit_lock: str = "none"
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
     operators_answers: list[dict[str, Any]] = field(default_factory=list)
@@ -282,6 +283,7 @@ class Account:
                 self.publish_report,
                 {
                     "policy": self.policy,
+                    "settings": self._report_settings(),
                     "adapters": ReportAdapters(
                         gateway=publisher.gateway,
                         owners=publisher.owners,
@@ -296,8 +298,21 @@ class Account:
                 {"adapters": provision_adapters, "policy": self.policy, "queue": server.queue},
             ),
         ):
-            for name, value in {**values, "settings": settings, "now": self._now}.items():
+            for name, value in {"settings": settings, **values, "now": self._now}.items():
                 setattr(function, name, value)
+
+    def _report_settings(self) -> PublishSettings:
+        return PublishSettings(
+            ledger_table=self.table,
+            history_bucket=self.bucket,
+            audit_log="audit",
+            audit_lock=self.audit_lock,
+            audit_folder_days=400,
+            stack_name="keyjanitor",
+            mode=self.mode,
+            calls_per_second=3,
+            replay_window_hours=self.replay_window_hours,
+        )
 
     def _now(self) -> datetime:
         return self.real_now
@@ -311,7 +326,7 @@ class Account:
 
         def client(service: str) -> Any:
             if service == "logs":
-                return watched(service, _Logs(self))
+                return watched(service, Logs(self))
             return watched(service, _Told(getattr(self.clients, service), self))
 
         table, topic = (
@@ -629,7 +644,7 @@ class _Role:
     audit_log: AuditLog
 
 
-class _Logs:
+class Logs:
     """CloudWatch Logs: the audit log of an account, in pages of three lines."""
 
     def __init__(self, account: Account) -> None:

@@ -270,6 +270,13 @@ CONTROLS = (
                 ),
             ),
             Does(
+                "With `AuditLock` the files of a folder are under S3 Object Lock for as long as they are kept.",
+                (
+                    "docs/audit.md#lock-the-folders",
+                    "tests/contract/services/test_audit_folder.py::test_every_file_is_locked_for_as_long_as_it_is_kept_if_that_is_asked_for",
+                ),
+            ),
+            Does(
                 "A folder's manifest shows whether a file was changed since it was written; none of keyjanitor's roles may "
                 "delete there.",
                 (
@@ -280,8 +287,8 @@ CONTROLS = (
         ),
         (
             (
-                "It does not stop an administrator of the account from deleting the log group or the folders: keyjanitor sets no "
-                "Object Lock and copies nothing to another account."
+                "It does not stop an administrator of the account from deleting the log group, or folders that are not locked, "
+                "and copies nothing to another account."
             ),
             "It does not keep CloudTrail's records.",
         ),

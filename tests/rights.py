@@ -288,7 +288,8 @@ def _of_s3(operation: str, params: Mapping[str, Any]) -> list[Ask]:
             action = "GetObjectVersion" if "VersionId" in params else "GetObject"
             return [_in_bucket(action, params["Key"])]
         case "put_object":
-            return [_in_bucket("PutObject", params["Key"])]
+            locks = ["PutObjectRetention"] if "ObjectLockMode" in params else []
+            return [_in_bucket(one, params["Key"]) for one in ("PutObject", *locks)]
         case "delete_object":
             action = "DeleteObjectVersion" if "VersionId" in params else "DeleteObject"
             return [_in_bucket(action, params["Key"])]

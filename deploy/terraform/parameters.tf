@@ -26,6 +26,7 @@ locals {
     UseFipsEndpoints       = tostring(var.use_fips_endpoints)
     AuditLogDays           = tostring(var.audit_log_days)
     AuditFolderDays        = tostring(var.audit_folder_days)
+    AuditLock              = var.audit_lock
     AuditLogPolicyOn       = var.audit_log_policy_on
     RequireTls             = tostring(var.require_tls)
   }

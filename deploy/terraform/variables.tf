@@ -199,6 +199,17 @@ variable "audit_folder_days" {
   }
 }
 
+variable "audit_lock" {
+  description = "A mode of S3 Object Lock under which the files of these folders are kept for AuditFolderDays. First switch Object Lock on for the history bucket, which is for good (docs/audit.md); without it no folder is written."
+  type        = string
+  default     = "none"
+
+  validation {
+    condition     = contains(["none", "governance", "compliance"], var.audit_lock)
+    error_message = "The value of audit_lock must be one of none, governance, compliance."
+  }
+}
+
 variable "audit_log_policy_on" {
   description = "Where EventBridge is let into the audit log. An account has room for ten such policies in a Region; if they are taken, log-group puts it on the audit log itself."
   type        = string

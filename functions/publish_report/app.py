@@ -27,5 +27,13 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     metrics.add_metric("ReportPublished", MetricUnit.Count, 0)  # until it is
     run = Invocation.parse(event, ReplayWindow(now(), settings.replay_window_hours))
     _, _, _, region, account, *_ = context.invoked_function_arn.split(":")
-    place = Place(account, region, settings.stack_name, settings.mode, settings.history_bucket)
+    place = Place(
+        account,
+        region,
+        settings.stack_name,
+        settings.mode,
+        settings.history_bucket,
+        audit_lock=None if settings.audit_lock == "none" else settings.audit_lock,
+        audit_days=settings.audit_folder_days,
+    )
     return serve(run, place, adapters, policy, context, now)

@@ -582,3 +582,18 @@ def test_a_keys_file_without_a_line_is_there_all_the_same(history: HistoryBucket
     history.put_keys(TODAY, [])
     assert history.has_keys(TODAY)
     assert history.keys(TODAY) == []
+
+
+def test_s3_keeps_a_locked_file_and_takes_none_where_object_lock_is_off(moto: Clients) -> None:
+    until = at(TODAY + DAY * 400)
+    moto.s3.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    HistoryBucket(moto.s3, "locked").put_audit_file(
+        "2026-10", "manifest.sha256", b"digests\n", once=True, lock=("governance", until)
+    )
+    kept = moto.s3.get_object_retention(Bucket="locked", Key="audit/2026-10/manifest.sha256")
+    assert kept["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    open_bucket = moto.new_bucket()
+    with pytest.raises(CallFailed, match="InvalidRequest"):
+        HistoryBucket(moto.s3, open_bucket).put_audit_file(
+            "2026-10", "manifest.sha256", b"digests\n", lock=("governance", until)
+        )

@@ -6,14 +6,18 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyjanitor.adapters.audit_log import AuditLog
+from keyjanitor.adapters.history_bucket import HistoryBucket
 from keyjanitor.errors import AccessDenied
-from tests.account import BUSY, Account, Call, Killed
+from keyjanitor.services.publish_report.audit import write_audit_folder
+from keyjanitor.services.publish_report.gather import Adapters, Place
+from tests.account import BUSY, Account, Call, Killed, Logs
 from tests.builders import DAY
 from tests.requesting import (
     an_asking_policy,
@@ -61,10 +65,8 @@ def verified(files: dict[str, bytes], where: Path) -> subprocess.CompletedProces
 class November:
     """A month of an account: what sweeps and requests do in it, and what API Gateway held at its end."""
 
-    def __init__(self, an_account: AccountMaker) -> None:
-        self.account = an_account(
-            today=FIRST, policy=an_asking_policy(max_protect_days=90), replay_window_hours=0
-        )
+    def __init__(self, an_account: AccountMaker, **more: Any) -> None:
+        self.account = an_account(today=FIRST, policy=an_asking_policy(max_protect_days=90), **more)
         self.values = [
             self.account.key("idle1", idle=70),
             self.account.key("idle2", idle=80, name='=HYPERLINK("https://example.org")'),
@@ -338,3 +340,58 @@ def test_what_may_not_be_read_fails_the_run_after_the_report(november: November)
         account.publish()
     assert folder(account) == {}
     assert account.report()["date"] == str(FIRST_OF_NEXT)
+
+
+class Puts:
+    """S3, and what is asked of it to keep."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.asked: list[dict[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **params: Any) -> Any:
+        self.asked.append({name: what for name, what in params.items() if name != "Body"})
+        return self._client.put_object(**params)
+
+
+def test_every_file_is_locked_for_as_long_as_it_is_kept_if_that_is_asked_for(
+    november: November,
+) -> None:
+    account = november.account
+    puts = Puts(account.clients.s3)
+    adapters = Adapters(
+        gateway=account.gateway,
+        owners=account.owners,
+        ledger=account.ledger,
+        history=HistoryBucket(puts, account.bucket),
+        audit_log=AuditLog(Logs(account), "audit"),
+    )
+    place = Place(
+        "123456789012",
+        "us-east-1",
+        "keyjanitor",
+        account.mode,
+        account.bucket,
+        audit_lock="governance",
+        audit_days=400,
+    )
+    made_at = datetime(2026, 12, 1, 6, 15, tzinfo=UTC)
+    assert write_audit_folder(FIRST_OF_NEXT, made_at, place, adapters, lambda: False)
+    assert len(puts.asked) == len(FILES) + 1
+    for put in puts.asked:
+        assert put["ObjectLockMode"] == "GOVERNANCE"
+        assert put["ObjectLockRetainUntilDate"] == made_at + timedelta(days=400)
+        assert put["ChecksumAlgorithm"] == "SHA256"
+
+
+def test_without_the_parameter_no_file_is_locked_and_the_role_may_not(
+    an_account: AccountMaker,
+) -> None:
+    november = November(an_account, audit_lock="governance")
+    november.account.night()
+    with pytest.raises(AccessDenied, match="s3:PutObject on audit"):
+        november.account.publish()
+    assert november.account.report()["date"] == str(FIRST_OF_NEXT)

@@ -426,6 +426,7 @@ def test_defaults_are_those_of_the_design() -> None:
         "UseFipsEndpoints": "false",
         "AuditLogDays": 400,
         "AuditFolderDays": 400,
+        "AuditLock": "none",
         "AuditLogPolicyOn": "account",
         "RequireTls": "true",
     }
@@ -521,6 +522,21 @@ def test_audit_folders_and_their_older_versions_are_kept_for_days_of_their_own()
         "ExpirationInDays": "2557",
         "NoncurrentVersionExpiration": {"NoncurrentDays": "2557"},
     }
+
+
+@pytest.mark.parametrize("lock", ["governance", "compliance"])
+def test_audit_folders_alone_may_be_locked_and_only_if_that_is_asked_for(lock: str) -> None:
+    def retained(**parameters: str) -> list[Any]:
+        found = statements("PublishReportRole", **parameters)
+        return [
+            one["Resource"] for one in found if "s3:PutObjectRetention" in as_list(one["Action"])
+        ]
+
+    assert retained() == []
+    assert retained(AuditLock=lock) == ["${HistoryBucket.Arn}/audit/*"]
+    # A lock of the whole bucket would hold tombstones too, which have to be destroyed on their date.
+    bucket = resources("AWS::S3::Bucket", AuditLock=lock)["HistoryBucket"]
+    assert not {"ObjectLockEnabled", "ObjectLockConfiguration"} & set(bucket)
 
 
 def test_no_rule_expires_a_tombstone_or_a_version_of_one() -> None:

@@ -4,6 +4,7 @@ import gzip
 import logging
 import zlib
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,7 +57,7 @@ class Bucket:
         body = self._call(f"s3:GetObject on {name}", "GetObject", answer["Body"].read)
         return bytes(body), answer.get("VersionId")
 
-    def put(self, name: str, body: bytes, content_type: str, **condition: str) -> None:
+    def put(self, name: str, body: bytes, content_type: str, **condition: str | datetime) -> None:
         """Writes a file whole; raises CallFailed with PreconditionFailed if a condition is not met.
 
         A boto3 that knows no such condition (measured: AF-513) has the file looked for first: who writes

@@ -1,5 +1,7 @@
 """The history's audit folders: one a month, whose manifest is written last, and once."""
 
+from datetime import datetime
+
 from keyjanitor.adapters.bucket import Bucket
 from keyjanitor.errors import CallFailed
 
@@ -17,9 +19,25 @@ class AuditFiles:
         """A file of a month's folder; None: there is none."""
         return self._bucket.get(_name(month, name))
 
-    def put_audit_file(self, month: str, name: str, body: bytes, *, once: bool = False) -> str:
-        """Writes a file of a month's folder, and gives its name; with `once` a file that is there stays."""
-        condition = {"IfNoneMatch": "*"} if once else {}
+    def put_audit_file(
+        self,
+        month: str,
+        name: str,
+        body: bytes,
+        *,
+        once: bool = False,
+        lock: tuple[str, datetime] | None = None,
+    ) -> str:
+        """Writes a file of a month's folder, and gives its name; with `once` a file that is there stays.
+
+        `lock` is a mode of S3 Object Lock and the moment until which S3 lets this version be neither
+        changed nor deleted. Raises CallFailed if the bucket has no Object Lock (doc: AF-514).
+        """
+        condition: dict[str, str | datetime] = {"IfNoneMatch": "*"} if once else {}
+        if lock is not None:
+            mode, until = lock
+            condition |= {"ObjectLockMode": mode.upper(), "ObjectLockRetainUntilDate": until}
+            condition["ChecksumAlgorithm"] = "SHA256"
         content_type = TYPES.get(name.rpartition(".")[2], OTHERWISE)
         try:
             self._bucket.put(_name(month, name), body, content_type, **condition)

@@ -44,6 +44,8 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         "LEDGER_TABLE",
         "HISTORY_BUCKET",
         "AUDIT_LOG",
+        "AUDIT_LOCK",
+        "AUDIT_FOLDER_DAYS",
         "STACK_NAME",
         "MODE",
         "CALLS_PER_SECOND",
@@ -147,6 +149,8 @@ class PublishSettings:
     ledger_table: str
     history_bucket: str
     audit_log: str  # the name of its log group
+    audit_lock: str  # of the audit folders: `none`, or a mode of S3 Object Lock
+    audit_folder_days: int
     stack_name: str
     mode: Mode
     calls_per_second: float

@@ -409,7 +409,15 @@ class ReportHistory(ComparedNights, Protocol):
     def has_keys(self, day: date) -> bool: ...
     def put_report(self, day: date, document: Mapping[str, Any], page: bytes) -> str: ...
     def audit_file(self, month: str, name: str) -> bytes | None: ...
-    def put_audit_file(self, month: str, name: str, body: bytes, *, once: bool = False) -> str: ...
+    def put_audit_file(
+        self,
+        month: str,
+        name: str,
+        body: bytes,
+        *,
+        once: bool = False,
+        lock: tuple[str, datetime] | None = None,
+    ) -> str: ...
 
 
 class AuditEvents(Protocol):

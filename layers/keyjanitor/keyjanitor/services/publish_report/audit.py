@@ -1,7 +1,7 @@
 """Writes the audit folder of the month before, on the first run of a month; its manifest comes last."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 
 from aws_lambda_powertools import Logger
 
@@ -24,7 +24,11 @@ logger = Logger(child=True)
 
 
 def write_audit_folder(
-    today: date, place: Place, adapters: Adapters, time_is_up: Callable[[], bool]
+    today: date,
+    made_at: datetime,
+    place: Place,
+    adapters: Adapters,
+    time_is_up: Callable[[], bool],
 ) -> str | None:
     """Writes the folder of the month before `today`, and gives its manifest's name.
 
@@ -41,9 +45,10 @@ def write_audit_folder(
         logger.warning("no time is left for the audit folder of %s", month)
         return None
     files = audit_files(gathered)
+    lock = (place.audit_lock, made_at + DAY * place.audit_days) if place.audit_lock else None
     for name, body in files.items():
-        history.put_audit_file(str(month), name, body)
-    written = history.put_audit_file(str(month), MANIFEST, manifest(files), once=True)
+        history.put_audit_file(str(month), name, body, lock=lock)
+    written = history.put_audit_file(str(month), MANIFEST, manifest(files), once=True, lock=lock)
     logger.info("the audit folder of %s is written", month)
     return written
 

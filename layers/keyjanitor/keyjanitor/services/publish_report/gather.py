@@ -62,13 +62,19 @@ class Adapters(NamedTuple):
 
 
 class Place(NamedTuple):
-    """The account of the report and its stack, the mode of its sweeps, and the bucket of its reports."""
+    """The account of the report and its stack, the mode of its sweeps, and the bucket of its reports.
+
+    `audit_lock` is the mode of Object Lock of its audit folders (None: none), `audit_days` how long they
+    are kept.
+    """
 
     account: str
     region: str
     stack: str
     mode: Mode
     bucket: str
+    audit_lock: str | None = None
+    audit_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

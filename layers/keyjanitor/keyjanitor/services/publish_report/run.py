@@ -61,7 +61,7 @@ def publish(
     name = adapters.history.put_report(request.today, document, render(document))
     metrics.add_metric("ReportPublished", MetricUnit.Count, 1)
     # After the report, which the morning needs; what fails here fails the run, and an alarm calls.
-    audit = write_audit_folder(request.today, place, adapters, time_is_up)
+    audit = write_audit_folder(request.today, made_at, place, adapters, time_is_up)
     return {
         **heading(request.time),
         "report": f"s3://{place.bucket}/{name}",
