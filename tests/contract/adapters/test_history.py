@@ -590,8 +590,8 @@ def test_s3_keeps_a_locked_file_and_takes_none_where_object_lock_is_off(moto: Cl
     HistoryBucket(moto.s3, "locked").put_audit_file(
         "2026-10", "manifest.sha256", b"digests\n", once=True, lock=("governance", until)
     )
-    kept = moto.s3.get_object_retention(Bucket="locked", Key="audit/2026-10/manifest.sha256")
-    assert kept["Retention"] == {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+    kept = moto.s3.head_object(Bucket="locked", Key="audit/2026-10/manifest.sha256")
+    assert (kept["ObjectLockMode"], kept["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until)
     open_bucket = moto.new_bucket()
     with pytest.raises(CallFailed, match="InvalidRequest"):
         HistoryBucket(moto.s3, open_bucket).put_audit_file(
