@@ -21,14 +21,17 @@ from keyjanitor.domain.model.records import Row
 from tests.builders import (
     TODAY,
     YESTERDAY,
+    a_key,
     a_night,
     a_parked_row,
     a_policy,
     a_reading,
+    a_row,
     a_tier,
     an_evidence,
     bound,
     days_ago,
+    in_days,
     unclaimed,
 )
 from tests.unit.expiry.test_laws import OF_A_KEY, OF_A_ROW, law, lives
@@ -176,3 +179,24 @@ def test_fourteen_nights_of_ten_thousand_keys_take_no_more_than_four_of_judging_
     of_every_key = calls_of(lambda: judged_every_night(nights_ahead)) / KEYS
     print(f"{calls:.0f} calls for each key, {of_every_key:.0f} if all are judged every night")  # noqa: T201
     assert calls < 0.45 * of_every_key
+
+
+def test_an_end_a_protection_and_a_limit_are_reached_on_their_nights() -> None:
+    keys, rows, idle = [], [], {}
+    for number in range(30):
+        keys += [a_key(f"{kind}{number:02}") for kind in ("ends", "protected", "idle", "orphan")]
+        rows += [
+            a_row(f"ends{number:02}", expires_on=in_days(number)),
+            a_row(f"protected{number:02}", protected_until=in_days(number)),
+            a_row(f"idle{number:02}"),
+            a_row(f"orphan{number:02}", tier="unclaimed"),
+        ]
+        idle[f"idle{number:02}"] = days_ago(35 + number)
+    ids = [key.key_id for key in keys if not key.key_id.startswith("orphan")]
+    left = {f"orphan{number:02}": days_ago(number) for number in range(30)}
+    evidence = an_evidence(a_reading(*ids), used=idle, left_plans_on=left)
+    policy = a_policy(a_tier(warn_days=4), unclaimed(orphan_days=14))
+    ahead = Outlook(a_night(*keys, rows=rows, evidence=evidence), policy, Mode.PARK, (), None, 14)
+    nights = ahead.nights_ahead()
+    assert nights == judged_every_night(ahead.nights_ahead)
+    assert [night.warn for night in nights[2:6]] == [4] * 4

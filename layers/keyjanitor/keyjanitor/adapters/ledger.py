@@ -373,6 +373,7 @@ def _night(day: date, item: Item) -> NightRow:
         new=int(item["new"]) if "new" in item else None,
         causes={cause: int(keys) for cause, keys in item.get("causes", {}).items()},
         braked=bool(item.get("braked")),
+        finished=item.get("finished"),
     )
 
 

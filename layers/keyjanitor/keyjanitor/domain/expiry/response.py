@@ -51,6 +51,11 @@ def running(time: datetime, err: AlreadyRunning) -> dict[str, Any]:
     return {**heading(time), "running": f"{err.until:%Y-%m-%dT%H:%M:%SZ}"}
 
 
+def already_finished(run: SweepInvocation) -> dict[str, Any]:
+    """Answer of a sweep of a date that an earlier one has finished: nothing was left to do."""
+    return {**heading(run.time), "mode": str(run.mode), "already_finished": True}
+
+
 def answer(
     run: SweepInvocation,
     *,

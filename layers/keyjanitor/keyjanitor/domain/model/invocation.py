@@ -1,7 +1,7 @@
 """Reads the events that start a scheduled function. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -12,6 +12,9 @@ from keyjanitor.errors import InvalidEvent, ModeRefused, OutsideReplayWindow
 # Why an operator holds; what alerts and samples have in its place, such as <WHY>, is none.
 WHY = r"(?s)(?!\s*<[^<>]*>\s*$).{1,500}"
 SHORTEST_VALUE = 20  # characters of a key's value at least: what is so long is not repeated
+KNOWN = frozenset(
+    {"time", "mode", "approve", "undo", "key_ids", "hold", "resume", "unless_finished"}
+)
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]{2,15}(Z|[+-]\d\d:?\d\d)?")
 
 
@@ -62,7 +65,7 @@ class Invocation:
 class SweepInvocation:
     """A valid event of expire_keys; at most one of `approve`, `undo`, `hold` and `resume`.
 
-    `observed_because` says why a sweep that might do more may only observe. A `dry_run` is one that a
+    `unless_finished`: an earlier sweep of the date that left nothing to do is enough. `observed_because` says why a sweep that might do more may only observe. A `dry_run` is one that a
     person asked for: a night in `observe` is none.
     """
 
@@ -73,6 +76,7 @@ class SweepInvocation:
     key_ids: frozenset[str] | None = None
     hold: str | None = None
     resume: bool = False
+    unless_finished: bool = False
     observed_because: str | None = None
     dry_run: bool = False
     is_near: bool = (
@@ -92,7 +96,7 @@ class SweepInvocation:
         A sweep whose time is outside the replay window observes. Raises InvalidEvent, ModeRefused,
         and OutsideReplayWindow for anything but a sweep.
         """
-        known_fields(event, {"time", "mode", "approve", "undo", "key_ids", "hold", "resume"})
+        known_fields(event, KNOWN)
         asked = [name for name in ("approve", "undo", "hold", "resume") if name in event]
         if len(asked) > 1:
             raise InvalidEvent(asked[1], f"does not go with {asked[0]}; send one at a time")
@@ -109,8 +113,11 @@ class SweepInvocation:
             observed_because = str(OutsideReplayWindow(time, window.now, window.hours))
         if "key_ids" in event and "undo" not in event:
             raise InvalidEvent("key_ids", "goes only with undo")
-        if event.get("resume", True) is not True:
-            raise InvalidEvent("resume", "must be true")
+        for name in ("resume", "unless_finished"):
+            if event.get(name, True) is not True:
+                raise InvalidEvent(name, "must be true")
+        if asked and "unless_finished" in event:
+            raise InvalidEvent("unless_finished", f"does not go with {asked[0]}")
         return cls(
             time=time,
             mode=mode,
@@ -119,13 +126,14 @@ class SweepInvocation:
             key_ids=_key_ids(event),
             hold=_text(event, "hold", WHY, "a text of 1 to 500 characters: why, in your words"),
             resume="resume" in event,
+            unless_finished="unless_finished" in event,
             observed_because=observed_because,
             dry_run=not asked and event.get("mode") == Mode.OBSERVE,
             is_near=window.is_near(time),
         )
 
 
-def known_fields(event: Mapping[str, Any], known: set[str]) -> None:
+def known_fields(event: Mapping[str, Any], known: Set[str]) -> None:
     """Raises InvalidEvent if the event has a field that is not known."""
     if not isinstance(event, Mapping):
         raise InvalidEvent("(event)", "must be a JSON object")

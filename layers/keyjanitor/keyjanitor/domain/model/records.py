@@ -147,6 +147,7 @@ class NightRow:
         default_factory=dict
     )  # of them, and of those that do not count
     braked: bool = False
+    finished: str | None = None  # mark of the sweep that left nothing to do; None: do it all again
 
 
 class NightFields(TypedDict, total=False):
@@ -162,6 +163,7 @@ class NightFields(TypedDict, total=False):
     new: int | None
     causes: Mapping[str, int]
     braked: bool
+    finished: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from keyjanitor.adapters.ledger import SWEEP
 from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
 from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
 from keyjanitor.domain.expiry.pressure import freed_by_pressure
-from keyjanitor.domain.expiry.response import answer, running
+from keyjanitor.domain.expiry.response import already_finished, answer, running
 from keyjanitor.domain.expiry.sweep_plan import SweepPlan
 from keyjanitor.domain.expiry.verdicts import decide
 from keyjanitor.domain.model.invocation import SweepInvocation
@@ -24,6 +24,12 @@ from keyjanitor.errors import AlreadyRunning, NotHeard, OlderDate
 from keyjanitor.services.deadline import Deadline
 from keyjanitor.services.expire_keys.apply import Sweeper
 from keyjanitor.services.expire_keys.brake import check, compared, looked_at
+from keyjanitor.services.expire_keys.finished import (
+    has_finished,
+    is_finished,
+    mark_of,
+    may_be_enough,
+)
 from keyjanitor.services.expire_keys.gather import Adapters, Gathered, gather, gather_for_undo
 from keyjanitor.services.expire_keys.may_act import check_may_act
 from keyjanitor.services.expire_keys.sweep_state import Outcome
@@ -50,6 +56,8 @@ def serve(
         adapters.ledger.put_hold(request.hold, now())
         return answer(request, held=request.hold)
     if request.resume:
+        if request.mode is not Mode.OBSERVE:
+            adapters.ledger.remember(request.today, finished=None)
         adapters.ledger.lift_hold()
         return answer(request)
     run = SweepRun(adapters, policy, Deadline.before_the_end_of(context), gateway_clock)
@@ -79,6 +87,10 @@ class SweepRun:
         """Gather, decide, check, apply."""
         ledger = self.adapters.ledger
         held = ledger.hold()
+        if not held and is_finished(request, self.adapters, self.policy):
+            logger.info("the sweep of %s is finished", request.today)
+            count(Outcome(), SweepFinished=1)
+            return already_finished(request)
         if not held:
             request = allowed(request, self.adapters)
         mode = Mode.OBSERVE if held else request.mode
@@ -89,7 +101,7 @@ class SweepRun:
         comparison = compared(plan, gathered.night, gathered.bound, self.adapters.history)
         outcome = Outcome()
         if acting:
-            ledger.remember(request.today, swept=True, observed_because=None)
+            ledger.remember(request.today, swept=True, observed_because=None, finished=None)
             checked = check(plan.for_mode(mode), comparison, request, self.adapters)
         else:
             checked = looked_at(plan, comparison, request, self.adapters)
@@ -102,6 +114,8 @@ class SweepRun:
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
+        if acting:
+            self._remember_finished(request, plan, gathered, outcome)
         count(outcome, SweepFinished=int(not request.dry_run), Keys=len(plan.verdicts))
         return answer(
             request,
@@ -124,6 +138,14 @@ class SweepRun:
             keys_file=keys_file,
         )
 
+    def _remember_finished(
+        self, request: SweepInvocation, plan: SweepPlan, gathered: Gathered, outcome: Outcome
+    ) -> None:
+        """Remembers of the date that nothing is left to do, if it is so, for its later runs."""
+        if may_be_enough(request) and has_finished(plan, gathered, outcome):
+            mark = mark_of(gathered.night.evidence, self.policy, request.mode)
+            self.adapters.ledger.remember(request.today, finished=mark)
+
     def _act(self, plan: SweepPlan, gathered: Gathered) -> Outcome:
         """Applies a plan, and remembers how many keys it parked, also of a run that fails.
 
@@ -141,6 +163,7 @@ class SweepRun:
 
     def undo(self, request: SweepInvocation, day: date) -> dict[str, Any]:
         """Takes back what the sweeps of a date did."""
+        self.adapters.ledger.remember(request.today, finished=None)
         rows, bound = gather_for_undo(request.today, self.adapters, self.policy)
         outcome = self._sweeper(request.today, rows, bound).undo(day, request.key_ids)
         count(outcome)
