@@ -57,7 +57,7 @@ variable "pull_usage_again_schedule" {
 }
 
 variable "expire_keys_schedule" {
-  description = "When keys are swept, in UTC. Three times a night; a later run finishes what an earlier one left over."
+  description = "When keys are swept, in UTC. Three times a night; a later run finishes what an earlier one left over, and answers at once if that is nothing."
   type        = string
   default     = "cron(15 3-5 * * ? *)"
 }

@@ -39,7 +39,7 @@ def is_finished(request: SweepInvocation, adapters: Adapters, policy: Policy) ->
     since are seen the next night.
     """
     ledger, today = adapters.ledger, request.today
-    if not may_be_enough(request):
+    if not may_be_enough(request) or ledger.hold():
         return False
     night = ledger.night(today)
     if night.finished is None or (night.braked and not night.brake_alerted):

@@ -65,6 +65,10 @@ def serve(
         with lease(adapters.ledger, SWEEP, now(), context):
             if request.undo is not None:
                 return run.undo(request, request.undo)
+            if is_finished(request, adapters, policy):
+                logger.info("the sweep of %s is finished", request.today)
+                count(Outcome(), SweepFinished=1)
+                return already_finished(request)
             return run.sweep(request)
     except AlreadyRunning as err:
         if request.approve is not None or request.undo is not None:
@@ -87,10 +91,6 @@ class SweepRun:
         """Gather, decide, check, apply."""
         ledger = self.adapters.ledger
         held = ledger.hold()
-        if not held and is_finished(request, self.adapters, self.policy):
-            logger.info("the sweep of %s is finished", request.today)
-            count(Outcome(), SweepFinished=1)
-            return already_finished(request)
         if not held:
             request = allowed(request, self.adapters)
         mode = Mode.OBSERVE if held else request.mode
@@ -114,8 +114,7 @@ class SweepRun:
         if acting:
             outcome = self._act(plan, gathered)
         outcome.unopened += len(gathered.closed) or (not gathered.night.tombstones_open)
-        if acting:
-            self._remember_finished(request, plan, gathered, outcome)
+        self._remember_finished(request, plan, gathered, outcome, held=held)
         count(outcome, SweepFinished=int(not request.dry_run), Keys=len(plan.verdicts))
         return answer(
             request,
@@ -139,10 +138,16 @@ class SweepRun:
         )
 
     def _remember_finished(
-        self, request: SweepInvocation, plan: SweepPlan, gathered: Gathered, outcome: Outcome
+        self,
+        request: SweepInvocation,
+        plan: SweepPlan,
+        gathered: Gathered,
+        outcome: Outcome,
+        *,
+        held: str | None,
     ) -> None:
         """Remembers of the date that nothing is left to do, if it is so, for its later runs."""
-        if may_be_enough(request) and has_finished(plan, gathered, outcome):
+        if not held and may_be_enough(request) and has_finished(plan, gathered, outcome):
             mark = mark_of(gathered.night.evidence, self.policy, request.mode)
             self.adapters.ledger.remember(request.today, finished=mark)
 
