@@ -136,6 +136,17 @@ def test_two_answers_two_senders_and_two_steps_are_two() -> None:
     assert (len(once), repeated) == (4, 0)
 
 
+def test_one_request_about_many_keys_and_events_about_none_are_many() -> None:
+    events = [
+        an_event("Key Revoked", "k1", request_id="r1", requested_by="AROA1"),
+        an_event("Key Revoked", "k2", request_id="r1", requested_by="AROA1"),
+        replace(an_event("Owner Offboarded", ""), event_id="e1"),
+        replace(an_event("Owner Offboarded", ""), event_id="e2"),
+    ]
+    once, repeated = each_once(NOVEMBER, events)
+    assert (len(once), repeated) == (4, 0)
+
+
 # --- who lived at its end ---------------------------------------------------------------------------
 
 

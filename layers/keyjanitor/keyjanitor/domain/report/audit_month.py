@@ -164,11 +164,15 @@ def each_once(month: Month, events: Iterable[AuditEvent]) -> tuple[list[AuditEve
 
 
 def _identity(one: AuditEvent) -> tuple[str, ...]:
-    detail = one.detail
+    """What two copies of one event have in common; of an event about no key only its id is known."""
+    detail, key_id = one.detail, str(one.detail.get("key_id", ""))
     if "request_id" in detail:
-        return one.detail_type, str(detail["request_id"]), str(detail.get("requested_by", ""))
+        asked_by = str(detail.get("requested_by", ""))
+        return one.detail_type, key_id, str(detail["request_id"]), asked_by
+    if not key_id:
+        return one.detail_type, one.event_id
     dates = [str(detail[name]) for name in _DATES if name in detail]
-    return one.detail_type, str(detail.get("key_id", "")), *(dates or [str(one.time.date())])
+    return one.detail_type, key_id, *(dates or [str(one.time.date())])
 
 
 def population(month: AuditMonth) -> list[KeyAtEnd]:
