@@ -54,7 +54,7 @@ TOGETHER = (
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LongestFirst())
     # Thousands of tests and what they import stay until the end: looking through them frees nothing.
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(100_000, 50, 1_000)
     if config.option.durations is None and config.option.xmlpath is None:
         for plugin in config.pluginmanager.get_plugins():
             if type(plugin).__name__ == "WorkerInteractor":  # of a process of pytest-xdist

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
@@ -29,6 +30,7 @@ def too_long(text: str, *, handler: bool = False) -> Iterator[tuple[str, int]]:
             yield f":{node.name}", lines
 
 
+@cache
 def found() -> dict[str, int]:
     """All that is too long in what runs in the account, in the command and at senders, by `path` or `path:name`."""
     paths = sorted(

@@ -1,7 +1,7 @@
 """Reduces the pages of GetUsage to what is kept of them. Pure."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import chain
@@ -136,8 +136,8 @@ class PlanUsage:
         has_quota = self.plan.has_quota
         last = -1
         total = 0
-        for index, pair in enumerate(pairs):
-            used, remaining = _pair(pair)
+        told = [_pair(pair) for pair in pairs]
+        for index, (used, remaining) in enumerate(told):
             # With a quota, a day with nothing left counts as use: the key may still be sending
             # requests, which are refused (docs/life-of-a-key.md).
             if used or (has_quota and remaining is not None and remaining <= 0):
@@ -155,22 +155,19 @@ class PlanUsage:
         if total:
             self.used[key_id] = total
         if self.kept and not again:
-            self.days[key_id] = _numbers(pairs[(self.history_from - self.start).days :])
+            self.days[key_id] = _numbers(told[(self.history_from - self.start).days :])
 
     def _count(self, used: int, day: date) -> None:
         self.had_requests = True
         self.used_by_day[day] = self.used_by_day.get(day, 0) + used
 
 
-def _numbers(pairs: Sequence[Any]) -> "array[int]":
+def _numbers(told: Iterable[tuple[int, int | None]]) -> "array[int]":
     """Used and remaining of each day in turn; an array takes a sixth of the memory of lists."""
     try:
         return array(
             "q",
-            (
-                NOT_TOLD if number is None else number
-                for number in chain.from_iterable(map(_pair, pairs))
-            ),
+            (NOT_TOLD if number is None else number for number in chain.from_iterable(told)),
         )
     except OverflowError:
         raise UnexpectedAnswer("GetUsage", "a day's number is too large") from None
