@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from hypothesis import HealthCheck, settings
+from moto import mock_aws  # before any session of boto3 is made: else it is not asked
 
 from keyjanitor.adapters.settings import REQUIRED
 from sandbox.memory.clients.clients import Clients, clients_in_memory
@@ -118,8 +119,6 @@ def clients() -> Clients:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Clients]:
     """Moto's AWS for the tests of one module; each takes tables and buckets of its own."""
-    from moto import mock_aws  # noqa: PLC0415 - it is large, and only slow tests use it
-
     with mock_aws():
         yield moto_clients()
 
