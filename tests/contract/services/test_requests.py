@@ -1263,6 +1263,51 @@ def test_keys_are_counted_once_a_day_and_anew_before_anybody_is_refused(small: A
     assert calls.count("apigateway.keys") == 3
 
 
+def test_the_first_request_of_a_day_goes_by_the_hourly_count(small: Account) -> None:
+    fill(small, 12)
+    small.around = calls = Calls()
+    for number in range(1, 4):
+        small.watch()
+        counted = calls.count("apigateway.keys")
+        small.real_now += timedelta(minutes=20)
+        assert small.ask(issue(number)) == []
+        assert calls.count("apigateway.keys") == counted
+        small.pass_day()
+        small.real_now += timedelta(minutes=1)
+    assert codes_of(small, issues(3)) == ["Key Issued"] * 3
+
+
+@pytest.mark.parametrize("minutes", [0, 25 * 60], ids=["just now", "more than a day ago"])
+def test_an_hourly_count_that_could_refuse_or_is_old_is_not_gone_by(
+    small: Account, minutes: int
+) -> None:
+    fill(small, 12)
+    small.watch()
+    small.real_now += timedelta(minutes=minutes)
+    small.around = calls = Calls()
+    assert small.ask(issue(1)) == []
+    assert calls.count("apigateway.keys") == 1
+
+
+def test_nobody_is_refused_for_keys_that_the_hourly_count_has_twice_or_that_are_gone(
+    small: Account,
+) -> None:
+    fill(small, 10)
+    assert small.ask(*issues(6)) == []
+    small.pass_day()
+    small.real_now += timedelta(minutes=1)
+    small.watch()
+    small.real_now += timedelta(minutes=20)
+    small.around = calls = Calls()
+    # Sixteen keys are counted, and the six of yesterday that are among them again: twenty-two of twenty.
+    assert small.ask(issue(7)) == []
+    assert calls.count("apigateway.keys") == 1
+    assert codes_of(small, issues(7)) == ["Key Issued"] * 7
+    assert small.ask(*(issue(number) for number in range(8, 12))) == []
+    assert codes_of(small, issues(11)) == ["Key Issued"] * 10 + ["capacity_exhausted"]
+    assert len(small.gateway.ids) == 20
+
+
 def test_a_full_account_is_not_counted_again_for_every_batch(small: Account) -> None:
     fill(small, 20)
     small.around = calls = Calls()

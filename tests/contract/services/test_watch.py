@@ -229,6 +229,7 @@ def test_keys_that_were_parked_or_revoked_are_not_missed(account: Account) -> No
         freed=40,
         tiers={"unclaimed": 39},
         states={"active": 39},
+        at=account.real_now,
     )
 
 

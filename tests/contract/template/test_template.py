@@ -338,7 +338,7 @@ LEDGER: dict[tuple[str, str], dict[str, AbstractSet[str]]] = {
         "PutItem": {"LEASE"},
     },
     ("ProvisionKeysRole", "park"): {
-        **dict.fromkeys(_READ, _ASKED | {"CONTROL", "LEASE"}),
+        **dict.fromkeys(_READ, _ASKED | {"CONTROL", "COUNT", "LEASE"}),
         "DeleteItem": {"KEY", "LEASE", "OUTBOX"},
         "PutItem": _ASKED | {"LEASE"},
         "UpdateItem": {"NIGHT"},

@@ -139,6 +139,7 @@ def take_count(today: date, now: datetime, adapters: Adapters, policy: Policy) -
         nights = _with_unwritten(today, nights, adapters.ledger)
     bound = loosely_bound(policy, latest)
     count = _count(today, keys, len(plans), rows, _freed(nights.get(today)), latest, bound)
+    count = replace(count, at=now)
     adapters.ledger.put_count(count)
     counts = {**adapters.ledger.counts(today - DAY * DAYS, today), today: count}
     week_ago = counts.get(today - DAY * WEEK)

@@ -168,7 +168,10 @@ class NightFields(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class CountRow:
-    """The last count of a date: keys by tier and state, and usage plans; `freed` are slots."""
+    """The last count of a date: keys by tier and state, and usage plans; `freed` are slots.
+
+    `at` is when it began (real time); None in a row of an earlier version.
+    """
 
     date: date
     keys: int
@@ -177,6 +180,7 @@ class CountRow:
     freed: int = 0
     tiers: Mapping[str, int] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

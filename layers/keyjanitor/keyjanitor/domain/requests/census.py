@@ -56,7 +56,10 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Admissions:
-    """Last count of the account's keys, and what was admitted since then."""
+    """Last count of the account's keys, and what was admitted since then.
+
+    After a count that watch_capacity made, `made` may hold keys that are counted already.
+    """
 
     version: int = 0
     counted: int = 0

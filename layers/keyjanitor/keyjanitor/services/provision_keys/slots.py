@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from aws_lambda_powertools import Logger
 
+from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.model.records import Status
 from keyjanitor.domain.requests.census import (
     Admissions,
@@ -61,7 +62,9 @@ class Slots:
         pressure_row = self._adapters.ledger.pressure_row()
         pressure_above = pressure_row.above if pressure_row else None
         if admissions.counted_at is None or now - admissions.counted_at > COUNT_KEPT:
-            admissions = self._counted(admissions, holders.total())
+            admissions = self._by_the_hourly_count(admissions, now) or self._counted(
+                admissions, holders.total()
+            )
         refusals = self._refusals(requests, Census.of(admissions, holders, now, pressure_above))
         for_room = {Code.CAPACITY_EXHAUSTED, Code.TIER_FROZEN}
         if any(one is not None and one.code in for_room for one in refusals) and (
@@ -97,6 +100,22 @@ class Slots:
             elif stands is not None:
                 found[one.task] = stands
         return found
+
+    def _by_the_hourly_count(self, admissions: Admissions, now: datetime) -> Admissions | None:
+        """The last count of watch_capacity, in place of one of our own; None if it will not do.
+
+        `made` stays: keys that were made before that count are in it too, so this is too many and never
+        too few. Nobody is refused for want of room because of it: it is old enough to be counted again
+        before that, which then sets `made` back to what it is.
+        """
+        if admissions.counted_at is None and admissions.version:
+            return None  # how many were made since the last count is not known
+        rows = self._adapters.ledger.counts(now.date() - DAY, now.date())
+        counts = [(row.at, row.keys) for row in rows.values() if row.at is not None]
+        at, keys = max(counts, default=(None, 0))
+        if at is None or not keys or not COUNT_KEPT_WHEN_FULL < now - at <= COUNT_KEPT:
+            return None
+        return replace(admissions, counted=keys, counted_at=at)
 
     def _counted(self, admissions: Admissions, known: int) -> Admissions:
         keys = len(self._adapters.gateway.keys())
