@@ -149,6 +149,8 @@ class Memory:
         changed: dict[str, Any] = {**fields}
         if "told" in changed:
             changed["told"] = tuple(changed["told"])
+        if "called" in changed:
+            changed["called"] = tuple(changed["called"])
         self.night_rows[day] = replace(self.night(day), **changed)
 
     def add_revoked(self, day: date, keys: int) -> None:

@@ -106,7 +106,8 @@ KINDS = (
     "policy_problem",
     "expiring",
 )
-TOLD_BY_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
+STEPS_OF_SWEEPS = ("Key Expiring", "Key Disabled", "Key Parked", "Key Purged")
+TOLD_BY_SWEEPS = (*STEPS_OF_SWEEPS, "Disabled Key Called")
 ANSWERS = (
     "Key Issued",
     "Key Rotated",
@@ -369,7 +370,7 @@ def test_the_templates_rules_pick_what_the_pages_patterns_pick() -> None:
     )
     of_page = [json.loads(one) for one in blocks("docs/events.md", "json", "pattern")]
     assert json.loads(json.dumps(notices).replace('{"Ref": "Tier"}', '"external"')) in of_page
-    assert set(notices["detail-type"]) == {*TOLD_BY_SWEEPS, "Key Restored"}
+    assert set(notices["detail-type"]) == {*STEPS_OF_SWEEPS, "Key Restored"}
 
 
 def test_how_long_it_takes_is_what_code_and_template_say() -> None:

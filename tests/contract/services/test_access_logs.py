@@ -287,3 +287,128 @@ def test_a_run_that_dies_at_a_call_for_logs_is_made_up_for(account: Account, num
     account.real_now += timedelta(hours=1)
     account.read()
     assert seen(account) == undisturbed
+
+
+# --- disabled keys that are called ----------------------------------------------------------------
+
+
+def calls_of(account: Account) -> list[dict[str, Any]]:
+    return [one["Detail"] for one in account.events if one["DetailType"] == "Disabled Key Called"]
+
+
+def digests_of(account: Account) -> list[dict[str, Any]]:
+    forms = [json.loads(json.loads(one["Message"])["sqs"]) for one in account.alerts]
+    return [one for one in forms if one["kind"] == "expiring"]
+
+
+@pytest.mark.life("K-1204")
+def test_a_disabled_key_that_is_called_is_named_in_event_digest_and_report(
+    account: Account,
+) -> None:
+    account.key("shut000000", enabled=False, idle=30)
+    for hour in (0, 1):
+        call(account, "shut000000", noon(account.today - DAY) + timedelta(hours=hour))
+    account.night()
+    account.sweep()
+    account.publish()
+    window = {
+        "requests": 2,
+        "since": f"{account.today - DAY}T02:00:00Z",
+        "last": f"{account.today - DAY}T13:00:00Z",
+    }
+    (event,) = calls_of(account)
+    assert event == {
+        "version": 1,
+        "key_id": "shut000000",
+        "owner": None,
+        "tier": "external",
+        "contact": account.policy.tiers["external"].contact,
+        "disabled_by": "others",
+        **window,
+    }
+    assert [one["called"] for one in digests_of(account) if "called" in one] == [
+        [
+            {
+                "key_id": "shut000000",
+                "owner": None,
+                "name": "name of shut000000",
+                "tier": "external",
+                "disabled_by": "others",
+                **window,
+            }
+        ]
+    ]
+    assert account.report()["night"]["called"] == [
+        {
+            "key_id": "shut000000",
+            "name": "name of shut000000",
+            "owner": None,
+            "enabled": False,
+            **window,
+        }
+    ]
+    assert not account.enabled("shut000000")
+
+
+@pytest.mark.life("K-1204")
+def test_a_key_that_keyjanitor_disabled_is_enabled_again_when_it_is_called(
+    account: Account,
+) -> None:
+    account.key("idle000000", idle=30)
+    while account.enabled("idle000000"):
+        account.night()
+        account.pass_day()
+    call(account, "idle000000", at(account.today, 1))
+    account.night()
+    (event,) = calls_of(account)
+    assert (event["key_id"], event["disabled_by"]) == ("idle000000", "keyjanitor")
+    assert account.enabled("idle000000")
+    account.publish()
+    assert [one["enabled"] for one in account.report()["night"]["called"]] == [True]
+
+
+def test_a_night_without_such_a_call_says_nothing_of_it(account: Account) -> None:
+    account.key("shut000000", enabled=False, idle=30)
+    call(account, "caller0000")
+    account.night()
+    account.publish()
+    assert calls_of(account) == []
+    assert "called" not in account.report()["night"]
+
+
+def test_a_call_before_the_key_was_disabled_is_no_call_of_a_disabled_key(
+    account: Account,
+) -> None:
+    account.key("shut000000", idle=30)
+    call(account, "shut000000")
+    account.gateway.change("shut000000", enabled=False)
+    account.night()
+    assert calls_of(account) == []
+
+
+def test_a_call_that_could_not_be_told_is_told_by_the_next_run(account: Account) -> None:
+    account.key("shut000000", enabled=False, idle=30)
+    call(account, "shut000000")
+    account.read()
+    account.around = dies_after("sns.publish")
+    with suppress(Killed):
+        account.sweep()
+    account.around = lambda _, act: act()
+    account.real_now += timedelta(hours=1)
+    account.sweep()
+    account.sweep()
+    assert [len(one["called"]) for one in digests_of(account) if "called" in one] == [
+        1,
+        1,
+    ]  # at least once
+    assert {one["key_id"] for one in calls_of(account)} == {"shut000000"}
+
+
+def dies_after(name: str) -> Any:
+    def around(called: str, act: Call) -> Any:
+        answer = act()
+        if called == name:
+            raise Killed
+        return answer
+
+    return around

@@ -365,6 +365,7 @@ def _night(day: date, item: Item) -> NightRow:
         date=day,
         swept=bool(item.get("swept")),
         told=tuple(item.get("told", ())),
+        called=tuple(item.get("called", ())),
         observed_because=item.get("observed_because"),
         brake_alerted=bool(item.get("brake_alerted")),
         approved=item.get("approved"),

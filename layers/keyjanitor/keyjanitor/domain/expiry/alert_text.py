@@ -5,6 +5,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
+from keyjanitor.domain.expiry.called import CalledKey
 from keyjanitor.domain.expiry.safety_brake import Brake, Cause, CauseCount
 from keyjanitor.domain.model.alert import Draft, Typed, Wait, midnight, noon
 from keyjanitor.domain.model.keys import State, SweepAction
@@ -39,21 +40,28 @@ WEEK = 7  # days
 
 
 def expiring(
-    today: date, warned: Iterable[Row], policy: Policy, told_on: date | None = None
+    today: date,
+    warned: Iterable[Row],
+    policy: Policy,
+    told_on: date | None = None,
+    called: Sequence[CalledKey] = (),
 ) -> Draft:
-    """The digest of one night's warnings, by tier and contact.
+    """The digest of one night's warnings, by tier and contact, and of the disabled keys that are `called`.
 
     `told_on` is the date on which it is published, if that is a later one; the rows' dates are those
     that are true then.
     """
     told_on = told_on or today
     rows = sorted(warned, key=lambda row: (row.tier, _next_date(row), row.key_id))
+    if not rows:
+        return _only_called(today, called, policy)
     earliest = min(rows, key=_next_date)
     first, then = _next_date(earliest), _next_step(earliest)
     groups = [_tier(name, members, policy) for name, members in _by_tier(rows)]
     lines = _first_lines(today, told_on)
     for group, (_, members) in zip(groups, _by_tier(rows), strict=True):
         lines += _tier_lines(group, members)
+    lines += _called_lines(called)
     lines += ["", "Stop all sweeps at once, without a deploy; write why:", HOLD]
     return Draft(
         kind="expiring",
@@ -64,11 +72,71 @@ def expiring(
         wait=Wait(midnight(first), f"from then on the first of them may be {then}."),
         command="plan",
         lines=lines,
-        form={"keys": len(rows), "tiers": groups},
+        form={"keys": len(rows), "tiers": groups, **_called_form(called)},
         audience="contacts",
         tiers=tuple(group["tier"] for group in groups),
         contacts=tuple(sorted({group["contact"] for group in groups if group["contact"]})),
     )
+
+
+def _only_called(today: date, called: Sequence[CalledKey], policy: Policy) -> Draft:
+    """The digest of a night that warned no key, but on which disabled keys were called."""
+    number = "1 disabled key" if len(called) == 1 else f"{len(called):,} disabled keys"
+    tiers = sorted({one.row.tier for one in called})
+    contacts = {policy.tiers[name].contact for name in tiers if name in policy.tiers}
+    return Draft(
+        kind="expiring",
+        severity="info",
+        day=today,
+        headline=f"{number} called",
+        what=f"{number} called since the night before {today}, by the access logs.",
+        wait=Wait(noon(today, WEEK), "its holder gets 403 until it is enabled or replaced."),
+        command="plan",
+        lines=tuple(_called_lines(called)),
+        form={"keys": 0, "tiers": [], **_called_form(called)},
+        audience="contacts",
+        tiers=tuple(tiers),
+        contacts=tuple(sorted(one for one in contacts if one)),
+    )
+
+
+def _called_lines(called: Sequence[CalledKey]) -> Iterator[str]:
+    """Disabled keys that are called: a key that keyjanitor disabled is given back this night."""
+    if not called:
+        return
+    yield ""
+    yield "Disabled, and called since the last night, by the access logs. What keyjanitor disabled for"
+    yield "idleness is enabled again; what others disabled, or had its agreed end, stays disabled:"
+    for one in called[:LINES]:
+        name = harmless(one.row.name or one.key.name, NAME_LENGTH) or "(no name)"
+        by = "keyjanitor" if one.by_us else "others"
+        yield (
+            f"  {one.row.key_id}  {one.calls.requests:,} times, last {one.calls.last:%Y-%m-%d %H:%M} UTC  "
+            f"{name}, disabled by {by}"
+        )
+    if len(called) > LINES:
+        yield f"  and {len(called) - LINES} more: in the report"
+
+
+def _called_form(called: Sequence[CalledKey]) -> dict[str, Any]:
+    """The same in the alert's document; nothing if no disabled key is called."""
+    if not called:
+        return {}
+    return {
+        "called": [
+            {
+                "key_id": one.row.key_id,
+                "owner": one.row.owner,
+                "name": one.row.name or one.key.name,
+                "tier": one.row.tier,
+                "disabled_by": "keyjanitor" if one.by_us else "others",
+                "requests": one.calls.requests,
+                "since": f"{one.calls.since:%Y-%m-%dT%H:%M:%SZ}",
+                "last": f"{one.calls.last:%Y-%m-%dT%H:%M:%SZ}",
+            }
+            for one in called
+        ]
+    }
 
 
 def _by_tier(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+from keyjanitor.domain.expiry.called import CalledKey
 from keyjanitor.domain.model.keys import State
 from keyjanitor.domain.model.policy import Policy
 from keyjanitor.domain.model.records import (
+    CALLED,
     DISABLED,
     EXPIRING,
     PARKED,
@@ -46,6 +48,24 @@ def announce(row: Row, policy: Policy, today: date) -> Announcement:
     detail.update({name: str(day) for name, day in dates.items() if day is not None})
     # The id is the same however often a step is taken up again: one step, one announcement.
     return Announcement(f"{today}#{detail_type.replace(' ', '')}#{row.key_id}", detail_type, detail)
+
+
+def announce_calls(one: CalledKey, row: Row, policy: Policy, today: date) -> Announcement:
+    """`Disabled Key Called`: how often a disabled key was called since the last night; once a date."""
+    tier = policy.tiers.get(row.tier)
+    detail: dict[str, Any] = {
+        "version": VERSION,
+        "key_id": row.key_id,
+        "owner": plain_value(row.owner),
+        "tier": row.tier,
+        "contact": tier.contact if tier else None,
+        **({"previous_key_id": row.previous_key_ids[-1]} if row.previous_key_ids else {}),
+        "disabled_by": "keyjanitor" if one.by_us else "others",
+        "requests": one.calls.requests,
+        "since": f"{one.calls.since:%Y-%m-%dT%H:%M:%SZ}",
+        "last": f"{one.calls.last:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return Announcement(f"{today}#{CALLED.replace(' ', '')}#{row.key_id}", CALLED, detail)
 
 
 def plain_value(value: object) -> object:

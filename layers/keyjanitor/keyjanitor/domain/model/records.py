@@ -137,6 +137,7 @@ class NightRow:
     told: tuple[
         str, ...
     ] = ()  # ids of the keys whose warning of this date is in a published digest
+    called: tuple[str, ...] = ()  # ids of the disabled keys whose calls were announced on this date
     observed_because: str | None = None  # why a sweep that might have acted only observed
     brake_alerted: bool = False
     approved: str | None = None  # digest of the plan an operator approved on this date
@@ -155,6 +156,7 @@ class NightFields(TypedDict, total=False):
 
     swept: bool
     told: Sequence[str]
+    called: Sequence[str]
     observed_because: str | None
     brake_alerted: bool
     approved: str | None
@@ -251,6 +253,7 @@ class AlertState:
 EXPIRING = "Key Expiring"
 DISABLED = "Key Disabled"
 PARKED = "Key Parked"
+CALLED = "Disabled Key Called"
 ISSUED = "Key Issued"
 ROTATED = "Key Rotated"
 NEW_KEYS = frozenset({ISSUED, ROTATED})

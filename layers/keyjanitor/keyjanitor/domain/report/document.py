@@ -8,6 +8,7 @@ from typing import Any
 from keyjanitor import __version__
 from keyjanitor.domain.capacity.counting import by_state, by_tier, silent_plans
 from keyjanitor.domain.capacity.forecast import Forecast, days_gained, forecast
+from keyjanitor.domain.expiry.called import called_while_disabled
 from keyjanitor.domain.expiry.notice import Untold
 from keyjanitor.domain.expiry.outlook import NightAhead
 from keyjanitor.domain.expiry.regret import regret
@@ -126,6 +127,7 @@ def _night(morning: Morning) -> dict[str, Any]:
         "held": morning.held,
         **_waits(night, morning.untold),
         **_tags_unlisted(morning),
+        **_called(morning, night),
         "evidence": _text(evidence.day) if evidence else None,
         "keys_file": _text(morning.lines_of),
         "did": {
@@ -160,6 +162,31 @@ def _waits(night: NightRow, untold: Mapping[str, Untold]) -> dict[str, Any]:
         since = min(one.since for one in untold.values())
         known["untold"] = {"keys": len(untold), "since": str(since)}
     return known
+
+
+def _called(morning: Morning, night: NightRow) -> dict[str, Any]:
+    """The disabled keys that were called since the night before, by the access logs; if any were."""
+    evidence = morning.checkup.evidence
+    if evidence is None or evidence.day != morning.today or evidence.seen_in_logs is None:
+        return {}
+    calls, rows = evidence.seen_in_logs.calls, morning.rows
+    keys = {key.key_id: key for key in morning.checkup.keys}
+    disabled = called_while_disabled(keys.values(), rows, evidence)
+    ids = dict.fromkeys([*(one.key.key_id for one in disabled), *night.called])
+    found = [
+        {
+            "key_id": key_id,
+            "name": visible(keys[key_id].name) if key_id in keys else None,
+            "owner": rows[key_id].owner and visible(str(rows[key_id].owner)),
+            "requests": calls[key_id].requests,
+            "since": f"{calls[key_id].since:%Y-%m-%dT%H:%M:%SZ}",
+            "last": f"{calls[key_id].last:%Y-%m-%dT%H:%M:%SZ}",
+            "enabled": key_id in keys and keys[key_id].enabled,
+        }
+        for key_id in ids
+        if key_id in calls and key_id in rows
+    ]
+    return {"called": found} if found else {}
 
 
 def _tags_unlisted(morning: Morning) -> dict[str, int]:

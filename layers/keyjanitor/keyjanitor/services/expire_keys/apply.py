@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger
 
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.system_clock import now
+from keyjanitor.domain.expiry.called import CalledKey
 from keyjanitor.domain.expiry.sweep_plan import (
     Disable,
     Enable,
@@ -82,13 +83,17 @@ class Sweeper:
         self._last_failure: KeyjanitorError | None = None
         self.outcome = self._sweep.outcome
 
-    def apply(self, plan: SweepPlan) -> Outcome:
-        """Carries a plan out until it is done, the deadline comes, or an operator holds."""
+    def apply(self, plan: SweepPlan, called: Sequence[CalledKey] = ()) -> Outcome:
+        """Carries a plan out until it is done, the deadline comes, or an operator holds.
+
+        `called` are the disabled keys that access logs show: the night's digest names them.
+        """
         steps = iter(plan.steps)
         left = len(plan.steps)
         self._notes.tags_are_listed = plan.tags_are_listed
         try:
             self._notes.note(plan.notes)
+            self._outbox.announce_calls(called)
             for batch in warnings(plan.steps):
                 if self._sweep.deadline.passed():
                     break

@@ -1,6 +1,7 @@
 """Publishes the digest of a sweep's warnings, and the events of its steps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 
 from aws_lambda_powertools import Logger
 
@@ -8,6 +9,8 @@ from keyjanitor.adapters import event_bus as bus
 from keyjanitor.adapters.ledger import Change
 from keyjanitor.adapters.system_clock import now
 from keyjanitor.domain.expiry import alert_text as alerts
+from keyjanitor.domain.expiry.called import CalledKey
+from keyjanitor.domain.expiry.events import announce_calls
 from keyjanitor.domain.expiry.notice import (
     as_told_today,
     digest_days,
@@ -28,28 +31,58 @@ class Outbox:
     def __init__(self, sweep: SweepState) -> None:
         self._sweep = sweep
         self._today, self._adapters = sweep.today, sweep.adapters
+        self._called: list[CalledKey] = []  # announced, and not yet in a digest
+
+    def announce_calls(self, called: Sequence[CalledKey]) -> None:
+        """Writes the event of each disabled key that is called, once a date, for the next digest."""
+        known = self._adapters.ledger.night(self._today).called if called else ()
+        new = [one for one in called if one.key.key_id not in known]
+        rows = [(one, row) for one in new if (row := self._sweep.rows.get(one.key.key_id))]
+        policy, today = self._sweep.bound.policy, self._today
+        changes = [
+            Change(row, row, (announce_calls(one, row, policy, today),)) for one, row in rows
+        ]
+        written = {row.key_id for row in self._sweep.commit(changes)}
+        self._called = [one for one, row in rows if row.key_id in written]
 
     def announce_warnings(self) -> None:
         """Publishes the warnings of each night as one digest, until every warned key was in one.
+
+        Tonight's digest names the disabled keys that are called, too.
 
         What is told late gives its notice from today. First the rows say so, then the night is told:
         a run that dies in between tells it again.
         """
         rows = self._sweep.rows
         nights = self._adapters.ledger.nights_of(digest_days(rows.values()))
-        for day, unnamed in sorted(not_in_a_digest(rows.values(), nights).items()):
+        unnamed_on = not_in_a_digest(rows.values(), nights)
+        if self._called:
+            unnamed_on.setdefault(self._today, [])
+        for day, unnamed in sorted(unnamed_on.items()):
             told = [told_late(row, self._today) if day < self._today else row for row in unnamed]
-            try:
-                draft = alerts.expiring(day, told, self._sweep.bound.policy, told_on=self._today)
-                self._adapters.topic.publish(draft.at(self._adapters.topic.place))
-            except (AccessDenied, CallFailed) as err:
-                logger.error(
-                    "the digest of the warnings of %s waits for the next run: %s", day, err
-                )
+            if not self._publish(day, told):
+                continue
+            if not unnamed:
                 continue
             moved = self._write_told(zip(unnamed, told, strict=True))
             before = nights[day].told if day in nights else ()
             self._adapters.ledger.remember(day, told=tuple(sorted({*before, *moved})))
+
+    def _publish(self, day: date, told: Sequence[Row]) -> bool:
+        """Publishes a date's digest; False if it waits for the next run."""
+        called = self._called if day == self._today else []
+        policy = self._sweep.bound.policy
+        try:
+            draft = alerts.expiring(day, told, policy, told_on=self._today, called=called)
+            self._adapters.topic.publish(draft.at(self._adapters.topic.place))
+        except (AccessDenied, CallFailed) as err:
+            logger.error("the digest of the warnings of %s waits for the next run: %s", day, err)
+            return False
+        if called:
+            known = self._adapters.ledger.night(day).called
+            ids = {one.key.key_id for one in called}
+            self._adapters.ledger.remember(day, called=tuple(sorted({*known, *ids})))
+        return True
 
     def _write_told(self, pairs: Iterable[tuple[Row, Row]]) -> set[str]:
         """Writes the dates that were told; gives the keys whose rows now say what was told."""

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from keyjanitor.adapters.ledger import SWEEP
 from keyjanitor.domain.capacity.forecast import DAYS, Growth, forecast
+from keyjanitor.domain.expiry.called import called_while_disabled
 from keyjanitor.domain.expiry.keys_file import key_lines, with_parked
 from keyjanitor.domain.expiry.pressure import freed_by_pressure
 from keyjanitor.domain.expiry.response import already_finished, answer, running
@@ -159,7 +160,10 @@ class SweepRun:
         sweeper = self._sweeper(plan.today, gathered.night.rows, gathered.bound)
         sweeper.finish_restores(gathered.unfinished, plan)
         try:
-            return sweeper.apply(plan)
+            night = gathered.night
+            return sweeper.apply(
+                plan, called_while_disabled(night.keys, night.rows, night.evidence)
+            )
         finally:
             parked = (
                 gathered.night.stepped[SweepAction.PARK] + sweeper.outcome.applied[SweepAction.PARK]

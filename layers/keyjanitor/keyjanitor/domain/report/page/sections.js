@@ -127,10 +127,18 @@ function showNight(report) {
     : paragraph("None.", "faint"));
 }
 
+function calledOf(called) {
+  const line = (key) => element("li", {}, element("code", {}, key.key_id), " ", theirs(key.name || "(no name)"),
+    `: ${count(key.requests)} requests, the last on ${key.last.replace("T", " ").replace("Z", " UTC")}${key.enabled ? "; it is enabled again" : ""}`);
+  return element("div", { class: "notice" }, paragraph("Disabled keys were called, by the access logs:"),
+    element("ul", { class: "plain" }, called.map(line)));
+}
+
 function nightOf(night, mode, date) {
   const words = [];
   if (night.held !== null) words.push(element("p", { class: "notice" }, night.swept ? "Sweeps are on hold since this sweep: " : "Sweeps are on hold: ", theirs(night.held)));
   if (night.observed_because) words.push(element("p", { class: "notice" }, "The sweep only observed: ", theirs(night.observed_because)));
+  if (night.called) words.push(calledOf(night.called));
   if (night.untold) words.push(element("p", { class: "notice" }, `${many(night.untold.keys, "key")} wait: their notices could not be sent since ${inWords(night.untold.since)}.`));
   words.push(paragraph(night.swept
     ? `The sweep of ${inWords(date)} ran, with the usage reading of ${inWords(night.evidence)}.`
