@@ -1,14 +1,14 @@
 """Makes the calls of a preflight, at most sixty: lists to the end where there are few, samples where there are many."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from keyjanitor.domain.model.keys import DAY
 from keyjanitor.domain.usage.plan_usage import USAGE_DAYS
 from keyjanitor_cli.preflight import rights
 from keyjanitor_cli.preflight.answers import NOT_ASKED, Answer, Ask, Call
-from keyjanitor_cli.preflight.seen import Seen, outputs_of, own_stacks, tags_of_keys
+from keyjanitor_cli.preflight.seen import Seen, log_groups, outputs_of, own_stacks, tags_of_keys
 from keyjanitor_cli.preflight.trail import key_updated
 
 PAGE = 500  # the most that API Gateway gives at once (doc: AF-201)
@@ -46,6 +46,7 @@ def look(
     seen |= _trail(ask)
     seen |= _keys(ask, seen)
     seen |= _apis(ask)
+    seen["incoming"] = _incoming(ask, today, seen["stages"])
     seen |= {
         "log_policies": ask(rights.LOG_POLICIES, limit=50),
         "alarms": ask(rights.ALARMS, MaxRecords=100),
@@ -180,6 +181,28 @@ def _apis(ask: Ask) -> dict[str, Any]:
             embed=["apisummary"],
         )
     return {"apis": apis, "stages": stages, "deployment": deployment}
+
+
+def _incoming(ask: Ask, today: date, stages: Mapping[str, Answer]) -> Answer:
+    """What came into the log groups of access logs yesterday, and (first) into all groups together."""
+    groups = log_groups(item for answer in stages.values() for item in answer.items("item"))
+    since = datetime.combine(today - DAY, time(), UTC)
+    queries = [
+        {
+            "Id": f"g{place}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "AWS/Logs",
+                    "MetricName": "IncomingBytes",
+                    "Dimensions": [{"Name": "LogGroupName", "Value": group}] if group else [],
+                },
+                "Period": 86_400,
+                "Stat": "Sum",
+            },
+        }
+        for place, group in enumerate(["", *groups])
+    ]
+    return ask(rights.INCOMING, MetricDataQueries=queries, StartTime=since, EndTime=since + DAY)
 
 
 def _deployments(stages: Mapping[str, Answer]) -> Iterator[tuple[str, str]]:

@@ -6,11 +6,13 @@ from typing import Any
 
 from keyjanitor.domain.model.key_ids import SHORTEST_VALUE
 from keyjanitor.domain.model.keys import ApiKey
+from keyjanitor.domain.usage.access_log_format import SUGGESTED, AccessLog, read_format
+from keyjanitor.domain.usage.access_logs import GB
 from keyjanitor_cli.preflight import trail
 from keyjanitor_cli.preflight.answers import Answer
 from keyjanitor_cli.preflight.findings import Finding, Outcome, Row
 from keyjanitor_cli.preflight.phrases import Named, Phrase, names
-from keyjanitor_cli.preflight.seen import Seen, is_whole
+from keyjanitor_cli.preflight.seen import Seen, is_whole, log_groups
 from keyjanitor_cli.preflight.usage import numbers_of
 from keyjanitor_cli.suggest.marks import Marks, marks_of
 from keyjanitor_cli.suggest.owners import owner_rules_of, says_whose
@@ -19,6 +21,7 @@ KEY_LIMIT, PLAN_LIMIT = 10_000, 300
 NEAR = 0.9  # of a limit: soon there is no room
 LOG_POLICIES = 10
 ALARMS_OF_STACK = 20
+DOLLARS_PER_GB = 0.005  # that a query looks at, in us-east-1 (doc: AF-596)
 LOGGED = "$context.identity.apiKeyId"
 MISSING_SERVICE = frozenset({"EndpointConnectionError", "UnknownEndpoint", "InvalidEndpoint"})
 ANOTHER = "an answer of another shape"
@@ -255,18 +258,40 @@ def logs(seen: Seen) -> Finding:
     ]
     if not found:
         return LOGS.found(Outcome.OPEN, "no stage was found")
-    logging = [one for one in found if LOGGED in str(one[1].get("format", ""))]
-    told = f"{len(logging)} of {len(found)} that were looked at"
+    logging = [one for one in found if _logs_keys(one[1])]
+    told = f"{len(logging)} of {len(found)} that were looked at{_cost(seen)}"
     if logging:
         groups = sorted({str(one[1].get("destinationArn", "")) for one in logging})
         where: Phrase = (", to ", *names("log", groups))
         if len(logging) == len(found):
             return LOGS.found(Outcome.SAME, told, *where)
-        follows = f"Put {LOGGED} into the format of the others' access logs."
+        follows = f"Put {LOGGED} into the format of the others' access logs, as in {SUGGESTED}"
         return LOGS.found(Outcome.LEARNED, told, *where, follows=follows)
     return LOGS.found(
-        Outcome.LEARNED, told, follows=f"Usage is the only witness; {LOGGED} in a log is another."
+        Outcome.LEARNED,
+        told,
+        follows=f"Usage is the only witness; a log is another whose format is, say, {SUGGESTED}",
     )
+
+
+def _logs_keys(settings: Mapping[str, Any]) -> bool:
+    """True if a stage logs so that its log can be asked which keys called."""
+    log = read_format(str(settings.get("destinationArn", "")), str(settings.get("format", "")))
+    return isinstance(log, AccessLog)
+
+
+def _cost(seen: Seen) -> str:
+    """What a night's queries over the logs that were found would look at, and cost."""
+    if not log_groups(item for answer in seen.stages.values() for item in answer.items("item")):
+        return ""
+    if not seen.incoming.answered:
+        return "; what a night's queries would cost is not known"
+    sums = {
+        str(one.get("Id")): sum(one.get("Values") or ())
+        for one in seen.incoming.items("MetricDataResults")
+    }
+    gb = sum(number for name, number in sums.items() if name != "g0") / GB
+    return f"; a night's queries would look at {gb:,.2f} GB, about ${gb * DOLLARS_PER_GB:,.3f}"
 
 
 def log_policies(seen: Seen) -> Finding:

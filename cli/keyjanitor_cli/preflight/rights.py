@@ -52,6 +52,11 @@ METRICS = Call(
     "list_metrics",
     Right("cloudwatch:ListMetrics", "*", "the metrics of EventBridge's rules"),
 )
+INCOMING = Call(
+    "cloudwatch",
+    "get_metric_data",
+    Right("cloudwatch:GetMetricData", "*", "how much comes into access logs in a day"),
+)
 SCHEDULES = Call(
     "scheduler",
     "list_schedule_groups",
@@ -104,6 +109,7 @@ ALL = (
     LOG_POLICIES,
     ALARMS,
     METRICS,
+    INCOMING,
     SCHEDULES,
     LAYERS,
     FUNCTION,

@@ -1,16 +1,27 @@
 """What a preflight has seen of an account: the answers, and the few things that are read out of them. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from typing import Any
 
+from keyjanitor.domain.usage.access_log_format import AccessLog, read_format
 from keyjanitor_cli.preflight.answers import NOT_ASKED, Answer
 from keyjanitor_cli.preflight.rights import FUNCTION, KEY, SIMULATE, STREAMS
 
 MARKS = frozenset({"ExpireKeysFunctionName", "LedgerTableName", "HistoryBucketName"})
 ARN_OF_A_KEY = "/apikeys/"
+
+
+def log_groups(stages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The log groups that can be asked which keys called, by the stages' own settings."""
+    settings = [stage.get("accessLogSettings") or {} for stage in stages]
+    logs = [
+        read_format(str(one.get("destinationArn", "")), str(one.get("format", "")))
+        for one in settings
+    ]
+    return sorted({log.group for log in logs if isinstance(log, AccessLog)})
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Seen:
     apis: Answer
     stages: Mapping[str, Answer]
     deployment: Answer
+    incoming: Answer
     log_policies: Answer
     alarms: Answer
     metrics: Answer

@@ -69,6 +69,7 @@ class Cloud:
             "describe_resource_policies": {"resourcePolicies": []},
             "describe_alarms": {"MetricAlarms": []},
             "list_metrics": {"Metrics": []},
+            "get_metric_data": {"MetricDataResults": []},
             "list_schedule_groups": {"ScheduleGroups": []},
             "list_layers": {"Layers": []},
             "get_function_configuration": {"Runtime": "python3.13", "Role": ROLE},

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from keyjanitor.domain.usage.access_log_format import SUGGESTED
 from keyjanitor_cli.preflight.document import document
 from keyjanitor_cli.preflight.findings import Found, Outcome
 from keyjanitor_cli.preflight.ground import ALARMS_OF_STACK
@@ -224,24 +225,56 @@ def test_ground_that_does_not_bear_is_named_with_what_to_do(
     assert row(Cloud().preflight(), number).outcome is SAME, "the test would pass on any ground"
 
 
+LOG = "arn:aws:logs:us-east-1:123456789012:log-group:/apis/prod"
+STREAM = "arn:aws:firehose:us-east-1:123456789012:deliverystream/amazon-apigateway-a"
+WITH_ID = '{"key":"$context.identity.apiKeyId"}'
+
+
 @pytest.mark.parametrize(
-    ("form", "outcome", "said"),
+    ("form", "destination", "outcome", "said"),
     [
-        ('{"key":"$context.identity.apiKeyId"}', SAME, "1 of 1"),
-        ("$context.requestId", LEARNED, "0 of 1"),
+        (WITH_ID, LOG, SAME, "1 of 1"),
+        ("$context.requestId", LOG, LEARNED, "0 of 1"),
+        (WITH_ID, STREAM, LEARNED, "0 of 1"),
+        ('{"value":"$context.identity.apiKey"}', LOG, LEARNED, "0 of 1"),
     ],
 )
-def test_access_logs_are_a_witness_if_they_have_the_keys_id(
-    form: str, outcome: Outcome, said: str
+def test_access_logs_are_a_witness_if_they_can_be_asked_for_the_keys_id(
+    form: str, destination: str, outcome: Outcome, said: str
 ) -> None:
     stage = {
         "stageName": "prod",
-        "accessLogSettings": {"format": form, "destinationArn": "arn:log"},
+        "accessLogSettings": {"format": form, "destinationArn": destination},
     }
     finding = row(Cloud(get_stages={"item": [stage]}).preflight(), "logs")
     assert finding.outcome is outcome
     assert said in plain(finding.said)
-    assert ("arn:log" in plain(finding.said)) == (outcome is SAME)
+    assert (LOG in plain(finding.said)) == (outcome is SAME)
+    assert (SUGGESTED in str(finding.follows)) == (outcome is LEARNED)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {
+                "MetricDataResults": [
+                    {"Id": "g0", "Values": [9e12]},
+                    {"Id": "g1", "Values": [2.5e9]},
+                ]
+            },
+            "; a night's queries would look at 2.50 GB, about $0.013",
+        ),
+        ("InternalServiceFault", "; what a night's queries would cost is not known"),
+    ],
+)
+def test_what_asking_the_logs_of_a_night_costs_is_said_before(answer: Any, said: str) -> None:
+    stage = {
+        "stageName": "prod",
+        "accessLogSettings": {"format": WITH_ID, "destinationArn": LOG},
+    }
+    found = Cloud(get_stages={"item": [stage]}, get_metric_data=answer).preflight()
+    assert said in plain(row(found, "logs").said)
 
 
 def test_room_for_alarms_is_that_of_the_template() -> None:
