@@ -128,10 +128,8 @@ function showNight(report) {
 }
 
 function calledOf(called) {
-  const line = (key) => element("li", {}, element("code", {}, key.key_id), " ", theirs(key.name || "(no name)"),
-    `: ${count(key.requests)} requests, the last on ${key.last.replace("T", " ").replace("Z", " UTC")}${key.enabled ? "; it is enabled again" : ""}`);
-  return element("div", { class: "notice" }, paragraph("Disabled keys were called, by the access logs:"),
-    element("ul", { class: "plain" }, called.map(line)));
+  return element("div", { class: "notice" }, paragraph("Disabled keys were called:"), element("ul", { class: "plain" }, called.map((key) =>
+    element("li", {}, theirs(`${key.key_id} ${key.name || ""}`), `: ${count(key.requests)} times, last at ${key.last}${key.enabled ? "; enabled again" : ""}`))));
 }
 
 function nightOf(night, mode, date) {
