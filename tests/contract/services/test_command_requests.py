@@ -194,12 +194,17 @@ def test_every_action_on_a_key_is_asked_for_and_shown(
         (["renew", key_id, "--reason", "needed"], "Key Renewed"),
         (["protect", key_id, "--until", until], "Key Protected"),
         (["release", key_id], "Key Released"),
+        (
+            ["assign", key_id, "--owner", "ann", "--name", "app", "--deliver-to", PORTAL],
+            "Key Assigned",
+        ),
         (["rotate", key_id, "--overlap-days", "3"], "Key Rotated"),
         (["revoke", key_id], "Key Revoked"),
     ):
         assert run([*typed, "--yes"]) == 0
         assert f"{told}: " in capsys.readouterr().out
-    assert the_row(account, key_id).state is State.REVOKED
+    row = the_row(account, key_id)
+    assert (row.state, row.owner, row.name) == (State.REVOKED, "ann", "app")
     assert run(["restore", key_id, "--yes"]) == 1
     assert "not_restorable" in capsys.readouterr().out
     assert {one["Detail"]["requested_by"] for one in account.events} == {"operator"}
@@ -216,6 +221,8 @@ def test_a_question_names_the_key_and_without_an_answer_nothing_is_sent(
     err = " ".join(capsys.readouterr().err.split())
     who = f"{key_id} (key of owner 1, owner owner-1, tier external, active)"
     assert f"Revoke {who}: delete it at once and for good?" in err
+    assert run(["assign", key_id, "--owner", "ann"]) == 1
+    assert f"Assign {who} to owner ann?" in " ".join(capsys.readouterr().err.split())
     assert aws.sent == []
     assert key_id in account.gateway.ids
 
@@ -229,6 +236,8 @@ def test_a_question_names_the_key_and_without_an_answer_nothing_is_sent(
         ["revoke", ""],
         ["protect", "k1", "--until", "tomorrow"],
         ["rotate", "k1", "--overlap-days", "91"],
+        ["assign", "k1", "--owner", ""],
+        ["assign", "k1", "--owner", "ann", "--name", "aB3dE6gH9jK2mN5pQ8sT1vW4"],
     ],
 )
 def test_what_does_not_fit_the_contract_is_not_sent_and_a_value_is_not_repeated(
