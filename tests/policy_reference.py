@@ -45,7 +45,7 @@ ABOUT = {
         "Who may ask in every tier, and act on every key, by the queue: [requests](requests.md#operators).",
     ),
 }
-OWNERS = """Where old keys say whose they are. There may be 20 rules; the first that fits counts. They are asked at adoption, and each night for keys that no request issued or assigned: an owner that was found follows the rules, and stays if none fits any more. What is found is the key's owner everywhere: in events, digests and the report, and it counts for `max_keys_per_owner`. It changes no key's tier, and gives no one a right to a key. What is empty, looks like a key's value, or holds a character that does not show, is no owner. `keyjanitor whatif` shows what the rules find before you deploy them.
+OWNERS = """Where old keys say whose they are. There may be 20 rules; the first that fits counts. They are asked at adoption, and each night for keys that no request issued or assigned: an owner that was found follows the rules, and stays if none fits any more. What is found is the key's owner everywhere: in events, digests and the report, and it counts for `max_keys_per_owner`. It changes no key's tier, and gives no one a right to a key. What is empty, looks like a key's value, or holds a character that does not show, is no owner. What is found is copied in the clear into the ledger, the events, the report and the history: if a text has an opaque id and a mail address, find the id. `keyjanitor whatif` shows what the rules find before you deploy them.
 
 A pattern may not make `re` try again and again on a text that someone wrote for that: `sam build` and `keyjanitor policy check` refuse one that may, and say why. The first 512 characters of a text are looked at."""
 ABOUT["owners[]"] = ("[[owners]]", OWNERS)
