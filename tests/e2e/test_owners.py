@@ -98,11 +98,3 @@ def test_what_is_told_before_of_old_keys_is_in_the_ledger_after_two_nights(
         }
         assert swept.get("owners_found", 0) == (KEYS * 9 // 10 if day == TODAY else 0)
     assert calls[0] == calls[1] == Counter(GetApiKeys=2)
-
-    world.stack.publish(f"{day}T06:15:00Z")
-    owners = {one for one, _ in told.values() if one is not None}
-    use = world.report(day)["use"]
-    assert use["owners_total"] == len(owners)
-    shown = {one["owner"] for one in use["owners"]}
-    assert shown - {None} <= owners
-    assert len(shown) > 20

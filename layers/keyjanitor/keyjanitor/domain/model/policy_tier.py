@@ -207,15 +207,6 @@ TIER = (
         "365",
         None,
     ),
-    Field(
-        "declared_inactivity_days",
-        days,
-        "What you declared to an auditor: no key of this tier is enabled without a request for longer. It "
-        "changes nothing that sweeps do; the report names each key beyond it with the reason "
-        "(docs/report.md#inactive-and-still-enabled). Left out: nothing is declared.",
-        "90",
-        None,
-    ),
     Field("max_protect_days", days, "The longest time that `protect` may ask for.", "90", 90),
     Field(
         "new_keys_per_day",
@@ -260,6 +251,15 @@ TIER = (
         "Who may be named in `deliver_to`: values are sealed for these alone.",
         '["arn:aws:iam::123456789012:role/portal"]',
         NONE,
+    ),
+    Field(
+        "declared_inactivity_days",
+        days,
+        "What you declared to an auditor: no key of this tier is enabled without a request for longer. It "
+        "changes nothing that sweeps do; the report names each key beyond it with the reason "
+        "(docs/report.md#inactive-and-still-enabled). Left out: nothing is declared.",
+        "90",
+        None,
     ),
 )
 
