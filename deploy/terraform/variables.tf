@@ -12,7 +12,7 @@ variable "mode" {
 }
 
 variable "night_calls_per_second" {
-  description = "Calls a second on API Gateway by each of the scheduled functions; as scheduled, no two run at once. AWS allows 10 to the whole account, deploys included."
+  description = "Calls a second on API Gateway by all scheduled functions together: those that are at work at once divide them. AWS allows 10 to the whole account, deploys included."
   type        = number
   default     = 3
 

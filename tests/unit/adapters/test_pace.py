@@ -213,13 +213,22 @@ def test_a_run_takes_its_part_while_others_are_at_work_and_all_of_the_share_befo
     clock = Clock()
     beside = [1]
     pace = RateLimiter(3, among=lambda: beside[0], monotonic=clock.monotonic, sleep=clock.sleep)
-    for runs, seconds in ((1, 0), (2, 2 / 3), (4, 4 / 3), (1, 1 / 3)):
+    for runs, seconds in ((1, 0), (2, 2 / 3), (4, 10 / 7), (1, 1 / 3)):
         beside[0] = runs
         call(pace, clock, 1)
         sent = call(pace, clock, 12)
         apart = [later - earlier for earlier, later in pairwise(sent)]
         assert min(apart) >= seconds - 1e-9
         assert most_in_a_second(sent) <= max(1, 3 / runs)
+
+
+@pytest.mark.parametrize(("whole", "runs"), [(3, 2), (3, 3), (3, 4), (2, 2), (2, 3)])
+def test_ten_seconds_see_no_call_more_than_all_runs_have_together(whole: int, runs: int) -> None:
+    clock = Clock()
+    pace = RateLimiter(whole, among=lambda: runs, monotonic=clock.monotonic, sleep=clock.sleep)
+    sent = call(pace, clock, 40)
+    most = max(sum(start <= one < start + 10 for one in sent) for start in sent)
+    assert most * runs <= 10 * whole
 
 
 def test_a_run_that_was_told_to_slow_down_stays_below_its_part_and_recovers_to_it() -> None:

@@ -7,6 +7,7 @@ each other divide one share.
 import time
 from collections import deque
 from collections.abc import Callable
+from math import floor
 
 SECOND = 1.005  # a clock's rounding must not make two calls meet in one second
 SLOWEST = 0.25  # calls a second: a night of sixty calls still ends within a run
@@ -32,8 +33,8 @@ class RateLimiter:
     ) -> None:
         self._whole = calls_per_second
         self._among = among
-        self._share = calls_per_second
-        self._rate = calls_per_second
+        self._share = _in_whole_calls(calls_per_second)
+        self._rate = self._share
         self._monotonic = monotonic
         self._sleep = sleep
         self._next_at = monotonic()
@@ -60,7 +61,7 @@ class RateLimiter:
 
     def _take_part(self) -> None:
         """This run's part of the share, now; one that AWS told to slow down stays below it."""
-        part = self._whole / self._among()
+        part = _in_whole_calls(self._whole / self._among())
         slowed = self._rate < self._share
         self._rate = min(self._rate, part) if slowed else part
         self._share = part
@@ -80,3 +81,12 @@ class RateLimiter:
     def answered(self) -> None:
         """A call is over, however it ended."""
         self._answers.append(self._monotonic())
+
+
+def _in_whole_calls(share: float) -> float:
+    """A share of less than a call a second, as whole calls in ten seconds.
+
+    Else several runs together would now and then make a call more in ten seconds than they have.
+    """
+    in_ten_seconds = floor(10 * share + 1e-9)
+    return in_ten_seconds / 10 if share < 1 and in_ten_seconds else share
