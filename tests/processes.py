@@ -32,6 +32,7 @@ LONGEST = (
     "test_keys_of_others_are_left_alone",
     "test_the_command_that_mends",
     "test_1000_requests",
+    "test_an_import_that_takes_longer",
     "test_the_readmes_events",
     "test_axe_finds",
     "test_the_policy_that_is_suggested",
@@ -46,7 +47,6 @@ LONGEST = (
 TOGETHER = (
     "tests/contract/docs/test_history_queries.py",
     "tests/contract/template/test_rights.py",
-    "tests/e2e/test_preflight.py::test_what_aws_does_otherwise_is_named",
     "tests/sandbox/test_simulate.py",
 )
 

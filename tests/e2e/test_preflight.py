@@ -19,7 +19,6 @@ KEYS = 10_000
 MOST_CALLS, PACE = 60, 2
 VALUE = "aValueThatNobodyMayPrint00000000000"
 AT_ONCE = 8  # preflights beside each other: each waits most of the time
-_BELIEVED: dict[str, dict[str, Any]] = {}  # what is found where AWS does as is believed
 STACK_TAG = {"aws:cloudformation:stack-name": "shop"}
 
 
@@ -119,6 +118,8 @@ def test_every_right_of_the_policy_is_needed_and_named_when_it_is_missing(
     statements = rights(sandbox, tmp_path)
     whole, _ = found(sandbox, tmp_path, statements)
     assert whole["missing_rights"] == []
+    differing = {row for _, named in DIFFERENCES for row in named}
+    assert {rows(whole)[row]["outcome"] for row in differing} == {"same"}
 
     def without(number: int) -> tuple[list[Any], str]:
         rest = statements[:number] + statements[number + 1 :]
@@ -135,60 +136,79 @@ def test_every_right_of_the_policy_is_needed_and_named_when_it_is_missing(
         assert json.dumps(statement) in printed
 
 
-@pytest.mark.parametrize(
-    ("fault", "row", "said"),
-    [
-        ({"usage_days": 85, "usage_outside": "clipped"}, "1a", "90 days: starts 5 days later"),
-        ({"usage_days": 60}, "1a", "89 days: BadRequestException"),
-        ({"usage_days": 89}, "1a", "90 days: BadRequestException"),
-        ({"usage_today": 1, "usage_outside": "clipped"}, "1b", "it answers until"),
-        ({"usage_today": 1}, "1b", "it answers until"),
-        ({"usage_today": -1}, "1a", "90 days: BadRequestException"),
-        ({"usage_keyed_by": "value"}, "2a", "0 are ids of keys"),
-        ({"missing_days": 1}, "2b", "another number"),
-        ({"tagging": "InternalServiceException"}, "4b", "InternalServiceException"),
-        ({"tags_unlisted": True}, "4b", "no key, perhaps because none has tags"),
-    ],
-)
+# Faults at once, of which each shows in another row, and what is said there.
+DIFFERENCES: list[tuple[dict[str, Any], dict[str, str]]] = [
+    (
+        {"usage_days": 85, "usage_outside": "clipped", "missing_days": 1}
+        | {"tagging": "InternalServiceException"},
+        {
+            "1a": "90 days: starts 5 days later",
+            "2b": "another number",
+            "4b": "InternalServiceException",
+        },
+    ),
+    (
+        {"usage_days": 60, "tags_unlisted": True},
+        {"1a": "89 days: BadRequestException", "4b": "no key, perhaps because none has tags"},
+    ),
+    (
+        {"usage_today": 1, "usage_outside": "clipped", "usage_keyed_by": "value"},
+        {"1b": "it answers until", "2a": "0 are ids of keys"},
+    ),
+    ({"usage_today": 1}, {"1b": "it answers until"}),
+    ({"usage_today": -1}, {"1a": "90 days: BadRequestException"}),
+]
+
+
+@pytest.mark.parametrize(("faults", "named"), DIFFERENCES)
 def test_what_aws_does_otherwise_is_named(
-    today_world: World, tmp_path: Path, fault: dict[str, Any], row: str, said: str
+    today_world: World, tmp_path: Path, faults: dict[str, Any], named: dict[str, str]
 ) -> None:
     sandbox = today_world.sandbox
     lay_down_some(today_world)
     statements = rights(sandbox, tmp_path)
-    if sandbox.endpoint not in _BELIEVED:  # the same for every fault
-        _BELIEVED[sandbox.endpoint] = found(sandbox, tmp_path, statements)[0]
-    as_believed = _BELIEVED[sandbox.endpoint]
-    sandbox.misbehave(**fault)
+    sandbox.misbehave(**faults)
     document, printed = found(sandbox, tmp_path, statements)
-    assert rows(as_believed)[row]["outcome"] == "same"
-    assert rows(document)[row]["outcome"] in ("differs", "not known")
-    assert said in rows(document)[row]["said"]
+    for row, said in named.items():
+        assert rows(document)[row]["outcome"] in ("differs", "not known")
+        assert said in rows(document)[row]["said"]
     assert VALUE not in printed + json.dumps(document)
 
 
 @pytest.mark.parametrize(
-    ("fault", "row", "outcome", "said"),
+    ("faults", "named"),
     [
-        ({"answers_early": 5}, "w1", "differs", "5 seconds later"),
-        ({"upserts_warn": True}, "w5", "new", "it is refused: BadRequestException"),
-        ({"import_seconds_a_key": 2}, "w4", "same", "2."),
-        ({"import_refuses": ["keyjanitor-preflight-"]}, "w4", "not known", "BadRequestException"),
+        (
+            {"answers_early": 5, "upserts_warn": True, "import_seconds_a_key": 2},
+            {
+                "w1": ("differs", "5 seconds later"),
+                "w4": ("same", "2."),
+                "w5": ("new", "it is refused: BadRequestException"),
+            },
+        ),
+        (
+            {"import_refuses": ["keyjanitor-preflight-"]},
+            {"w4": ("not known", "BadRequestException")},
+        ),
     ],
 )
 def test_what_aws_does_otherwise_is_named_once_it_is_tried(
-    today_world: World, tmp_path: Path, fault: dict[str, Any], row: str, outcome: str, said: str
+    today_world: World,
+    tmp_path: Path,
+    faults: dict[str, Any],
+    named: dict[str, tuple[str, str]],
 ) -> None:
     sandbox = today_world.sandbox
     lay_down_some(today_world)
     before = today_world.keys()
     done = preflight(sandbox, tmp_path, (), "--policy", "--write", "--region", REGION)
     writing: list[dict[str, Any]] = json.loads(done.stdout)["Statement"]
-    sandbox.misbehave(**fault)
+    sandbox.misbehave(**faults)
     preflight(sandbox, tmp_path, writing, "--write", "--yes")
     document = json.loads((tmp_path / "preflight.json").read_text("utf-8"))
-    (found,) = [one for one in document["trial"] if one["row"] == row]
-    assert (found["outcome"], said in found["said"]) == (outcome, True), found
+    trial = {one["row"]: one for one in document["trial"]}
+    for row, (outcome, said) in named.items():
+        assert (trial[row]["outcome"], said in trial[row]["said"]) == (outcome, True), trial[row]
     assert today_world.keys() == before
 
 
