@@ -56,7 +56,9 @@ def test_no_later_rule_overtakes_one_that_needs_tags_which_are_not_known() -> No
 
 
 @pytest.mark.parametrize(
-    "owner", ["", "   ", "\u202eeve", "a\nb", "a\x00b", "\u200b", new_value().reveal()], ids=ascii
+    "owner",
+    ["", "   ", "\u202eeve", "a\nb", "a\x00b", "\u200b", new_value().reveal()],
+    ids=["empty", "spaces", "turned around", "two lines", "nul", "zero width", "a value"],
 )
 def test_what_is_empty_hidden_or_like_a_value_is_no_owner_and_the_next_rule_is_tried(
     owner: str,
