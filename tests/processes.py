@@ -10,7 +10,7 @@ QUICK = "not slow and not e2e"  # the tests of `make check`, as the Makefile nam
 
 # What takes longest comes first, so that the processes of a run end together.
 LONGEST = (
-    "test_three_weeks_as_the_demo_shows_them",
+    "test_nine_nights_as_the_demo_shows_them",
     "test_dead_letters_leave",
     "test_growth_over_weeks_is_told_once",
     "test_a_function_that_dies_at_any",
