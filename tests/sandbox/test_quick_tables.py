@@ -35,7 +35,8 @@ def table(sandbox: Sandbox) -> str:
 
 def pages(sandbox: Sandbox, table: str, condition: str, **more: Any) -> Iterator[dict[str, Any]]:
     """The pages of a query of the partition `many`, without what HTTP adds to them."""
-    values = {":pk": {"S": "many"}} | ({":low": {"S": "00"}} if ":low" in condition else {})
+    ends = {":low": {"S": "00"}, ":high": {"S": f"{ITEMS - 1:02}"}}
+    values = {":pk": {"S": "many"}} | {name: ends[name] for name in ends if name in condition}
     asked = {"TableName": table, "KeyConditionExpression": condition, **more}
     while True:
         page = sandbox.client("dynamodb").query(ExpressionAttributeValues=values, **asked)
@@ -54,6 +55,8 @@ def test_a_whole_partition_has_the_same_pages_by_either_condition(
     sandbox: Sandbox, table: str, projected: dict[str, Any]
 ) -> None:
     by_range = list(pages(sandbox, table, "pk = :pk AND sk >= :low", **projected))
+    between = "pk = :pk AND sk BETWEEN :low AND :high"
+    assert list(pages(sandbox, table, between, **projected)) == by_range
     first = list(pages(sandbox, table, "pk = :pk", **projected))
     again = list(pages(sandbox, table, "pk = :pk", **projected))
     assert first == again == by_range

@@ -73,9 +73,17 @@ class FakeDynamoDb:
         partition = request["ExpressionAttributeValues"][":pk"]
         after = request.get("ExclusiveStartKey")
         beginning = request["ExpressionAttributeValues"].get(":beginning", {"S": ""})["S"]
+        first, last_one = (
+            request["ExpressionAttributeValues"].get(name, {"S": ""})["S"]
+            for name in (":first", ":last")
+        )
         with self._lock:
             items = self._table(request).following(
-                partition["S"], beginning, _place(after)[1] if after else None, self._page + 1
+                partition["S"],
+                beginning,
+                _place(after)[1] if after else None,
+                self._page + 1,
+                (first, last_one),
             )
         page = items[: self._page]
         last = {name: page[-1][name] for name in ("pk", "sk")} if items[self._page :] else None
@@ -158,15 +166,24 @@ class _Items(dict[tuple[str, str], Item]):
             self._in_order.pop(place[0], None)
         return super().pop(place, default)
 
-    def following(self, pk: str, beginning: str, after: str | None, most: int) -> list[Item]:
-        """At most so many items of a partition: with this beginning, behind this sort key."""
+    def following(
+        self, pk: str, beginning: str, after: str | None, most: int, between: tuple[str, str]
+    ) -> list[Item]:
+        """At most so many items of a partition: with this beginning, behind this sort key.
+
+        `between`: from the first to the last sort key, both included; an empty last one is no end.
+        """
         if pk not in self._in_order:
             self._in_order[pk] = sorted(self._partitions.get(pk, ()))
         keys = self._in_order[pk]
-        first = bisect_left(keys, beginning)
+        first = bisect_left(keys, max(beginning, between[0]))
         if after is not None:
             first = max(first, bisect_right(keys, after))
-        found = takewhile(lambda sk: sk.startswith(beginning), islice(keys, first, first + most))
+        end = between[1]
+        found = takewhile(
+            lambda sk: sk.startswith(beginning) and (not end or sk <= end),
+            islice(keys, first, first + most),
+        )
         return [self[pk, sk] for sk in found]
 
 

@@ -129,6 +129,13 @@ def test_of_each_item_only_what_is_asked_for_is_read(table: Table) -> None:
     assert list(table.query("KEY", only=("tier", "owner"))) == [*expected, {"tier": "inner"}]
 
 
+def test_of_a_partition_the_items_from_one_to_another_are_read(table: Table) -> None:
+    items = filled(table, 14)
+    assert list(table.query("KEY", between=("k003", "k011"))) == items[3:12]
+    assert list(table.query("KEY", between=("k0030", "k011x"))) == items[4:12]
+    assert list(table.query("KEY", between=("k020", "k030"))) == []
+
+
 def test_a_partition_is_read_consistently_and_from_where_it_was_left() -> None:
     asked: list[dict[str, Any]] = []
     last = {"pk": {"S": "KEY"}, "sk": {"S": "k0"}}

@@ -163,8 +163,8 @@ def test_a_key_told_on_its_own_night_costs_no_write_more(account: Account) -> No
     account.read()
     account.around = calls = Calls()
     account.sweep()
-    # The nights whose digests name a key, before deciding and for the digests; and the counts.
-    assert calls.count("dynamodb.batch_get_item") == 3
+    # The nights whose digests name a key, before deciding and for the digests.
+    assert calls.count("dynamodb.batch_get_item") == 2
     assert calls.count("sns.list_subscriptions_by_topic") == 1
     assert calls.count("dynamodb.transact_write_items") == 3  # claim, finish, and out of the outbox
 

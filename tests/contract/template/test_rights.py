@@ -173,6 +173,19 @@ def take_nights_back(life: Life, mode: str) -> None:
     account.sweep(undo=str(account.today))
 
 
+def go_on_after_a_warning(life: Life, mode: str) -> None:
+    """A stack that warned a key is deployed for another mode: whether that was told is looked up."""
+    account = life.account("park")
+    account.key("k1", idle=90)
+    account.night()
+    account.mode = Mode(mode)
+    account.wire()
+    account.pass_day()
+    account.night()
+    account.watch()
+    account.publish()
+
+
 def die_while_parking(life: Life, mode: str) -> None:
     """A sweep dies behind a deletion, and the keys are counted before the next one."""
     account = life.account("park", policy=brisk(senders=(SENDER,), admins=(SENDER,)))
@@ -274,6 +287,7 @@ LIVES = (
     read_in_parts,
     ask_access_logs,
     take_nights_back,
+    go_on_after_a_warning,
     die_while_parking,
     brake_a_night,
     ask_for_keys,

@@ -49,11 +49,16 @@ class Table:
     # --- reading ----------------------------------------------------------------------------------
 
     def query(
-        self, partition: str, only: Sequence[str] = (), beginning: str = ""
+        self,
+        partition: str,
+        only: Sequence[str] = (),
+        beginning: str = "",
+        between: tuple[str, str] | None = None,
     ) -> Iterator[Item]:
         """Every item of a partition, or of each `only` these attributes.
 
-        With `beginning` those whose `sk` begins so.
+        With `beginning` those whose `sk` begins so; with `between` those from one to the other, both
+        included. It takes one of the two.
         """
         params: Item = {
             "KeyConditionExpression": "pk = :pk",
@@ -63,6 +68,10 @@ class Table:
         if beginning:
             params["KeyConditionExpression"] += " AND begins_with(sk, :beginning)"
             params["ExpressionAttributeValues"][":beginning"] = to_wire(beginning)
+        if between is not None:
+            params["KeyConditionExpression"] += " AND sk BETWEEN :first AND :last"
+            first, last = map(to_wire, between)
+            params["ExpressionAttributeValues"].update({":first": first, ":last": last})
         if only:
             params["ProjectionExpression"] = ", ".join(f"#{name}" for name in only)
             params["ExpressionAttributeNames"] = {f"#{name}": name for name in only}

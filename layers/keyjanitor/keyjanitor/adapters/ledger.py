@@ -14,7 +14,7 @@ from typing import Any, Unpack
 
 from keyjanitor.adapters.dynamodb import ABSENT, TRANSACTION, Item, Table, Write
 from keyjanitor.adapters.record_codec import from_values, to_values
-from keyjanitor.domain.model.keys import DAY, LIVE_STATES, State
+from keyjanitor.domain.model.keys import LIVE_STATES, State
 from keyjanitor.domain.model.records import (
     Announcement,
     Burst,
@@ -197,8 +197,7 @@ class Ledger:
 
     def counts(self, since: date, until: date) -> dict[date, CountRow]:
         """The last counts of the dates from one to the other, of those that were counted."""
-        days = [str(since + DAY * index) for index in range((until - since).days + 1)]
-        items = self._table.get_all("COUNT", days)
+        items = self._table.query("COUNT", between=(str(since), str(until)))
         rows = [from_values(CountRow, {**item, "date": item["sk"]}) for item in items]
         return {row.date: row for row in rows}
 
@@ -214,13 +213,11 @@ class Ledger:
 
     def nights(self, since: date, until: date) -> dict[date, NightRow]:
         """The rows of the sweeps of the dates from `since` to `until`, both included."""
-        return self.nights_of(since + DAY * index for index in range((until - since).days + 1))
+        return _by_date(self._table.query("NIGHT", between=(str(since), str(until))))
 
     def nights_of(self, days: Iterable[date]) -> dict[date, NightRow]:
         """The rows of the sweeps of these dates, of those that have one."""
-        items = self._table.get_all("NIGHT", [str(day) for day in days])
-        rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
-        return {row.date: row for row in rows}
+        return _by_date(self._table.get_all("NIGHT", [str(day) for day in days]))
 
     def remember(self, day: date, **fields: Unpack[NightFields]) -> None:
         """Writes fields of a date's NightRow; the others stay as they are."""
@@ -358,6 +355,11 @@ def _closed_on(row: Row) -> date | None:
             return row.restored_on
         case _:
             return None
+
+
+def _by_date(items: Iterable[Item]) -> dict[date, NightRow]:
+    rows = [_night(date.fromisoformat(item["sk"]), item) for item in items]
+    return {row.date: row for row in rows}
 
 
 def _night(day: date, item: Item) -> NightRow:
