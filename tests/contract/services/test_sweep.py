@@ -200,6 +200,15 @@ def test_the_answer_counts_every_key_once(account: Account) -> None:
     }
 
 
+def test_ninety_nine_keys_are_adopted_in_one_transaction(account: Account) -> None:
+    for number in range(98):
+        account.key(f"k{number:02}", age=1)
+    account.read()
+    account.around = calls = Calls()
+    assert account.sweep()["applied"] == none_applied(adopt=99)
+    assert calls.count("dynamodb.transact_write_items") == 1
+
+
 def test_a_dry_run_names_its_first_steps_and_does_nothing(account: Account) -> None:
     due_to_be_disabled(account)
     answer = account.sweep(mode="observe")

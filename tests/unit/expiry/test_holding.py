@@ -28,6 +28,7 @@ from tests.builders import (
     a_reading,
     a_row,
     a_tier,
+    a_warned_row,
     an_evidence,
     bound,
     days_ago,
@@ -200,3 +201,21 @@ def test_an_end_a_protection_and_a_limit_are_reached_on_their_nights() -> None:
     nights = ahead.nights_ahead()
     assert nights == judged_every_night(ahead.nights_ahead)
     assert [night.warn for night in nights[2:6]] == [4] * 4
+
+
+def test_keys_whose_dates_wait_are_compared_as_long_as_the_brake_is_on() -> None:
+    ids = [f"k{number:02}" for number in range(50)]
+    evidence = an_evidence(a_reading(*ids), used=dict.fromkeys(ids, days_ago(60)))
+    night = a_night(
+        *map(a_key, ids),
+        rows=[a_warned_row(key_id, warned=1, disable_in=12) for key_id in ids],
+        evidence=evidence,
+    )
+    longer = a_policy(a_tier(idle_days=65))
+    plan = decide(night, bound(longer, evidence))
+    before = compare(plan, evidence, longer, night.rows, None).tonight
+    ahead = Outlook(night, a_policy(), Mode.PARK, (), replace(before, counts=(0,) * 14), 14)
+    nights = ahead.nights_ahead()
+    assert nights == judged_every_night(ahead.nights_ahead)
+    causes = {one.cause for night in nights if night.brake for one in night.brake.causes}
+    assert len(causes) > 1

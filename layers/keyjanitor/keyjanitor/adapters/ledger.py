@@ -307,10 +307,15 @@ def row_writes(table: Table, before: Row | None, after: Row) -> list[Write]:
     if before is None:
         return [table.put(_row_item(after), ABSENT)]
     unchanged = table.is_version(before.version)
-    if before.key_id == after.key_id and _partition(before) == _partition(after):
+    if not _moves(before, after):
         return [table.put(_row_item(after), unchanged)]
     key = {"pk": _partition(before), "sk": before.key_id}
     return [table.delete(key, unchanged), table.put(_row_item(after), ABSENT)]
+
+
+def _moves(before: Row, after: Row) -> bool:
+    """True if the row takes another place: it is deleted in one and written in the other."""
+    return before.key_id != after.key_id or _partition(before) != _partition(after)
 
 
 def _partition(row: Row) -> str:
@@ -318,11 +323,12 @@ def _partition(row: Row) -> str:
 
 
 def _batches(changes: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    """Changes by as many as fit into one transaction: at most two writes a row, one an event."""
+    """Changes by as many as fit into one transaction: a write a row, two if it moves, one an event."""
     batch: list[Change] = []
     room = size
     for change in changes:
-        need = 2 + len(change.announcements) + len(change.taken)
+        moves = change.before is not None and _moves(change.before, change.after)
+        need = 1 + moves + len(change.announcements) + len(change.taken)
         if need > room:
             yield batch
             batch, room = [], size
