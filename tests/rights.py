@@ -316,7 +316,14 @@ _OTHERS: dict[str, Callable[[Mapping[str, Any]], list[Ask]]] = {
         Ask("sns:ListSubscriptionsByTopic", arn("AlertTopic"))
     ],
     "sns.get_topic_attributes": lambda _: [Ask("sns:GetTopicAttributes", arn("AlertTopic"))],
-    "logs.filter_log_events": lambda _: [Ask("logs:FilterLogEvents", arn("AuditLog"))],
+    # By which of the two ARNs of a log group it is decided is not known (doc: AF-515): by both.
+    "logs.filter_log_events": lambda _: [
+        Ask("logs:FilterLogEvents", group)
+        for group in (
+            arn("AuditLog"),
+            f"arn:aws:logs:{REGION}:123456789012:log-group:${{AuditLog}}",
+        )
+    ],
     "access_logs.group": lambda _: [Ask("logs:DescribeLogGroups", "*")],
     "access_logs.incoming_bytes": lambda _: [Ask("cloudwatch:GetMetricData", "*")],
     "access_logs.ask": lambda _: [

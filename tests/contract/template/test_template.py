@@ -182,6 +182,10 @@ PUBLISH_REPORT = {
     ("s3:PutObject", f"{BUCKET}/reports/*"),
     ("s3:ListBucket", "HistoryBucket.Arn"),
     ("logs:FilterLogEvents", "AuditLog.Arn"),
+    (
+        "logs:FilterLogEvents",
+        "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${AuditLog}",
+    ),
     ("logs:CreateLogStream", "PublishReportLog.Arn"),
     ("logs:PutLogEvents", "PublishReportLog.Arn"),
     ("sqs:SendMessage", "RunDeadLetterQueue.Arn"),
