@@ -200,6 +200,10 @@ DAMAGES = {
     "spoiled": gzip.compress(b'{"plan_id": "p"}\n')[:10] + b"\xff" * 20,
     "no JSON": gzip.compress(b"plan_id,key_id\n"),
     "no objects": gzip.compress(b"1\n"),
+    "pairs for an object": gzip.compress(b'[["plan_id", "p"]]\n'),
+    "two objects in a line": gzip.compress(b'{"plan_id": "p"}, {"plan_id": "q"}\n'),
+    "an object in two lines": gzip.compress(b'{"plan_id": ["p"\n"q"]}\n'),
+    "an empty line": gzip.compress(b'{"plan_id": "p"}\n\n{"plan_id": "q"}\n'),
 }
 
 

