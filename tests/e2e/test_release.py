@@ -15,6 +15,7 @@ from keyjanitor import __version__
 from release.package import gather, write
 from sandbox.driver.client import REPOSITORY, Sandbox
 from sandbox.driver.stack import Stack, sam_executable
+from tests.template import TEMPLATE
 
 NIGHT = "2026-11-21T02:15:00Z"
 
@@ -100,3 +101,38 @@ def test_sam_reads_the_parameters_of_the_shipped_configuration(folder: Path) -> 
     read = json.loads(done.stdout)
     assert read == {name: value.strip('"') for name, value in (x.split("=", 1) for x in given)}
     assert read["AlertEmail"] == ""
+
+
+def test_a_release_that_sam_packaged_is_deployed_by_cloudformation_alone(folder: Path) -> None:
+    """What the Terraform module does: the template in a bucket, with every parameter as a text."""
+    page = (folder / "docs" / "terraform.md").read_text("utf-8")
+    [command] = re.findall(r"^sam package .*$", page, flags=re.M)
+    with Sandbox.start() as sandbox:
+        s3, cloudformation = sandbox.client("s3"), sandbox.client("cloudformation")
+        s3.create_bucket(Bucket="artifacts")
+        words = command.replace('"$ARTIFACTS_BUCKET"', "artifacts").split()
+        subprocess.run(
+            [sam_executable(), *words[1:]],
+            cwd=folder,
+            env=sandbox.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+        )
+        packaged = (folder / "packaged.yaml").read_bytes()
+        s3.put_object(Bucket="artifacts", Key="keyjanitor/packaged.template", Body=packaged)
+        given = {
+            name: str(parameter["Default"]) for name, parameter in TEMPLATE["Parameters"].items()
+        } | {"RequireTls": "false", "ReplayWindowHours": "0"}
+        cloudformation.create_stack(
+            StackName="keyjanitor",
+            TemplateURL=f"{sandbox.endpoint}/artifacts/keyjanitor/packaged.template",
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in given.items()],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName="keyjanitor", WaiterConfig={"Delay": 1}
+        )
+        stack = Stack.attached(sandbox)
+        assert stack.outputs["Version"] == __version__
+        assert stack.pull(NIGHT)["code_version"] == __version__
