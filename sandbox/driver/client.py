@@ -32,7 +32,7 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 SECRET_ACCESS_KEY = "sandbox"
 _KEYS_PER_CALL = 2_000
-_PATIENCE = 30  # seconds for a start
+_PATIENCE = 120  # seconds for a start: six may start at once on two cores
 _REFUSALS = 60  # of one call that came too early: together a minute of waiting
 
 

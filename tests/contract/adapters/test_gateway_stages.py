@@ -95,8 +95,8 @@ def test_a_stage_serves_its_deployment_and_its_canarys(stubbed: Stubbed) -> None
     ]
     stubbed.answers("get_stages", {"item": stages}, restApiId="api1")
     assert stubbed.gateway.stages("api1") == [
-        Stage("api1", "prod", ("d1", "d2")),
-        Stage("api1", "web", ("d1",)),
+        Stage("api1", "prod", ("d1", "d2"), canary=True),
+        Stage("api1", "web", ("d1",), canary=True),
         Stage("api1", "bare", ()),
     ]
 
