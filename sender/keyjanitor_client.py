@@ -234,6 +234,8 @@ class Refused:
 class Notice:
     """What keyjanitor did without a request: warned, disabled, parked, purged, or restored by an undo.
 
+    Or what it saw: a disabled key that is called.
+
     `on` is the UTC date that the event names: of `Key Expiring` the day on which the key is disabled, of
     `Key Disabled` on which it is parked, of `Key Parked` the last on which it can be restored. After
     `Key Restored` store `key_id` in place of `previous_key_id`.
