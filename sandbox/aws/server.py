@@ -23,6 +23,7 @@ from sandbox.aws.apigateway.apigateway import ControlPlane
 from sandbox.aws.apigateway.dataplane import DataPlane
 from sandbox.aws.calls import Call, CallLog, operation_of
 from sandbox.aws.clock import Clock
+from sandbox.aws.cloudwatch.access_logs import AccessLogging
 from sandbox.aws.cloudwatch.alarms import Alarms
 from sandbox.aws.cloudwatch.metrics import Metrics
 from sandbox.aws.environment import ACCOUNT, REGION
@@ -103,6 +104,7 @@ class Server:
             MoveTasks(),
             published,
             metrics,
+            AccessLogging(control, metrics),
             alarms,
             topics,
         ):

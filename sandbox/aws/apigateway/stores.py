@@ -8,7 +8,7 @@ Region) pair.
 import bisect
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict
@@ -106,6 +106,10 @@ class KeyStore(AccountRegionScopedDict):  # type: ignore[misc]
             if record.get("enabled", True):
                 return record
         return None
+
+    def all_with_value(self, value: str) -> Iterable[Record]:
+        """The keys whose secret this is, in any account, enabled or not."""
+        return tuple(self._id_by_value.get(value, ()))
 
     def _unlist(self, account: str, region: str, key_id: str) -> None:
         record = self.get_scoped(account, region, key_id)

@@ -18,7 +18,7 @@ UNTIL = datetime(2026, 11, 21, 2, tzinfo=UTC)
 LOG = AccessLog("/apis/prod", SUGGESTED, names_stage=True)
 WINDOW = LogWindow(LOG, ("a1:prod",), UNTIL - timedelta(days=1), UNTIL)
 STARTED = {
-    "logGroupNames": ["/apis/prod"],
+    "logGroupName": "/apis/prod",
     "startTime": int(WINDOW.since.timestamp()),
     "endTime": int(UNTIL.timestamp()),
     "queryString": LOG.query,

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyjanitor.domain.usage import access_logs
 from keyjanitor.domain.usage.access_log_format import NO_KEY_ID, SUGGESTED, AccessLog, NotReadable
 from keyjanitor.domain.usage.access_logs import (
     CANARY,
+    GB,
     SHARED,
     UNNAMED,
     LogAnswer,
@@ -24,6 +26,7 @@ from keyjanitor.domain.usage.access_logs import (
     StageSetting,
     not_whole,
     take_logs,
+    too_costly,
     window_end,
     windows,
     without_logs,
@@ -261,6 +264,41 @@ def test_stages_that_log_to_one_group_in_two_formats_are_not_covered() -> None:
 def test_a_chain_of_a_night_that_asked_no_log_is_lost() -> None:
     kept = without_logs(a_night(None, 2, an_answer(a_row())), days_ago(1))
     assert covered(a_night(kept, 0, an_answer(a_row()))) == TODAY
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        {"problem": "it failed"},
+        {"through": at(1)},
+        {"since": None},
+        {"witnessed": False},
+    ],
+)
+def test_each_doubt_about_a_stage_alone_ends_what_it_covers(doubt: dict[str, Any]) -> None:
+    whole = StageLog(STAGE, since=at(9), through=at(0), witnessed=True)
+    assert SeenInLogs(stages={STAGE: whole}, through=at(0)).covers_since((STAGE,)) == days_ago(8)
+    seen = SeenInLogs(stages={STAGE: replace(whole, **doubt)}, through=at(0))
+    assert seen.covers_since((STAGE,)) is None
+    assert SeenInLogs(stages={STAGE: whole}).covers_since((STAGE,)) is None
+
+
+def test_an_answer_of_as_many_rows_as_a_query_gives_may_have_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(access_logs, "MOST_ROWS", 2)
+    seen = a_night(None, 0, an_answer(a_row("k0"), a_row("k1")))
+    assert seen.stages[STAGE].problem == "its log names more than 2 keys and stages"
+    assert a_night(None, 0, an_answer(a_row("k0"))).stages[STAGE].problem is None
+
+
+def test_all_queries_of_a_night_together_stay_within_the_limit_of_bytes() -> None:
+    asked = [LogWindow(replace(LOG, group=name), (name,), at(1), at(0)) for name in ("b", "c", "a")]
+    expected = {"a": GB, "b": 2 * GB, "c": 3 * GB}
+    left = too_costly(asked, expected, 3 * GB)
+    assert [window.log.group for window in left] == ["c"]
+    assert left[asked[1]].startswith("its query would look at 3.00 GB, and access_logs_max_gb = 3")
+    assert too_costly(asked, expected, 6 * GB) == {}
 
 
 def test_a_problem_says_what_to_do() -> None:

@@ -86,7 +86,7 @@ class AccessLogs:
         asked = self._call(
             "StartQuery",
             window.log.group,
-            logGroupNames=[window.log.group],
+            logGroupName=window.log.group,
             startTime=int(window.since.timestamp()),
             endTime=int(window.until.timestamp()),
             queryString=window.log.query,
