@@ -10,6 +10,7 @@ QUICK = "not slow and not e2e"  # the tests of `make check`, as the Makefile nam
 
 # What takes longest comes first, so that the processes of a run end together.
 LONGEST = (
+    "test_at_awss_pace",
     "test_nine_nights_as_the_demo_shows_them",
     "test_dead_letters_leave",
     "test_growth_over_weeks_is_told_once",
@@ -47,6 +48,7 @@ LONGEST = (
 TOGETHER = (
     "tests/contract/docs/test_history_queries.py",
     "tests/contract/template/test_rights.py",
+    "tests/e2e/test_overlap.py",
     "tests/sandbox/test_simulate.py",
 )
 
