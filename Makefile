@@ -59,13 +59,13 @@ nights: .venv-sandbox/.made ## Live the last 7 nights in the running sandbox, af
 
 .PHONY: test
 test: export KEYJANITOR_PROFILE := test
-test: ## Everything: check with more examples, then what it leaves out (CONTRIBUTING.md; ten minutes)
+test: ## Everything: check with more examples, then what it leaves out (CONTRIBUTING.md; a quarter of an hour)
 	@$(TOGETHER) environments
 	@$(MAKE) check
 	@$(MAKE) rest
 
 .PHONY: check
-check: ## Format, lint, types, imports, template and the quick tests (a minute)
+check: ## Format, lint, types, imports, template and the quick tests (two minutes)
 	@$(TOGETHER) check-environments
 	@$(CHECKS) quick types template format lint imports
 
