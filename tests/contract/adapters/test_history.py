@@ -556,6 +556,7 @@ rows_of_any_shape = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(rows_of_any_shape, max_size=5))
 def test_rows_that_are_written_together_have_the_lines_that_each_has_alone(
     rows: list[dict[str, Any]],

@@ -264,6 +264,7 @@ def test_a_second_run_and_a_later_morning_write_nothing(november: November) -> N
     assert account.versions("audit/") == before
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_at_any_file_is_finished_by_the_next_with_the_same_bytes(
     november: November, tmp_path: Path
 ) -> None:
@@ -307,6 +308,7 @@ def test_a_month_of_which_nothing_is_known_has_no_folder(an_account: AccountMake
     assert account.objects("audit/") == {}
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_late_finds_the_lines_that_were_thinned_out(november: November) -> None:
     account = november.account
     start = account.snapshot()

@@ -222,6 +222,7 @@ def a_night_on_which_much_is_wrong(account: Account) -> Account:
     return account
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_night_on_which_much_is_wrong_cut_off_at_any_call_ends_where_it_would_have_ended(
     an_account: Callable[..., Account], cut: Cut
@@ -269,6 +270,7 @@ def test_a_reading_cut_off_at_any_call_and_run_again_ends_where_it_would_have_en
     assert list(walk(account, read, cut)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_first_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut
@@ -279,6 +281,7 @@ def test_a_first_night_cut_off_at_any_call_and_run_again_ends_where_it_would_hav
     assert list(walk(account, sweep, cut)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 def test_a_braked_night_cut_off_at_any_call_and_run_again_ends_where_it_would_have_ended(
     account: Account, cut: Cut

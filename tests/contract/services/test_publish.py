@@ -430,6 +430,7 @@ def test_it_changes_nothing_and_tells_no_value(account: Account) -> None:
         assert not any(value_of(key_id).encode() in after[name] for key_id in account.gateway.ids)
 
 
+@pytest.mark.slow
 def test_a_call_that_fails_leaves_the_last_report_or_a_true_one(account: Account) -> None:
     """Every call is refused in its turn: nothing is broken, and nothing is told that is not known."""
     account.key(KEY_ID, idle=80)

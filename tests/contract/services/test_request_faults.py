@@ -502,6 +502,7 @@ OPERATORS_SCENES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", OPERATORS_SCENES)
 def test_an_operators_request_cut_off_at_any_call_and_sent_again_ends_where_it_would_have_ended(
@@ -519,6 +520,7 @@ def test_a_request_cut_off_at_any_call_and_delivered_again_ends_where_it_would_h
     assert list(walk(account, scene(account), cut)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", [three_issues, a_rotation])
 def test_it_ends_so_too_if_an_import_over_a_key_that_is_there_is_refused(
@@ -534,6 +536,7 @@ def test_an_assignment_cut_off_at_any_call_is_made_once(account: Account, cut: C
     assert list(walk(account, an_assignment(account), cut, between=a_night)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", EACH_CUT)
 @pytest.mark.parametrize("scene", [one_of_each, the_last_slot, a_bad_row])
 def test_requests_that_are_refused_beside_others_make_no_difference(

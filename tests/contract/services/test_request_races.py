@@ -282,6 +282,7 @@ def the_one_key(account: Account) -> str:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [restore, revoke])
 @pytest.mark.sampled
 def test_a_key_that_is_restored_and_revoked_at_once_is_gone_for_good_or_alive(
@@ -401,6 +402,7 @@ def test_a_renewal_and_a_protection_win_unless_the_sweep_has_claimed_the_key_bef
     assert ends["left"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["disable", "park"])
 @pytest.mark.sampled
 def test_a_revocation_while_a_sweep_is_at_work_leaves_neither_key_nor_tombstone(
@@ -418,6 +420,7 @@ def test_a_revocation_while_a_sweep_is_at_work_leaves_neither_key_nor_tombstone(
             account.night()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["disable", "park"])
 @pytest.mark.sampled
 def test_a_rotation_while_a_sweep_is_at_work_brings_a_working_key_or_is_refused(
@@ -433,6 +436,7 @@ def test_a_rotation_while_a_sweep_is_at_work_brings_a_working_key_or_is_refused(
             assert account.states()[key_id] == State.PARKED, moment
 
 
+@pytest.mark.slow
 def test_a_restore_while_a_sweep_parks_the_key_or_purges_it_ends_in_order(
     an_account: AccountMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,6 +522,7 @@ def a_sweep(account: Account) -> Act:
     return run
 
 
+@pytest.mark.slow
 def test_a_sweep_while_keys_are_issued_adopts_none_of_them_for_good(account: Account) -> None:
     mail = Mail(account, "AROASENDER")
     for moment in moments(account, mail.ask(*issues(2)), a_sweep(account)):
@@ -562,6 +567,7 @@ def test_a_sweep_in_the_middle_of_a_request_ends_as_if_one_had_come_after_the_ot
             assert row.protected_until == TODAY + DAY * 30, moment
 
 
+@pytest.mark.slow
 def test_a_sweep_in_the_middle_of_a_restore_ends_with_one_key_that_works(
     account: Account, mail: Mail
 ) -> None:

@@ -176,6 +176,7 @@ def gateway_calls(calls: Calls) -> dict[str, int]:
     return dict(Counter(call for service, call in services if service == "apigateway"))
 
 
+@pytest.mark.slow
 def test_a_thousand_keys_in_two_batches_take_fewer_than_twenty_calls(account: Account) -> None:
     account.around = calls = Calls()
     assert account.ask(*issues(500)) == []

@@ -249,6 +249,7 @@ def test_a_key_that_is_revoked_after_its_run_died_at_any_call_stays_so(
             assert key_of(account, body) == key_id, (name, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["issue", "rotate"])
 @pytest.mark.sampled
 def test_a_revocation_at_any_moment_of_an_issue_leaves_no_revoked_value_alive(

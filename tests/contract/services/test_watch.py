@@ -360,6 +360,7 @@ def test_keys_that_went_while_a_day_was_not_counted_are_missed(
     assert kinds(account) == ["fewer_keys"]
 
 
+@pytest.mark.slow
 def test_new_keys_do_not_hide_that_others_went(an_account: Callable[..., Account]) -> None:
     account = roomy(an_account, 600, nights=1)
     account.pass_day()

@@ -87,6 +87,7 @@ def test_what_lies_more_than_four_weeks_back_counts_no_more() -> None:
     assert seen([500] * 10 + [20] * 28, start=1_000).growth == seen([20] * 28).growth
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(-200, 200), min_size=FEWEST, max_size=60), st.integers(0, 9_999))
 def test_the_range_is_a_range_and_the_same_counts_say_the_same(
     steps: list[int], start: int

@@ -161,6 +161,7 @@ def outlooks(draw: Any) -> Outlook:
     return Outlook(night, policy, mode, shelf, before, draw(st.sampled_from([14, 40])))
 
 
+@pytest.mark.slow
 @law
 @given(outlooks())
 def test_the_nights_are_those_that_come_out_if_every_key_is_judged_every_night(

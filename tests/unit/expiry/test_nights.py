@@ -365,6 +365,7 @@ def a_backlog(idle: int, busy: int, **policy: float) -> Account:
     return account
 
 
+@pytest.mark.slow
 def test_a_backlog_of_half_the_account_is_parked_in_the_end_by_the_allowance() -> None:
     account = a_backlog(idle=60, busy=60)
     swept = account.nights(50)
@@ -388,6 +389,7 @@ def test_a_held_week_trips_no_brake_and_drains_at_the_allowance() -> None:
     assert [night.applied for night in nights] == [*[{"disable": 20}] * 3, {}]
 
 
+@pytest.mark.slow
 def test_a_backlog_after_a_held_week_can_be_approved_to_go_at_once() -> None:
     account = a_backlog(idle=60, busy=60)
     account.nights(10)

@@ -109,6 +109,7 @@ def test_keys_that_all_go_idle_at_once_trip_the_brake_before_one_is_warned() -> 
     assert nothing_was_done(account)
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1404")
 def test_the_brake_stays_on_night_after_night_until_it_is_approved() -> None:
     account = an_account(stop=5)
@@ -274,6 +275,7 @@ def test_an_edit_in_small_steps_over_several_nights_is_one_edit() -> None:
     assert causes(found[1]) == {"limit_lowered": 60}
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1402")
 def test_plans_that_fall_silent_one_after_the_other_trip_it_within_a_week() -> None:
     account = Busy(SHORT)
@@ -350,6 +352,7 @@ def a_stream(nights: int = 5, per_night: int = 5, days: int = 30) -> Account:
     return an_account(arrivals=arrivals, keys=10, nights=nights)
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [7, 14])
 @pytest.mark.sampled
@@ -363,6 +366,7 @@ def test_a_held_week_trips_nothing_and_drains_at_the_allowance(nights: int) -> N
     assert max(sum(night.applied.get(verb, 0) for verb in ("warn",)) for night in after) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1406")
 @pytest.mark.parametrize("nights", [3, 10])
 @pytest.mark.sampled
@@ -402,6 +406,7 @@ def test_a_night_on_which_nothing_could_be_judged_makes_nothing_new() -> None:
     assert (night.brake, night.comparison.new) == (None, 0)
 
 
+@pytest.mark.slow
 def test_a_quiet_christmas_trips_nothing() -> None:
     """Nobody calls for eight days; who calls once a week is past no limit of twenty."""
     account = an_account(keys=0)
@@ -416,6 +421,7 @@ def test_a_quiet_christmas_trips_nothing() -> None:
     assert nothing_was_done(account)
 
 
+@pytest.mark.slow
 def test_an_import_of_many_keys_trips_nothing_while_they_are_used() -> None:
     account = an_account()
     for number in range(2 * MANY):
@@ -431,6 +437,7 @@ def test_an_import_of_many_keys_that_nobody_uses_trips_it_and_says_so() -> None:
     assert causes(swept.brake) == {"never_used": MANY}
 
 
+@pytest.mark.slow
 def test_a_tier_that_was_moved_to_a_new_plan_trips_nothing_when_its_clocks_run_out_together() -> (
     None
 ):
@@ -480,6 +487,7 @@ def test_keys_that_a_list_has_missed_for_a_night_are_not_new() -> None:
     assert (night.brake, night.comparison.new) == (None, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1401")
 def test_three_times_as_many_as_usual_are_needed_too() -> None:
     account = a_stream(nights=16, per_night=15, days=19)
@@ -501,6 +509,7 @@ def test_the_numbers_of_a_first_night_and_of_an_approved_one_are_not_what_is_usu
 # --- how it comes off -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1304", "K-1404")
 def test_an_approval_carries_out_the_saved_plan_past_the_allowance_and_accepts_the_brake() -> None:
     account = an_account(stop=5)
@@ -525,6 +534,7 @@ def test_keys_that_are_used_again_take_the_brake_off() -> None:
     assert nothing_was_done(account)
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-1403")
 def test_while_the_brake_is_on_a_key_that_was_used_is_given_back() -> None:
     account = an_account(stop=5)

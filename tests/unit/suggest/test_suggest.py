@@ -42,6 +42,7 @@ def limits(account: Made, strict: Strictness = CAREFUL) -> tuple[int, int]:
 # --- laws -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(accounts(), strictness)
 def test_every_plan_is_in_one_tier_or_left_in_unclaimed(account: Made, strict: Strictness) -> None:
     suggestion = suggestion_for(account, strict)
@@ -74,6 +75,7 @@ def warned_on(account: Made, policy: Policy, night: date) -> set[str]:
     return {verdict.key.key_id for verdict in plan.verdicts if verdict.past is not None}
 
 
+@pytest.mark.slow
 @given(accounts(), strictness)
 def test_no_key_that_is_used_again_is_warned_on_any_night_of_the_90_days(
     account: Made, strict: Strictness
@@ -109,6 +111,7 @@ def test_no_key_that_was_used_within_its_limit_is_warned_tonight(
     assert not warned_on(account, policy, TODAY) & within
 
 
+@pytest.mark.slow
 @given(accounts(), strictness)
 def test_the_order_of_keys_and_plans_makes_no_difference(account: Made, strict: Strictness) -> None:
     turned = replace(account, keys=account.keys[::-1])

@@ -38,6 +38,7 @@ def only(part: float) -> Any:
     return lambda items: dict(list(items.items())[: int(len(items) * part)])
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-409")
 @pytest.mark.parametrize("plans", [(PLAN_ID,), (PLAN_ID, "big")])
 @pytest.mark.sampled
@@ -203,6 +204,7 @@ def test_a_key_whose_days_do_not_fit_is_unknown_and_never_warned(count: int, use
     assert account.word("busy-plan1") == "keep"
 
 
+@pytest.mark.slow
 @pytest.mark.life("K-308")
 def test_a_key_used_while_its_plan_could_not_be_read_is_idle_from_the_first_day_after_the_gap() -> (
     None

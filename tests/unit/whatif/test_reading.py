@@ -236,6 +236,7 @@ def test_an_empty_list_of_keys_is_no_proof_that_there_are_none(tmp_path: Path) -
         read(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "unlisted"), [(40, 6), (700, 8)], ids=["some", "one of a hundred"]
 )

@@ -312,6 +312,7 @@ def test_who_comes_back_after_more_than_a_month_is_no_regret(tmp_path: Path) -> 
     assert (found.on, found.back_on, found.regretted) == (in_days(14), in_days(45), False)
 
 
+@pytest.mark.slow
 def test_a_backlog_is_gone_when_the_last_of_it_is(tmp_path: Path) -> None:
     """Fifty keys, twenty a night: the last ten are warned on night 2 and parked on night 30."""
     account = Account(POLICY)
@@ -323,6 +324,7 @@ def test_a_backlog_is_gone_when_the_last_of_it_is(tmp_path: Path) -> None:
     assert tables.highest(found) == (in_days(31), 51, 1)
 
 
+@pytest.mark.slow
 def test_nights_that_the_brake_would_stop_are_let_go_and_counted(tmp_path: Path) -> None:
     """A hundred keys that were used on one day reach their limit on one night."""
     account = Account(POLICY)
@@ -337,6 +339,7 @@ def test_nights_that_the_brake_would_stop_are_let_go_and_counted(tmp_path: Path)
     assert [one.on for one in found.shut] == [in_days(16 + n // 20) for n in range(100)]
 
 
+@pytest.mark.slow
 def test_nights_that_nobody_read_trip_no_brake(tmp_path: Path) -> None:
     """A hundred keys fall due within five nights of which nobody read one."""
     account = Account(POLICY)
@@ -518,6 +521,7 @@ def test_a_change_that_a_dropped_line_told_of_is_not_taken_for_older(tmp_path: P
     assert changed == {day: made if day < 5 else in_days(5) for day in range(20)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.PARK])
 def test_thinned_files_tell_the_same(tmp_path: Path, mode: Mode) -> None:
     whole = record(tmp_path / "whole", an_account(), NIGHTS, mode)
@@ -554,6 +558,7 @@ idle_days = 60
 """
 
 
+@pytest.mark.slow
 def test_several_idle_limits_are_told_side_by_side(tmp_path: Path) -> None:
     folder = record(tmp_path / "history", an_account(), NIGHTS)
     policy = tmp_path / "policy.toml"
