@@ -22,6 +22,8 @@ from keyjanitor.domain.model.policy import Owned, Quota, Rate
 from keyjanitor.domain.model.policy_file import parse_policy
 from keyjanitor.domain.model.records import Claim, Row
 from keyjanitor.domain.model.usage_plan import UsagePlan, plan_name
+from keyjanitor.domain.usage.access_log_format import NO_KEY_ID, SUGGESTED
+from keyjanitor.domain.usage.access_logs import SeenInLogs, StageLog
 from keyjanitor.domain.usage.evidence import Evidence, Told
 from tests.builders import (
     CONTACT,
@@ -43,6 +45,7 @@ from tests.builders import (
     an_evidence,
     an_inactive_key,
     an_issued_row,
+    at,
     days_ago,
     unclaimed,
 )
@@ -969,6 +972,29 @@ def test_silent_plans() -> None:
             about=("plan2",),
         ),
     )
+
+
+def test_a_silent_plan_says_why_its_access_logs_prove_nothing_and_which_format_to_put_in() -> None:
+    evidence = silent().evidence
+    assert evidence is not None
+    logs = {
+        "api2:web": StageLog("api2:web", problem=str(NO_KEY_ID)),
+        "other:web": StageLog("other:web", problem=str(NO_KEY_ID)),
+    }
+
+    def why(seen: SeenInLogs) -> str:
+        (finding,) = find_problems(silent(evidence=replace(evidence, seen_in_logs=seen)))
+        return finding.why
+
+    (without,) = find_problems(silent())
+    asked = SeenInLogs(stages=logs, through=at(TODAY, 1))
+    assert why(asked) == (
+        f"{without.why} Nor do the access logs prove it. Of stage api2:web: its access log's format "
+        f"lacks $context.identity.apiKeyId. Add it, as in {SUGGESTED}."
+    )
+    whole = replace(asked, stages={"api2:web": StageLog("api2:web")})
+    for seen in (replace(asked, through=None), whole):
+        assert why(seen) == without.why
 
 
 def test_a_plan_whose_silence_is_believed_is_not_silent_but_unused() -> None:

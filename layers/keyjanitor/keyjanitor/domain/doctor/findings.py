@@ -333,16 +333,26 @@ def plans_not_used(
 
 
 def silent_plans(
-    plans: Sequence[UsagePlan], parkable: int, stack_owners: StackOwners, blockers: SweepBlockers
+    plans: Sequence[UsagePlan],
+    parkable: int,
+    stack_owners: StackOwners,
+    blockers: SweepBlockers,
+    unproven_logs: Mapping[str, str],
 ) -> Finding:
-    """Plans in which, and beside which, no request was ever seen."""
+    """Plans in which, and beside which, no request was ever seen.
+
+    `unproven_logs`: why the access logs of their stages prove no silence, if they were asked, and what
+    to do.
+    """
+    stages = [f"{shown(stage, quotes='')}: {why}" for stage, why in sorted(unproven_logs.items())]
+    logs = f" Nor do the access logs prove it. Of stage {several(stages)}." if stages else ""
     return Finding(
         kind="silent_plans",
         what=f"In {count(plans, 'usage plan', 'usage plans')} no request was ever seen: "
         f"{_names(plans, stack_owners)}",
         why="Perhaps no client calls, perhaps AWS does not meter these calls: it is not known, so "
         "every key in there is kept. One request with such a key proves the metering; who knows "
-        "that no client calls says so in the policy.",
+        f"that no client calls says so in the policy.{logs}",
         slots=parkable,
         command="\n".join(blockers.lines("silent")),
         about=tuple(plan.usage_plan_id for plan in plans),

@@ -95,7 +95,21 @@ def silent_plans(account: Account) -> Finding | None:
         account.parkable_in(silent),
         account.stack_owners,
         account.sweep_blockers(plan_ids(silent)),
+        _unproven_logs(account, silent),
     )
+
+
+def _unproven_logs(account: Account, plans: Iterable[UsagePlan]) -> dict[str, str]:
+    """Why the access logs of the plans' stages prove no silence; empty if none were asked tonight."""
+    seen = account.evidence.seen_in_logs if account.evidence else None
+    if seen is None or seen.through is None:
+        return {}
+    stages = {stage for plan in plans for stage in plan.stages}
+    return {
+        stage: log.problem
+        for stage, log in seen.stages.items()
+        if stage in stages and log.problem is not None
+    }
 
 
 def plans_alike(account: Account) -> Finding | None:
