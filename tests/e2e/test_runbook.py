@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
 from typing import Any
@@ -30,6 +31,7 @@ DOCUMENTS = ("runbook", "alerts", "audit", "history", "recipient", "secret-scann
 # What the sandbox cannot do: the AWS CLI holds it to its model, and makes no call.
 ONLY_PARSED = {
     "history: Run a query 1": "MiniStack's Athena reads no files; the queries run in a contract test",
+    "audit: The audit folder of a month 2": "a lock that is tried on moto, in a contract test",
 }
 # Without options, or what every deployment of these tests does itself.
 NOT_TYPED = r"sam build( && sam deploy)?|sam deploy|sam logs|sam remote invoke"
@@ -637,7 +639,7 @@ def the_audit_trail_is_asked(at: Operator) -> None:
     query = 'fields @message | filter @message like /"request_id":"asked"/'
     (at.account.folder / "query.txt").write_text(query)
     *_, printed = at.types(
-        "audit: The audit trail 1",
+        "audit: The audit log 1",
         **{"2026-11-21": f"{at.account.today}", "2026-11-22": f"{at.account.today + DAY}"},
         QUERY_ID=lambda printed: str(json.loads(printed[2])["queryId"]),
     )
@@ -646,6 +648,21 @@ def the_audit_trail_is_asked(at: Operator) -> None:
     events = [json.loads(one["value"]) for row in told["results"] for one in row[:1]]
     issued = answers(at.account.world)["asked"][0][1]["key_id"]
     assert ("Key Issued", issued) in [(e["detail-type"], e["detail"]["key_id"]) for e in events]
+
+
+def an_audit_folder_is_fetched_and_verified(at: Operator) -> None:
+    """A folder as publish_report writes it; that it does is in test_audit_folder.py."""
+    bucket, history = at.account.output("HistoryBucketName"), at.account.client("s3")
+    files = {name: f"{name}\n".encode() for name in ("population.csv", "actions.csv")}
+    manifest = "".join(f"{sha256(body).hexdigest()}  {name}\n" for name, body in files.items())
+    for name, body in {**files, "manifest.sha256": manifest.encode()}.items():
+        history.put_object(Bucket=bucket, Key=f"audit/2026-10/{name}", Body=body)
+    *_, verified = at.types("audit: The audit folder of a month 1")
+    assert verified.splitlines() == ["population.csv: OK", "actions.csv: OK"]
+
+
+def a_bucket_may_lock_files(at: Operator) -> None:
+    at.types("audit: The audit folder of a month 2")
 
 
 def a_role_is_found_by_its_id(at: Operator) -> None:
@@ -691,7 +708,9 @@ PHASES: tuple[Mapping[str, Act], ...] = (
         "alerts: Subscribe 3": the_people_of_a_tier_subscribe,
         "ProvisionKeysFunction fails 1": provision_fails,
         "Requests keep failing 1": requests_keep_failing,
-        "audit: The audit trail 1": the_audit_trail_is_asked,
+        "audit: The audit log 1": the_audit_trail_is_asked,
+        "audit: The audit folder of a month 1": an_audit_folder_is_fetched_and_verified,
+        "audit: The audit folder of a month 2": a_bucket_may_lock_files,
         "audit: What was revoked, why, and by whom 1": a_role_is_found_by_its_id,
         "history: Run a query 1": athena_is_asked,
         "recipient: When KMS says no 1": who_am_i,

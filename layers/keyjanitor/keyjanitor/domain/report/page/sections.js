@@ -267,7 +267,7 @@ function showInactivity({ inactivity }) {
       clamped(named(key.owner, UNKNOWN)), clamped(named(key.tier, UNKNOWN)),
       `${count(key.inactive_days)} of ${count(key.declared_days)}`,
       key.last_used ?? faint("no request known"),
-      element("div", {}, STILL_ENABLED[key.why] ?? shown(key.why), element("div", { class: "faint" }, clamped(theirs(key.reason))))]), { most: 10, kind: "regrets" }));
+      element("div", {}, STILL_ENABLED[key.why] ?? shown(key.why), element("div", { class: "faint" }, clamped(withDays(key.reason))))]), { most: 10, kind: "inactive" }));
 }
 
 // --- use ---------------------------------------------------------------------------------------------
