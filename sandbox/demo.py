@@ -94,7 +94,7 @@ class Demo:
             self.row(night, answer)
             if night == ASKED:
                 self.hear_answers()
-            self.tell(look.result())
+            self.tell(look)
             self.operate_after(night, answer)
             with self.console.status(f"day {night}: {REQUESTS} requests through the API"):
                 known = len(self.life.keys)
@@ -128,17 +128,17 @@ class Demo:
         self.say(f"deployed, beside {self.size:,} keys with 120 days of life up to {lived.until}")
         self.say("a row is a night; in brackets what was due and was not done\n")
 
-    def night(self, night: int) -> tuple[dict[str, Any], Future[dict[str, Any]]]:
-        """The schedules of one night: read, beside it the look of that hour, then sweep.
+    def night(self, night: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The schedules of one night, one after the other as on AWS: read, look, sweep; two answers.
 
         The first look is the one after the sweep: before, no key's tier is known.
         """
         day = self.day(night)
         self.life.set_clock(day, READING)
-        look = self.helpers.submit(self.look, night, READING) if night > 1 else None
         self.stack.pull(f"{datetime.combine(day, READING):%Y-%m-%dT%H:%M:%SZ}")
+        before = self.look(night, READING) if night > 1 else None
         answer = self.sweep(night)
-        return answer, look or self.helpers.submit(self.look, night, LOOK)
+        return answer, before or self.look(night, LOOK)
 
     def sweep(self, night: int, **event: Any) -> dict[str, Any]:
         """One sweep of a night, or what an operator asks of it."""
