@@ -192,7 +192,7 @@ class Account:
     around: Around = field(default=lambda _, call: call())
     events: list[dict[str, Any]] = field(default_factory=list)
     logged: list[dict[str, Any]] = field(default_factory=list)  # the audit log
-    audit_lock: str = "none"
+    audit_lock: str | None = None
     alerts: list[dict[str, Any]] = field(default_factory=list)
     runs: int = 0
     operators_answers: list[dict[str, Any]] = field(default_factory=list)

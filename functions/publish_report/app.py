@@ -33,7 +33,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         settings.stack_name,
         settings.mode,
         settings.history_bucket,
-        audit_lock=None if settings.audit_lock == "none" else settings.audit_lock,
+        audit_lock=settings.audit_lock,
         audit_days=settings.audit_folder_days,
     )
     return serve(run, place, adapters, policy, context, now)

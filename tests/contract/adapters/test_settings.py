@@ -92,6 +92,10 @@ def test_the_settings_of_the_report() -> None:
     )
 
 
+def test_a_lock_of_none_is_no_lock() -> None:
+    assert PublishSettings.read(ENVIRONMENT | {"AUDIT_LOCK": "none"}).audit_lock is None
+
+
 def test_the_settings_of_a_look_at_the_account() -> None:
     assert WatchSettings.read(ENVIRONMENT) == WatchSettings(
         ledger_table="ledger",

@@ -149,7 +149,9 @@ class PublishSettings:
     ledger_table: str
     history_bucket: str
     audit_log: str  # the name of its log group
-    audit_lock: str  # of the audit folders: `none`, or a mode of S3 Object Lock
+    audit_lock: (
+        str | None
+    )  # the mode of S3 Object Lock of the audit folders; None: they have no lock
     audit_folder_days: int
     stack_name: str
     mode: Mode
@@ -158,7 +160,8 @@ class PublishSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "PublishSettings":
-        return _read(cls, environment)
+        lock = environment["AUDIT_LOCK"]
+        return _read(cls, environment, audit_lock=None if lock == "none" else lock)
 
 
 def _read(kind: type[S], environment: Mapping[str, str], **given: object) -> S:
